@@ -1,0 +1,288 @@
+#!/usr/bin/env bash
+# ./do - the one entry: installs what is missing, builds, runs. `./do help` says what there is.
+# Everything it makes is in build*/ of this folder. It asks apt only when a package is missing.
+# shellcheck disable=SC2034 # packages_* are named to install()
+set -u
+cd "$(dirname "$0")" || exit 1
+export PATH=/usr/bin:$PATH # Debian's Python, with Debian's modules
+jobs=$(nproc)
+passed=0
+failed=0
+failures=()
+
+# ---- packages: name, and what it is for -----------------------------------------------------------------
+
+packages_build="
+gcc                  compiler
+libc6-dev            C library
+meson                build
+ninja-build          build
+pkg-config           finds the libraries
+python3              the protocol's generator
+ocl-icd-opencl-dev   the OpenCL loader that programs link to
+opencl-headers       the OpenCL interface
+pocl-opencl-icd      a driver: OpenCL on the CPU
+libevent-dev         event loop of the daemon
+libyaml-dev          configuration: positions for error messages
+libcyaml-dev         configuration: YAML into structs
+libjansson-dev       JSON output of the command line
+libseccomp-dev       the worker's jail
+libxxhash-dev        names of cached builds
+libcmocka-dev        unit tests
+clinfo               the program that the demonstration runs
+"
+packages_test="
+clang                fuzzers, and a second opinion
+libclang-rt-dev      libFuzzer
+clang-format         style
+clang-tidy           static analysis
+mesa-opencl-icd      a second vendor's driver (rusticl)
+oclgrind             a third
+python3-numpy        results to compare with
+python3-pyopencl     a real program
+python3-mako         templates of PyOpenCL's reductions
+ffmpeg               a real program
+clpeak               a real program
+clblast-tests        a real program
+piglit               real programs: OpenCL's own tests
+"
+packages_conformance="
+python3-opencv       a real program
+hashcat              a real program
+"
+
+install() { # GROUP...
+    local group name meaning missing=()
+    command -v dpkg-query >/dev/null || { echo "not a Debian system: the packages are listed in ./do"; return; }
+    for group in "$@"; do
+        while read -r name meaning; do
+            [ -n "$name" ] || continue
+            dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q 'ok installed' && continue
+            printf 'installing %-20s %s\n' "$name" "$meaning"
+            missing+=("$name")
+        done <<<"${!group}"
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    local as_root=()
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+    local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q)
+    compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null || "${apt[@]}" update
+    "${apt[@]}" install -y --no-install-recommends "${missing[@]}" && return
+    "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}" && return
+    echo "could not install: ${missing[*]}" >&2
+    exit 1
+}
+
+# ---- builds ---------------------------------------------------------------------------------------------
+
+# build FOLDER COMPILER [MESON OPTION...]: configures once, then builds target $target (default: all).
+build() {
+    local folder=$1 compiler=$2
+    shift 2
+    if [ ! -f "$folder/build.ninja" ]; then
+        CC=$compiler meson setup "$folder" "$@" || return
+    fi
+    ninja -C "$folder" -j "$jobs" ${target:+"$target"}
+}
+
+build_main() {
+    build build gcc --werror
+}
+
+# ---- counting -------------------------------------------------------------------------------------------
+
+result() { # STATUS NAME
+    if [ "$1" -eq 0 ]; then
+        passed=$((passed + 1))
+        echo "ok: $2"
+    else
+        failed=$((failed + 1))
+        failures+=("$2")
+        echo "FAILED: $2"
+    fi
+}
+
+step() { # NAME COMMAND...: one check that counts as one test
+    local name=$1 begin=$SECONDS
+    shift
+    echo "==== $name"
+    "$@"
+    result $? "$name ($((SECONDS - begin)) s)"
+}
+
+suites() { # FOLDER SUITE...: Meson's tests of these suites, each counted; timeouts are multiplied by $patience
+    local folder=$1 suite arguments=() log begin=$SECONDS status
+    shift
+    for suite in "$@"; do
+        arguments+=(--suite "$suite")
+    done
+    echo "==== $folder: $*"
+    log=$(mktemp)
+    meson test -C "$folder" --no-rebuild --print-errorlogs -t "${patience:-1}" "${arguments[@]}" 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    local good bad
+    good=$(awk '/^(Ok|Expected Fail): /{n += $NF} END{print n + 0}' "$log")
+    bad=$(awk '/^(Fail|Unexpected Pass|Timeout): /{n += $NF} END{print n + 0}' "$log")
+    rm -f "$log"
+    [ "$status" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    [ "$bad" -eq 0 ] || failures+=("$folder: $bad of suites $*")
+    echo "$folder: $good passed, $bad failed ($((SECONDS - begin)) s)"
+}
+
+programs() { # COMMAND...: one that ends with `N passed, N failed`
+    local log good bad status
+    log=$(mktemp)
+    echo "==== $*"
+    "$@" 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    good=$(sed -n 's/^\([0-9]*\) passed, [0-9]* failed$/\1/p' "$log" | tail -n 1)
+    bad=$(sed -n 's/^[0-9]* passed, \([0-9]*\) failed$/\1/p' "$log" | tail -n 1)
+    rm -f "$log"
+    [ "$status" -eq 0 ] || [ "${bad:-0}" -gt 0 ] || bad=1
+    passed=$((passed + ${good:-0}))
+    failed=$((failed + ${bad:-0}))
+    [ "${bad:-0}" -eq 0 ] || failures+=("$*")
+}
+
+finish() {
+    local name
+    for name in ${failures[@]+"${failures[@]}"}; do
+        echo "failed: $name"
+    done
+    echo "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+    exit
+}
+
+# ---- parts of the tests ---------------------------------------------------------------------------------
+
+sources() { # what people wrote, of these patterns
+    git ls-files --cached --others --exclude-standard -- "$@" | grep -v -e '^tests/wire/golden/' -e '^protocol/runtime.c$'
+}
+
+check_format() {
+    sources '*.c' '*.h' | xargs clang-format --dry-run -Werror
+}
+
+check_tidy() { # with the compile commands of build-clang
+    sources 'src/*.c' | xargs -P "$jobs" -n 1 clang-tidy -p build-clang --quiet --warnings-as-errors='*' 2>&1 |
+        grep -v -e 'warnings\? generated\.$' -e '^Suppressed ' -e '^Use -header-filter'
+    return "${PIPESTATUS[1]}"
+}
+
+lint() {
+    step "gcc, warnings are errors" build_main
+    step "clang, warnings are errors" build build-clang clang --werror -Doptimization=0
+    step "format" check_format
+    step "include directions" python3 tests/lint/includes.py
+    step "clang-tidy" check_tidy
+}
+
+sanitized() { # FOLDER SANITIZERS: unit, wire and scenario tests; gcc warns without reason when it sanitizes
+    local before=$failed
+    step "$1: build with $2" build "$1" gcc -Doptimization=1 -Db_sanitize="$2" -Db_lundef=false
+    [ "$failed" -eq "$before" ] || return
+    patience=4 suites "$1" unit wire scenario
+}
+
+sanitize() {
+    local options=$PWD/tests/sanitize
+    export ASAN_OPTIONS=abort_on_error=0:detect_stack_use_after_return=1
+    export LSAN_OPTIONS=suppressions=$options/lsan.supp:print_suppressions=0
+    export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+    # A worker whose kernel faults is to die of that signal, as it would without a sanitizer.
+    export TSAN_OPTIONS=suppressions=$options/tsan.supp:second_deadlock_stack=1:handle_segv=0:handle_sigbus=0
+    sanitized build-asan address,undefined
+    sanitized build-tsan thread
+}
+
+fuzz() { # SECONDS for each target
+    local before=$failed
+    target=fuzzers step "build-fuzz: build" build build-fuzz clang -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
+    [ "$failed" -eq "$before" ] || return
+    meson configure build-fuzz -Dfuzz_seconds="$1" && suites build-fuzz fuzz
+}
+
+# ---- commands -------------------------------------------------------------------------------------------
+
+do_build() { # build everything into build/
+    install packages_build
+    build_main
+}
+
+do_demo() { # an unmodified program on two pooled devices
+    do_build || exit
+    local pool=(build/src/cli/penstock run --private --config docs/examples/two-devices.yaml --)
+    printf '\n$ %s\n' "${pool[*]} clinfo -l"
+    "${pool[@]}" clinfo -l || exit
+    printf '\n$ %s\n' "${pool[*]} build/examples/demo"
+    "${pool[@]}" build/examples/demo
+}
+
+do_test() { # build, and run every test (under 20 minutes on 2 cores)
+    install packages_build packages_test
+    step "build" build_main
+    [ "$failed" -eq 0 ] || finish
+    suites build unit wire scenario fault
+    programs python3 tests/conformance/run.py --quick
+    programs python3 tests/conformance/run.py --quick --devices 2
+    sanitize
+    fuzz 60
+    lint
+    finish
+}
+
+do_lint() { # format, static analysis, include directions, builds without warnings
+    install packages_build packages_test
+    lint
+    finish
+}
+
+do_bench() { # native and Penstock, interleaved; arguments go to bench/bench.py
+    do_build && python3 bench/bench.py --build build "$@"
+}
+
+do_conformance() { # all real programs, on each driver, with one and two devices
+    install packages_build packages_test packages_conformance
+    step "build" build_main
+    [ "$failed" -eq 0 ] || finish
+    local driver devices
+    for driver in pocl rusticl oclgrind; do
+        for devices in 1 2; do
+            programs python3 tests/conformance/run.py --driver "$driver" --devices "$devices"
+        done
+    done
+    finish
+}
+
+do_soak() { # everything again and again, and 10 minutes of fuzzing a target (about an hour)
+    install packages_build packages_test
+    step "build" build_main
+    [ "$failed" -eq 0 ] || finish
+    local round
+    for round in $(seq 20); do
+        echo "==== round $round of 20"
+        suites build unit wire scenario fault
+    done
+    sanitize
+    fuzz 600
+    finish
+}
+
+do_help() { # this
+    echo "usage: ./do COMMAND"
+    sed -n 's/^do_\([a-z]*\)() { # \(.*\)/\1\t\2/p' ./do | while IFS=$'\t' read -r name meaning; do
+        printf '  %-12s %s\n' "$name" "$meaning"
+    done
+}
+
+command=${1:-help}
+[ $# -eq 0 ] || shift
+if [ "$(type -t "do_$command")" != function ]; then
+    echo "./do: unknown command '$command'" >&2
+    do_help >&2
+    exit 2
+fi
+"do_$command" "$@"
