@@ -1,0 +1,49 @@
+#include "wire/futex.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+bool pen_futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout_ns, bool shared)
+{
+    struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
+                               .tv_nsec = (long)(timeout_ns % 1000000000u)};
+    int operation = FUTEX_WAIT | (shared ? 0 : FUTEX_PRIVATE_FLAG);
+    long rc = syscall(SYS_futex, word, operation, expected, timeout_ns == UINT64_MAX ? NULL : &timeout, NULL, 0);
+    return !(rc < 0 && errno == ETIMEDOUT);
+}
+
+void pen_futex_wake(_Atomic uint32_t *word, uint32_t count, bool shared)
+{
+    int operation = FUTEX_WAKE | (shared ? 0 : FUTEX_PRIVATE_FLAG);
+    syscall(SYS_futex, word, operation, count > INT_MAX ? INT_MAX : (int)count, NULL, NULL, 0);
+}
+
+uint64_t pen_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void pen_spin_turn(uint32_t turn)
+{
+    if ((turn & 3) == 3) {
+        sched_yield();
+        return;
+    }
+    for (int i = 0; i < 8; i++) {
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__)
+        __asm__ volatile("yield");
+#else
+        atomic_signal_fence(memory_order_seq_cst);
+#endif
+    }
+}
