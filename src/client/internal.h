@@ -1,0 +1,143 @@
+/* client/internal.h - what the files of this folder share; nobody else includes it. */
+#ifndef PEN_CLIENT_INTERNAL_H
+#define PEN_CLIENT_INTERNAL_H
+
+#include <pthread.h>
+
+#include "base/list.h"
+#include "client/lock.h"
+#include "client/pages.h"
+#include "client/session.h"
+#include "net/unix.h"
+#include "wire/arena.h"
+#include "wire/ring.h"
+
+/* A sleeping wait looks at the socket this often: the time until a dead worker is noticed. */
+#define PEN_PEER_CHECK_NS 100000000u
+/* Most bytes of answers and output that nobody has fetched yet: one largest program (PEN_LIMIT_PROGRAM) and its logs.
+ */
+#define PEN_ANSWER_BYTES (320u << 20)
+
+enum { /* bits of pen_session.dead */
+       PEN_DEAD_LOST = 1u,
+       PEN_DEAD_FORKED = 2u,
+};
+
+struct pen_slot_pool {
+    struct pen_lock lock;
+    /* guarded by lock */
+    uint32_t limit;    /* slots are 1 .. limit - 1, or first .. limit - 1 */
+    uint32_t next;     /* never given out yet */
+    uint32_t capacity; /* of both arrays; at least `next`, so that a release needs no memory */
+    uint32_t *free, free_count;
+    uint32_t *aside, aside_count; /* released before they were complete */
+    uint32_t cursor;              /* into aside: where to look next */
+};
+
+struct pen_pending_free {
+    uint64_t offset;
+    uint32_t slot;
+};
+
+struct pen_session {
+    /* constant once open */
+    struct pen_shared_view view;
+    uint64_t number;
+    uint32_t features;
+    uint64_t spin_ns;
+    void *arena_base;
+    uint64_t arena_bytes;
+    struct pen_list in_process; /* fork.c's list, under its lock */
+
+    /* PEN_DEAD_*. LOST: set (release) after the epitaph was written; loads acquire. FORKED: set in the one thread
+     * that a forked child has. */
+    _Atomic uint32_t dead;
+    char epitaph[PEN_LIMIT_NAME];
+
+    /* sending: guarded by `sending`, whose holder may take it again */
+    _Alignas(64) struct pen_lock sending;
+    _Atomic uintptr_t sender; /* the thread that holds it, or 0; relaxed: only equality with oneself matters */
+    uint32_t depth;
+    size_t reserved; /* bytes of the frame between begin and commit */
+    uint64_t sequence;
+    struct pen_ring_writer writer;
+
+    _Alignas(64) _Atomic uint64_t last_id; /* relaxed: only uniqueness matters */
+
+    struct pen_slot_pool slots, queue_slots;
+
+    /* guarded by memory_lock */
+    pthread_mutex_t memory_lock;
+    int arena_fd;
+    struct pen_space space;
+    struct pen_pages pages; /* any thread */
+    struct pen_pending_free *pending;
+    uint32_t pending_count, pending_capacity, pending_cursor;
+
+    /* guarded by answers_lock; the thread that has set `reading` has socket and reader to itself */
+    pthread_mutex_t answers_lock;
+    pthread_cond_t answers_changed;
+    int socket;
+    bool reading;
+    struct pen_frame_reader reader;
+    struct pen_list answers;      /* struct pen_answer, in order of arrival */
+    struct pen_list output;       /* the same: `output` frames not yet written */
+    uint64_t answer_bytes;        /* in both */
+    _Atomic uint64_t peer_looked; /* when the socket was read last, ns; relaxed, a hint */
+
+    /* output_lock orders what is written to stdout; it is taken before answers_lock */
+    pthread_mutex_t output_lock;
+    _Atomic uint64_t output_written; /* frames; release, so that who finds it high enough may return */
+
+    /* adaptive spinning; relaxed, a hint */
+    _Atomic uint32_t long_waits, wait_count;
+};
+
+static inline uint32_t pen_session_dead(struct pen_session *session)
+{
+    /* Acquire: pairs with the release in pen_session_fail, for the epitaph. */
+    return atomic_load_explicit(&session->dead, memory_order_acquire);
+}
+
+/* connect.c: a connection to the daemon over which we have said hello. The request may follow at once: waiting for its
+ * hello first would cost a hand-off to the daemon and one back. */
+int pen_daemon_connect(uint64_t deadline_ns, int *out_fd, struct pen_error *error);
+/* Receives the daemon's hello and checks it: before any other answer. */
+int pen_daemon_greeted(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns, struct pen_error *error);
+/* Receives a frame and checks that it is `opcode`; a `refused` becomes its status and message. */
+int pen_daemon_receive(int fd, struct pen_unix_frame *frame, uint16_t opcode, uint64_t deadline_ns,
+                       struct pen_error *error);
+/* PEN_DAEMON_SEND(fd, hello, &message, deadline): one control message; evaluates to 0 or -PEN_E*. */
+int pen_daemon_send(int fd, void *frame, size_t size, uint64_t deadline_ns);
+#define PEN_DAEMON_SEND(fd_, name_, message_, deadline_)                                                               \
+    __extension__({                                                                                                    \
+        size_t pen_size_ = pen_msg_##name_##_size(message_);                                                           \
+        void *pen_frame_ = pen_size_ ? malloc(pen_size_) : NULL;                                                       \
+        if (pen_frame_) {                                                                                              \
+            pen_msg_##name_##_encode((message_), 0, pen_frame_);                                                       \
+        }                                                                                                              \
+        pen_daemon_send((fd_), pen_frame_, pen_size_, (deadline_));                                                    \
+    })
+
+/* fork.c: enters and leaves the list of sessions that a forked child must not use. */
+int pen_fork_enter(struct pen_session *session);
+void pen_fork_leave(struct pen_session *session);
+
+/* slots.c */
+void pen_slot_pool_finish(struct pen_slot_pool *pool);
+
+/* answers.c */
+/* Marks the session lost, once, with the reason, and wakes everybody. */
+void pen_session_fail(struct pen_session *session, const char *why);
+/* Reads what is on the socket, without waiting; notices a dead worker. Nothing when another thread is reading. */
+void pen_answers_poll(struct pen_session *session);
+/* The same when the last look is PEN_PEER_CHECK_NS ago: for callers that poll. */
+void pen_answers_poll_now_and_then(struct pen_session *session);
+/* The oldest `output` frame: waits up to timeout_ns; *out_frame is malloc'ed. -PEN_EGONE, -PEN_ETIMEOUT. */
+int pen_answers_output(struct pen_session *session, uint64_t timeout_ns, void **out_frame, size_t *out_size);
+void pen_answers_finish(struct pen_session *session);
+
+/* memory.c */
+void pen_memory_finish(struct pen_session *session);
+
+#endif

@@ -1,0 +1,301 @@
+/* A session's life, its ids, and the sending of commands. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/internal.h"
+
+#define SPIN_US_MAX 1000u
+
+/* ---- open -------------------------------------------------------------------------------------------- */
+
+/* PENSTOCK_SPIN_US: how long a wait may spin; 0 never. */
+static uint64_t spin_budget(void)
+{
+    const char *text = getenv("PENSTOCK_SPIN_US");
+    if (!text || !*text) {
+        return PEN_SPIN_BUDGET_NS;
+    }
+    char *end;
+    errno = 0;
+    unsigned long value = strtoul(text, &end, 10);
+    if (*end || errno) {
+        return PEN_SPIN_BUDGET_NS;
+    }
+    return (value < SPIN_US_MAX ? value : SPIN_US_MAX) * 1000u;
+}
+
+/* PENSTOCK_RECORD as an absolute path: the worker has another working directory. "" when it is not set. */
+static int record_path(char *out_path, size_t size, struct pen_error *error)
+{
+    const char *path = getenv("PENSTOCK_RECORD");
+    char directory[PATH_MAX] = "";
+    out_path[0] = 0;
+    if (!path || !*path) {
+        return 0;
+    }
+    if (path[0] != '/' && !getcwd(directory, sizeof directory)) {
+        return pen_fail(error, -PEN_EIO, "finding the directory of PENSTOCK_RECORD=%s: %s", path, strerror(errno));
+    }
+    int length = snprintf(out_path, size, "%s%s%s", directory, path[0] == '/' ? "" : "/", path);
+    if (length < 0 || (size_t)length >= size) {
+        return pen_fail(error, -PEN_ELIMIT, "PENSTOCK_RECORD: a path may have %zu bytes: %s", size - 1, path);
+    }
+    return 0;
+}
+
+static int request(int fd, uint64_t deadline_ns, struct pen_unix_frame *frame,
+                   struct pen_msg_session_opened *out_opened, struct pen_error *error)
+{
+    char path[PATH_MAX];
+    struct pen_scratch scratch = {0};
+    int rc = record_path(path, sizeof path, error);
+    if (rc) {
+        return rc;
+    }
+    const struct pen_msg_session_open open = {
+        .features = path[0] ? PEN_FEATURE_RECORD : PEN_FEATURE_DIRECT,
+        .program = program_invocation_short_name,
+        .record_path = path,
+    };
+    rc = PEN_DAEMON_SEND(fd, session_open, &open, deadline_ns);
+    if (rc) {
+        return pen_fail(error, rc, "asking the daemon for a session: %s", pen_error_text(rc));
+    }
+    rc = pen_daemon_greeted(fd, frame, deadline_ns, error);
+    if (!rc) {
+        rc = pen_daemon_receive(fd, frame, PEN_OP_SESSION_OPENED, deadline_ns, error);
+    }
+    if (rc) {
+        return rc;
+    }
+    rc = pen_msg_session_opened_decode(frame->data, frame->size, &scratch, out_opened);
+    pen_scratch_finish(&scratch);
+    if (rc || frame->fd_count != 2 || (out_opened->features & ~open.features)) {
+        return pen_fail(error, rc ? rc : -PEN_EPROTO, "the worker's answer to session_open is malformed");
+    }
+    return 0;
+}
+
+/* Maps the two memory files: descriptors 0 (shared page) and 1 (arena) of the frame. Takes the arena's. */
+static int map_files(struct pen_session *session, struct pen_unix_frame *frame,
+                     const struct pen_msg_session_opened *opened, struct pen_error *error)
+{
+    int rc = pen_shared_map(frame->fds[0], &session->view, error);
+    if (rc) {
+        return rc;
+    }
+    if (session->view.shared_bytes != opened->shared_bytes || session->view.ring_bytes != opened->ring_bytes) {
+        return pen_fail(error, -PEN_EPROTO, "the session's shared page is not as the worker announced it");
+    }
+    rc = pen_arena_map(frame->fds[1], opened->arena_bytes, &session->arena_base, error);
+    if (rc) {
+        return rc;
+    }
+    session->arena_bytes = opened->arena_bytes;
+    session->arena_fd = frame->fds[1];
+    pen_pages_init(&session->pages, session->arena_base, session->arena_bytes);
+    frame->fds[1] = -1;
+    if (pen_space_init(&session->space, opened->arena_bytes)) {
+        return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
+    }
+    pen_ring_writer_init(&session->writer, &session->view);
+    session->number = opened->session;
+    session->features = opened->features;
+    return 0;
+}
+
+static struct pen_session *session_create(void)
+{
+    struct pen_session *session = aligned_alloc(64, (sizeof *session + 63) / 64 * 64);
+    if (!session) {
+        return NULL;
+    }
+    memset(session, 0, sizeof *session);
+    session->socket = session->arena_fd = -1;
+    session->spin_ns = spin_budget();
+    session->slots.limit = PEN_LIMIT_SLOTS;
+    session->slots.next = 1; /* slot 0 is nobody's */
+    session->queue_slots.limit = PEN_LIMIT_QUEUES;
+    pen_list_init(&session->answers);
+    pen_list_init(&session->output);
+    pthread_mutex_init(&session->memory_lock, NULL);
+    pthread_mutex_init(&session->answers_lock, NULL);
+    pthread_mutex_init(&session->output_lock, NULL);
+    pthread_cond_init(&session->answers_changed, NULL);
+    return session;
+}
+
+int pen_session_open(struct pen_session **out_session, struct pen_error *error)
+{
+    uint64_t deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
+    struct pen_session *session = session_create();
+    struct pen_unix_frame frame = {0};
+    struct pen_msg_session_opened opened = {0};
+    if (!session) {
+        return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
+    }
+    int rc = pen_daemon_connect(deadline_ns, &session->socket, error);
+    if (!rc) {
+        rc = request(session->socket, deadline_ns, &frame, &opened, error);
+    }
+    if (!rc) {
+        rc = map_files(session, &frame, &opened, error);
+    }
+    pen_unix_frame_finish(&frame);
+    if (!rc && pen_fork_enter(session)) {
+        rc = pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
+    }
+    if (rc) {
+        pen_session_close(session);
+        return rc;
+    }
+    *out_session = session;
+    return 0;
+}
+
+void pen_session_close(struct pen_session *session)
+{
+    if (!session) {
+        return;
+    }
+    pen_fork_leave(session);
+    if (session->socket >= 0) {
+        close(session->socket);
+    }
+    pen_answers_finish(session);
+    pen_memory_finish(session);
+    if (session->arena_fd >= 0) {
+        close(session->arena_fd);
+    }
+    pen_slot_pool_finish(&session->slots);
+    pen_slot_pool_finish(&session->queue_slots);
+    if (!(pen_session_dead(session) &
+          PEN_DEAD_FORKED)) { /* a child never had the page: its addresses may be another's */
+        pen_shared_unmap(&session->view);
+        pthread_mutex_destroy(&session->memory_lock);
+        pthread_mutex_destroy(&session->answers_lock);
+        pthread_mutex_destroy(&session->output_lock);
+        pthread_cond_destroy(&session->answers_changed);
+    }
+    free(session);
+}
+
+int pen_session_alive(struct pen_session *session)
+{
+    if (!pen_session_dead(session)) {
+        /* Relaxed: what it tells is read from the socket. */
+        if (atomic_load_explicit(&session->view.shared->gone, memory_order_relaxed)) {
+            pen_answers_poll(session);
+        } else {
+            pen_answers_poll_now_and_then(session);
+        }
+    }
+    return pen_session_dead(session) ? -PEN_EGONE : 0;
+}
+
+const char *pen_session_epitaph(struct pen_session *session)
+{
+    uint32_t dead = pen_session_dead(session);
+    if (dead & PEN_DEAD_FORKED) {
+        return "the program was forked: a session belongs to the process that opened it";
+    }
+    return dead ? session->epitaph : "";
+}
+
+uint32_t pen_session_features(const struct pen_session *session)
+{
+    return session->features;
+}
+
+uint64_t pen_session_new_id(struct pen_session *session)
+{
+    /* Devices of the pool and parts of them, which are ours to name, share one space. */
+    return PEN_LIMIT_POOL_IDS + 1 + atomic_fetch_add_explicit(&session->last_id, 1, memory_order_relaxed);
+}
+
+/* ---- commands ---------------------------------------------------------------------------------------- */
+
+static inline uintptr_t self(void)
+{
+    return (uintptr_t)pthread_self();
+}
+
+static inline void enter(struct pen_session *session)
+{
+    if (atomic_load_explicit(&session->sender, memory_order_relaxed) == self()) {
+        session->depth++;
+        return;
+    }
+    pen_lock_take(&session->sending);
+    atomic_store_explicit(&session->sender, self(), memory_order_relaxed);
+    session->depth = 1;
+}
+
+/* The outermost one rings the doorbell: pen_lock_drop's fence lies between our head and the worker's `asleep`. */
+static inline void leave(struct pen_session *session)
+{
+    if (--session->depth) {
+        return;
+    }
+    atomic_store_explicit(&session->sender, 0, memory_order_relaxed);
+    pen_lock_drop(&session->sending);
+    pen_ring_doorbell(&session->view);
+}
+
+/* Caller holds `sending`. NULL when the session is lost. */
+static void *wait_for_room(struct pen_session *session, size_t size)
+{
+    while (!pen_session_dead(session)) {
+        if (pen_ring_wait_room(&session->writer, size, session->spin_ns, PEN_PEER_CHECK_NS)) {
+            return pen_ring_reserve(&session->writer, size);
+        }
+        pen_answers_poll(session);
+    }
+    return NULL;
+}
+
+void *pen_session_begin(struct pen_session *session, size_t size, uint64_t *out_sequence, int *out_error)
+{
+    if (__builtin_expect(pen_session_dead(session) || !size, 0)) {
+        *out_error = size ? -PEN_EGONE : -PEN_ELIMIT;
+        return NULL;
+    }
+    enter(session);
+    void *at = pen_ring_reserve(&session->writer, size);
+    if (__builtin_expect(!at, 0)) {
+        at = wait_for_room(session, size);
+        if (!at) {
+            leave(session);
+            *out_error = -PEN_EGONE;
+            return NULL;
+        }
+    }
+    session->reserved = size;
+    *out_sequence = session->sequence + 1;
+    return at;
+}
+
+void pen_session_commit(struct pen_session *session)
+{
+    session->sequence++;
+    pen_ring_publish(&session->writer, session->reserved);
+    leave(session);
+}
+
+void pen_session_lock(struct pen_session *session)
+{
+    if (!(pen_session_dead(session) & PEN_DEAD_FORKED)) {
+        enter(session);
+    }
+}
+
+void pen_session_unlock(struct pen_session *session)
+{
+    if (!(pen_session_dead(session) & PEN_DEAD_FORKED)) {
+        leave(session);
+    }
+}

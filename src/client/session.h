@@ -1,0 +1,149 @@
+/* client/session.h - a program's side of a session: ids, arena, completion slots, commands, answers.
+ * Knows no API: the front ends (icd/, later api/) build on it.
+ * Ownership: a session is shared by all threads of the program; created by pen_session_open, ended by
+ *            pen_session_close. It borrows nothing.
+ * Threads:   every function may be called from any thread unless it says otherwise. Commands are encoded
+ *            under the session's lock (pen_session_begin .. pen_session_commit).
+ * Errors:    0 or -PEN_E*; once the worker is lost every call returns -PEN_EGONE.
+ * Fork:      in a child of fork() every call returns -PEN_EGONE and touches nothing shared. */
+#ifndef PEN_CLIENT_SESSION_H
+#define PEN_CLIENT_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "penstock-protocol.h" /* generated: struct pen_msg_*, pen_msg_*_size/_encode/_decode */
+#include "wire/shared.h"
+
+struct pen_session;
+
+/* ---- the pool: which devices there are (no session needed) ------------------------------------------ */
+
+struct pen_property {
+    uint32_t key;
+    uint32_t size; /* bytes */
+    const void *value;
+};
+
+/* A device of the pool, as the daemon describes it. Owned by its pen_pool. */
+struct pen_pool_device {
+    struct pen_msg_device info; /* strings are owned by the pool */
+    const struct pen_property *properties;
+    uint32_t property_count;
+};
+
+struct pen_pool {
+    struct pen_pool_device *devices;
+    uint32_t device_count;
+    void *storage; /* private */
+};
+
+/* Connects to the daemon (PENSTOCK_SOCKET, else the default path), asks for its devices, disconnects.
+ * With no daemon: -PEN_ENOENT at once. Takes at most PEN_CONNECT_TIMEOUT_MS. */
+int pen_pool_query(struct pen_pool *out_pool, struct pen_error *error);
+void pen_pool_finish(struct pen_pool *pool);
+#define PEN_CONNECT_TIMEOUT_MS 10000
+
+/* ---- life ------------------------------------------------------------------------------------------- */
+
+int pen_session_open(struct pen_session **out_session, struct pen_error *error);
+/* Ends the session; what was not finished is dropped. Accepts NULL. */
+void pen_session_close(struct pen_session *session);
+/* 0, or -PEN_EGONE when the worker is lost (or in a forked child); cheap. */
+int pen_session_alive(struct pen_session *session);
+/* Why the session was lost, for the program's error callbacks; "" while alive. Owned by the session. */
+const char *pen_session_epitaph(struct pen_session *session);
+/* What was agreed at open: PEN_FEATURE_*. */
+uint32_t pen_session_features(const struct pen_session *session);
+
+/* A new object id, unique in the session, never 0. */
+uint64_t pen_session_new_id(struct pen_session *session);
+
+/* ---- the arena: session memory mapped by program and worker ------------------------------------------ */
+
+/* Allocates `size` bytes at `align` (a power of two, at least 64 is used; regions of 2 MiB and more are aligned to
+ * 2 MiB so that they can be huge pages). -PEN_EDEVMEM when the arena is full. Contents are undefined. */
+int pen_arena_alloc(struct pen_session *session, uint64_t size, uint64_t align, uint64_t *out_offset);
+void pen_arena_free(struct pen_session *session, uint64_t offset);
+/* Frees `offset` when `slot` becomes complete, then the slot too (see region_destroy). Takes both. */
+void pen_arena_free_after(struct pen_session *session, uint64_t offset, uint32_t slot);
+void *pen_arena_at(struct pen_session *session, uint64_t offset);
+/* This thread is about to write all of the range: a hint that makes a first write of megabytes a third faster. */
+void pen_arena_will_fill(struct pen_session *session, uint64_t offset, uint64_t size);
+
+/* ---- completion -------------------------------------------------------------------------------------- */
+
+/* A completion slot, in state queued. -PEN_ELIMIT when all PEN_LIMIT_SLOTS are in use. */
+int pen_slot_acquire(struct pen_session *session, uint32_t *out_slot);
+/* The slot must not be named by a later command; if its event is not complete yet it is kept aside until then. */
+void pen_slot_release(struct pen_session *session, uint32_t slot);
+/* Gives back a slot that no command has named (the call that wanted it failed, or was done without the worker). */
+void pen_slot_cancel(struct pen_session *session, uint32_t slot);
+/* enum pen_state or -PEN_E*; -PEN_EGONE for an unfinished slot of a lost session. One acquire load. */
+int32_t pen_slot_state(struct pen_session *session, uint32_t slot);
+struct pen_event_times pen_slot_times(struct pen_session *session, uint32_t slot);
+
+/* Place of an in-order queue's completion counter. */
+int pen_queue_slot_acquire(struct pen_session *session, uint32_t *out_slot);
+void pen_queue_slot_release(struct pen_session *session, uint32_t slot);
+/* Sequence number up to which the queue is complete. One acquire load. */
+uint64_t pen_queue_completed(struct pen_session *session, uint32_t queue_slot);
+
+/* Wait until the slot is complete or failed; spins up to the spin budget, then sleeps. Returns 0 when complete, the
+ * slot's negative error when it failed, -PEN_EGONE when the session is lost. Output that kernels printed before
+ * that completion has been written to stdout when it returns. */
+int pen_wait_slot(struct pen_session *session, uint32_t slot);
+/* The same until the in-order queue has completed `sequence`. */
+int pen_wait_queue(struct pen_session *session, uint32_t queue_slot, uint64_t sequence);
+/* Sleep until any completion is published or timeout_ms passed. `seen_epoch` is what pen_epoch returned before the
+ * caller looked at its slots, so that nothing is missed. For service threads. */
+uint32_t pen_epoch(struct pen_session *session);
+int pen_wait_epoch(struct pen_session *session, uint32_t seen_epoch, uint32_t timeout_ms);
+/* Makes every thread that is in pen_wait_epoch return early: there is something new to look at. */
+void pen_wake_epoch(struct pen_session *session);
+/* Write to stdout what kernels have printed so far; a load when there is nothing. */
+void pen_session_drain_output(struct pen_session *session);
+
+/* ---- commands ---------------------------------------------------------------------------------------- */
+
+/* Locks the session and reserves `size` bytes (a frame's size) in the ring, waiting for room. Returns where to
+ * encode, and the sequence number that the command will have; NULL with *out_error set when the session is lost
+ * (then not locked). Between begin and commit the caller may only encode and note the sequence. */
+void *pen_session_begin(struct pen_session *session, size_t size, uint64_t *out_sequence, int *out_error);
+/* Publishes the frame, unlocks, rings the doorbell if the worker sleeps. */
+void pen_session_commit(struct pen_session *session);
+/* Several frames that must stay together (arguments, then their launch): lock, any number of begin/commit pairs
+ * (which nest), unlock. */
+void pen_session_lock(struct pen_session *session);
+void pen_session_unlock(struct pen_session *session);
+
+/* PEN_SEND(session, launch, &message, &sequence): encode and publish one command; 0 or -PEN_EGONE.
+ * PEN_SEND_NOTE also runs a statement with `sequence` known while the lock is held (to note a queue's last one). */
+#define PEN_SEND_NOTE(session_, name_, message_, out_sequence_, note_)                                                 \
+    __extension__({                                                                                                    \
+        int pen_rc_ = 0;                                                                                               \
+        void *pen_at_ = pen_session_begin((session_), pen_msg_##name_##_size(message_), (out_sequence_), &pen_rc_);    \
+        if (pen_at_) {                                                                                                 \
+            pen_msg_##name_##_encode((message_), *(out_sequence_), pen_at_);                                           \
+            note_;                                                                                                     \
+            pen_session_commit(session_);                                                                              \
+        }                                                                                                              \
+        pen_rc_;                                                                                                       \
+    })
+#define PEN_SEND(session_, name_, message_, out_sequence_)                                                             \
+    PEN_SEND_NOTE(session_, name_, message_, out_sequence_, (void)0)
+
+/* ---- answers ----------------------------------------------------------------------------------------- */
+
+/* One frame that answers `sequence`, in arrival order: waits for it, returns a malloc'ed copy in *out_frame (caller
+ * frees), opcode and size. A command may have several (built, data.., kernel_info..): call again.
+ * Any thread may wait; frames of other sequences are kept for their own waiters. */
+int pen_session_answer(struct pen_session *session, uint64_t sequence, uint16_t *out_opcode, void **out_frame,
+                       size_t *out_size);
+/* Collects an answer made of `data` parts into one malloc'ed buffer (caller frees; zero-terminated beyond size).
+ * Returns the answer's own status if that is an error. */
+int pen_session_answer_data(struct pen_session *session, uint64_t sequence, void **out_data, size_t *out_size);
+
+#endif

@@ -1,0 +1,456 @@
+/* icd/build.c - clBuildProgram and clCompileProgram, and how any build (also link.c's) runs: begun under the program's
+ * lock, made by the worker with no lock held, ended under the lock again. A build with a callback runs on a thread of
+ * its own; what it needs from this process (text, headers, options) is collected before the call returns. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "icd/entry.h"
+#include "icd/includes.h"
+#include "icd/program.h"
+
+/* ---- jobs ---------------------------------------------------------------------------------------------- */
+
+void pen_job_free(struct pen_build_job *job)
+{
+    if (!job)
+        return;
+    for (cl_uint i = 0; i < job->input_count; i++)
+        pen_unref(job->inputs[i]);
+    if (job->program)
+        pen_unref(job->program);
+    pen_recipe_unref(job->recipe);
+    free(job->inputs);
+    free(job->indices);
+    free(job->devices);
+    free(job->options);
+    free(job);
+}
+
+struct pen_build_job *pen_job_create(cl_program program, uint32_t step, const cl_uint *indices, cl_uint count,
+                                     const char *options)
+{
+    struct pen_build_job *job = calloc(1, sizeof *job);
+    if (!job)
+        return NULL;
+    job->program = program;
+    pen_ref(program);
+    job->step = step;
+    job->device_count = count;
+    job->indices = calloc(count, sizeof *job->indices);
+    job->devices = calloc(count, sizeof *job->devices);
+    job->options = strdup(options ? options : "");
+    job->no_options = !options;
+    if (!job->indices || !job->devices || !job->options) {
+        pen_job_free(job);
+        return NULL;
+    }
+    for (cl_uint i = 0; i < count; i++) {
+        job->indices[i] = indices[i];
+        job->devices[i] = program->devices[indices[i]]->id;
+    }
+    return job;
+}
+
+static bool has_index(const cl_uint *indices, cl_uint count, cl_uint index)
+{
+    for (cl_uint i = 0; i < count; i++)
+        if (indices[i] == index)
+            return true;
+    return false;
+}
+
+/* The job builds anew, under a new id, when no other device would lose its build by that. */
+static bool begins_anew(const struct pen_build_job *job)
+{
+    cl_program program = job->program;
+    for (cl_uint i = 0; i < program->device_count; i++)
+        if (program->builds[i].status == CL_BUILD_SUCCESS && !has_index(job->indices, job->device_count, i))
+            return false;
+    return true;
+}
+
+static void begin_anew(struct pen_build_job *job)
+{
+    cl_program program = job->program;
+    if (program->id)
+        pen_builder_drop(program->context->session, program->id);
+    program->id = pen_session_new_id(program->context->session);
+    for (cl_uint i = 0; i < program->device_count; i++)
+        pen_program_forget_build(program, &program->builds[i]);
+    pen_meta_free(program->kernels, program->kernel_count);
+    program->kernels = NULL;
+    program->kernel_count = 0;
+}
+
+cl_int pen_job_begin(struct pen_build_job *job)
+{
+    cl_program program = job->program;
+    cl_int status = CL_SUCCESS;
+    pthread_mutex_lock(&program->lock);
+    if (program->building || program->attached) {
+        status = CL_INVALID_OPERATION;
+    } else {
+        job->exists = program->id && !job->rewritten && !begins_anew(job);
+        if (!job->exists)
+            begin_anew(job);
+        job->id = program->id;
+        program->building = true;
+        for (cl_uint i = 0; i < job->device_count; i++) {
+            struct pen_build_state *state = &program->builds[job->indices[i]];
+            pen_program_forget_build(program, state);
+            pen_meta_forget(program->kernels, &program->kernel_count, job->devices[i]);
+            state->status = CL_BUILD_IN_PROGRESS;
+            state->options = strdup(job->options);
+        }
+    }
+    pthread_mutex_unlock(&program->lock);
+    return status;
+}
+
+static cl_program_binary_type type_of(const struct pen_build_job *job, uint32_t answered)
+{
+    if (answered)
+        return answered;
+    if (job->step == PEN_BUILD_STEP_COMPILE)
+        return CL_PROGRAM_BINARY_TYPE_COMPILED_OBJECT;
+    return job->step == PEN_BUILD_STEP_LINK && strstr(job->options, "-create-library")
+               ? CL_PROGRAM_BINARY_TYPE_LIBRARY
+               : CL_PROGRAM_BINARY_TYPE_EXECUTABLE;
+}
+
+static void end_device(struct pen_build_job *job, cl_uint i, struct pen_device_answer *device, const char *message)
+{
+    struct pen_build_state *state = &job->program->builds[job->indices[i]];
+    bool built = device && device->outcome == PEN_BUILD_OUTCOME_SUCCESS;
+    state->status = built ? CL_BUILD_SUCCESS : CL_BUILD_ERROR;
+    state->log = device && device->log ? strdup(device->log) : strdup(message);
+    if (!built)
+        return;
+    state->global_variable_bytes = device->global_variable_bytes;
+    if (!job->program->from_binary) {
+        state->binary_type = type_of(job, device->binary_type);
+        pen_recipe_unref(state->recipe);
+        state->recipe = pen_recipe_ref(job->recipe);
+    }
+}
+
+/* What a build's error is called when it happens in this step: whatever a driver stumbles over, the step has failed. */
+static int error_of_step(uint32_t step, int error)
+{
+    static const int failures[] = {-PEN_EBUILD, -PEN_ECOMPILE, -PEN_ELINK};
+    static const int options[] = {-PEN_EBUILDOPTIONS, -PEN_ECOMPILEROPTIONS, -PEN_ELINKEROPTIONS};
+    switch (-error) {
+    case 0:
+    case PEN_ENOMEM:
+    case PEN_EGONE:
+    case PEN_EDEVMEM:
+    case PEN_EDEVRES:
+    case PEN_EDEVICEGONE:
+    case PEN_EBINARY:
+        return error;
+    case PEN_EBUILDOPTIONS:
+    case PEN_ECOMPILEROPTIONS:
+    case PEN_ELINKEROPTIONS:
+        return options[step];
+    default:
+        return failures[step];
+    }
+}
+
+/* rc: 0 with an answer, or why there is none. */
+static int end(struct pen_build_job *job, int rc, struct pen_answer *answer)
+{
+    cl_program program = job->program;
+    const char *message = job->refusal.code ? job->refusal.message : rc ? pen_error_text(rc) : answer->message;
+    int result = rc ? rc : answer->status;
+    pthread_mutex_lock(&program->lock);
+    for (cl_uint i = 0; i < job->device_count; i++) {
+        struct pen_device_answer *device = rc ? NULL : &answer->devices[i];
+        end_device(job, i, device, message);
+        if (!result && device && device->outcome != PEN_BUILD_OUTCOME_SUCCESS)
+            result = -PEN_EBUILD;
+    }
+    if (!rc && answer->kernel_count) {
+        int merged = pen_meta_merge(&program->kernels, &program->kernel_count, answer->kernels, answer->kernel_count);
+        answer->kernels = NULL;
+        answer->kernel_count = 0;
+        result = result ? result : merged;
+    }
+    program->building = false;
+    pthread_mutex_unlock(&program->lock);
+    return error_of_step(job->step, result);
+}
+
+/* Native code for the one device, if the binary had it; else what the recipe says. */
+static int make(struct pen_build_job *job, struct pen_answer *out_answer)
+{
+    cl_program program = job->program;
+    struct pen_session *session = program->context->session;
+    const struct pen_build_state *state = &program->builds[job->indices[0]];
+    if (program->linked)
+        return pen_link_make(job, out_answer);
+    if (state->native && program->device_count == 1) {
+        int rc = pen_builder_native(session, job->id, state->native, state->native_size, job->devices[0], out_answer);
+        if (!rc && !out_answer->status)
+            rc = pen_meta_complete(out_answer->kernels, out_answer->kernel_count, state->given, state->given_count);
+        if (rc || !out_answer->status || job->recipe->kind == PEN_RECIPE_NATIVE)
+            return rc;
+        pen_answer_finish(out_answer);
+        pen_builder_drop(session, job->id);
+        pthread_mutex_lock(&program->lock);
+        program->id = job->id = pen_session_new_id(session);
+        pthread_mutex_unlock(&program->lock);
+    }
+    return pen_builder_make(session, job->recipe, job->id, job->exists, job->devices, job->device_count, out_answer);
+}
+
+static cl_int run(struct pen_build_job *job)
+{
+    struct pen_answer answer = {0};
+    int rc = job->refusal.code ? job->refusal.code : make(job, &answer);
+    rc = end(job, rc, &answer);
+    pen_answer_finish(&answer);
+    return pen_status(rc);
+}
+
+static void *run_thread(void *argument)
+{
+    struct pen_build_job *job = argument;
+    run(job);
+    job->notify(job->program, job->user);
+    pen_job_free(job);
+    return NULL;
+}
+
+/* The program's signals are not for our thread. */
+static bool start_thread(struct pen_build_job *job)
+{
+    pthread_t thread;
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    if (pthread_attr_init(&attributes))
+        return false;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = pthread_create(&thread, &attributes, run_thread, job) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return started;
+}
+
+cl_int pen_job_run(struct pen_build_job *job, pen_program_notify notify, void *user)
+{
+    job->notify = notify;
+    job->user = user;
+    if (notify && start_thread(job))
+        return CL_SUCCESS;
+    cl_int status = run(job);
+    if (notify) {
+        notify(job->program, user);
+        status = CL_SUCCESS;
+    }
+    pen_job_free(job);
+    return status;
+}
+
+/* ---- entry points -------------------------------------------------------------------------------------- */
+
+/* True for a sub-device, of any depth, of one of the devices: what is built for a device runs on its parts. */
+static bool is_part_of_one(cl_device_id device, const cl_device_id *devices, cl_uint count)
+{
+    for (cl_device_id whole = device->parent; whole; whole = whole->parent)
+        for (cl_uint i = 0; i < count; i++)
+            if (devices[i] == whole)
+                return true;
+    return false;
+}
+
+cl_int pen_program_indices(cl_program program, cl_uint count, const cl_device_id *devices, cl_uint **out_indices,
+                           cl_uint *out_count)
+{
+    if (!devices != !count)
+        return CL_INVALID_VALUE;
+    cl_uint total = devices ? count : program->device_count, kept = 0;
+    cl_uint *indices = calloc(total + program->device_count, sizeof *indices); /* room for add_built */
+    if (!indices)
+        return CL_OUT_OF_HOST_MEMORY;
+    for (cl_uint i = 0; i < total; i++) {
+        cl_uint index = i;
+        if (devices)
+            for (index = 0; index < program->device_count && program->devices[index] != devices[i]; index++)
+                ;
+        if (index == program->device_count) {
+            free(indices);
+            return CL_INVALID_DEVICE;
+        }
+        if (!has_index(indices, kept, index))
+            indices[kept++] = index;
+    }
+    for (cl_uint i = 0; devices && i < program->device_count; i++)
+        if (!has_index(indices, kept, i) && is_part_of_one(program->devices[i], devices, count))
+            indices[kept++] = i;
+    *out_indices = indices;
+    *out_count = kept;
+    return CL_SUCCESS;
+}
+
+static int copy_constants(struct pen_build_job *job)
+{
+    cl_program program = job->program;
+    int rc = 0;
+    pthread_mutex_lock(&program->lock);
+    if (program->constant_count) {
+        size_t size = program->constant_count * sizeof *program->constants;
+        job->recipe->constants = malloc(size);
+        if (job->recipe->constants) {
+            memcpy(job->recipe->constants, program->constants, size);
+            job->recipe->constant_count = program->constant_count;
+        } else {
+            rc = pen_fail(&job->refusal, -PEN_ENOMEM, "out of memory for specialization constants");
+        }
+    }
+    pthread_mutex_unlock(&program->lock);
+    return rc;
+}
+
+/* What a program made from source or IL is to become: its text, and the headers it includes, as they are now. */
+static int write_recipe(struct pen_build_job *job, const struct pen_include_given *given, uint32_t given_count)
+{
+    cl_program program = job->program;
+    struct pen_includes includes = {0};
+    int rc = 0;
+    if (program->source) {
+        rc = pen_includes_collect(program->source, job->options, given, given_count, &includes, &job->refusal);
+        if (rc)
+            return rc;
+    }
+    const char *source = includes.source ? includes.source : program->source;
+    job->recipe =
+        source ? pen_recipe_create(PEN_RECIPE_SOURCE, job->step, source, strlen(source), job->options, includes.options)
+               : pen_recipe_create(PEN_RECIPE_IL, job->step, program->il, program->il_size, job->options, job->options);
+    if (job->recipe) {
+        job->recipe->headers = includes.headers;
+        job->recipe->header_count = includes.header_count;
+        includes.headers = NULL;
+        includes.header_count = 0;
+        /* "Only available if [...] built with the -cl-kernel-arg-info option"; PoCL: or without options at all. */
+        job->recipe->argument_info = job->no_options || strstr(job->options, "-cl-kernel-arg-info");
+    }
+    job->rewritten = includes.source != NULL;
+    pen_includes_finish(&includes);
+    if (!job->recipe)
+        return pen_fail(&job->refusal, -PEN_ENOMEM, "out of memory for the program's text");
+    return copy_constants(job);
+}
+
+/* A limit that was met while headers were collected is a build that failed, with the sentence as its log. */
+static void prepare_recipe(struct pen_build_job *job, const struct pen_include_given *given, uint32_t given_count)
+{
+    int rc = write_recipe(job, given, given_count);
+    if (!rc && strlen(job->recipe->wire_options) > PEN_LIMIT_TEXT)
+        rc = pen_fail(&job->refusal, -PEN_EBUILDOPTIONS, "build options may have %u bytes (limit TEXT), not %zu",
+                      PEN_LIMIT_TEXT, strlen(job->recipe->wire_options));
+    if (!rc && job->recipe->size > PEN_LIMIT_PROGRAM)
+        rc = pen_fail(&job->refusal, -PEN_EBUILD, "a program may have %u bytes (limit PROGRAM), not %zu",
+                      PEN_LIMIT_PROGRAM, job->recipe->size);
+    if (rc)
+        job->refusal.code = rc == -PEN_ELIMIT ? -PEN_EBUILD : rc;
+}
+
+static cl_int compiler_available(cl_program program, const cl_uint *indices, cl_uint count)
+{
+    for (cl_uint i = 0; program->source && i < count; i++)
+        if (!pen_device_bool(program->devices[indices[i]], CL_DEVICE_COMPILER_AVAILABLE))
+            return CL_COMPILER_NOT_AVAILABLE;
+    return CL_SUCCESS;
+}
+
+/* A link cannot be repeated for one more device under the same id: it is made again for those that have it. */
+static void add_built(cl_program program, cl_uint *indices, cl_uint *count)
+{
+    pthread_mutex_lock(&program->lock);
+    for (cl_uint i = 0; i < program->device_count; i++)
+        if (program->builds[i].status == CL_BUILD_SUCCESS && !has_index(indices, *count, i))
+            indices[(*count)++] = i;
+    pthread_mutex_unlock(&program->lock);
+}
+
+static cl_int build(cl_program program, uint32_t step, cl_uint device_count, const cl_device_id *devices,
+                    const char *options, const struct pen_include_given *given, uint32_t given_count,
+                    pen_program_notify notify, void *user)
+{
+    cl_uint *indices, count;
+    cl_int status = pen_program_indices(program, device_count, devices, &indices, &count);
+    if (status != CL_SUCCESS)
+        return status;
+    if (program->from_binary && program->builds[0].recipe->kind == PEN_RECIPE_LINK)
+        add_built(program, indices, &count);
+    status = compiler_available(program, indices, count);
+    struct pen_build_job *job = status == CL_SUCCESS ? pen_job_create(program, step, indices, count, options) : NULL;
+    free(indices);
+    if (!job)
+        return status != CL_SUCCESS ? status : CL_OUT_OF_HOST_MEMORY;
+    if (program->from_binary)
+        job->recipe = pen_recipe_ref(program->builds[job->indices[0]].recipe);
+    else
+        prepare_recipe(job, given, given_count);
+    status = pen_job_begin(job);
+    if (status == CL_SUCCESS)
+        return pen_job_run(job, notify, user);
+    pen_job_free(job);
+    return status;
+}
+
+/* True when the given binary is an executable for every device: an object or a library can only be linked. */
+static bool binaries_are_executable(cl_program program)
+{
+    for (cl_uint i = 0; i < program->device_count; i++)
+        if (program->builds[i].binary_type != CL_PROGRAM_BINARY_TYPE_EXECUTABLE)
+            return false;
+    return true;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL pen_clBuildProgram(cl_program program, cl_uint device_count,
+                                                   const cl_device_id *devices, const char *options,
+                                                   pen_program_notify notify, void *user)
+{
+    if (!pen_object_is(program, PEN_MAGIC_PROGRAM))
+        return CL_INVALID_PROGRAM;
+    if (!notify && user)
+        return CL_INVALID_VALUE;
+    if (program->linked || (program->from_binary && !binaries_are_executable(program)))
+        return CL_INVALID_OPERATION;
+    return build(program, PEN_BUILD_STEP_BUILD, device_count, devices, options, NULL, 0, notify, user);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL pen_clCompileProgram(cl_program program, cl_uint device_count,
+                                                     const cl_device_id *devices, const char *options,
+                                                     cl_uint header_count, const cl_program *headers,
+                                                     const char **names, pen_program_notify notify, void *user)
+{
+    if (!pen_object_is(program, PEN_MAGIC_PROGRAM))
+        return CL_INVALID_PROGRAM;
+    if ((!notify && user) || !header_count != !headers || !header_count != !names)
+        return CL_INVALID_VALUE;
+    if (!program->source && !program->il)
+        return CL_INVALID_OPERATION;
+    struct pen_include_given *given = calloc(header_count + 1, sizeof *given);
+    if (!given)
+        return CL_OUT_OF_HOST_MEMORY;
+    cl_int status = CL_SUCCESS;
+    for (cl_uint i = 0; status == CL_SUCCESS && i < header_count; i++) {
+        if (!pen_object_is(headers[i], PEN_MAGIC_PROGRAM) || !headers[i]->source)
+            status = CL_INVALID_PROGRAM;
+        else if (!names[i])
+            status = CL_INVALID_VALUE;
+        else
+            given[i] = (struct pen_include_given){names[i], headers[i]->source};
+    }
+    if (status == CL_SUCCESS)
+        status =
+            build(program, PEN_BUILD_STEP_COMPILE, device_count, devices, options, given, header_count, notify, user);
+    free(given);
+    return status;
+}

@@ -1,0 +1,314 @@
+/* icd/builder.c - see builder.h. Texts go through the arena: the worker copies them out when it decodes the command, so
+ * the staging can be freed as soon as the build that follows has been answered. */
+#include "icd/builder.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/scratch.h"
+
+void pen_answer_finish(struct pen_answer *answer)
+{
+    for (uint32_t i = 0; i < answer->device_count; i++)
+        free(answer->devices[i].log);
+    free(answer->devices);
+    free(answer->message);
+    pen_meta_free(answer->kernels, answer->kernel_count);
+    *answer = (struct pen_answer){0};
+}
+
+/* ---- reading answers ----------------------------------------------------------------------------------- */
+
+static int read_built(const void *frame, size_t size, struct pen_scratch *scratch, const uint64_t *devices,
+                      struct pen_answer *answer, struct pen_msg_built *out_built)
+{
+    int rc = pen_msg_built_decode(frame, size, scratch, out_built);
+    if (rc)
+        return rc;
+    answer->status = out_built->status;
+    answer->message = strdup(out_built->message);
+    for (uint32_t i = 0; i < answer->device_count; i++) {
+        /* A build that was refused as a whole says nothing of its devices. */
+        answer->devices[i].outcome = out_built->status ? PEN_BUILD_OUTCOME_FAILED : PEN_BUILD_OUTCOME_SUCCESS;
+        for (uint32_t j = 0; j < out_built->results_count; j++) {
+            const struct pen_build_result *result = &out_built->results[j];
+            if (result->device != devices[i])
+                continue;
+            answer->devices[i].outcome = result->outcome;
+            answer->devices[i].binary_type = result->binary_type;
+            answer->devices[i].global_variable_bytes = result->global_variable_bytes;
+        }
+    }
+    return answer->message ? 0 : -PEN_ENOMEM;
+}
+
+static int read_logs(struct pen_session *session, uint64_t sequence, const struct pen_msg_built *built,
+                     const uint64_t *devices, struct pen_answer *answer)
+{
+    for (uint32_t j = 0; j < built->results_count; j++) {
+        if (!built->results[j].log_bytes)
+            continue;
+        void *log = NULL;
+        size_t size;
+        int rc = pen_session_answer_data(session, sequence, &log, &size);
+        if (rc)
+            return rc;
+        for (uint32_t i = 0; log && i < answer->device_count; i++)
+            if (devices[i] == built->results[j].device && !answer->devices[i].log) {
+                answer->devices[i].log = log;
+                log = NULL;
+            }
+        free(log);
+    }
+    return 0;
+}
+
+static int read_kernel(struct pen_session *session, uint64_t sequence, struct pen_scratch *scratch,
+                       struct pen_kernel_meta *out_meta)
+{
+    uint16_t opcode;
+    void *frame;
+    size_t size;
+    int rc = pen_session_answer(session, sequence, &opcode, &frame, &size);
+    if (rc)
+        return rc;
+    struct pen_msg_kernel_info info;
+    rc = opcode == PEN_OP_KERNEL_INFO ? pen_msg_kernel_info_decode(frame, size, scratch, &info) : -PEN_EPROTO;
+    if (!rc)
+        rc = pen_meta_copy(&info, out_meta);
+    pen_scratch_reset(scratch);
+    free(frame);
+    return rc;
+}
+
+static int read_kernels(struct pen_session *session, uint64_t sequence, struct pen_scratch *scratch, uint32_t count,
+                        struct pen_answer *answer)
+{
+    if (count > PEN_LIMIT_KERNELS)
+        return -PEN_EPROTO;
+    answer->kernels = calloc(count + 1, sizeof *answer->kernels);
+    int rc = answer->kernels ? 0 : -PEN_ENOMEM;
+    for (uint32_t i = 0; !rc && i < count; i++) {
+        rc = read_kernel(session, sequence, scratch, &answer->kernels[i]);
+        answer->kernel_count += !rc;
+    }
+    return rc;
+}
+
+static int read_answer(struct pen_session *session, uint64_t sequence, const uint64_t *devices, uint32_t device_count,
+                       struct pen_answer *out_answer)
+{
+    struct pen_answer answer = {.devices = calloc(device_count + 1, sizeof *answer.devices),
+                                .device_count = device_count};
+    struct pen_scratch scratch = {0}, kernel_scratch = {0};
+    uint16_t opcode;
+    void *frame = NULL;
+    size_t size;
+    struct pen_msg_built built;
+    int rc = answer.devices ? 0 : -PEN_ENOMEM;
+    if (rc)
+        answer.device_count = 0;
+    else
+        rc = pen_session_answer(session, sequence, &opcode, &frame, &size);
+    if (!rc)
+        rc = opcode == PEN_OP_BUILT ? read_built(frame, size, &scratch, devices, &answer, &built) : -PEN_EPROTO;
+    if (!rc)
+        rc = read_logs(session, sequence, &built, devices, &answer);
+    if (!rc)
+        rc = read_kernels(session, sequence, &kernel_scratch, built.kernels, &answer);
+    pen_scratch_finish(&scratch);
+    pen_scratch_finish(&kernel_scratch);
+    free(frame);
+    if (rc)
+        pen_answer_finish(&answer);
+    else
+        *out_answer = answer;
+    return rc;
+}
+
+/* ---- sending ------------------------------------------------------------------------------------------- */
+
+/* One arena range for a text and its headers, each piece at a multiple of 64. */
+struct staging {
+    struct pen_session *session;
+    uint64_t offset, used;
+};
+
+static uint64_t rounded(uint64_t size)
+{
+    return (size + 63) & ~UINT64_C(63);
+}
+
+static int stage_begin(struct staging *staging, struct pen_session *session, uint64_t bytes)
+{
+    staging->session = session;
+    staging->used = 0;
+    return pen_arena_alloc(session, bytes ? bytes : 64, 64, &staging->offset);
+}
+
+static struct pen_bulk stage(struct staging *staging, const void *bytes, size_t size)
+{
+    struct pen_bulk bulk = {.offset = staging->offset + staging->used, .size = size};
+    if (size)
+        memcpy(pen_arena_at(staging->session, bulk.offset), bytes, size);
+    staging->used += rounded(size);
+    return bulk;
+}
+
+static int send_text(struct staging *staging, const struct pen_recipe *recipe, uint64_t id)
+{
+    uint64_t sequence;
+    bool empty = !recipe->size; /* a program may be; what is sent is not */
+    struct pen_msg_program_create create = {
+        .program = id,
+        .kind = recipe->kind == PEN_RECIPE_IL ? PEN_PROGRAM_KIND_IL : PEN_PROGRAM_KIND_SOURCE,
+        .text = stage(staging, empty ? "\n" : recipe->text, empty ? 1 : recipe->size)};
+    int rc = PEN_SEND(staging->session, program_create, &create, &sequence);
+    for (uint32_t i = 0; !rc && i < recipe->constant_count; i++) {
+        const struct pen_recipe_constant *from = &recipe->constants[i];
+        struct pen_msg_program_constant constant = {
+            .program = id, .constant = from->id, .value = {.data = from->value, .size = from->size}};
+        rc = PEN_SEND(staging->session, program_constant, &constant, &sequence);
+    }
+    return rc;
+}
+
+static int send_headers(struct staging *staging, const struct pen_recipe *recipe, uint64_t id)
+{
+    int rc = 0;
+    for (uint32_t i = 0; !rc && i < recipe->header_count; i++) {
+        uint64_t sequence;
+        struct pen_msg_program_header header = {.program = id,
+                                                .name = recipe->headers[i].name,
+                                                .text =
+                                                    stage(staging, recipe->headers[i].text, recipe->headers[i].size)};
+        rc = PEN_SEND(staging->session, program_header, &header, &sequence);
+    }
+    return rc;
+}
+
+static int build(struct pen_session *session, const struct pen_msg_program_build *message,
+                 struct pen_answer *out_answer)
+{
+    uint64_t sequence;
+    if (!pen_msg_program_build_size(message))
+        return -PEN_ELIMIT;
+    int rc = PEN_SEND(session, program_build, message, &sequence);
+    return rc ? rc : read_answer(session, sequence, message->devices, message->devices_count, out_answer);
+}
+
+static int make_leaf(struct pen_session *session, const struct pen_recipe *recipe, uint64_t id, bool exists,
+                     const uint64_t *devices, uint32_t device_count, struct pen_answer *out_answer)
+{
+    uint64_t bytes = exists ? 0 : rounded(recipe->size ? recipe->size : 1);
+    for (uint32_t i = 0; i < recipe->header_count; i++)
+        bytes += rounded(recipe->headers[i].size);
+    struct staging staging;
+    int rc = stage_begin(&staging, session, bytes);
+    if (rc)
+        return rc;
+    if (!exists)
+        rc = send_text(&staging, recipe, id);
+    if (!rc)
+        rc = send_headers(&staging, recipe, id);
+    struct pen_msg_program_build message = {.program = id,
+                                            .step = (enum pen_build_step)recipe->step,
+                                            .devices = devices,
+                                            .devices_count = device_count,
+                                            .options = recipe->wire_options};
+    if (!rc)
+        rc = build(session, &message, out_answer);
+    pen_arena_free(session, staging.offset);
+    return rc;
+}
+
+static int make_link(struct pen_session *session, const struct pen_recipe *recipe, uint64_t id, const uint64_t *devices,
+                     uint32_t device_count, struct pen_answer *out_answer)
+{
+    uint64_t *inputs = calloc(recipe->input_count, sizeof *inputs);
+    struct pen_answer answer = {0};
+    uint32_t made = 0;
+    int rc = inputs ? 0 : -PEN_ENOMEM;
+    while (!rc && !answer.status && made < recipe->input_count) {
+        pen_answer_finish(&answer);
+        inputs[made] = pen_session_new_id(session);
+        rc = pen_builder_make(session, recipe->inputs[made], inputs[made], false, devices, device_count, &answer);
+        made++;
+    }
+    if (!rc && !answer.status) {
+        pen_answer_finish(&answer);
+        rc = pen_builder_link(session, id, inputs, made, recipe->wire_options, devices, device_count, &answer);
+    }
+    for (uint32_t i = 0; i < made; i++)
+        pen_builder_drop(session, inputs[i]);
+    free(inputs);
+    if (rc)
+        pen_answer_finish(&answer);
+    else
+        *out_answer = answer;
+    return rc;
+}
+
+int pen_builder_make(struct pen_session *session, const struct pen_recipe *recipe, uint64_t id, bool exists,
+                     const uint64_t *devices, uint32_t device_count, struct pen_answer *out_answer)
+{
+    switch (recipe->kind) {
+    case PEN_RECIPE_SOURCE:
+    case PEN_RECIPE_IL:
+        return make_leaf(session, recipe, id, exists, devices, device_count, out_answer);
+    case PEN_RECIPE_LINK:
+        return make_link(session, recipe, id, devices, device_count, out_answer);
+    case PEN_RECIPE_NATIVE:
+        return device_count == 1 ? pen_builder_native(session, id, recipe->text, recipe->size, devices[0], out_answer)
+                                 : -PEN_EBINARY;
+    }
+    return -PEN_EINVAL;
+}
+
+int pen_builder_link(struct pen_session *session, uint64_t id, const uint64_t *inputs, uint32_t input_count,
+                     const char *wire_options, const uint64_t *devices, uint32_t device_count,
+                     struct pen_answer *out_answer)
+{
+    struct pen_msg_program_build message = {.program = id,
+                                            .step = PEN_BUILD_STEP_LINK,
+                                            .devices = devices,
+                                            .devices_count = device_count,
+                                            .inputs = inputs,
+                                            .inputs_count = input_count,
+                                            .options = wire_options};
+    return build(session, &message, out_answer);
+}
+
+int pen_builder_native(struct pen_session *session, uint64_t id, const void *native, size_t size, uint64_t device,
+                       struct pen_answer *out_answer)
+{
+    struct staging staging;
+    int rc = stage_begin(&staging, session, rounded(size));
+    if (rc)
+        return rc;
+    uint64_t sequence;
+    struct pen_msg_program_create create = {
+        .program = id, .kind = PEN_PROGRAM_KIND_NATIVE, .device = device, .text = stage(&staging, native, size)};
+    rc = PEN_SEND(session, program_create, &create, &sequence);
+    struct pen_msg_program_build message = {
+        .program = id, .step = PEN_BUILD_STEP_BUILD, .devices = &device, .devices_count = 1, .options = ""};
+    if (!rc)
+        rc = build(session, &message, out_answer);
+    pen_arena_free(session, staging.offset);
+    return rc;
+}
+
+int pen_builder_binary(struct pen_session *session, uint64_t id, uint64_t device, void **out_bytes, size_t *out_size)
+{
+    uint64_t sequence;
+    struct pen_msg_program_binary message = {.program = id, .device = device};
+    int rc = PEN_SEND(session, program_binary, &message, &sequence);
+    return rc ? rc : pen_session_answer_data(session, sequence, out_bytes, out_size);
+}
+
+void pen_builder_drop(struct pen_session *session, uint64_t id)
+{
+    uint64_t sequence;
+    struct pen_msg_program_destroy message = {.program = id};
+    (void)PEN_SEND(session, program_destroy, &message, &sequence);
+}

@@ -1,0 +1,170 @@
+/* icd/enqueue.c - what every clEnqueue* does around its own command: checks, wait list, event. */
+#include <stdlib.h>
+
+#include "icd/service.h"
+#include "wire/futex.h"
+
+cl_int pen_enqueue_check_wait_list(cl_command_queue queue, cl_uint wait_count, const cl_event *wait_list)
+{
+    if ((wait_count == 0) != (wait_list == NULL))
+        return CL_INVALID_EVENT_WAIT_LIST;
+    for (cl_uint i = 0; i < wait_count; i++)
+        if (!pen_object_is(wait_list[i], PEN_MAGIC_EVENT))
+            return CL_INVALID_EVENT_WAIT_LIST;
+    for (cl_uint i = 0; i < wait_count; i++)
+        if (wait_list[i]->context != queue->context)
+            return CL_INVALID_CONTEXT;
+    return CL_SUCCESS;
+}
+
+static void finish(struct pen_enqueue *e)
+{
+    for (uint32_t i = 0; i < e->fold_count; i++)
+        (void)pen_release(e->folds[i], PEN_MAGIC_EVENT, CL_INVALID_EVENT);
+    free(e->folds);
+    e->folds = NULL;
+    e->fold_count = 0;
+    free(e->wait_heap);
+    e->wait_heap = NULL;
+    e->waits = NULL;
+    e->wait_count = 0;
+}
+
+/* A marker in the command's own queue that waits for `count` events. Its event is e->folds' next. */
+static int fold(struct pen_enqueue *e, const uint64_t *ids, uint32_t count)
+{
+    cl_event event = NULL;
+    int rc = pen_event_create(e->queue->context, e->queue, CL_COMMAND_MARKER, &event);
+    if (rc)
+        return rc;
+    e->folds[e->fold_count++] = event;
+    struct pen_msg_marker message = {
+        .queue = e->queue->id, .event = event->id, .slot = event->slot, .waits = ids, .waits_count = count};
+    uint64_t sequence = 0;
+    struct pen_session *session = e->queue->context->session;
+    rc = PEN_SEND_NOTE(session, marker, &message, &sequence, atomic_store(&e->queue->last, sequence));
+    if (!rc)
+        atomic_store_explicit(&event->sent, true, memory_order_relaxed);
+    return rc;
+}
+
+/* One command names PEN_LIMIT_WAITS events at most: where the program has more, it waits for markers that wait for
+ * them. Writes the markers' ids over the events'. */
+static cl_int fold_all(struct pen_enqueue *e, uint64_t *ids)
+{
+    uint32_t count = e->wait_count, folds = (count + PEN_LIMIT_WAITS - 1) / PEN_LIMIT_WAITS;
+    if (folds > PEN_LIMIT_WAITS)
+        return CL_OUT_OF_RESOURCES;
+    e->folds = calloc(folds, sizeof(cl_event));
+    if (!e->folds)
+        return CL_OUT_OF_HOST_MEMORY;
+    for (uint32_t at = 0; at < count; at += PEN_LIMIT_WAITS) {
+        int rc = fold(e, ids + at, count - at < PEN_LIMIT_WAITS ? count - at : PEN_LIMIT_WAITS);
+        if (rc)
+            return pen_status(rc);
+    }
+    for (uint32_t i = 0; i < e->fold_count; i++)
+        ids[i] = e->folds[i]->id;
+    e->wait_count = e->fold_count;
+    return CL_SUCCESS;
+}
+
+/* Notes the ids of what is not complete. What has failed is among it: the worker poisons what waits for it. */
+static cl_int gather(struct pen_enqueue *e, cl_uint wait_count, const cl_event *wait_list, bool blocking)
+{
+    uint64_t *ids = e->wait_storage;
+    if (wait_count > sizeof e->wait_storage / sizeof e->wait_storage[0]) {
+        ids = e->wait_heap = malloc(wait_count * sizeof *ids);
+        if (!ids)
+            return CL_OUT_OF_HOST_MEMORY;
+    }
+    for (cl_uint i = 0; i < wait_count; i++) {
+        cl_int status = pen_event_status(wait_list[i]);
+        if (status < 0 && blocking)
+            return CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST;
+        if (status != CL_COMPLETE)
+            ids[e->wait_count++] = wait_list[i]->id;
+    }
+    e->waits = ids;
+    return e->wait_count > PEN_LIMIT_WAITS ? fold_all(e, ids) : CL_SUCCESS;
+}
+
+cl_int pen_enqueue_begin(struct pen_enqueue *e, cl_command_queue queue, cl_command_type type, cl_uint wait_count,
+                         const cl_event *wait_list, cl_event *out_event, bool blocking, bool force_event)
+{
+    if (!pen_object_is(queue, PEN_MAGIC_QUEUE))
+        return CL_INVALID_COMMAND_QUEUE;
+    cl_int status = pen_enqueue_check_wait_list(queue, wait_count, wait_list);
+    if (status)
+        return status;
+    e->queue = queue;
+    e->out_event = out_event;
+    if (wait_count)
+        status = gather(e, wait_count, wait_list, blocking);
+    if (!status && (out_event || force_event)) {
+        status = pen_status(pen_event_create(queue->context, queue, type, &e->event));
+        if (!status) {
+            e->event_id = e->event->id;
+            e->slot = e->event->slot;
+        }
+    }
+    if (status)
+        finish(e);
+    return status;
+}
+
+cl_int pen_enqueue_end(struct pen_enqueue *e, int error)
+{
+    if (error == -PEN_EGONE)
+        pen_context_tell_lost(e->queue->context);
+    if (e->event && !error && e->out_event)
+        *e->out_event = e->event;
+    else if (e->event)
+        (void)pen_release(e->event, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
+    e->event = NULL;
+    finish(e);
+    return pen_status(error);
+}
+
+cl_int pen_enqueue_wait_list(struct pen_enqueue *e, cl_uint wait_count, const cl_event *wait_list)
+{
+    cl_int result = CL_SUCCESS;
+    for (cl_uint i = wait_count; i-- > 0;)
+        if (pen_event_wait(wait_list[i]))
+            result = CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST;
+    if (!result)
+        e->wait_count = 0;
+    return result;
+}
+
+bool pen_enqueue_ready(struct pen_enqueue *e)
+{
+    return !e->wait_count && pen_queue_idle(e->queue);
+}
+
+void pen_enqueue_done_here(struct pen_enqueue *e, uint64_t started_ns)
+{
+    cl_event event = e->event;
+    if (!event)
+        return;
+    pen_slot_cancel(e->queue->context->session, event->slot);
+    event->slot = e->slot = 0;
+    event->id = e->event_id = 0;
+    if (e->queue->profiling)
+        event->times = (struct pen_event_times){started_ns, started_ns, started_ns, pen_now_ns()};
+    atomic_store_explicit(&event->local, CL_COMPLETE, memory_order_release);
+}
+
+int pen_enqueue_wait(struct pen_enqueue *e, uint64_t sequence)
+{
+    struct pen_session *session = e->queue->context->session;
+    int rc;
+    if (e->event)
+        rc = pen_wait_slot(session, e->event->slot);
+    else if (e->queue->in_order)
+        rc = pen_wait_queue(session, e->queue->slot, sequence);
+    else
+        return pen_queue_wait(e->queue);
+    pen_settle(session);
+    return rc;
+}

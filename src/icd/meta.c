@@ -1,0 +1,169 @@
+/* icd/meta.c - see meta.h. */
+#include "icd/meta.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The generated structs point to const; these copies are ours. */
+static void free_const(const void *memory)
+{
+    free((void *)(uintptr_t)memory);
+}
+
+void pen_meta_finish(struct pen_kernel_meta *meta)
+{
+    for (uint32_t i = 0; meta->info.arguments && i < meta->info.arguments_count; i++) {
+        free_const(meta->info.arguments[i].type_name);
+        free_const(meta->info.arguments[i].name);
+    }
+    free_const(meta->info.name);
+    free_const(meta->info.attributes);
+    free_const(meta->info.arguments);
+    free_const(meta->info.devices);
+    *meta = (struct pen_kernel_meta){0};
+}
+
+void pen_meta_free(struct pen_kernel_meta *kernels, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        pen_meta_finish(&kernels[i]);
+    free(kernels);
+}
+
+/* count elements, at least one so that NULL means out of memory. */
+static void *copy_array(const void *from, uint32_t count, size_t size)
+{
+    void *copy = calloc(count ? count : 1, size);
+    if (copy && count)
+        memcpy(copy, from, count * size);
+    return copy;
+}
+
+int pen_meta_copy(const struct pen_msg_kernel_info *info, struct pen_kernel_meta *out_meta)
+{
+    struct pen_kernel_meta meta = {.info = *info};
+    struct pen_argument_info *arguments = copy_array(info->arguments, info->arguments_count, sizeof *arguments);
+    meta.info.name = strdup(info->name);
+    meta.info.attributes = strdup(info->attributes);
+    meta.info.devices = copy_array(info->devices, info->devices_count, sizeof *info->devices);
+    meta.info.arguments = arguments;
+    bool complete = arguments && meta.info.name && meta.info.attributes && meta.info.devices;
+    for (uint32_t i = 0; arguments && i < info->arguments_count; i++) {
+        arguments[i].type_name = strdup(info->arguments[i].type_name);
+        arguments[i].name = strdup(info->arguments[i].name);
+        complete = complete && arguments[i].type_name && arguments[i].name;
+    }
+    if (!complete) {
+        pen_meta_finish(&meta);
+        return -PEN_ENOMEM;
+    }
+    *out_meta = meta;
+    return 0;
+}
+
+static struct pen_kernel_meta *find(struct pen_kernel_meta *kernels, uint32_t count, const char *name)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(kernels[i].info.name, name) == 0)
+            return &kernels[i];
+    return NULL;
+}
+
+const struct pen_kernel_meta *pen_meta_find(const struct pen_kernel_meta *kernels, uint32_t count, const char *name)
+{
+    return find((struct pen_kernel_meta *)(uintptr_t)kernels, count, name);
+}
+
+/* Takes over the arguments of a kernel that knows them. */
+static int complete(struct pen_kernel_meta *kernel, const struct pen_kernel_meta *given)
+{
+    struct pen_kernel_meta copy;
+    if (pen_meta_copy(&given->info, &copy))
+        return -PEN_ENOMEM;
+    const struct pen_argument_info *arguments = kernel->info.arguments;
+    const char *attributes = kernel->info.attributes;
+    kernel->info.arguments = copy.info.arguments;
+    copy.info.arguments = arguments;
+    if (!attributes[0]) {
+        kernel->info.attributes = copy.info.attributes;
+        copy.info.attributes = attributes;
+    }
+    pen_meta_finish(&copy);
+    return 0;
+}
+
+int pen_meta_complete(struct pen_kernel_meta *kernels, uint32_t count, const struct pen_kernel_meta *given,
+                      uint32_t given_count)
+{
+    int rc = 0;
+    for (uint32_t i = 0; !rc && i < count; i++) {
+        bool known = true;
+        for (uint32_t j = 0; j < kernels[i].info.arguments_count; j++)
+            known = known && kernels[i].info.arguments[j].known;
+        const struct pen_kernel_meta *same = pen_meta_find(given, given_count, kernels[i].info.name);
+        if (!known && same && same->info.arguments_count == kernels[i].info.arguments_count)
+            rc = complete(&kernels[i], same);
+    }
+    return rc;
+}
+
+static void forget_device(struct pen_kernel_meta *meta, uint64_t device)
+{
+    struct pen_kernel_device_info *devices = (struct pen_kernel_device_info *)(uintptr_t)meta->info.devices;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < meta->info.devices_count; i++)
+        if (devices[i].device != device)
+            devices[kept++] = devices[i];
+    meta->info.devices_count = kept;
+}
+
+void pen_meta_forget(struct pen_kernel_meta *kernels, uint32_t *count, uint64_t device)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < *count; i++) {
+        forget_device(&kernels[i], device);
+        if (kernels[i].info.devices_count)
+            kernels[kept++] = kernels[i];
+        else
+            pen_meta_finish(&kernels[i]);
+    }
+    *count = kept;
+}
+
+/* Moves the devices of `from` into `to`. */
+static int add_devices(struct pen_kernel_meta *to, const struct pen_kernel_meta *from)
+{
+    for (uint32_t i = 0; i < from->info.devices_count; i++)
+        forget_device(to, from->info.devices[i].device);
+    uint32_t count = to->info.devices_count + from->info.devices_count;
+    struct pen_kernel_device_info *devices =
+        realloc((void *)(uintptr_t)to->info.devices, (count + 1) * sizeof *devices);
+    if (!devices)
+        return -PEN_ENOMEM;
+    memcpy(devices + to->info.devices_count, from->info.devices, from->info.devices_count * sizeof *devices);
+    to->info.devices = devices;
+    to->info.devices_count = count;
+    return 0;
+}
+
+int pen_meta_merge(struct pen_kernel_meta **kernels, uint32_t *count, struct pen_kernel_meta *added,
+                   uint32_t added_count)
+{
+    int rc = 0;
+    struct pen_kernel_meta *all = realloc(*kernels, (*count + added_count + 1) * sizeof *all);
+    if (all)
+        *kernels = all;
+    else
+        rc = -PEN_ENOMEM;
+    for (uint32_t i = 0; i < added_count; i++) {
+        struct pen_kernel_meta *same = rc ? NULL : find(all, *count, added[i].info.name);
+        if (same)
+            rc = add_devices(same, &added[i]);
+        if (rc || same)
+            pen_meta_finish(&added[i]);
+        else
+            all[(*count)++] = added[i];
+    }
+    free(added);
+    return rc;
+}

@@ -1,0 +1,426 @@
+#include "icd/move.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+uint64_t pen_enqueue_clock(const struct pen_enqueue *e)
+{
+    struct timespec now;
+    if (!e->event)
+        return 0;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+cl_int pen_enqueue_drop(struct pen_enqueue *e, cl_int status)
+{
+    (void)pen_enqueue_end(e, -PEN_EBUSY);
+    return status;
+}
+
+/* An out-of-order queue has no order but its barriers'. */
+static void wait_barrier(cl_command_queue queue)
+{
+    while (!pen_queue_idle(queue)) {
+        pthread_mutex_lock(&queue->lock);
+        cl_event barrier = queue->barrier;
+        if (barrier)
+            pen_ref(barrier);
+        pthread_mutex_unlock(&queue->lock);
+        if (!barrier)
+            return;
+        cl_int status = pen_event_wait(barrier);
+        pen_unref(barrier);
+        if (status != CL_SUCCESS)
+            return;
+    }
+}
+
+cl_int pen_enqueue_wait_turn(struct pen_enqueue *e, cl_uint wait_count, const cl_event *wait_list)
+{
+    cl_int status = pen_enqueue_wait_list(e, wait_count, wait_list);
+    if (status != CL_SUCCESS)
+        return status;
+    if (!e->queue->in_order) {
+        wait_barrier(e->queue);
+        return CL_SUCCESS;
+    }
+    int error = pen_queue_wait(e->queue);
+    return error ? pen_status(error) : CL_SUCCESS;
+}
+
+cl_int pen_enqueue_nothing(struct pen_enqueue *e, bool turn)
+{
+    if (turn) {
+        pen_enqueue_done_here(e, pen_enqueue_clock(e));
+        return pen_enqueue_end(e, 0);
+    }
+    /* Without an event and a wait list nobody can tell that it was there. */
+    if (!e->event && e->wait_count == 0)
+        return pen_enqueue_end(e, 0);
+    struct pen_msg_marker marker = {
+        .queue = e->queue->id,
+        .event = e->event_id,
+        .slot = e->slot,
+        .waits = e->waits,
+        .waits_count = e->wait_count,
+    };
+    return pen_enqueue_end(e, PEN_ENQUEUE(e, marker, &marker));
+}
+
+/* ---- staging ------------------------------------------------------------------------------------------- */
+
+#define STAGING_ALIGN 256
+
+int pen_staging_alloc(struct pen_session *session, uint64_t size, uint64_t *out_offset)
+{
+    pen_settle(session); /* ranges whose commands are complete come back here */
+    return pen_arena_alloc(session, size, STAGING_ALIGN, out_offset);
+}
+
+struct staged {
+    struct pen_action action;
+    struct pen_session *session;
+    uint64_t offset;
+    bool from_region; /* a read: `move` says where the bytes go */
+    struct pen_move move;
+};
+
+static void staged_copy_out(const struct pen_move *move, struct pen_session *session, uint64_t offset)
+{
+    struct pen_place tight = pen_span_tight(&move->span);
+    pen_span_copy(move->program, &move->program_place, pen_arena_at(session, offset), &tight, &move->span);
+}
+
+static void staged_run(struct pen_action *action, int status)
+{
+    struct staged *staged = PEN_CONTAINER(action, struct staged, action);
+    if (staged->from_region && status == 0)
+        staged_copy_out(&staged->move, staged->session, staged->offset);
+    pen_arena_free(staged->session, staged->offset);
+    free(staged);
+}
+
+static struct staged *staged_new(struct pen_enqueue *e, uint64_t offset, const struct pen_move *move)
+{
+    struct staged *staged = calloc(1, sizeof *staged);
+    if (!staged)
+        return NULL;
+    staged->action.event = e->event;
+    staged->action.run = staged_run;
+    staged->session = e->queue->context->session;
+    staged->offset = offset;
+    if (move) {
+        staged->from_region = !move->to_region;
+        staged->move = *move;
+    }
+    return staged;
+}
+
+int pen_staging_free_after(struct pen_enqueue *e, uint64_t offset)
+{
+    struct staged *staged = staged_new(e, offset, NULL);
+    if (!staged)
+        return -PEN_ENOMEM;
+    pen_action_add(&staged->action);
+    return 0;
+}
+
+int pen_move_send(struct pen_enqueue *e, const struct pen_move *move, uint64_t staging, uint64_t *out_sequence)
+{
+    uint64_t size = pen_span_bytes(&move->span);
+    int error;
+    if (move->to_region) {
+        struct pen_msg_write write = {
+            .queue = e->queue->id,
+            .event = e->event_id,
+            .slot = e->slot,
+            .region = move->memory->id,
+            .box = move->box,
+            .extent = {move->extent[0], move->extent[1], move->extent[2]},
+            .data = {staging, size},
+            .waits = e->waits,
+            .waits_count = e->wait_count,
+        };
+        error = PEN_ENQUEUE(e, write, &write);
+    } else {
+        struct pen_msg_read read = {
+            .queue = e->queue->id,
+            .event = e->event_id,
+            .slot = e->slot,
+            .region = move->memory->id,
+            .box = move->box,
+            .extent = {move->extent[0], move->extent[1], move->extent[2]},
+            .arena_offset = staging,
+            .arena_size = size,
+            .waits = e->waits,
+            .waits_count = e->wait_count,
+        };
+        error = PEN_ENQUEUE(e, read, &read);
+    }
+    /* In-order queues have just noted it; for the others the event tells. */
+    *out_sequence = atomic_load_explicit(&e->queue->last, memory_order_relaxed);
+    return error;
+}
+
+/* Sends the command through a staging range. `waits`: returns when it is complete; otherwise `e` has an event, and an
+ * action does what is left. Ends `e`. */
+static cl_int move_staged(struct pen_enqueue *e, const struct pen_move *move, bool waits)
+{
+    struct pen_session *session = e->queue->context->session;
+    struct staged *staged = NULL;
+    uint64_t offset, sequence;
+
+    int error = pen_staging_alloc(session, pen_span_bytes(&move->span), &offset);
+    if (error)
+        return pen_enqueue_end(e, error);
+    if (!waits) {
+        staged = staged_new(e, offset, move);
+        error = staged ? 0 : -PEN_ENOMEM;
+        if (error)
+            goto out_free;
+    }
+    if (move->to_region) {
+        struct pen_place tight = pen_span_tight(&move->span);
+        pen_span_copy(pen_arena_at(session, offset), &tight, move->program, &move->program_place, &move->span);
+    }
+    error = pen_hostptr_before_use(e, move->memory, move->to_region);
+    if (!error)
+        error = pen_move_send(e, move, offset, &sequence);
+    if (error)
+        goto out_free;
+    if (!waits) {
+        pen_action_add(&staged->action);
+        return pen_enqueue_end(e, 0);
+    }
+    error = pen_enqueue_wait(e, sequence);
+    if (!error && !move->to_region)
+        staged_copy_out(move, session, offset);
+out_free:
+    free(staged);
+    pen_arena_free(session, offset);
+    return pen_enqueue_end(e, error);
+}
+
+/* ---- by this thread ------------------------------------------------------------------------------------ */
+
+/* Ends `e`. The region is direct and it is this command's turn. */
+static cl_int move_here(struct pen_enqueue *e, const struct pen_move *move)
+{
+    uint64_t started_ns = pen_enqueue_clock(e);
+    /* A read of before may have its bytes still in staging; they must not land on those of this one. */
+    pen_settle(move->memory->context->session);
+    int error = pen_session_alive(move->memory->context->session);
+    if (!error)
+        error = pen_hostptr_before_use(e, move->memory, false);
+    if (error)
+        return pen_enqueue_end(e, error);
+    void *contents = pen_memory_at(move->memory);
+    if (move->to_region) {
+        size_t reach = 0;
+        (void)pen_span_reach(&move->region_place, &move->span, &reach);
+        if (reach == pen_span_bytes(&move->span))
+            pen_arena_will_fill(move->memory->context->session, move->memory->arena_offset + move->region_place.first,
+                                reach);
+        pen_span_copy(contents, &move->region_place, move->program, &move->program_place, &move->span);
+        pen_hostptr_wrote_here(move->memory, move->region_place.first, reach);
+    } else {
+        pen_span_copy(move->program, &move->program_place, contents, &move->region_place, &move->span);
+    }
+    pen_enqueue_done_here(e, started_ns);
+    return pen_enqueue_end(e, 0);
+}
+
+static cl_int move_direct(cl_command_queue queue, const struct pen_move *move, cl_uint wait_count,
+                          const cl_event *wait_list, cl_event *out_event)
+{
+    /* A small write need not wait for a busy queue; but the errors of a wait list are this call's to return. */
+    bool stages = !move->blocking || (move->to_region && wait_count == 0 && pen_small(pen_span_bytes(&move->span)));
+    bool likely_ready = wait_count == 0 && pen_queue_idle(queue);
+    bool force_event = stages && !likely_ready;
+    for (;;) {
+        struct pen_enqueue e = {0};
+        cl_int status =
+            pen_enqueue_begin(&e, queue, move->type, wait_count, wait_list, out_event, move->blocking, force_event);
+        if (status != CL_SUCCESS)
+            return status;
+        if (pen_enqueue_ready(&e))
+            return move_here(&e, move);
+        if (!stages) {
+            status = pen_enqueue_wait_turn(&e, wait_count, wait_list);
+            return status == CL_SUCCESS ? move_here(&e, move) : pen_enqueue_drop(&e, status);
+        }
+        if (e.event)
+            return move_staged(&e, move, false);
+        /* Another thread has used the queue since. */
+        (void)pen_enqueue_drop(&e, CL_SUCCESS);
+        force_event = true;
+    }
+}
+
+/* ---- in pieces ----------------------------------------------------------------------------------------- */
+
+/* A part of a move: whole slices, or rows of one slice, or bytes of one row. */
+struct cursor {
+    size_t byte, row, slice;
+};
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The part at the cursor, which moves on. Images' rows are never longer than a piece. */
+static struct pen_move cursor_take(struct cursor *at, const struct pen_move *whole)
+{
+    struct pen_move part = *whole;
+    const struct pen_span *span = &whole->span;
+    size_t slice_bytes = span->row_bytes * span->rows;
+    size_t skip_bytes = at->byte, skip_rows = at->row, skip_slices = at->slice;
+
+    if (slice_bytes <= PEN_PIECE_BYTES) {
+        part.span.slices = least(PEN_PIECE_BYTES / slice_bytes, span->slices - at->slice);
+        at->slice += part.span.slices;
+    } else if (span->row_bytes <= PEN_PIECE_BYTES) {
+        part.span.slices = 1;
+        part.span.rows = least(PEN_PIECE_BYTES / span->row_bytes, span->rows - at->row);
+        at->row += part.span.rows;
+    } else {
+        part.span.slices = part.span.rows = 1;
+        part.span.row_bytes = least(PEN_PIECE_BYTES, span->row_bytes - at->byte);
+        at->byte += part.span.row_bytes;
+    }
+    if (at->byte == span->row_bytes) {
+        at->byte = 0;
+        at->row++;
+    }
+    if (at->row == span->rows) {
+        at->row = 0;
+        at->slice++;
+    }
+    part.program_place.first +=
+        skip_slices * part.program_place.slice_pitch + skip_rows * part.program_place.row_pitch + skip_bytes;
+    part.box.origin[0] += skip_bytes;
+    part.box.origin[1] += skip_rows;
+    part.box.origin[2] += skip_slices;
+    if (part.span.row_bytes != span->row_bytes)
+        part.extent[0] = part.span.row_bytes;
+    part.extent[1] = part.span.rows;
+    part.extent[2] = part.span.slices;
+    return part;
+}
+
+struct piece {
+    cl_event event; /* NULL: not under way */
+    uint64_t staging;
+    struct pen_move move;
+};
+
+/* Waits for a piece under way and takes its bytes out. */
+static cl_int piece_retire(struct piece *piece, struct pen_session *session)
+{
+    if (!piece->event)
+        return CL_SUCCESS;
+    cl_int status = pen_event_wait(piece->event);
+    if (status == CL_SUCCESS && !piece->move.to_region)
+        staged_copy_out(&piece->move, session, piece->staging);
+    (void)pen_release(piece->event, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
+    piece->event = NULL;
+    return status;
+}
+
+static cl_int piece_send(struct piece *piece, cl_command_queue queue, cl_uint wait_count, const cl_event *wait_list)
+{
+    struct pen_session *session = queue->context->session;
+    struct pen_enqueue e = {0};
+    uint64_t sequence;
+    cl_int status = pen_enqueue_begin(&e, queue, piece->move.type, wait_count, wait_list, &piece->event, true, true);
+    if (status != CL_SUCCESS)
+        return status;
+    if (piece->move.to_region) {
+        struct pen_place tight = pen_span_tight(&piece->move.span);
+        pen_span_copy(pen_arena_at(session, piece->staging), &tight, piece->move.program, &piece->move.program_place,
+                      &piece->move.span);
+    }
+    int error = pen_hostptr_before_use(&e, piece->move.memory, piece->move.to_region);
+    if (!error)
+        error = pen_move_send(&e, &piece->move, piece->staging, &sequence);
+    return pen_enqueue_end(&e, error);
+}
+
+/* A blocking transfer with two pieces in flight: while the device takes one, this thread copies the other. */
+static cl_int move_pieces(cl_command_queue queue, const struct pen_move *move, cl_uint wait_count,
+                          const cl_event *wait_list, cl_event *out_event)
+{
+    struct pen_session *session = queue->context->session;
+    struct piece pieces[2] = {{0}};
+    struct cursor cursor = {0};
+    cl_event last = NULL;
+    cl_int status = CL_SUCCESS;
+    unsigned turn = 0;
+
+    int error = pen_staging_alloc(session, 2 * (uint64_t)PEN_PIECE_BYTES, &pieces[0].staging);
+    if (error)
+        return pen_status(error);
+    pieces[1].staging = pieces[0].staging + PEN_PIECE_BYTES;
+    while (cursor.slice < move->span.slices && status == CL_SUCCESS) {
+        struct piece *piece = &pieces[turn++ % 2];
+        status = piece_retire(piece, session);
+        if (status != CL_SUCCESS)
+            break;
+        piece->move = cursor_take(&cursor, move);
+        status = piece_send(piece, queue, wait_count, wait_list);
+        last = piece->event;
+        if (last && out_event && cursor.slice >= move->span.slices)
+            (void)pen_retain(last, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        cl_int end = piece_retire(&pieces[turn++ % 2], session);
+        if (status == CL_SUCCESS)
+            status = end;
+    }
+    pen_arena_free(session, pieces[0].staging);
+    if (out_event && cursor.slice >= move->span.slices && last) {
+        if (status == CL_SUCCESS)
+            *out_event = last;
+        else
+            (void)pen_release(last, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
+    }
+    return status;
+}
+
+/* ---- all of it ----------------------------------------------------------------------------------------- */
+
+static cl_int move_nothing(cl_command_queue queue, const struct pen_move *move, cl_uint wait_count,
+                           const cl_event *wait_list, cl_event *out_event)
+{
+    struct pen_enqueue e = {0};
+    cl_int status = pen_enqueue_begin(&e, queue, move->type, wait_count, wait_list, out_event, move->blocking, false);
+    if (status != CL_SUCCESS)
+        return status;
+    bool ready = pen_enqueue_ready(&e);
+    if (move->blocking && !ready) {
+        status = pen_enqueue_wait_turn(&e, wait_count, wait_list);
+        if (status != CL_SUCCESS)
+            return pen_enqueue_drop(&e, status);
+        ready = true;
+    }
+    return pen_enqueue_nothing(&e, ready);
+}
+
+cl_int pen_move_run(cl_command_queue queue, const struct pen_move *move, cl_uint wait_count, const cl_event *wait_list,
+                    cl_event *out_event)
+{
+    size_t size = pen_span_bytes(&move->span);
+    if (size == 0)
+        return move_nothing(queue, move, wait_count, wait_list, out_event);
+    if (move->memory->direct)
+        return move_direct(queue, move, wait_count, wait_list, out_event);
+    if (move->blocking && size > PEN_PIECE_BYTES)
+        return move_pieces(queue, move, wait_count, wait_list, out_event);
+    bool waits = move->blocking && !(move->to_region && wait_count == 0 && pen_small(size));
+    struct pen_enqueue e = {0};
+    cl_int status = pen_enqueue_begin(&e, queue, move->type, wait_count, wait_list, out_event, move->blocking,
+                                      !waits || pen_hostptr_any());
+    return status == CL_SUCCESS ? move_staged(&e, move, waits) : status;
+}

@@ -1,0 +1,59 @@
+/* icd/move.h - bytes between the program's memory and a region: by this thread where the contents are in the arena and
+ * nothing is in the way, else through a staging range of the arena and a command.
+ * Model:     icd/README.md, memory
+ * Ownership: borrows every pointer; the program's memory until the command has completed, as OpenCL says
+ * Threads:   any
+ * Errors:    as the enqueue call returns them */
+#ifndef PEN_ICD_MOVE_H
+#define PEN_ICD_MOVE_H
+
+#include "icd/memory.h"
+
+/* A blocking write to a busy queue is staged up to this size: it returns at once. Copies and fills of direct regions
+ * are done by this thread up to this size: a hand-off costs more. Bytes. */
+#define PEN_SMALL_BYTES (64u << 10)
+/* A blocking transfer of an indirect region larger than this goes in pieces of this size, two in flight. Bytes. */
+#define PEN_PIECE_BYTES (64u << 20)
+
+struct pen_move {
+    cl_mem memory;
+    cl_command_type type;
+    bool to_region, blocking;
+    void *program; /* the address that program_place counts from */
+    struct pen_place program_place;
+    struct pen_place region_place; /* counted from the first byte of the region's contents */
+    struct pen_span span;          /* how much */
+    struct pen_box box;            /* the region's side, as the worker takes it */
+    uint64_t extent[3];            /* likewise: bytes or pixels, rows, slices */
+};
+
+/* The whole of a clEnqueueRead* or Write* after its own checks. Nothing to move is a marker. */
+cl_int pen_move_run(cl_command_queue queue, const struct pen_move *move, cl_uint wait_count, const cl_event *wait_list,
+                    cl_event *out_event);
+
+/* A command without an effect of its own that still has its place in the queue; `turn`: what it waits for is complete,
+ * and so is it. Ends `e`. */
+cl_int pen_enqueue_nothing(struct pen_enqueue *e, bool turn);
+/* Drops the enqueue and returns `status`. */
+cl_int pen_enqueue_drop(struct pen_enqueue *e, cl_int status);
+/* Waits until this thread may act in the command's place: wait list complete, and what comes before it on the queue.
+ * CL_SUCCESS, or what the call is to return. */
+cl_int pen_enqueue_wait_turn(struct pen_enqueue *e, cl_uint wait_count, const cl_event *wait_list);
+/* When a command done by this thread began, for pen_enqueue_done_here; 0 without an event. */
+uint64_t pen_enqueue_clock(const struct pen_enqueue *e);
+
+/* A range of the arena for bytes under way. Waits for nothing; recycles what is free. */
+int pen_staging_alloc(struct pen_session *session, uint64_t size, uint64_t *out_offset);
+/* Frees the range once the enqueue's command has completed; it has an event. Takes the range. */
+int pen_staging_free_after(struct pen_enqueue *e, uint64_t offset);
+
+/* Sends the command of `move` with its bytes in the arena, tight, at `staging`. */
+int pen_move_send(struct pen_enqueue *e, const struct pen_move *move, uint64_t staging, uint64_t *out_sequence);
+
+/* A direct region's copy or fill that this thread should do itself. */
+static inline bool pen_small(size_t bytes)
+{
+    return bytes <= PEN_SMALL_BYTES;
+}
+
+#endif

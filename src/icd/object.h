@@ -1,0 +1,427 @@
+/* icd/object.h - the OpenCL objects of the front end, and what its files share.
+ * One file per object (context.c, queue.c, event.c, memory.c, ...); this header holds the structs because most
+ * calls touch several of them.
+ *
+ * Ownership: every object begins with struct pen_object: dispatch table, magic, references. A child holds a
+ *            reference on its parents (queue -> context, kernel -> program, sub-buffer -> buffer, ...).
+ *            "internal" references (a queued command on its kernel or memory) use the same counter's twin, so that
+ *            CL_*_REFERENCE_COUNT shows only the program's.
+ * Threads:   OpenCL's: all calls are thread-safe but clSetKernelArg on one kernel. `lock` in an object guards what
+ *            the comment beside a field says.
+ * Errors:    entry points return cl_int; everything below returns 0 or -PEN_E*, and status.c alone translates. */
+#ifndef PEN_ICD_OBJECT_H
+#define PEN_ICD_OBJECT_H
+
+#define CL_TARGET_OPENCL_VERSION 300
+#define CL_USE_DEPRECATED_OPENCL_1_0_APIS
+#define CL_USE_DEPRECATED_OPENCL_1_1_APIS
+#define CL_USE_DEPRECATED_OPENCL_1_2_APIS
+#define CL_USE_DEPRECATED_OPENCL_2_0_APIS
+#define CL_USE_DEPRECATED_OPENCL_2_1_APIS
+#define CL_USE_DEPRECATED_OPENCL_2_2_APIS
+#include <CL/cl.h>
+#include <CL/cl_ext.h>
+#include <CL/cl_icd.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "client/session.h"
+
+/* ---- common ------------------------------------------------------------------------------------------ */
+
+enum pen_magic { /* 0 once destroyed, so that a stale handle is refused while its memory is still readable */
+                 PEN_MAGIC_PLATFORM = 0x50454e01,
+                 PEN_MAGIC_DEVICE,
+                 PEN_MAGIC_CONTEXT,
+                 PEN_MAGIC_QUEUE,
+                 PEN_MAGIC_MEMORY,
+                 PEN_MAGIC_SAMPLER,
+                 PEN_MAGIC_PROGRAM,
+                 PEN_MAGIC_KERNEL,
+                 PEN_MAGIC_EVENT,
+                 PEN_MAGIC_COMMAND_BUFFER
+};
+
+struct pen_object {
+    const cl_icd_dispatch *dispatch; /* must be first: the ICD loader calls through it */
+    uint32_t magic;
+    _Atomic uint32_t refs;     /* the program's: what the info query shows */
+    _Atomic uint32_t internal; /* ours, plus one while refs > 0; destroyed when it reaches 0 */
+};
+
+extern const cl_icd_dispatch pen_dispatch; /* dispatch.c */
+
+void pen_object_init(struct pen_object *object, enum pen_magic magic);
+static inline bool pen_object_is(const void *object, enum pen_magic magic)
+{
+    return object && ((const struct pen_object *)object)->magic == (uint32_t)magic;
+}
+/* Internal references. _unref calls the destructor for the object's magic when the last one goes. */
+void pen_ref(void *object);
+void pen_unref(void *object);
+/* The program's: clRetain*, clRelease*. CL_SUCCESS or `invalid` when it is not an object of that magic. */
+cl_int pen_retain(void *object, enum pen_magic magic, cl_int invalid);
+cl_int pen_release(void *object, enum pen_magic magic, cl_int invalid);
+/* One destructor an object file; called by pen_unref once. */
+void pen_device_destroy(cl_device_id);
+void pen_context_destroy(cl_context);
+void pen_queue_destroy(cl_command_queue);
+void pen_memory_destroy(cl_mem);
+void pen_sampler_destroy(cl_sampler);
+void pen_program_destroy(cl_program);
+void pen_kernel_destroy(cl_kernel);
+void pen_event_destroy(cl_event);
+void pen_command_buffer_destroy(cl_command_buffer_khr);
+
+/* Answers of clGet*Info: size check, copy, size out. */
+cl_int pen_info(const void *value, size_t size, size_t param_size, void *param_value, size_t *param_size_ret);
+cl_int pen_info_string(const char *text, size_t param_size, void *param_value, size_t *param_size_ret);
+#define PEN_INFO(type, expression)                                                                                     \
+    do {                                                                                                               \
+        type value_ = (expression);                                                                                    \
+        return pen_info(&value_, sizeof value_, param_value_size, param_value, param_value_size_ret);                  \
+    } while (0)
+
+/* status.c: the only place where errors become cl_int. */
+cl_int pen_status(int error);
+
+/* ---- platform, device -------------------------------------------------------------------------------- */
+
+/* The one platform. Its devices are asked from the daemon once, at the first call that needs them. */
+struct _cl_platform_id {
+    struct pen_object object;
+    struct pen_pool pool;
+    struct _cl_device_id *devices; /* root devices, pool.device_count */
+    cl_uint device_count;
+};
+
+struct _cl_device_id {
+    struct pen_object object;           /* root devices are never destroyed */
+    const struct pen_pool_device *pool; /* of the root */
+    uint64_t id;                        /* in the protocol */
+    cl_device_id parent;                /* NULL: root; a sub-device holds a reference on it */
+    cl_uint compute_units;
+    cl_device_partition_property *partition; /* how a sub-device was made; 0-terminated; NULL for a root */
+    cl_uint partition_length;                /* entries, the 0 included; 0 for a root */
+    struct pen_session *session;             /* of a sub-device: where its id is known; NULL for a root */
+    const struct pen_device_facts *facts;    /* device.c's: the root's properties in order of key, its extensions */
+};
+
+/* Loads the platform once; NULL when there is no daemon or no device. */
+cl_platform_id pen_platform(void);
+/* Property of the real device as raw bytes; NULL when the driver does not answer it. */
+const struct pen_property *pen_device_property(cl_device_id device, cl_device_info key);
+bool pen_device_bool(cl_device_id device, cl_device_info key);
+cl_uint pen_device_uint(cl_device_id device, cl_device_info key);
+cl_ulong pen_device_ulong(cl_device_id device, cl_device_info key);
+size_t pen_device_size(cl_device_id device, cl_device_info key);
+/* Synthetic keys (>= 0x70000000) under which the backend reports what is not a device query in OpenCL:
+ * supported image formats: key = PEN_KEY_FORMATS + 16 * access + kind, value = cl_image_format[];
+ * access: 0 read-write in separate kernels (CL_MEM_READ_WRITE), 1 write-only, 2 read-only, 3 kernel read and write;
+ * kind: enum pen_region_kind. */
+#define PEN_KEY_FORMATS 0x70000000u
+
+/* The process's one session, opened by the first context; NULL with *out_error when it cannot be had.
+ * Never closed before the process exits. After it was lost, and in a child of fork(), the next context gets a new one;
+ * what belongs to the old one keeps its pointer to it and fails with -PEN_EGONE. */
+struct pen_session *pen_session(int *out_error);
+/* Why the calling thread's last pen_session failed: a sentence. */
+const char *pen_session_failure(void);
+
+/* ---- context ----------------------------------------------------------------------------------------- */
+
+struct pen_destructor {
+    struct pen_list link;
+    void(CL_CALLBACK *call)(void *, void *);
+    void *user;
+};
+
+struct _cl_context {
+    struct pen_object object;
+    struct pen_session *session;
+    cl_device_id *devices; /* each referenced */
+    cl_uint device_count;
+    cl_context_properties *properties; /* as given, 0-terminated, or NULL */
+    size_t property_count;             /* entries, the 0 included; 0 when none were given */
+    void(CL_CALLBACK *notify)(const char *, const void *, size_t, void *);
+    void *notify_user;
+    bool direct; /* every device works in host memory, and the session may: buffers are read and written in place */
+    bool direct_images;
+    pthread_mutex_t lock;        /* guards: destructors */
+    struct pen_list destructors; /* struct pen_destructor, newest first */
+    _Atomic bool told;           /* the program's notify function has heard that the session is lost */
+};
+bool pen_context_has_device(cl_context context, cl_device_id device);
+
+/* ---- queue ------------------------------------------------------------------------------------------- */
+
+struct _cl_command_queue {
+    struct pen_object object;
+    cl_context context;
+    cl_device_id device;
+    cl_command_queue_properties properties;
+    cl_queue_properties *property_list;
+    size_t property_count;
+    uint64_t id;
+    uint32_t slot; /* completion counter (in-order queues) */
+    bool in_order, profiling;
+    _Atomic uint64_t last;     /* sequence of the last command sent; written under the session's lock */
+    _Atomic uint64_t finished; /* out-of-order: every command up to this one is known to be complete */
+    pthread_mutex_t lock;      /* guards: barrier */
+    cl_event barrier;          /* out-of-order: last barrier, referenced, or NULL */
+};
+/* True when every command sent so far is known to be complete: then the caller's own thread may read and write direct
+ * regions on this queue's behalf. For an out-of-order queue: no unfinished barrier. */
+bool pen_queue_idle(cl_command_queue queue);
+/* Waits until all commands sent so far are complete, then runs what is due (pen_settle). 0 or -PEN_E*. */
+int pen_queue_wait(cl_command_queue queue);
+
+/* ---- event ------------------------------------------------------------------------------------------- */
+
+struct pen_event_callback {
+    struct pen_list link;
+    cl_int type;
+    void(CL_CALLBACK *call)(cl_event, cl_int, void *);
+    void *user;
+};
+
+struct _cl_event {
+    struct pen_object object;
+    cl_context context;
+    cl_command_queue queue; /* NULL for a user event */
+    cl_command_type type;
+    uint64_t id; /* in the protocol; 0: completed by this process without the worker (slot 0) */
+    uint32_t slot;
+    _Atomic cl_int local;         /* state when slot is 0, or final state once noticed; CL_QUEUED before */
+    struct pen_event_times times; /* valid for events completed here */
+    _Atomic bool sent;            /* a command names the id and the slot */
+    pthread_mutex_t lock;         /* guards: callbacks, watched */
+    struct pen_list callbacks;    /* in the order of the states they are for */
+    cl_event begun;               /* of a command buffer: its first command's, referenced; that tells when it started */
+    bool watched;                 /* the service thread has it, with a reference */
+    struct pen_list in_service;   /* service.c's */
+};
+/* Execution status now: CL_QUEUED .. CL_COMPLETE or a negative cl_int. Runs what is due when it is complete. */
+cl_int pen_event_status(cl_event event);
+/* Blocks; 0 or the event's negative cl_int. */
+cl_int pen_event_wait(cl_event event);
+
+/* ---- enqueue: what every clEnqueue* does around its own command (enqueue.c) --------------------------- */
+
+/* One command being enqueued. Zero-initialize. */
+struct pen_enqueue {
+    cl_command_queue queue;
+    cl_event event; /* made when the program wants one or the caller forces it; NULL otherwise. pen_ref it to keep it */
+    cl_event *out_event;
+    uint64_t event_id;
+    uint32_t slot; /* to put into the message */
+    const uint64_t *waits;
+    uint32_t wait_count; /* ids of the unfinished events of the wait list */
+    uint64_t wait_storage[16];
+    uint64_t *wait_heap;
+    cl_event *folds; /* enqueue.c's: markers that stand for more events than one command may name */
+    uint32_t fold_count;
+};
+/* CL_INVALID_EVENT_WAIT_LIST, CL_INVALID_CONTEXT. */
+cl_int pen_enqueue_check_wait_list(cl_command_queue queue, cl_uint wait_count, const cl_event *wait_list);
+/* Checks queue and wait list (CL_INVALID_COMMAND_QUEUE, CL_INVALID_CONTEXT, CL_INVALID_EVENT_WAIT_LIST, and for
+ * `blocking` CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST) and, unless it fails, fills `e`. */
+cl_int pen_enqueue_begin(struct pen_enqueue *e, cl_command_queue queue, cl_command_type type, cl_uint wait_count,
+                         const cl_event *wait_list, cl_event *out_event, bool blocking, bool force_event);
+/* Ends it: with 0, hands the event to the program; otherwise drops it and returns the translated error. */
+cl_int pen_enqueue_end(struct pen_enqueue *e, int error);
+/* Waits until the wait list is complete (0 or CL_EXEC_STATUS_ERROR_...); then e->wait_count is 0. */
+cl_int pen_enqueue_wait_list(struct pen_enqueue *e, cl_uint wait_count, const cl_event *wait_list);
+/* True when a direct region may be touched now on this command's behalf: wait list complete and queue idle. */
+bool pen_enqueue_ready(struct pen_enqueue *e);
+/* The command was done by this thread: its event, if any, is complete. `started_ns` of CLOCK_MONOTONIC. */
+void pen_enqueue_done_here(struct pen_enqueue *e, uint64_t started_ns);
+/* Waits for the command just sent (blocking calls): by event if there is one, which also tells of the command's own
+ * failure; else by queue and sequence. Then runs what is due. */
+int pen_enqueue_wait(struct pen_enqueue *e, uint64_t sequence);
+
+/* The command was sent (called with the session locked). */
+static inline void pen_enqueue_note(struct pen_enqueue *e, uint64_t sequence)
+{
+    atomic_store_explicit(&e->queue->last, sequence, memory_order_release);
+    if (e->event)
+        atomic_store_explicit(&e->event->sent, true, memory_order_relaxed);
+}
+/* PEN_ENQUEUE(e, launch, &message): sends one queued command and notes it on its queue. 0 or -PEN_E*. */
+#define PEN_ENQUEUE(e_, name_, message_)                                                                               \
+    __extension__({                                                                                                    \
+        uint64_t sequence_ = 0;                                                                                        \
+        PEN_SEND_NOTE((e_)->queue->context->session, name_, message_, &sequence_, pen_enqueue_note((e_), sequence_));  \
+    })
+
+/* ---- actions: what this process must do when a command has completed ---------------------------------- */
+
+/* E.g. copy what a non-blocking read has left in the arena to the program's pointer, and free the arena range.
+ * Runs once, on the first thread that notices the completion, before any call reports it. */
+struct pen_action {
+    struct pen_list link;
+    cl_event event;                                     /* referenced until it has run */
+    void (*run)(struct pen_action *action, int status); /* owns and frees the action */
+};
+/* Takes the action. */
+void pen_action_add(struct pen_action *action);
+/* Runs every action whose event is complete. Cheap when there is none (one load). Called by all synchronizing calls. */
+void pen_settle(struct pen_session *session);
+
+/* ---- memory ------------------------------------------------------------------------------------------ */
+
+struct pen_mapping {
+    struct pen_list link;
+    void *pointer; /* what the program got */
+    cl_map_flags flags;
+    uint64_t arena_offset; /* staging of an indirect region; unused for direct */
+    bool staged;
+    size_t origin[3], extent[3], row_pitch, slice_pitch;
+};
+
+struct _cl_mem {
+    struct pen_object object;
+    cl_context context;
+    cl_mem parent; /* sub-buffer, image over buffer: referenced; else NULL */
+    uint64_t id;
+    cl_mem_object_type type;
+    cl_mem_flags flags; /* as the info query shows them */
+    cl_mem_properties *property_list;
+    size_t property_count;
+    size_t size;           /* bytes */
+    size_t offset;         /* in the parent, bytes */
+    uint64_t arena_offset; /* of the contents (in a sub-buffer: its own start) */
+    bool allocated;        /* the arena range is its own */
+    bool direct;
+    cl_image_format format;
+    cl_image_desc desc;
+    size_t element_bytes;          /* images; pitches filled in (of host_ptr, as the info query shows them) */
+    size_t row_pitch, slice_pitch; /* images: of the arena contents, bytes */
+    void *host_ptr;                /* CL_MEM_USE_HOST_PTR, else NULL */
+    _Atomic uint32_t map_count;
+    pthread_mutex_t lock;     /* guards: mappings, destructors */
+    struct pen_list mappings; /* struct pen_mapping */
+    struct pen_list destructors;
+    struct pen_list in_host_ptrs; /* link in hostptr.c's list of regions with a host pointer */
+    struct pen_list host_uses;    /* hostptr.c's: commands that may write it, not yet synced */
+    void *host_shadow;            /* hostptr.c's: indirect regions: the program's range as last sent or fetched */
+    _Atomic bool device_wrote;    /* with host_ptr: a command that may write it was sent since the last sync */
+};
+
+/* hostptr.c: CL_MEM_USE_HOST_PTR. The arena range is what devices see; the program's range is kept equal to it at every
+ * point where OpenCL, or a device that says it shares memory with the host, lets the program look. */
+/* True when any such region exists: then begin the enqueue with force_event, so that its end can be known. */
+extern _Atomic uint32_t pen_hostptr_count;
+static inline bool pen_hostptr_any(void)
+{
+    return atomic_load_explicit(&pen_hostptr_count, memory_order_relaxed) != 0;
+}
+/* Before a command that uses `memory` is sent: the program may have changed its range; `writes`: the command may write
+ * it. NULL is accepted. 0 or -PEN_E*. */
+int pen_hostptr_before_use(struct pen_enqueue *e, cl_mem memory, bool writes);
+/* After a synchronizing call (pen_settle calls it): the program may look. */
+void pen_hostptr_after_sync(struct pen_session *session);
+
+struct _cl_sampler {
+    struct pen_object object;
+    cl_context context;
+    uint64_t id;
+    cl_bool normalized;
+    cl_addressing_mode addressing;
+    cl_filter_mode filter;
+    cl_sampler_properties *property_list;
+    size_t property_count;
+};
+
+/* ---- program, kernel ---------------------------------------------------------------------------------- */
+
+struct pen_recipe; /* recipe.h: how a program was made, enough to make it again */
+
+struct pen_kernel_meta {             /* one kernel of a built program; immutable while a kernel is attached */
+    struct pen_msg_kernel_info info; /* malloc'ed copies */
+};
+
+struct pen_build_state { /* of one program on one device; guarded by program->lock */
+    cl_device_id device;
+    cl_build_status status;
+    cl_program_binary_type binary_type;
+    size_t global_variable_bytes;
+    char *options, *log;       /* NULL: "" */
+    struct pen_recipe *recipe; /* of the last build, or what the given binary holds; NULL: neither */
+    void *native;              /* the device's own code, from a given binary; NULL: none */
+    size_t native_size;
+    struct pen_kernel_meta *given; /* what the given binary tells of its kernels */
+    uint32_t given_count;
+    void *container; /* what CL_PROGRAM_BINARIES answers, made when first asked for */
+    size_t container_size;
+};
+
+struct _cl_program {
+    struct pen_object object;
+    cl_context context;
+    char *source; /* all of it; NULL: not from source */
+    void *il;     /* NULL: not from IL */
+    size_t il_size;
+    bool from_binary, linked;
+    cl_device_id *devices; /* each referenced */
+    cl_uint device_count;
+    pthread_mutex_t lock;           /* guards what follows */
+    uint64_t id;                    /* in the protocol; 0: the worker does not have it */
+    struct pen_build_state *builds; /* device_count, in the order of devices */
+    struct pen_kernel_meta *kernels;
+    uint32_t kernel_count;
+    uint32_t attached; /* kernels that exist: CL_INVALID_OPERATION on rebuild */
+    bool building;
+    struct pen_recipe_constant *constants; /* specialization constants */
+    uint32_t constant_count;
+};
+
+struct pen_kernel_argument {
+    bool set, dirty; /* dirty: changed since it was last sent */
+    bool watched;    /* a region that a launch must look at: it has a host pointer, or is a sub-buffer */
+    bool writes;     /* with a region: the kernel may write it */
+    uint32_t kind;   /* enum pen_argument_kind of what was set */
+    size_t size;
+    size_t offset; /* of a sub-buffer in its buffer */
+    void *object;  /* cl_mem or cl_sampler, not referenced: OpenCL 3.0, clSetKernelArg, note on ownership */
+    uint64_t id;
+    union {
+        unsigned char small[32];
+        unsigned char *large;
+    } value;
+};
+
+/* What a launch on one device has to respect; made with the kernel, so that a launch looks up nothing. */
+struct pen_kernel_limits {
+    cl_device_id device;
+    const struct pen_kernel_device_info *info;
+    uint64_t max_items[3];
+    uint64_t max_group;    /* of the device */
+    uint64_t kernel_group; /* what the driver says of this kernel; some drivers say less than they take */
+    uint64_t max_offset;   /* largest global id + 1 */
+    uint64_t local_bytes;
+    uint32_t base_align; /* bytes, of a sub-buffer */
+    bool non_uniform;    /* the last work-group may be smaller */
+    bool zero_sized;     /* a global size of 0 is a command that does nothing (OpenCL 2.1) */
+};
+
+struct _cl_kernel {
+    struct pen_object object;
+    cl_program program;
+    uint64_t id;
+    const struct pen_kernel_meta *meta;
+    struct pen_kernel_argument *arguments; /* meta->info.arguments_count */
+    struct pen_kernel_limits *limits;      /* meta->info.devices_count */
+    uint32_t limit_count;
+    uint32_t unset;   /* arguments never set */
+    uint32_t watched; /* arguments that are */
+    uint64_t local_argument_bytes;
+    bool dirty; /* any argument is */
+    bool tells; /* clGetKernelArgInfo may answer */
+};
+
+#endif

@@ -1,0 +1,228 @@
+/* icd/partition.c - sub-devices: parts of a device, made by the worker, which answers whether the driver could. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "icd/device.h"
+#include "icd/entry.h"
+
+/* What is asked for, in units for each part. */
+struct partition {
+    uint32_t units[PEN_LIMIT_PARTITIONS];
+    uint32_t count;
+    size_t property_count; /* entries of the program's list, the final 0 included */
+};
+
+/* A device of one unit has no parts, whatever its driver says. */
+cl_uint pen_partition_max(cl_device_id device)
+{
+    cl_uint most = pen_device_uint(device, CL_DEVICE_PARTITION_MAX_SUB_DEVICES);
+    if (most > device->compute_units)
+        most = device->compute_units;
+    if (most > PEN_LIMIT_PARTITIONS)
+        most = PEN_LIMIT_PARTITIONS;
+    return most > 1 ? most : 0;
+}
+
+/* The driver's ways that the protocol has too: by numbers of units. Affinity domains are not passed on. */
+static bool has_way(cl_device_id device, cl_device_partition_property way)
+{
+    const struct pen_property *property = pen_device_property(device, CL_DEVICE_PARTITION_PROPERTIES);
+    cl_device_partition_property entry;
+    for (size_t i = 0; property && (i + 1) * sizeof entry <= property->size; i++) {
+        memcpy(&entry, (const char *)property->value + i * sizeof entry, sizeof entry);
+        if (entry == way)
+            return pen_partition_max(device) > 0;
+    }
+    return false;
+}
+
+size_t pen_partition_properties(cl_device_id device, cl_device_partition_property out_properties[3])
+{
+    static const cl_device_partition_property ways[] = {CL_DEVICE_PARTITION_EQUALLY, CL_DEVICE_PARTITION_BY_COUNTS};
+    size_t count = 0;
+    for (size_t i = 0; i < 2; i++)
+        if (has_way(device, ways[i]))
+            out_properties[count++] = ways[i];
+    if (!count) /* "If the device cannot be partitioned [...] a value of 0 will be returned" */
+        out_properties[count++] = 0;
+    return count;
+}
+
+static cl_int parse_equally(cl_device_id device, const cl_device_partition_property *properties,
+                            struct partition *partition)
+{
+    cl_device_partition_property units = properties[1];
+    if (units <= 0 || (cl_ulong)units > device->compute_units || properties[2])
+        return CL_INVALID_VALUE;
+    cl_uint count = device->compute_units / (cl_uint)units;
+    if (count > PEN_LIMIT_PARTITIONS)
+        return CL_DEVICE_PARTITION_FAILED;
+    for (partition->count = 0; partition->count < count; partition->count++)
+        partition->units[partition->count] = (uint32_t)units;
+    partition->property_count = 3;
+    return CL_SUCCESS;
+}
+
+static cl_int parse_counts(cl_device_id device, const cl_device_partition_property *properties,
+                           struct partition *partition)
+{
+    cl_uint total = 0, most = pen_partition_max(device);
+    for (properties++; *properties != CL_DEVICE_PARTITION_BY_COUNTS_LIST_END; properties++) {
+        if (*properties < 0 || *properties > (cl_device_partition_property)(device->compute_units - total) ||
+            partition->count == most)
+            return CL_INVALID_DEVICE_PARTITION_COUNT;
+        partition->units[partition->count++] = (uint32_t)*properties;
+        total += (cl_uint)*properties;
+    }
+    if (!partition->count || properties[1])
+        return CL_INVALID_VALUE;
+    partition->property_count = partition->count + 3;
+    return CL_SUCCESS;
+}
+
+static cl_int parse(cl_device_id device, const cl_device_partition_property *properties, struct partition *partition)
+{
+    if (!properties)
+        return CL_INVALID_VALUE;
+    switch (properties[0]) {
+    case CL_DEVICE_PARTITION_EQUALLY:
+    case CL_DEVICE_PARTITION_BY_COUNTS:
+        break;
+    default:
+        return CL_INVALID_VALUE;
+    }
+    if (pen_device_property(device, CL_DEVICE_PARTITION_MAX_SUB_DEVICES) && !pen_partition_max(device))
+        return device->parent ? CL_DEVICE_PARTITION_FAILED : CL_INVALID_VALUE;
+    if (!has_way(device, properties[0]))
+        return CL_INVALID_VALUE;
+    return properties[0] == CL_DEVICE_PARTITION_EQUALLY ? parse_equally(device, properties, partition)
+                                                        : parse_counts(device, properties, partition);
+}
+
+/* Asks the worker for parts named `ids`. 0 or -PEN_E*. */
+static int ask(struct pen_session *session, cl_device_id device, const struct partition *partition, const uint64_t *ids)
+{
+    struct pen_msg_device_partition message = {
+        .parent = device->id,
+        .parts = ids,
+        .parts_count = partition->count,
+        .part_units = partition->units,
+        .part_units_count = partition->count,
+    };
+    uint64_t sequence = 0;
+    int rc = PEN_SEND(session, device_partition, &message, &sequence);
+    uint16_t opcode = 0;
+    void *frame = NULL;
+    size_t size = 0;
+    if (!rc)
+        rc = pen_session_answer(session, sequence, &opcode, &frame, &size);
+    if (rc)
+        return rc;
+    struct pen_scratch scratch = {0};
+    struct pen_msg_device_partitioned answer;
+    rc = opcode == PEN_OP_DEVICE_PARTITIONED ? pen_msg_device_partitioned_decode(frame, size, &scratch, &answer)
+                                             : -PEN_EPROTO;
+    if (!rc)
+        rc = answer.status;
+    pen_scratch_finish(&scratch);
+    free(frame);
+    return rc;
+}
+
+static cl_device_id create_part(cl_device_id parent, struct pen_session *session, uint64_t id, uint32_t units,
+                                const cl_device_partition_property *properties, size_t property_count)
+{
+    cl_device_id device = calloc(1, sizeof *device);
+    if (!device)
+        return NULL;
+    device->partition = malloc(property_count * sizeof *properties);
+    if (!device->partition) {
+        free(device);
+        return NULL;
+    }
+    memcpy(device->partition, properties, property_count * sizeof *properties);
+    device->partition_length = (cl_uint)property_count;
+    pen_object_init(&device->object, PEN_MAGIC_DEVICE);
+    device->pool = parent->pool;
+    device->facts = parent->facts;
+    device->id = id;
+    device->parent = parent;
+    device->compute_units = units;
+    device->session = session;
+    pen_ref(parent);
+    return device;
+}
+
+void pen_device_destroy(cl_device_id device)
+{
+    pen_unref(device->parent); /* roots never lose their own first reference */
+    free(device->partition);
+    free(device);
+}
+
+static cl_int create_parts(cl_device_id device, const cl_device_partition_property *properties,
+                           const struct partition *partition, cl_device_id *out_devices)
+{
+    /* A part of a part is known where its parent is. */
+    int rc = 0;
+    struct pen_session *session = device->session ? device->session : pen_session(&rc);
+    if (!session)
+        return CL_OUT_OF_RESOURCES;
+    uint64_t ids[PEN_LIMIT_PARTITIONS] = {0};
+    cl_device_id parts[PEN_LIMIT_PARTITIONS] = {NULL};
+    for (uint32_t i = 0; i < partition->count; i++) {
+        ids[i] = pen_session_new_id(session);
+        parts[i] = create_part(device, session, ids[i], partition->units[i], properties, partition->property_count);
+        if (!parts[i])
+            rc = -PEN_ENOMEM;
+    }
+    if (!rc)
+        rc = ask(session, device, partition, ids);
+    for (uint32_t i = 0; i < partition->count; i++) {
+        if (!rc)
+            out_devices[i] = parts[i];
+        else if (parts[i])
+            pen_unref(parts[i]);
+    }
+    if (rc == -PEN_EGONE) /* the specification lists no better one here */
+        return CL_OUT_OF_RESOURCES;
+    return pen_status(rc);
+}
+
+cl_int CL_API_CALL pen_clCreateSubDevices(cl_device_id device, const cl_device_partition_property *properties,
+                                          cl_uint entry_count, cl_device_id *out_devices, cl_uint *out_count)
+{
+    if (!pen_object_is(device, PEN_MAGIC_DEVICE))
+        return CL_INVALID_DEVICE;
+    struct partition partition = {.count = 0};
+    cl_int status = parse(device, properties, &partition);
+    if (status)
+        return status;
+    if (out_devices && entry_count < partition.count)
+        return CL_INVALID_VALUE;
+    if (out_devices)
+        status = create_parts(device, properties, &partition, out_devices);
+    if (!status && out_count)
+        *out_count = partition.count;
+    return status;
+}
+
+/* cl_ext_device_fission: the same in 64-bit entries with names of its own. */
+cl_int CL_API_CALL pen_clCreateSubDevicesEXT(cl_device_id device, const cl_device_partition_property_ext *properties,
+                                             cl_uint entry_count, cl_device_id *out_devices, cl_uint *out_count)
+{
+    cl_device_partition_property core[PEN_LIMIT_PARTITIONS + 3];
+    size_t most = sizeof core / sizeof core[0], length = 1;
+    if (!properties)
+        return CL_INVALID_VALUE;
+    bool equally = properties[0] == CL_DEVICE_PARTITION_EQUALLY_EXT;
+    if (!equally && properties[0] != CL_DEVICE_PARTITION_BY_COUNTS_EXT)
+        return CL_INVALID_VALUE;
+    core[0] = equally ? CL_DEVICE_PARTITION_EQUALLY : CL_DEVICE_PARTITION_BY_COUNTS;
+    for (; length < most && properties[length]; length++)
+        core[length] = (cl_device_partition_property)properties[length];
+    if (length + 2 > most)
+        return CL_INVALID_VALUE;
+    core[length] = core[length + 1] = 0;
+    return pen_clCreateSubDevices(device, core, entry_count, out_devices, out_count);
+}

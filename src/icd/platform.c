@@ -1,0 +1,131 @@
+/* icd/platform.c - the one platform: the daemon's pool of devices. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "icd/device.h"
+#include "icd/entry.h"
+
+static struct _cl_platform_id the_platform;
+static struct pen_extensions extensions;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static _Atomic bool loaded; /* release: the platform is complete */
+
+static int make_extensions(cl_platform_id platform)
+{
+    const struct pen_extensions **lists = calloc(platform->device_count, sizeof *lists);
+    if (!lists)
+        return -PEN_ENOMEM;
+    for (cl_uint i = 0; i < platform->device_count; i++)
+        lists[i] = &platform->devices[i].facts->extensions;
+    int rc = pen_extensions_common(lists, platform->device_count, &extensions);
+    free(lists);
+    return rc;
+}
+
+static int make_devices(cl_platform_id platform)
+{
+    platform->devices = calloc(platform->pool.device_count, sizeof *platform->devices);
+    if (!platform->devices)
+        return -PEN_ENOMEM;
+    for (uint32_t i = 0; i < platform->pool.device_count; i++) {
+        int rc = pen_device_init_root(&platform->devices[i], platform, &platform->pool.devices[i]);
+        if (rc)
+            return rc;
+        platform->device_count++;
+    }
+    return make_extensions(platform);
+}
+
+/* A worker loads the vendors' drivers through the same loader: in it there is no Penstock (no recursion). */
+static void load(void)
+{
+    if (getenv("PENSTOCK_WORKER"))
+        return;
+    struct pen_error error = {0};
+    cl_platform_id platform = &the_platform;
+    pen_object_init(&platform->object, PEN_MAGIC_PLATFORM);
+    if (pen_pool_query(&platform->pool, &error))
+        return;
+    if (platform->pool.device_count && !make_devices(platform)) {
+        atomic_store_explicit(&loaded, true, memory_order_release);
+        return;
+    }
+    for (cl_uint i = 0; i < platform->device_count; i++)
+        pen_device_finish_root(&platform->devices[i]);
+    free(platform->devices);
+    pen_pool_finish(&platform->pool);
+}
+
+cl_platform_id pen_platform(void)
+{
+    if (!atomic_load_explicit(&loaded, memory_order_acquire)) {
+        pthread_once(&once, load);
+        if (!atomic_load_explicit(&loaded, memory_order_acquire))
+            return NULL;
+    }
+    return &the_platform;
+}
+
+cl_int CL_API_CALL pen_clGetPlatformIDs(cl_uint entry_count, cl_platform_id *platforms, cl_uint *out_count)
+{
+    if ((!platforms && !out_count) || (platforms && !entry_count))
+        return CL_INVALID_VALUE;
+    cl_platform_id platform = pen_platform();
+    if (out_count)
+        *out_count = platform ? 1 : 0;
+    if (!platform)
+        return CL_PLATFORM_NOT_FOUND_KHR;
+    if (platforms)
+        platforms[0] = platform;
+    return CL_SUCCESS;
+}
+
+cl_int CL_API_CALL pen_clGetPlatformInfo(cl_platform_id platform, cl_platform_info name, size_t param_value_size,
+                                         void *param_value, size_t *param_value_size_ret)
+{
+    /* "platform can be NULL": then it is up to us, and there is one. */
+    if (!platform)
+        platform = pen_platform();
+    if (!pen_object_is(platform, PEN_MAGIC_PLATFORM))
+        return CL_INVALID_PLATFORM;
+    const char *text = NULL;
+    switch (name) {
+    case CL_PLATFORM_PROFILE:
+        text = "FULL_PROFILE";
+        break;
+    case CL_PLATFORM_VERSION:
+        text = "OpenCL 3.0 Penstock " PEN_VERSION;
+        break;
+    case CL_PLATFORM_NAME:
+    case CL_PLATFORM_VENDOR:
+        text = "Penstock";
+        break;
+    case CL_PLATFORM_EXTENSIONS:
+        text = extensions.text;
+        break;
+    case CL_PLATFORM_ICD_SUFFIX_KHR:
+        text = "PEN";
+        break;
+    case CL_PLATFORM_HOST_TIMER_RESOLUTION:
+        PEN_INFO(cl_ulong, 1);
+    case CL_PLATFORM_NUMERIC_VERSION:
+        PEN_INFO(cl_version, CL_MAKE_VERSION(3, 0, 0));
+    case CL_PLATFORM_EXTENSIONS_WITH_VERSION:
+        return pen_info(extensions.versions, extensions.count * sizeof *extensions.versions, param_value_size,
+                        param_value, param_value_size_ret);
+    default:
+        return CL_INVALID_VALUE;
+    }
+    return pen_info_string(text, param_value_size, param_value, param_value_size_ret);
+}
+
+/* The compiler is the worker's: nothing here to unload. */
+cl_int CL_API_CALL pen_clUnloadCompiler(void)
+{
+    return CL_SUCCESS;
+}
+
+cl_int CL_API_CALL pen_clUnloadPlatformCompiler(cl_platform_id platform)
+{
+    return pen_object_is(platform, PEN_MAGIC_PLATFORM) ? CL_SUCCESS : CL_INVALID_PLATFORM;
+}

@@ -1,0 +1,418 @@
+/* icd/queue.c - command queues. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "icd/entry.h"
+#include "icd/service.h"
+#include "wire/futex.h"
+
+/* ---- completion counters of queues that are gone ----------------------------------------------------- */
+
+/* The worker goes on counting in a queue's slot until its last command is complete: until then nobody else may have
+ * the slot. Looked through when a queue is made. */
+struct retired {
+    struct pen_list link;
+    struct pen_session *session;
+    uint32_t slot;
+    uint64_t last;
+};
+
+/* How long a new queue waits for the next of them when all PEN_LIMIT_QUEUES slots are taken. */
+#define SLOT_WAIT_NS 10000000000u
+
+static pthread_mutex_t retired_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct pen_list retired_slots = {&retired_slots, &retired_slots}; /* guarded by retired_lock */
+
+/* Returns how many are still not complete. */
+static size_t reclaim_slots(void)
+{
+    size_t left = 0;
+    pthread_mutex_lock(&retired_lock);
+    PEN_LIST_EACH(node, next, &retired_slots)
+    {
+        struct retired *retired = PEN_CONTAINER(node, struct retired, link);
+        if (!pen_session_alive(retired->session) &&
+            pen_queue_completed(retired->session, retired->slot) < retired->last) {
+            left++;
+            continue;
+        }
+        pen_list_remove(node);
+        pen_queue_slot_release(retired->session, retired->slot);
+        free(retired);
+    }
+    pthread_mutex_unlock(&retired_lock);
+    return left;
+}
+
+static void retire_slot(cl_command_queue queue)
+{
+    struct pen_session *session = queue->context->session;
+    uint64_t last = atomic_load(&queue->last);
+    if (!queue->in_order || pen_queue_completed(session, queue->slot) >= last) {
+        pen_queue_slot_release(session, queue->slot);
+        return;
+    }
+    struct retired *retired = malloc(sizeof *retired);
+    if (!retired) /* the slot is lost: better than two queues in it */
+        return;
+    *retired = (struct retired){.session = session, .slot = queue->slot, .last = last};
+    pthread_mutex_lock(&retired_lock);
+    pen_list_append(&retired_slots, &retired->link);
+    pthread_mutex_unlock(&retired_lock);
+}
+
+void pen_queue_at_fork(enum pen_fork when)
+{
+    switch (when) {
+    case PEN_FORK_PREPARE:
+        pthread_mutex_lock(&retired_lock);
+        break;
+    case PEN_FORK_PARENT:
+        pthread_mutex_unlock(&retired_lock);
+        break;
+    case PEN_FORK_CHILD:
+        retired_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+        pen_list_init(&retired_slots);
+        break;
+    }
+}
+
+/* ---- creation --------------------------------------------------------------------------------------- */
+
+#define HOST_PROPERTIES                                                                                                \
+    ((cl_command_queue_properties)(CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE | CL_QUEUE_PROFILING_ENABLE))
+#define DEVICE_PROPERTIES ((cl_command_queue_properties)(CL_QUEUE_ON_DEVICE | CL_QUEUE_ON_DEVICE_DEFAULT))
+
+/* Queues on the device are valid to ask for, and supported by none. */
+static cl_int check_properties(cl_command_queue_properties properties)
+{
+    if (properties & ~(HOST_PROPERTIES | DEVICE_PROPERTIES))
+        return CL_INVALID_VALUE;
+    return properties & DEVICE_PROPERTIES ? CL_INVALID_QUEUE_PROPERTIES : CL_SUCCESS;
+}
+
+static int send_create(cl_command_queue queue)
+{
+    struct pen_msg_queue_create message = {
+        .queue = queue->id,
+        .device = queue->device->id,
+        .flags =
+            (queue->in_order ? 0 : PEN_QUEUE_FLAG_OUT_OF_ORDER) | (queue->profiling ? PEN_QUEUE_FLAG_PROFILING : 0),
+        .slot = queue->slot,
+    };
+    uint64_t sequence = 0;
+    return PEN_SEND(queue->context->session, queue_create, &message, &sequence);
+}
+
+/* A slot; when all are taken, that of a queue that is gone and will be complete soon. Each that becomes complete
+ * meanwhile (another thread may take its slot) is hope for the next. */
+static int acquire_slot(struct pen_session *session, uint32_t *out_slot)
+{
+    size_t least = SIZE_MAX;
+    uint64_t deadline = 0;
+    for (;;) {
+        uint32_t epoch = pen_epoch(session);
+        size_t left = reclaim_slots();
+        int rc = pen_queue_slot_acquire(session, out_slot);
+        if (rc != -PEN_ELIMIT || !left)
+            return rc;
+        uint64_t now = pen_now_ns();
+        if (left < least)
+            deadline = now + SLOT_WAIT_NS;
+        least = left;
+        if (now > deadline)
+            return rc;
+        rc = pen_wait_epoch(session, epoch, 100);
+        if (rc)
+            return rc;
+    }
+}
+
+static int start(cl_command_queue queue)
+{
+    struct pen_session *session = queue->context->session;
+    int rc = acquire_slot(session, &queue->slot);
+    if (rc)
+        return rc;
+    queue->id = pen_session_new_id(session);
+    rc = send_create(queue);
+    if (rc)
+        pen_queue_slot_release(session, queue->slot);
+    return rc;
+}
+
+/* property_list: as given, property_count entries with the final 0; NULL and 0 when none was. */
+static cl_int create(cl_context context, cl_device_id device, cl_command_queue_properties properties,
+                     const cl_queue_properties *property_list, size_t property_count, cl_command_queue *out_queue)
+{
+    cl_command_queue queue = calloc(1, sizeof *queue);
+    cl_queue_properties *copy = property_count ? malloc(property_count * sizeof *copy) : NULL;
+    if (!queue || (property_count && !copy)) {
+        free(queue);
+        free(copy);
+        return CL_OUT_OF_HOST_MEMORY;
+    }
+    if (property_count)
+        memcpy(copy, property_list, property_count * sizeof *copy);
+    pen_object_init(&queue->object, PEN_MAGIC_QUEUE);
+    pthread_mutex_init(&queue->lock, NULL);
+    queue->context = context;
+    queue->device = device;
+    queue->properties = properties;
+    queue->property_list = copy;
+    queue->property_count = property_count;
+    queue->in_order = !(properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
+    queue->profiling = properties & CL_QUEUE_PROFILING_ENABLE;
+    int rc = start(queue);
+    if (rc) {
+        pthread_mutex_destroy(&queue->lock);
+        free(copy);
+        free(queue);
+        return rc == -PEN_EGONE ? CL_OUT_OF_RESOURCES : pen_status(rc);
+    }
+    pen_ref(context);
+    pen_ref(device);
+    *out_queue = queue;
+    return CL_SUCCESS;
+}
+
+static cl_int check_place(cl_context context, cl_device_id device)
+{
+    if (!pen_object_is(context, PEN_MAGIC_CONTEXT))
+        return CL_INVALID_CONTEXT;
+    if (!pen_object_is(device, PEN_MAGIC_DEVICE) || !pen_context_has_device(context, device))
+        return CL_INVALID_DEVICE;
+    return CL_SUCCESS;
+}
+
+cl_command_queue CL_API_CALL pen_clCreateCommandQueue(cl_context context, cl_device_id device,
+                                                      cl_command_queue_properties properties, cl_int *out_error)
+{
+    cl_command_queue queue = NULL;
+    cl_int status = check_place(context, device);
+    if (!status)
+        status = check_properties(properties);
+    if (!status)
+        status = create(context, device, properties, NULL, 0, &queue);
+    if (out_error)
+        *out_error = status;
+    return queue;
+}
+
+/* Reads a 0-terminated list. CL_INVALID_VALUE for names that are unknown or come twice, and for a size, which only a
+ * queue on the device has. */
+static cl_int parse(const cl_queue_properties *list, cl_command_queue_properties *out_properties, size_t *out_count)
+{
+    size_t count = 0;
+    bool seen = false;
+    *out_properties = 0;
+    *out_count = 0;
+    if (!list)
+        return CL_SUCCESS;
+    for (; list[count]; count += 2) {
+        if (list[count] == CL_QUEUE_SIZE)
+            continue;
+        if (list[count] != CL_QUEUE_PROPERTIES || seen)
+            return CL_INVALID_VALUE;
+        seen = true;
+        *out_properties = list[count + 1];
+    }
+    for (size_t i = 0; i < count; i += 2)
+        if (list[i] == CL_QUEUE_SIZE && !(*out_properties & CL_QUEUE_ON_DEVICE))
+            return CL_INVALID_VALUE;
+    *out_count = count + 1;
+    return check_properties(*out_properties);
+}
+
+cl_command_queue CL_API_CALL pen_clCreateCommandQueueWithProperties(cl_context context, cl_device_id device,
+                                                                    const cl_queue_properties *list, cl_int *out_error)
+{
+    cl_command_queue queue = NULL;
+    cl_command_queue_properties properties = 0;
+    size_t count = 0;
+    cl_int status = check_place(context, device);
+    if (!status)
+        status = parse(list, &properties, &count);
+    if (!status)
+        status = create(context, device, properties, list, count, &queue);
+    if (out_error)
+        *out_error = status;
+    return queue;
+}
+
+/* ---- end -------------------------------------------------------------------------------------------- */
+
+static void drop_barrier(cl_command_queue queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    cl_event barrier = queue->barrier;
+    queue->barrier = NULL;
+    pthread_mutex_unlock(&queue->lock);
+    if (barrier)
+        pen_unref(barrier);
+}
+
+void pen_queue_destroy(cl_command_queue queue)
+{
+    struct pen_msg_queue_destroy message = {.queue = queue->id};
+    uint64_t sequence = 0;
+    (void)PEN_SEND(queue->context->session, queue_destroy, &message, &sequence); /* gone with its session */
+    retire_slot(queue);
+    pthread_mutex_destroy(&queue->lock);
+    pen_unref(queue->device);
+    pen_unref(queue->context);
+    free(queue->property_list);
+    free(queue);
+}
+
+cl_int CL_API_CALL pen_clRetainCommandQueue(cl_command_queue queue)
+{
+    return pen_retain(queue, PEN_MAGIC_QUEUE, CL_INVALID_COMMAND_QUEUE);
+}
+
+/* The last barrier's event holds the queue as the queue holds it: the program's last release unties them. */
+cl_int CL_API_CALL pen_clReleaseCommandQueue(cl_command_queue queue)
+{
+    if (!pen_object_is(queue, PEN_MAGIC_QUEUE))
+        return CL_INVALID_COMMAND_QUEUE;
+    pen_ref(queue);
+    cl_int status = pen_release(queue, PEN_MAGIC_QUEUE, CL_INVALID_COMMAND_QUEUE);
+    if (!atomic_load(&queue->object.refs))
+        drop_barrier(queue);
+    pen_unref(queue);
+    return status;
+}
+
+/* ---- info ------------------------------------------------------------------------------------------- */
+
+cl_int CL_API_CALL pen_clGetCommandQueueInfo(cl_command_queue queue, cl_command_queue_info name,
+                                             size_t param_value_size, void *param_value, size_t *param_value_size_ret)
+{
+    if (!pen_object_is(queue, PEN_MAGIC_QUEUE))
+        return CL_INVALID_COMMAND_QUEUE;
+    switch (name) {
+    case CL_QUEUE_CONTEXT:
+        PEN_INFO(cl_context, queue->context);
+    case CL_QUEUE_DEVICE:
+        PEN_INFO(cl_device_id, queue->device);
+    case CL_QUEUE_REFERENCE_COUNT:
+        PEN_INFO(cl_uint, atomic_load(&queue->object.refs));
+    case CL_QUEUE_PROPERTIES:
+        PEN_INFO(cl_command_queue_properties, queue->properties);
+    case CL_QUEUE_PROPERTIES_ARRAY:
+        return pen_info(queue->property_list, queue->property_count * sizeof *queue->property_list, param_value_size,
+                        param_value, param_value_size_ret);
+    case CL_QUEUE_SIZE: /* "CL_INVALID_COMMAND_QUEUE [...] if command_queue is not a valid command queue for param_name"
+                         */
+        return CL_INVALID_COMMAND_QUEUE;
+    case CL_QUEUE_DEVICE_DEFAULT:
+        PEN_INFO(cl_command_queue, NULL);
+    default:
+        return CL_INVALID_VALUE;
+    }
+}
+
+/* OpenCL 1.0. Since 1.1 a device need not let its queues change. */
+cl_int CL_API_CALL pen_clSetCommandQueueProperty(cl_command_queue queue, cl_command_queue_properties properties,
+                                                 cl_bool enable, cl_command_queue_properties *out_old)
+{
+    (void)enable;
+    if (!pen_object_is(queue, PEN_MAGIC_QUEUE))
+        return CL_INVALID_COMMAND_QUEUE;
+    if (properties & ~HOST_PROPERTIES)
+        return CL_INVALID_VALUE;
+    if (out_old)
+        *out_old = queue->properties;
+    return CL_INVALID_OPERATION;
+}
+
+cl_int CL_API_CALL pen_clSetDefaultDeviceCommandQueue(cl_context context, cl_device_id device, cl_command_queue queue)
+{
+    cl_int status = check_place(context, device);
+    (void)queue; /* no queue is one on a device */
+    return status ? status : CL_INVALID_OPERATION;
+}
+
+/* ---- completion ------------------------------------------------------------------------------------- */
+
+static bool counted_complete(cl_command_queue queue)
+{
+    uint64_t last = atomic_load_explicit(&queue->last, memory_order_acquire);
+    return !last || pen_queue_completed(queue->context->session, queue->slot) >= last;
+}
+
+static bool barrier_complete(cl_command_queue queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    bool complete = !queue->barrier || pen_event_peek(queue->barrier) == CL_COMPLETE;
+    bool drop = complete && queue->barrier;
+    pthread_mutex_unlock(&queue->lock);
+    if (drop)
+        drop_barrier(queue);
+    return complete;
+}
+
+bool pen_queue_idle(cl_command_queue queue)
+{
+    return queue->in_order ? counted_complete(queue) : barrier_complete(queue);
+}
+
+/* Waits for a marker behind everything sent so far. A command that failed is complete all the same. */
+static int wait_unordered(cl_command_queue queue)
+{
+    uint64_t finished = atomic_load_explicit(&queue->finished, memory_order_acquire);
+    uint64_t last = atomic_load_explicit(&queue->last, memory_order_acquire);
+    if (last <= finished)
+        return 0;
+    struct pen_enqueue e = {0};
+    cl_int status = pen_enqueue_begin(&e, queue, CL_COMMAND_MARKER, 0, NULL, NULL, false, true);
+    if (status)
+        return status == CL_OUT_OF_HOST_MEMORY ? -PEN_ENOMEM : -PEN_ELIMIT;
+    struct pen_msg_marker message = {.queue = queue->id, .event = e.event_id, .slot = e.slot};
+    struct pen_session *session = queue->context->session;
+    uint64_t sequence = 0;
+    int rc = PEN_SEND_NOTE(session, marker, &message, &sequence, pen_enqueue_note(&e, sequence));
+    if (!rc)
+        rc = pen_wait_slot(session, e.slot);
+    (void)pen_enqueue_end(&e, rc);
+    if (rc == -PEN_EGONE)
+        return rc;
+    while (finished < sequence && !atomic_compare_exchange_weak_explicit(&queue->finished, &finished, sequence,
+                                                                         memory_order_acq_rel, memory_order_acquire))
+        ;
+    return 0;
+}
+
+static int wait_in_order(cl_command_queue queue)
+{
+    uint64_t last = atomic_load_explicit(&queue->last, memory_order_acquire);
+    struct pen_session *session = queue->context->session;
+    if (!last || pen_queue_completed(session, queue->slot) >= last)
+        return 0;
+    int rc = pen_wait_queue(session, queue->slot, last);
+    return rc == -PEN_EGONE ? rc : 0;
+}
+
+int pen_queue_wait(cl_command_queue queue)
+{
+    int rc = queue->in_order ? wait_in_order(queue) : wait_unordered(queue);
+    pen_settle(queue->context->session);
+    if (rc == -PEN_EGONE)
+        pen_context_tell_lost(queue->context);
+    return rc;
+}
+
+/* Every command is with the worker, and the worker awake, before its enqueue returns. */
+cl_int CL_API_CALL pen_clFlush(cl_command_queue queue)
+{
+    if (!pen_object_is(queue, PEN_MAGIC_QUEUE))
+        return CL_INVALID_COMMAND_QUEUE;
+    return pen_status(pen_session_alive(queue->context->session));
+}
+
+cl_int CL_API_CALL pen_clFinish(cl_command_queue queue)
+{
+    if (!pen_object_is(queue, PEN_MAGIC_QUEUE))
+        return CL_INVALID_COMMAND_QUEUE;
+    return pen_status(pen_queue_wait(queue));
+}

@@ -1,0 +1,181 @@
+/* icd/scan.c - finds #include and #define in a program's text; see includes.h.
+ * Translation phases 2 to 4 of C, as far as they matter: a backslash at a line's end joins it with the next, a comment
+ * is a space, a directive is a # that begins a line. */
+#include <stdbool.h>
+#include <string.h>
+
+#include "icd/includes.h"
+
+/* Past any backslash-newlines. */
+static const char *joined(const char *at)
+{
+    while (at[0] == '\\' && (at[1] == '\n' || (at[1] == '\r' && at[2] == '\n')))
+        at += at[1] == '\n' ? 2 : 3;
+    return at;
+}
+
+static const char *next(const char *at)
+{
+    at = joined(at);
+    return *at ? joined(at + 1) : at;
+}
+
+static const char *skip_line(const char *at)
+{
+    while (*at && *at != '\n')
+        at = next(at);
+    return at;
+}
+
+/* Past the comment that begins here, or NULL when none does. A line comment's newline stays. */
+static const char *skip_comment(const char *at)
+{
+    if (at[0] != '/')
+        return NULL;
+    const char *second = next(at);
+    if (*second == '/')
+        return skip_line(second);
+    if (*second != '*')
+        return NULL;
+    at = next(second);
+    while (*at && !(at[0] == '*' && *next(at) == '/'))
+        at = next(at);
+    return *at ? next(next(at)) : at;
+}
+
+/* Past spaces and comments within a line. */
+static const char *skip_space(const char *at)
+{
+    for (at = joined(at);;) {
+        const char *after = skip_comment(at);
+        if (after)
+            at = after;
+        else if (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\f' || *at == '\v')
+            at = next(at);
+        else
+            return at;
+    }
+}
+
+/* Past a string or character constant; one that is not closed ends with its line. */
+static const char *skip_quoted(const char *at)
+{
+    char quote = *at;
+    for (at = next(at); *at && *at != '\n' && *at != quote; at = next(at))
+        if (*at == '\\' && *next(at) != '\n' && *next(at))
+            at = next(at);
+    return *at == quote ? next(at) : at;
+}
+
+static bool word_character(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+static size_t word_size(const char *at)
+{
+    size_t size = 0;
+    while (word_character(at[size]))
+        size++;
+    return size;
+}
+
+static bool word_is(const char *at, size_t size, const char *word)
+{
+    return size == strlen(word) && memcmp(at, word, size) == 0;
+}
+
+/* "name" or <name> at `at`; the size without the quotes, or 0. */
+static size_t header_name_size(const char *at)
+{
+    char close = 0;
+    if (*at == '"')
+        close = '"';
+    else if (*at == '<')
+        close = '>';
+    size_t size = 0;
+    if (close)
+        while (at[1 + size] && at[1 + size] != '\n' && at[1 + size] != close)
+            size++;
+    return close && at[1 + size] == close ? size : 0;
+}
+
+static struct pen_directive include_directive(const char *at)
+{
+    struct pen_directive directive = {.kind = PEN_DIRECTIVE_END};
+    size_t size = header_name_size(at);
+    if (size) {
+        directive.kind = *at == '"' ? PEN_DIRECTIVE_QUOTED : PEN_DIRECTIVE_ANGLED;
+        directive.name = at + 1;
+        directive.name_size = size;
+    } else if (word_size(at)) {
+        directive.kind = PEN_DIRECTIVE_MACRO;
+        directive.name = at;
+        directive.name_size = word_size(at);
+    }
+    return directive;
+}
+
+static struct pen_directive define_directive(const char *at)
+{
+    struct pen_directive directive = {.kind = PEN_DIRECTIVE_END, .name = at, .name_size = word_size(at)};
+    const char *value = skip_space(at + directive.name_size);
+    size_t size = header_name_size(value);
+    if (directive.name_size && size) {
+        directive.kind = PEN_DIRECTIVE_DEFINE;
+        directive.value = value;
+        directive.value_size = size + 2;
+    }
+    return directive;
+}
+
+/* The directive whose # was just passed; END when it is none that matters. */
+static struct pen_directive parse_directive(const char *at)
+{
+    at = skip_space(at);
+    size_t size = word_size(at);
+    const char *rest = skip_space(at + size);
+    if (word_is(at, size, "include") || word_is(at, size, "include_next") || word_is(at, size, "import"))
+        return include_directive(rest);
+    if (word_is(at, size, "define"))
+        return define_directive(rest);
+    return (struct pen_directive){.kind = PEN_DIRECTIVE_END};
+}
+
+/* Where to read on: a comment may begin behind it. */
+static const char *directive_end(const struct pen_directive *directive)
+{
+    if (directive->kind == PEN_DIRECTIVE_DEFINE)
+        return directive->value + directive->value_size;
+    return directive->name + directive->name_size + (directive->kind == PEN_DIRECTIVE_MACRO ? 0 : 1);
+}
+
+struct pen_directive pen_scan_next(const char **cursor)
+{
+    const char *at = skip_space(*cursor);
+    bool line_begins = true; /* or the cursor rests behind a directive, where no # can follow */
+    while (*at) {
+        if (*at == '\n') {
+            line_begins = true;
+            at = next(at);
+        } else if (*at == '#' && line_begins) {
+            struct pen_directive directive = parse_directive(next(at));
+            if (directive.kind == PEN_DIRECTIVE_END) {
+                at = next(at); /* read on: a comment or string may begin in this line */
+                line_begins = false;
+            } else {
+                *cursor = directive_end(&directive);
+                return directive;
+            }
+        } else if (*at == '"' || *at == '\'') {
+            at = skip_quoted(at);
+            line_begins = false;
+        } else {
+            at = next(at);
+            line_begins = false;
+        }
+        at = skip_space(at);
+    }
+    *cursor = at;
+    return (struct pen_directive){.kind = PEN_DIRECTIVE_END};
+}

@@ -1,0 +1,36 @@
+/* icd/service.h - what the core files of icd/ (context.c, queue.c, event.c, enqueue.c, sync.c, action.c, service.c,
+ * session.c) need of each other and nobody else does.
+ * Ownership and threads: said at each. Errors: 0 or -PEN_E*. */
+#ifndef PEN_ICD_SERVICE_H
+#define PEN_ICD_SERVICE_H
+
+#include "icd/object.h"
+
+/* session.c: true when there was a session and it is lost; the next context will open another. */
+bool pen_session_lost(void);
+
+/* context.c: tells the program's notify function, once, that the context's session is lost. */
+void pen_context_tell_lost(cl_context context);
+
+/* event.c: a new event of `context`, with an id and a slot, of which the caller gets the program's reference. `queue`
+ * is NULL for a user event. */
+int pen_event_create(cl_context context, cl_command_queue queue, cl_command_type type, cl_event *out_event);
+/* The same as pen_event_status, but runs nothing: complete may still have actions due. */
+cl_int pen_event_peek(cl_event event);
+
+/* service.c: watches `event`, whose callbacks are not all called, until they are. Takes a reference of its own. Starts
+ * the thread on first need: -PEN_EDEVRES when it cannot be. The caller holds event->lock and found watched false. */
+int pen_service_watch(cl_event event);
+/* Something is due now that no worker will publish: look again. Cheap when the thread does not sleep. */
+void pen_service_kick(void);
+
+/* Around fork: hold the file's own locks, so that the child finds its data whole; the child makes new locks and forgets
+ * what only the parent can finish. */
+enum pen_fork { PEN_FORK_PREPARE, PEN_FORK_PARENT, PEN_FORK_CHILD };
+void pen_service_at_fork(enum pen_fork when);
+void pen_action_at_fork(enum pen_fork when);
+void pen_queue_at_fork(enum pen_fork when);
+void pen_hostptr_at_fork(enum pen_fork when);
+void pen_farewell_at_fork(enum pen_fork when); /* memory.c */
+
+#endif

@@ -1,0 +1,90 @@
+/* icd/session.c - the process's one session, and what fork does to it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "icd/service.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* The last session opened, alive or lost. Lost ones are never freed: objects of the program point to them. */
+static struct pen_session *_Atomic current;
+static bool fork_handled; /* guarded by lock */
+static _Thread_local char failure[sizeof((struct pen_error *)0)->message];
+
+static void at_fork(enum pen_fork when)
+{
+    pen_queue_at_fork(when);
+    pen_farewell_at_fork(when);
+    pen_hostptr_at_fork(when);
+    pen_action_at_fork(when);
+    pen_service_at_fork(when);
+}
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+    at_fork(PEN_FORK_PREPARE);
+}
+
+static void after_fork_in_parent(void)
+{
+    at_fork(PEN_FORK_PARENT);
+    pthread_mutex_unlock(&lock);
+}
+
+/* In a child every call on the parent's session says that it is gone, so the next context opens the child's own. */
+static void after_fork_in_child(void)
+{
+    at_fork(PEN_FORK_CHILD);
+    pthread_mutex_unlock(&lock);
+}
+
+/* Once, after the client library has registered its own: handlers before fork run last registered first, so that our
+ * locks are taken before those that are taken under them. */
+static int handle_fork(void)
+{
+    if (!fork_handled && pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child))
+        return -PEN_ENOMEM;
+    fork_handled = true;
+    return 0;
+}
+
+/* The caller holds lock. */
+static int open_another(void)
+{
+    struct pen_error error = {0};
+    struct pen_session *session = NULL;
+    int rc = pen_session_open(&session, &error);
+    if (!rc)
+        rc = handle_fork();
+    if (rc) {
+        pen_session_close(session);
+        snprintf(failure, sizeof failure, "%s", error.message[0] ? error.message : pen_error_text(rc));
+        return rc;
+    }
+    atomic_store_explicit(&current, session, memory_order_release);
+    return 0;
+}
+
+struct pen_session *pen_session(int *out_error)
+{
+    pthread_mutex_lock(&lock);
+    int rc = 0;
+    if (!current || pen_session_alive(current))
+        rc = open_another();
+    struct pen_session *session = rc ? NULL : current;
+    pthread_mutex_unlock(&lock);
+    if (rc)
+        *out_error = rc;
+    return session;
+}
+
+const char *pen_session_failure(void)
+{
+    return failure;
+}
+
+bool pen_session_lost(void)
+{
+    struct pen_session *session = atomic_load_explicit(&current, memory_order_acquire);
+    return session && pen_session_alive(session);
+}

@@ -1,0 +1,85 @@
+/* icd/sync.c - markers and barriers. */
+#include "icd/entry.h"
+#include "icd/service.h"
+#include "wire/futex.h"
+
+/* With nothing left to wait for it completes here and now: in an in-order queue when that is idle; in an out-of-order
+ * one when what it was told to wait for is complete (without a list it waits for every earlier command). */
+static bool is_complete(struct pen_enqueue *e, cl_uint wait_count)
+{
+    return pen_enqueue_ready(e) && (e->queue->in_order || wait_count);
+}
+
+cl_int CL_API_CALL pen_clEnqueueMarkerWithWaitList(cl_command_queue queue, cl_uint wait_count,
+                                                   const cl_event *wait_list, cl_event *event)
+{
+    struct pen_enqueue e = {0};
+    cl_int status = pen_enqueue_begin(&e, queue, CL_COMMAND_MARKER, wait_count, wait_list, event, false, false);
+    if (status)
+        return status;
+    if (is_complete(&e, wait_count)) {
+        pen_enqueue_done_here(&e, pen_now_ns());
+        return pen_enqueue_end(&e, 0);
+    }
+    struct pen_msg_marker message = {
+        .queue = queue->id, .event = e.event_id, .slot = e.slot, .waits = e.waits, .waits_count = e.wait_count};
+    return pen_enqueue_end(&e, PEN_ENQUEUE(&e, marker, &message));
+}
+
+/* An out-of-order queue's last barrier is what this thread must see complete before it touches a region itself. */
+static void note_barrier(cl_command_queue queue, cl_event event)
+{
+    pen_ref(event);
+    pthread_mutex_lock(&queue->lock);
+    cl_event before = queue->barrier;
+    queue->barrier = event;
+    pthread_mutex_unlock(&queue->lock);
+    if (before)
+        pen_unref(before);
+}
+
+cl_int CL_API_CALL pen_clEnqueueBarrierWithWaitList(cl_command_queue queue, cl_uint wait_count,
+                                                    const cl_event *wait_list, cl_event *event)
+{
+    struct pen_enqueue e = {0};
+    bool force = pen_object_is(queue, PEN_MAGIC_QUEUE) && !queue->in_order;
+    cl_int status = pen_enqueue_begin(&e, queue, CL_COMMAND_BARRIER, wait_count, wait_list, event, false, force);
+    if (status)
+        return status;
+    if (is_complete(&e, wait_count)) {
+        pen_enqueue_done_here(&e, pen_now_ns());
+        return pen_enqueue_end(&e, 0);
+    }
+    struct pen_msg_barrier message = {
+        .queue = queue->id, .event = e.event_id, .slot = e.slot, .waits = e.waits, .waits_count = e.wait_count};
+    int rc = PEN_ENQUEUE(&e, barrier, &message);
+    if (!rc && e.event && !queue->in_order)
+        note_barrier(queue, e.event);
+    return pen_enqueue_end(&e, rc);
+}
+
+/* ---- OpenCL 1.0 ---- */
+
+cl_int CL_API_CALL pen_clEnqueueMarker(cl_command_queue queue, cl_event *event)
+{
+    if (!pen_object_is(queue, PEN_MAGIC_QUEUE))
+        return CL_INVALID_COMMAND_QUEUE;
+    return event ? pen_clEnqueueMarkerWithWaitList(queue, 0, NULL, event) : CL_INVALID_VALUE;
+}
+
+cl_int CL_API_CALL pen_clEnqueueBarrier(cl_command_queue queue)
+{
+    return pen_clEnqueueBarrierWithWaitList(queue, 0, NULL, NULL);
+}
+
+cl_int CL_API_CALL pen_clEnqueueWaitForEvents(cl_command_queue queue, cl_uint count, const cl_event *events)
+{
+    if (!pen_object_is(queue, PEN_MAGIC_QUEUE))
+        return CL_INVALID_COMMAND_QUEUE;
+    if (!count || !events)
+        return CL_INVALID_VALUE;
+    for (cl_uint i = 0; i < count; i++)
+        if (!pen_object_is(events[i], PEN_MAGIC_EVENT))
+            return CL_INVALID_EVENT;
+    return pen_clEnqueueBarrierWithWaitList(queue, count, events, NULL);
+}
