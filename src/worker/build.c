@@ -1,0 +1,276 @@
+/* worker/build.c - the command program_build: which devices, which inputs, the job, and the answer in parts. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/builder.h"
+
+/* ---- the answer ------------------------------------------------------------------------------------------- */
+
+/* One kernel's description with what every device has to say. */
+static void reply_kernel(struct pen_work_job *job, const struct pen_msg_kernel_info *first)
+{
+    struct pen_kernel_device_info devices[PEN_LIMIT_DEVICES];
+    struct pen_msg_kernel_info info = *first;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < job->device_count; i++) {
+        const struct pen_msg_kernel_info *its = pen_unit_kernel(job->units[i], first->name);
+        if (!its || !its->devices_count)
+            continue;
+        devices[count] = its->devices[0];
+        devices[count++].device = job->devices[i]->id;
+    }
+    info.devices = devices;
+    info.devices_count = count;
+    PEN_REPLY(job->work, kernel_info, &info, job->sequence);
+}
+
+/* Calls reply_kernel for each name once (send), or counts the names. */
+static uint32_t each_kernel(struct pen_work_job *job, bool send)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < job->device_count; i++) {
+        const struct pen_work_unit *unit = job->units[i];
+        for (uint32_t k = 0; k < unit->kernel_count; k++) {
+            bool seen = false;
+            for (uint32_t j = 0; j < i && !seen; j++)
+                seen = pen_unit_kernel(job->units[j], unit->kernels[k].name) != NULL;
+            if (seen)
+                continue;
+            count++;
+            if (send)
+                reply_kernel(job, &unit->kernels[k]);
+        }
+    }
+    return count;
+}
+
+static void reply(struct pen_work_job *job)
+{
+    struct pen_work *work = job->work;
+    struct pen_build_result results[PEN_LIMIT_DEVICES];
+    struct pen_msg_built built = {.results = results, .results_count = job->device_count, .message = ""};
+    char message[512];
+    for (uint32_t i = 0; i < built.results_count; i++) {
+        const struct pen_work_unit *unit = job->units[i];
+        results[i] = unit->result;
+        results[i].device = job->devices[i]->id;
+        results[i].log_bytes = unit->log ? strlen(unit->log) : 0;
+        if (unit->status && !built.status) {
+            built.status = unit->status;
+            snprintf(message, sizeof message, "building program %llu for %s: %s", (unsigned long long)job->program->id,
+                     job->devices[i]->backend->vendor_name, pen_error_text(unit->status));
+            built.message = message;
+        }
+    }
+    built.kernels = each_kernel(job, false);
+    PEN_REPLY(work, built, &built, job->sequence);
+    for (uint32_t i = 0; i < built.results_count; i++)
+        if (results[i].log_bytes)
+            pen_work_reply_data(work, job->sequence, 0, job->units[i]->log, results[i].log_bytes, false);
+    each_kernel(job, true);
+}
+
+/* ---- the job ------------------------------------------------------------------------------------------------ */
+
+static void job_free(struct pen_work_job *job)
+{
+    for (uint32_t i = 0; i < job->device_count; i++)
+        if (job->units[i])
+            pen_unit_unref(job->units[i]);
+    for (uint32_t i = 0; job->inputs && i < job->device_count * job->input_count; i++)
+        if (job->inputs[i])
+            pen_unit_unref(job->inputs[i]);
+    if (job->program)
+        pen_program_unref(job->program);
+    free(job->inputs);
+    free(job->options);
+    free(job);
+}
+
+static bool resolve_devices(struct pen_work_job *job, const struct pen_msg_program_build *message)
+{
+    struct pen_work *work = job->work;
+    for (uint32_t i = 0; i < message->devices_count; i++) {
+        if (!(job->devices[i] = pen_work_device(work, message->devices[i])))
+            return false;
+        for (uint32_t j = 0; j < i; j++)
+            if (job->devices[i] == job->devices[j])
+                return pen_work_fail(work, -PEN_EPROTO, "program_build names device %llu twice",
+                                     (unsigned long long)message->devices[i]);
+    }
+    return true;
+}
+
+/* The program that a link makes. */
+static bool make_program(struct pen_work_job *job, uint64_t id, bool prints)
+{
+    struct pen_work *work = job->work;
+    struct pen_work_program *program = calloc(1, sizeof *program);
+    if (!program)
+        return pen_work_fail(work, -PEN_ENOMEM, "out of memory for a program");
+    *program = (struct pen_work_program){.work = work, .refs = 1, .id = id, .prints = prints};
+    if (prints)
+        atomic_fetch_add_explicit(&work->printers, 1, memory_order_release);
+    if (!pen_work_name(work, &work->programs, id, program, "program")) {
+        pen_program_unref(program);
+        return false;
+    }
+    job->program = program;
+    program->refs++;
+    return true;
+}
+
+static bool resolve_inputs(struct pen_work_job *job, const struct pen_msg_program_build *message)
+{
+    struct pen_work *work = job->work;
+    bool prints = false;
+    job->inputs = calloc((size_t)job->device_count * message->inputs_count, sizeof(struct pen_work_unit *));
+    if (!job->inputs)
+        return pen_work_fail(work, -PEN_ENOMEM, "out of memory for a link");
+    job->input_count = message->inputs_count;
+    for (uint32_t i = 0; i < message->inputs_count; i++) {
+        struct pen_work_program *input = pen_program_find(work, message->inputs[i], "program to link");
+        if (!input)
+            return false;
+        prints = prints || input->prints;
+        for (uint32_t d = 0; d < job->device_count; d++) {
+            uint32_t at = job->devices[d]->index;
+            struct pen_work_unit *unit = at < input->unit_count ? input->units[at] : NULL;
+            if (unit)
+                unit->refs++;
+            job->inputs[d * job->input_count + i] = unit;
+        }
+    }
+    return make_program(job, message->program, prints);
+}
+
+static bool resolve(struct pen_work_job *job, const struct pen_msg_program_build *message)
+{
+    struct pen_work *work = job->work;
+    bool link = message->step == PEN_BUILD_STEP_LINK;
+    if (!message->devices_count)
+        return pen_work_fail(work, -PEN_EPROTO, "program_build for no device");
+    if (link != (message->inputs_count != 0))
+        return pen_work_fail(work, -PEN_EPROTO, "program_build of step %u with %u inputs", message->step,
+                             message->inputs_count);
+    if (!resolve_devices(job, message))
+        return false;
+    job->device_count = message->devices_count;
+    if (link)
+        return resolve_inputs(job, message);
+    struct pen_work_program *program = pen_program_find(work, message->program, "program");
+    if (program && !program->bytes)
+        return pen_work_fail(work, -PEN_EPROTO, "program_build of program %llu, which a link has made",
+                             (unsigned long long)message->program);
+    if (program) {
+        program->refs++;
+        job->program = program;
+    }
+    return program != NULL;
+}
+
+static struct pen_work_job *job_create(struct pen_work *work, const struct pen_msg_program_build *message,
+                                       uint64_t sequence)
+{
+    struct pen_work_job *job = calloc(1, sizeof *job);
+    if (!job || !(job->options = strdup(message->options))) {
+        free(job);
+        pen_work_fail(work, -PEN_ENOMEM, "out of memory for a build");
+        return NULL;
+    }
+    job->work = work;
+    job->sequence = sequence;
+    job->step = message->step;
+    if (!resolve(job, message)) {
+        job_free(job);
+        return NULL;
+    }
+    return job;
+}
+
+void pen_job_run(struct pen_work_job *job)
+{
+    for (uint32_t i = 0; i < job->device_count && !job->error; i++)
+        if (!job->units[i])
+            job->error = pen_unit_make(job->program, job->devices[i], job->step, job->options,
+                                       job->inputs ? job->inputs + (size_t)i * job->input_count : NULL,
+                                       job->input_count, &job->units[i]);
+}
+
+/* Hangs the units into the program and answers. */
+static bool finish(struct pen_work_job *job)
+{
+    struct pen_work *work = job->work;
+    struct pen_work_program *program = job->program;
+    int rc = job->error;
+    assert(program);
+    program->job = NULL;
+    for (uint32_t i = 0; i < job->device_count && !rc; i++) {
+        rc = pen_work_grow(&program->units, &program->unit_count, job->devices[i]->index);
+        if (rc)
+            break;
+        struct pen_work_unit **place = &program->units[job->devices[i]->index];
+        if (*place)
+            pen_unit_unref(*place);
+        *place = job->units[i];
+        job->units[i]->refs++;
+        pen_unit_keep(job->units[i], job->keys[i]);
+    }
+    program->headers_used = true;
+    if (rc)
+        pen_work_fail(work, rc, "out of memory while building program %llu", (unsigned long long)program->id);
+    else
+        reply(job);
+    job_free(job);
+    return !work->failed;
+}
+
+void pen_build_collect(struct pen_work *work)
+{
+    for (struct pen_work_job *job; (job = pen_builder_take(work));)
+        finish(job);
+}
+
+void pen_build_discard_all(struct pen_work *work)
+{
+    pen_builder_stop(work);
+    for (struct pen_work_job *job; (job = pen_builder_take(work));)
+        job_free(job);
+    free(work->builder);
+    work->builder = NULL;
+}
+
+struct pen_work_program *pen_program_find(struct pen_work *work, uint64_t id, const char *what)
+{
+    struct pen_work_program *program = pen_work_find(work, &work->programs, id, what);
+    if (program && program->job) {
+        pen_ring_give_room(&work->ring);
+        pen_builder_wait(work, program->job);
+        pen_build_collect(work);
+    }
+    return program;
+}
+
+bool pen_work_build(struct pen_work *work, const struct pen_msg_program_build *message, uint64_t sequence)
+{
+    pen_build_collect(work);
+    struct pen_work_job *job = job_create(work, message, sequence);
+    bool all = true;
+    if (!job)
+        return false;
+    atomic_fetch_add_explicit(&work->crash->builds, 1, memory_order_relaxed);
+    for (uint32_t i = 0; i < job->device_count; i++) {
+        job->units[i] = pen_unit_find(job->program, job->devices[i], job->step, job->options, job->keys[i]);
+        all = all && job->units[i];
+    }
+    if (all)
+        return finish(job);
+    pen_ring_give_room(&work->ring);
+    job->program->job = job;
+    if (!pen_builder_add(work, job))
+        return true;
+    pen_job_run(job); /* no thread: here, then */
+    return finish(job);
+}

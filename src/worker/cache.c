@@ -1,0 +1,274 @@
+/* worker/cache.c - see cache.h. A file: struct file_header, the kernels as kernel_info frames, the log with its zero,
+ * the binary. */
+#include "worker/cache.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/error.h"
+#include "worker/files.h"
+
+/* +1 whenever the file's layout or what is in it changes meaning. */
+#define CACHE_MAGIC UINT64_C(0x31656863616e6570) /* "penache1" */
+/* Over the bound, so much of it is freed at once that not every build has to look. */
+#define EVICT_TO(max) ((max) / 4 * 3)
+/* Largest file that is read back. */
+#define FILE_MAX (UINT64_C(512) << 20)
+
+struct file_header {
+    uint64_t magic;
+    uint64_t checksum[2]; /* XXH3-128 of all that follows it */
+    uint64_t key[2];
+    uint64_t global_variable_bytes;
+    uint32_t binary_type, kernel_count;
+    uint64_t kernels_bytes, log_bytes, binary_bytes;
+};
+#define CHECKED_FROM offsetof(struct file_header, key)
+
+struct pen_cache {
+    char *dir, *builds;
+    uint64_t max_bytes;
+    uint64_t bytes; /* estimate: as found at the last scan, and what we wrote since */
+};
+
+static uint64_t evict(struct pen_cache *cache, uint64_t down_to);
+
+struct pen_cache *pen_cache_open(const char *dir, uint64_t max_bytes)
+{
+    struct pen_cache *cache = dir ? calloc(1, sizeof *cache) : NULL;
+    if (!cache)
+        return NULL;
+    cache->max_bytes = max_bytes;
+    cache->dir = strdup(dir);
+    if (!cache->dir || asprintf(&cache->builds, "%s/builds", dir) < 0 || pen_file_make_directory(cache->builds)) {
+        pen_cache_close(cache);
+        return NULL;
+    }
+    cache->bytes = evict(cache, max_bytes);
+    return cache;
+}
+
+void pen_cache_close(struct pen_cache *cache)
+{
+    if (!cache)
+        return;
+    free(cache->dir);
+    free(cache->builds);
+    free(cache);
+}
+
+const char *pen_cache_dir(const struct pen_cache *cache)
+{
+    return cache->dir;
+}
+
+static char *path_of(const struct pen_cache *cache, const uint64_t key[2], const char *suffix)
+{
+    char *path;
+    return asprintf(&path, "%s/%016llx%016llx%s", cache->builds, (unsigned long long)key[1], (unsigned long long)key[0],
+                    suffix) < 0
+               ? NULL
+               : path;
+}
+
+/* ---- reading -------------------------------------------------------------------------------------------------- */
+
+static void checksum(const unsigned char *bytes, size_t size, uint64_t out[2])
+{
+    XXH128_hash_t hash = XXH3_128bits(bytes + CHECKED_FROM, size - CHECKED_FROM);
+    out[0] = hash.low64;
+    out[1] = hash.high64;
+}
+
+static bool is_sound(const unsigned char *bytes, size_t size, const uint64_t key[2], struct file_header *out)
+{
+    uint64_t sum[2];
+    if (size < sizeof *out)
+        return false;
+    memcpy(out, bytes, sizeof *out);
+    checksum(bytes, size, sum);
+    if (out->magic != CACHE_MAGIC || memcmp(out->checksum, sum, sizeof sum) || memcmp(out->key, key, sizeof out->key))
+        return false;
+    uint64_t left = size - sizeof *out;
+    return out->kernels_bytes <= left && out->log_bytes <= left - out->kernels_bytes &&
+           out->binary_bytes == left - out->kernels_bytes - out->log_bytes && out->kernel_count <= PEN_LIMIT_KERNELS &&
+           out->log_bytes && !bytes[sizeof *out + out->kernels_bytes + out->log_bytes - 1];
+}
+
+static bool decode_kernels(struct pen_cache_entry *entry, const unsigned char *at, uint64_t bytes, uint32_t count)
+{
+    if (count && !(entry->kernels = calloc(count, sizeof *entry->kernels)))
+        return false;
+    for (; entry->kernel_count < count; entry->kernel_count++) {
+        size_t size;
+        if (pen_frame_check_header(at, bytes, &size) || size > bytes ||
+            pen_msg_kernel_info_decode(at, size, &entry->scratch, &entry->kernels[entry->kernel_count]))
+            return false;
+        at += size;
+        bytes -= size;
+    }
+    return true;
+}
+
+struct pen_cache_entry *pen_cache_get(struct pen_cache *cache, const uint64_t key[2])
+{
+    struct file_header header;
+    size_t size = 0;
+    struct pen_cache_entry *entry = calloc(1, sizeof *entry);
+    char *path = entry ? path_of(cache, key, "") : NULL;
+    if (!path || pen_file_read(path, FILE_MAX, &entry->bytes, &size) || !is_sound(entry->bytes, size, key, &header))
+        goto miss;
+    const unsigned char *at = (unsigned char *)entry->bytes + sizeof header;
+    if (!decode_kernels(entry, at, header.kernels_bytes, header.kernel_count))
+        goto miss;
+    at += header.kernels_bytes;
+    entry->log = header.log_bytes > 1 ? (const char *)at : NULL;
+    entry->binary = at + header.log_bytes;
+    entry->binary_size = header.binary_bytes;
+    entry->result.outcome = PEN_BUILD_OUTCOME_SUCCESS;
+    entry->result.binary_type = header.binary_type;
+    entry->result.global_variable_bytes = header.global_variable_bytes;
+    utimensat(AT_FDCWD, path, NULL, 0); /* used now */
+    free(path);
+    return entry;
+miss:
+    free(path);
+    pen_cache_entry_free(entry);
+    return NULL;
+}
+
+void pen_cache_entry_free(struct pen_cache_entry *entry)
+{
+    if (!entry)
+        return;
+    free(entry->bytes);
+    free(entry->kernels);
+    pen_scratch_finish(&entry->scratch);
+    free(entry);
+}
+
+/* ---- writing -------------------------------------------------------------------------------------------------- */
+
+static bool put(struct pen_cache *cache, const uint64_t key[2], const unsigned char *bytes, size_t size)
+{
+    char suffix[32];
+    snprintf(suffix, sizeof suffix, ".%d", (int)getpid());
+    char *path = path_of(cache, key, ""), *made = path_of(cache, key, suffix);
+    bool ok = path && made && !pen_file_write(made, bytes, size);
+    if (ok && rename(made, path)) {
+        unlink(made);
+        ok = false;
+    }
+    free(path);
+    free(made);
+    return ok;
+}
+
+bool pen_cache_put(struct pen_cache *cache, const uint64_t key[2], const void *binary, uint64_t binary_size,
+                   const char *log, const struct pen_build_result *result, const struct pen_msg_kernel_info *kernels,
+                   uint32_t kernel_count)
+{
+    struct file_header header = {.magic = CACHE_MAGIC,
+                                 .key = {key[0], key[1]},
+                                 .global_variable_bytes = result->global_variable_bytes,
+                                 .binary_type = result->binary_type,
+                                 .kernel_count = kernel_count,
+                                 .log_bytes = log ? strlen(log) + 1 : 1,
+                                 .binary_bytes = binary_size};
+    for (uint32_t i = 0; i < kernel_count; i++) {
+        size_t size = pen_msg_kernel_info_size(&kernels[i]);
+        if (!size)
+            return false;
+        header.kernels_bytes += size;
+    }
+    uint64_t size = sizeof header + header.kernels_bytes + header.log_bytes + binary_size;
+    unsigned char *bytes = size < cache->max_bytes && size < FILE_MAX ? calloc(1, size) : NULL;
+    if (!bytes)
+        return false;
+    unsigned char *at = bytes + sizeof header;
+    for (uint32_t i = 0; i < kernel_count; i++) {
+        pen_msg_kernel_info_encode(&kernels[i], 0, at);
+        at += pen_msg_kernel_info_size(&kernels[i]);
+    }
+    memcpy(at, log ? log : "", header.log_bytes);
+    memcpy(at + header.log_bytes, binary, binary_size);
+    memcpy(bytes, &header, sizeof header);
+    checksum(bytes, size, header.checksum);
+    memcpy(bytes, &header, sizeof header);
+    if (cache->bytes + size > cache->max_bytes)
+        cache->bytes = evict(cache, EVICT_TO(cache->max_bytes) > size ? EVICT_TO(cache->max_bytes) - size : 0);
+    bool ok = put(cache, key, bytes, size);
+    if (ok)
+        cache->bytes += size;
+    free(bytes);
+    return ok;
+}
+
+/* ---- eviction --------------------------------------------------------------------------------------------------- */
+
+struct file {
+    char name[64];
+    struct timespec used;
+    uint64_t bytes;
+};
+
+static int by_age(const void *a, const void *b)
+{
+    const struct file *x = a, *y = b;
+    if (x->used.tv_sec != y->used.tv_sec)
+        return x->used.tv_sec < y->used.tv_sec ? -1 : 1;
+    return (x->used.tv_nsec > y->used.tv_nsec) - (x->used.tv_nsec < y->used.tv_nsec);
+}
+
+static struct file *list(const struct pen_cache *cache, size_t *out_count)
+{
+    struct file *files = NULL;
+    size_t count = 0, room = 0;
+    DIR *dir = opendir(cache->builds);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        struct stat status;
+        if (strlen(entry->d_name) >= sizeof files->name ||
+            fstatat(dirfd(dir), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) || !S_ISREG(status.st_mode))
+            continue;
+        if (count == room) {
+            struct file *grown = realloc(files, (room = room ? room * 2 : 64) * sizeof *files);
+            if (!grown)
+                break;
+            files = grown;
+        }
+        files[count] = (struct file){.used = status.st_mtim, .bytes = (uint64_t)status.st_size};
+        memcpy(files[count++].name, entry->d_name, strlen(entry->d_name) + 1);
+    }
+    if (dir)
+        closedir(dir);
+    *out_count = count;
+    return files;
+}
+
+/* Removes the files used longest ago until at most down_to bytes are left; returns how many bytes are. */
+static uint64_t evict(struct pen_cache *cache, uint64_t down_to)
+{
+    size_t count;
+    uint64_t total = 0;
+    struct file *files = list(cache, &count);
+    for (size_t i = 0; i < count; i++)
+        total += files[i].bytes;
+    if (total > down_to)
+        qsort(files, count, sizeof *files, by_age);
+    int dir = open(cache->builds, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < count && total > down_to && dir >= 0; i++)
+        if (!unlinkat(dir, files[i].name, 0))
+            total -= files[i].bytes;
+    if (dir >= 0)
+        close(dir);
+    free(files);
+    return total;
+}

@@ -1,0 +1,39 @@
+/* worker/crash.h - the crash page: a small shared memory that outlives the worker in the daemon's hands.
+ * Written by the worker only, without locks: a reader may see a torn name, never an unterminated one if it uses
+ * pen_crash_kernel. The daemon trusts nothing in it: it may be anything once a kernel has gone wild.
+ * Atomics: relaxed; the page is for people and counters. */
+#ifndef PEN_WORKER_CRASH_H
+#define PEN_WORKER_CRASH_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PEN_CRASH_MAGIC   0x68737263u /* "crsh" */
+#define PEN_CRASH_KERNELS 4
+#define PEN_CRASH_NAME    120
+#define PEN_CRASH_BYTES   4096 /* size of the memfd */
+
+struct pen_crash_page {
+    uint32_t magic;
+    _Atomic uint32_t next; /* launches noted; the newest is at (next - 1) % PEN_CRASH_KERNELS */
+    char kernels[PEN_CRASH_KERNELS][PEN_CRASH_NAME];
+    char phase[32]; /* "starting", "warm", "serving", "building", "ended" */
+    char jail[256]; /* active parts of the sandbox, separated by spaces */
+
+    /* counters since the session began */
+    _Atomic uint64_t commands, launches, builds, build_hits, cache_errors;
+    _Atomic uint64_t region_bytes;   /* regions alive */
+    _Atomic uint64_t transfer_bytes; /* moved between replicas */
+    _Atomic uint64_t failed;         /* commands whose event got an error */
+    _Atomic uint64_t held;           /* commands that had to wait in the worker */
+};
+
+/* Creates the memfd and maps it; -PEN_EIO when it cannot be had. The caller owns both. */
+int pen_crash_create(struct pen_crash_page **out_page, int *out_fd);
+/* Notes a launch; the name is copied when it differs from the newest one. */
+void pen_crash_note(struct pen_crash_page *page, const char *kernel);
+/* The age'th newest kernel's name (0 = newest) as a bounded string in out; "" when there is none. */
+void pen_crash_kernel(const struct pen_crash_page *page, uint32_t age, char *out, size_t size);
+
+#endif

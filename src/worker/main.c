@@ -1,0 +1,284 @@
+/* worker/main.c - penstock-worker: started by the daemon, probes or serves one session (README). */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "net/unix.h"
+#include "state/log.h"
+#include "worker/cache.h"
+#include "worker/files.h"
+#include "worker/jail.h"
+#include "worker/options.h"
+#include "worker/watch.h"
+
+/* How long a frame to the daemon or the client may take. */
+#define SEND_MS 10000
+/* How long the last words of a failed session may take. */
+#define LAST_WORDS_MS 2000
+
+struct worker {
+    struct pen_worker_options options;
+    char tmp_dir[256];
+    struct pen_cache *cache;
+    struct pen_crash_page *crash;
+    int crash_fd;
+    struct pen_capture capture;
+    struct pen_backend_device *devices;
+    uint32_t device_count;
+    struct pen_log_writer *log;
+    struct pen_work_memory memory; /* of the session to come */
+    int client_fd;
+};
+
+/* ---- talking to the daemon ------------------------------------------------------------------------------------ */
+
+#define SEND(fd_, name_, message_, fds_, count_)                                                                       \
+    __extension__({                                                                                                    \
+        size_t send_size_ = pen_msg_##name_##_size(message_);                                                          \
+        void *send_frame_ = send_size_ ? aligned_alloc(8, send_size_) : NULL;                                          \
+        int send_rc_ = -PEN_ENOMEM;                                                                                    \
+        if (send_frame_) {                                                                                             \
+            pen_msg_##name_##_encode((message_), 0, send_frame_);                                                      \
+            send_rc_ = pen_unix_send((fd_), send_frame_, send_size_, (fds_), (count_), pen_deadline_ms(SEND_MS));      \
+        }                                                                                                              \
+        free(send_frame_);                                                                                             \
+        send_rc_;                                                                                                      \
+    })
+
+static int refuse(int fd, const struct pen_error *error)
+{
+    const struct pen_msg_refused refused = {.status = error->code, .message = error->message};
+    fprintf(stderr, "penstock-worker: %s\n", error->message);
+    if (fd >= 0)
+        SEND(fd, refused, &refused, NULL, 0);
+    return 1;
+}
+
+static int send_device(const struct worker *worker, uint32_t index, uint32_t *numbers)
+{
+    static const char *const classes[] = {"cpu", "gpu", "accelerator", "custom"};
+    const struct pen_backend_device *device = &worker->devices[index];
+    const char *class = (unsigned)device->class < 4 ? classes[device->class] : "device";
+    char name[32];
+    snprintf(name, sizeof name, "%s%u", class, numbers[(unsigned)device->class & 3]++);
+    const struct pen_msg_device message = {.device = index + 1,
+                                           .class = device->class,
+                                           .flags = device->flags,
+                                           .memory_bytes = device->memory_bytes,
+                                           .compute_units = device->compute_units,
+                                           .properties = device->property_count,
+                                           .name = name,
+                                           .vendor_name = device->vendor_name,
+                                           .driver = device->driver,
+                                           .driver_version = device->driver_version,
+                                           .api = "opencl"};
+    int rc = SEND(worker->options.control_fd, device, &message, NULL, 0);
+    for (uint32_t i = 0; i < device->property_count && !rc; i++) {
+        const struct pen_backend_property *property = &device->properties[i];
+        const struct pen_msg_device_property part = {
+            .device = index + 1, .key = property->key, .value = {property->value, property->size}};
+        rc = SEND(worker->options.control_fd, device_property, &part, NULL, 0);
+    }
+    return rc;
+}
+
+static int probe(const struct worker *worker)
+{
+    const struct pen_msg_devices devices = {.count = worker->device_count};
+    uint32_t numbers[4] = {0};
+    int rc = SEND(worker->options.control_fd, devices, &devices, NULL, 0);
+    for (uint32_t i = 0; i < worker->device_count && !rc; i++)
+        rc = send_device(worker, i, numbers);
+    return rc ? 1 : 0;
+}
+
+/* ---- starting --------------------------------------------------------------------------------------------------- */
+
+static void set_phase(struct worker *worker, const char *phase)
+{
+    memset(worker->crash->phase, 0, sizeof worker->crash->phase);
+    memcpy(worker->crash->phase, phase, strlen(phase));
+}
+
+static int make_tmp_dir(struct worker *worker, struct pen_error *error)
+{
+    if (worker->options.tmp_dir) {
+        if (strlen(worker->options.tmp_dir) >= sizeof worker->tmp_dir ||
+            pen_file_make_directory(worker->options.tmp_dir))
+            return pen_fail(error, -PEN_ECONFIG, "--tmp-dir=%s: cannot be made: %s", worker->options.tmp_dir,
+                            strerror(errno));
+        strcpy(worker->tmp_dir, worker->options.tmp_dir);
+        return 0;
+    }
+    const char *base = getenv("TMPDIR");
+    int size = snprintf(worker->tmp_dir, sizeof worker->tmp_dir, "%s/penstock-worker-XXXXXX", base ? base : "/tmp");
+    if (size >= (int)sizeof worker->tmp_dir || !mkdtemp(worker->tmp_dir)) {
+        worker->tmp_dir[0] = 0;
+        return pen_fail(error, -PEN_EIO, "no private directory below %s: %s", base ? base : "/tmp", strerror(errno));
+    }
+    return 0;
+}
+
+/* A folder for a driver's own cache, unless the environment names one. Returns where it is. */
+static const char *place_cache(struct worker *worker, const char *variable, const char *folder, bool replace)
+{
+    const char *base = worker->cache ? pen_cache_dir(worker->cache) : worker->tmp_dir;
+    char *path;
+    if (!replace && getenv(variable)) {
+        pen_file_make_directory(getenv(variable)); /* the jail keeps the driver from it */
+        return getenv(variable);
+    }
+    if (asprintf(&path, "%s/%s", base, folder) < 0)
+        return worker->tmp_dir;
+    if (!pen_file_make_directory(path))
+        setenv(variable, path, 1);
+    free(path);
+    return getenv(variable) ? getenv(variable) : worker->tmp_dir;
+}
+
+static void enter_jail(struct worker *worker)
+{
+    const char *writable[8];
+    size_t count = 0;
+    setenv("PENSTOCK_WORKER", "1", 1);
+    setenv("TMPDIR", worker->tmp_dir, 1);
+    writable[count++] = worker->tmp_dir;
+    if (worker->cache)
+        writable[count++] = pen_cache_dir(worker->cache);
+    writable[count++] = place_cache(worker, "POCL_CACHE_DIR", "pocl", false);
+    writable[count++] = place_cache(worker, "MESA_SHADER_CACHE_DIR", "mesa", false);
+    writable[count++] = place_cache(worker, "CUDA_CACHE_PATH", "cuda", false);
+    writable[count++] = place_cache(worker, "XDG_CACHE_HOME", "xdg", true);
+    if (worker->options.no_jail)
+        strcpy(worker->crash->jail, "off");
+    else
+        pen_jail_enter(writable, count, worker->crash->jail, sizeof worker->crash->jail);
+    if (worker->options.verbose)
+        fprintf(stderr, "penstock-worker: jail: %s\n", worker->crash->jail);
+}
+
+static int start(struct worker *worker, struct pen_error *error)
+{
+    int rc = pen_crash_create(&worker->crash, &worker->crash_fd);
+    if (rc)
+        return pen_fail(error, rc, "starting a worker: no memory file for its crash page");
+    set_phase(worker, "starting");
+    fcntl(worker->options.control_fd, F_SETFD, FD_CLOEXEC);
+    if ((rc = make_tmp_dir(worker, error)))
+        return rc;
+    worker->cache = pen_cache_open(worker->options.cache_dir, worker->options.cache_bytes);
+    if (worker->options.cache_dir && !worker->cache)
+        atomic_fetch_add_explicit(&worker->crash->cache_errors, 1, memory_order_relaxed);
+    enter_jail(worker);
+    if ((rc = pen_capture_start(&worker->capture)))
+        return pen_fail(error, rc, "starting a worker: no pipe for standard output");
+    return worker->options.ops->init(pen_worker_partition_units, &worker->options, &worker->devices,
+                                     &worker->device_count, error);
+}
+
+/* ---- serving ---------------------------------------------------------------------------------------------------- */
+
+static _Noreturn void end(struct worker *worker, int status)
+{
+    if (worker->crash)
+        set_phase(worker, "ended");
+    if (worker->log)
+        pen_log_flush(worker->log);
+    if (worker->tmp_dir[0])
+        pen_file_remove_tree(worker->tmp_dir);
+    _exit(status); /* drivers' threads may run kernels still: nothing of theirs is waited for */
+}
+
+static void gone(void *context)
+{
+    end(context, 0);
+}
+
+static void say_last_words(struct pen_work *work)
+{
+    for (int i = 0; i < LAST_WORDS_MS && !pen_outbox_flush(&work->outbox); i++)
+        usleep(1000);
+}
+
+/* Waits for the session to serve; 1 with it, 0 when the daemon wants no more of us. */
+static int wait_for_adoption(struct worker *worker, struct pen_unix_frame *frame, struct pen_msg_adopt *out,
+                             struct pen_scratch *scratch, struct pen_error *error)
+{
+    int rc = pen_work_memory_create((uint32_t)worker->options.ring_bytes, worker->options.arena_bytes, &worker->memory,
+                                    error);
+    if (rc)
+        return rc;
+    const struct pen_msg_ready ready = {.pid = (uint32_t)getpid(), .devices = worker->device_count};
+    if (SEND(worker->options.control_fd, ready, &ready, &worker->crash_fd, 1))
+        return 0;
+    set_phase(worker, "warm");
+    rc = pen_unix_receive(worker->options.control_fd, frame, UINT64_MAX);
+    if (rc == -PEN_EGONE || (!rc && frame->opcode == PEN_OP_SHUTDOWN))
+        return 0;
+    if (rc || frame->opcode != PEN_OP_ADOPT || (rc = pen_msg_adopt_decode(frame->data, frame->size, scratch, out)) ||
+        !frame->fd_count)
+        return pen_fail(error, rc ? rc : -PEN_EPROTO, "the daemon sent something else than adopt with a descriptor");
+    worker->client_fd = frame->fds[0];
+    frame->fds[0] = -1;
+    if (frame->fd_count > 1 && out->features & PEN_FEATURE_RECORD) {
+        if ((rc = pen_log_writer_create(frame->fds[1], &worker->log)))
+            return pen_fail(error, rc, "the log %s cannot be written", out->record_path);
+        frame->fds[1] = -1;
+    }
+    return 1;
+}
+
+static int serve(struct worker *worker)
+{
+    struct pen_unix_frame frame = {0};
+    struct pen_scratch scratch = {0};
+    struct pen_msg_adopt adopt;
+    struct pen_error error = {0};
+    struct pen_work *work;
+    int rc = wait_for_adoption(worker, &frame, &adopt, &scratch, &error);
+    if (rc <= 0)
+        return rc ? refuse(worker->client_fd >= 0 ? worker->client_fd : worker->options.control_fd, &error) : 0;
+    const struct pen_work_config config = {.ops = worker->options.ops,
+                                           .devices = worker->devices,
+                                           .device_count = worker->device_count,
+                                           .features = adopt.features,
+                                           .memory = &worker->memory,
+                                           .spin_ns = worker->options.spin_us * 1000,
+                                           .session = adopt.session,
+                                           .program = adopt.program,
+                                           .tmp_dir = worker->tmp_dir,
+                                           .cache = worker->cache,
+                                           .log = worker->log,
+                                           .crash = worker->crash,
+                                           .capture = &worker->capture,
+                                           .client_fd = worker->client_fd};
+    if (pen_work_create(&config, &work, &error))
+        return refuse(worker->client_fd, &error);
+    struct pen_watch watch = {.work = work, .control_fd = worker->options.control_fd, .gone = gone, .context = worker};
+    if (pen_watch_start(&watch)) {
+        pen_work_fail(work, -PEN_ENOMEM, "the worker cannot start a thread");
+        say_last_words(work);
+        return 1;
+    }
+    set_phase(worker, "serving");
+    if (pen_work_run(work))
+        say_last_words(work);
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    struct worker worker = {.crash_fd = -1, .client_fd = -1};
+    struct pen_error error = {0};
+    if (pen_worker_options_parse(argc, argv, &worker.options, &error))
+        return refuse(worker.options.control_fd, &error);
+    if (start(&worker, &error)) {
+        refuse(worker.options.control_fd, &error);
+        end(&worker, 1);
+    }
+    end(&worker, worker.options.probe ? probe(&worker) : serve(&worker));
+}

@@ -1,0 +1,130 @@
+/* worker/objects.c - ids, devices and their domains, queues, samplers. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/work.h"
+
+void *pen_work_find(struct pen_work *work, const struct pen_map *map, uint64_t id, const char *what)
+{
+    void *object = id ? pen_map_get(map, id) : NULL;
+    if (!object)
+        pen_work_fail(work, -PEN_EPROTO, "there is no %s %llu", what, (unsigned long long)id);
+    return object;
+}
+
+bool pen_work_name(struct pen_work *work, struct pen_map *map, uint64_t id, void *object, const char *what)
+{
+    if (!id || pen_map_get(map, id))
+        return pen_work_fail(work, -PEN_EPROTO, "the id of a new %s is %s: %llu", what, id ? "taken" : "none",
+                             (unsigned long long)id);
+    if (work->objects >= PEN_WORK_OBJECTS)
+        return pen_work_fail(work, -PEN_ELIMIT, "more than %u objects (limit PEN_WORK_OBJECTS)", PEN_WORK_OBJECTS);
+    if (pen_map_set(map, id, object))
+        return pen_work_fail(work, -PEN_ENOMEM, "out of memory for the name of a %s", what);
+    work->objects++;
+    return true;
+}
+
+void *pen_work_unname(struct pen_work *work, struct pen_map *map, uint64_t id, const char *what)
+{
+    void *object = pen_work_find(work, map, id, what);
+    if (object) {
+        pen_map_remove(map, id);
+        work->objects--;
+    }
+    return object;
+}
+
+int pen_work_grow(void *array_of_pointers, uint32_t *count, uint32_t index)
+{
+    void ***array = array_of_pointers;
+    if (index < *count)
+        return 0;
+    uint32_t bigger = index + 1 < 4 ? 4 : index + 1;
+    void **grown = realloc(*array, bigger * sizeof **array);
+    if (!grown)
+        return -PEN_ENOMEM;
+    memset(grown + *count, 0, (bigger - *count) * sizeof *grown);
+    *array = grown;
+    *count = bigger;
+    return 0;
+}
+
+/* ---- devices -------------------------------------------------------------------------------------------- */
+
+struct pen_work_device *pen_work_device(struct pen_work *work, uint64_t id)
+{
+    return pen_work_find(work, &work->device_map, id, "device");
+}
+
+static struct pen_work_domain *domain_of(struct pen_work *work, struct pen_backend_domain *backend)
+{
+    for (uint32_t i = 0; i < work->domain_count; i++)
+        if (work->domains[i]->backend == backend)
+            return work->domains[i];
+    if (work->domain_count == PEN_REPLICAS)
+        return NULL;
+    struct pen_work_domain *domain = calloc(1, sizeof *domain);
+    if (!domain)
+        return NULL;
+    *domain = (struct pen_work_domain){.backend = backend, .index = work->domain_count};
+    work->domains[work->domain_count++] = domain;
+    return domain;
+}
+
+int pen_work_add_device(struct pen_work *work, uint64_t id, const struct pen_backend_device *backend)
+{
+    if (work->device_count >= PEN_WORK_DEVICES)
+        return -PEN_ELIMIT;
+    struct pen_work_domain *domain = domain_of(work, backend->domain);
+    struct pen_work_device *device = domain ? calloc(1, sizeof *device) : NULL;
+    uint32_t room = work->device_count;
+    struct pen_work_device **grown =
+        device ? realloc(work->devices, (room + 1) * sizeof(struct pen_work_device *)) : NULL;
+    if (!grown) {
+        free(device);
+        return domain ? -PEN_ENOMEM : -PEN_ELIMIT;
+    }
+    work->devices = grown;
+    *device = (struct pen_work_device){.id = id, .index = room, .backend = backend, .domain = domain};
+    if (pen_map_set(&work->device_map, id, device)) {
+        free(device);
+        return -PEN_ENOMEM;
+    }
+    work->devices[work->device_count++] = device;
+    return 0;
+}
+
+/* ---- queues ----------------------------------------------------------------------------------------------- */
+
+void pen_queue_ref(struct pen_work_queue *queue)
+{
+    queue->refs++;
+}
+
+void pen_queue_unref(struct pen_work_queue *queue)
+{
+    if (--queue->refs)
+        return;
+    pen_task_last(queue);
+    if (queue->refs)
+        return;
+    pen_list_remove(&queue->link);
+    pen_list_remove(&queue->touched);
+    queue->work->ops->queue_destroy(queue->backend);
+    pthread_mutex_destroy(&queue->lock);
+    free(queue);
+}
+
+/* ---- samplers --------------------------------------------------------------------------------------------- */
+
+void pen_sampler_unref(struct pen_work_sampler *sampler)
+{
+    if (--sampler->refs)
+        return;
+    for (uint32_t i = 0; i < sampler->sampler_count; i++)
+        if (sampler->samplers[i])
+            sampler->ops->sampler_destroy(sampler->samplers[i]);
+    free(sampler->samplers);
+    free(sampler);
+}

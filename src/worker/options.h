@@ -1,0 +1,30 @@
+/* worker/options.h - the worker's command line (README). Errors: -PEN_ECONFIG with a sentence. */
+#ifndef PEN_WORKER_OPTIONS_H
+#define PEN_WORKER_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backend/backend.h"
+
+#define PEN_WORKER_PARTITIONS 64
+
+struct pen_worker_options {
+    int control_fd;
+    bool probe, no_jail, verbose;
+    const struct pen_backend_ops *ops;
+    const char *cache_dir, *tmp_dir; /* NULL: not given */
+    uint64_t cache_bytes, ring_bytes, arena_bytes, spin_us;
+    struct {
+        const char *pattern; /* malloc'ed */
+        uint32_t units;
+    } partitions[PEN_WORKER_PARTITIONS];
+    uint32_t partition_count;
+};
+
+int pen_worker_options_parse(int argc, char **argv, struct pen_worker_options *out, struct pen_error *error);
+/* For pen_backend_ops.init: the first pattern that matches the device's name, driver, or "driver/name" decides.
+ * context: the options. */
+uint32_t pen_worker_partition_units(void *context, const struct pen_backend_device *whole);
+
+#endif

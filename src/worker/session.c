@@ -1,0 +1,404 @@
+/* worker/session.c - a session's life: made, run, failed, ended; the dispatch loop; replies. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mem/box.h"
+#include "net/unix.h"
+#include "state/log.h"
+#include "wire/arena.h"
+#include "worker/work.h"
+
+/* How long the end waits for drivers' callbacks. */
+#define END_WAIT_NS UINT64_C(5000000000)
+/* Commands between two looks at what drivers have finished. */
+#define REAP_EVERY 64u
+
+/* ---- failing, replying ------------------------------------------------------------------------------------------ */
+
+void pen_work_reply_send(struct pen_work *work, const void *frame, size_t size)
+{
+    pen_outbox_send(&work->outbox, frame, size); /* a client that is gone is noticed by the watch */
+}
+
+bool pen_work_fail(struct pen_work *work, int code, const char *format, ...)
+{
+    _Alignas(8) unsigned char frame[1024];
+    char text[512];
+    if (work->failed)
+        return false;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    work->failed = code;
+    const struct pen_msg_fatal fatal = {.status = code, .message = text};
+    pen_msg_fatal_encode(&fatal, 0, frame);
+    pen_work_reply_send(work, frame, pen_msg_fatal_size(&fatal));
+    pen_publish_gone(&work->view);
+    return false;
+}
+
+bool pen_work_malformed(struct pen_work *work, uint16_t opcode, int code)
+{
+    const struct pen_message_info *info = pen_message_info(opcode);
+    return pen_work_fail(work, code, "command %s (0x%04x): %s", info ? info->name : "unknown", opcode,
+                         pen_error_text(code));
+}
+
+void *pen_work_reply_begin(struct pen_work *work, const char *name, size_t size)
+{
+    if (!size) {
+        pen_work_fail(work, -PEN_ELIMIT, "an answer (%s) exceeds a limit of the protocol", name);
+        return NULL;
+    }
+    return work->reply;
+}
+
+void pen_work_reply_data(struct pen_work *work, uint64_t sequence, int status, const void *bytes, uint64_t size,
+                         bool empty)
+{
+    struct pen_msg_data data = {.status = status, .total = size};
+    if (!size && !empty)
+        return;
+    do {
+        uint64_t left = size - data.offset;
+        data.part.data = (const unsigned char *)bytes + (bytes ? data.offset : 0);
+        data.part.size = left < PEN_LIMIT_TEXT ? (uint32_t)left : PEN_LIMIT_TEXT;
+        PEN_REPLY(work, data, &data, sequence);
+        data.offset += data.part.size;
+    } while (data.offset < size);
+}
+
+/* ---- made ------------------------------------------------------------------------------------------------------- */
+
+static int send_opened(struct pen_work *work)
+{
+    _Alignas(8) unsigned char frame[256];
+    const struct pen_msg_session_opened opened = {.session = work->config.session,
+                                                  .features = work->features,
+                                                  .ring_bytes = work->view.ring_bytes,
+                                                  .shared_bytes = work->view.shared_bytes,
+                                                  .arena_bytes = work->arena_bytes,
+                                                  .worker_pid = (uint32_t)getpid()};
+    const int fds[] = {work->shared_fd, work->arena_fd};
+    pen_msg_session_opened_encode(&opened, 0, frame);
+    return pen_unix_send(work->config.client_fd, frame, pen_msg_session_opened_size(&opened), fds, 2,
+                         pen_deadline_ms(10000));
+}
+
+/* A log begins with who ran and on which devices. */
+static int start_log(struct pen_work *work)
+{
+    _Alignas(8) unsigned char frame[8192];
+    const struct pen_msg_hello hello = {.major = PEN_PROTOCOL_MAJOR,
+                                        .minor = PEN_PROTOCOL_MINOR,
+                                        .pid = (uint32_t)getpid(),
+                                        .name = work->config.program ? work->config.program : ""};
+    pen_msg_hello_encode(&hello, 0, frame);
+    int rc = pen_log_append(work->log, frame, pen_msg_hello_size(&hello), NULL, 0);
+    for (uint32_t i = 0; i < work->device_count && !rc; i++) {
+        const struct pen_backend_device *backend = work->devices[i]->backend;
+        const struct pen_msg_device device = {.device = work->devices[i]->id,
+                                              .class = backend->class,
+                                              .flags = backend->flags,
+                                              .memory_bytes = backend->memory_bytes,
+                                              .compute_units = backend->compute_units,
+                                              .name = backend->vendor_name,
+                                              .vendor_name = backend->vendor_name,
+                                              .driver = backend->driver,
+                                              .driver_version = backend->driver_version,
+                                              .api = ""};
+        pen_msg_device_encode(&device, 0, frame);
+        rc = pen_log_append(work->log, frame, pen_msg_device_size(&device), NULL, 0);
+    }
+    return rc;
+}
+
+int pen_work_memory_create(uint32_t ring_bytes, uint64_t arena_bytes, struct pen_work_memory *out_memory,
+                           struct pen_error *error)
+{
+    struct pen_work_memory memory = {.shared_fd = -1, .arena_fd = -1};
+    void *arena;
+    int rc = pen_shared_create(ring_bytes, &memory.shared_fd, &memory.view, error);
+    if (rc)
+        return rc;
+    if ((rc = pen_arena_create(arena_bytes, &memory.arena_fd, error)) ||
+        (rc = pen_arena_map(memory.arena_fd, arena_bytes, &arena, error))) {
+        pen_work_memory_finish(&memory);
+        return rc;
+    }
+    memory.arena = arena;
+    memory.arena_bytes = arena_bytes;
+    *out_memory = memory;
+    return 0;
+}
+
+void pen_work_memory_finish(struct pen_work_memory *memory)
+{
+    if (!memory->view.shared)
+        return;
+    pen_shared_unmap(&memory->view);
+    if (memory->arena)
+        pen_arena_unmap(memory->arena, memory->arena_bytes);
+    close(memory->shared_fd);
+    if (memory->arena_fd >= 0)
+        close(memory->arena_fd);
+    *memory = (struct pen_work_memory){0};
+}
+
+static void take_memory(struct pen_work *work, struct pen_work_memory *memory)
+{
+    work->shared_fd = memory->shared_fd;
+    work->arena_fd = memory->arena_fd;
+    work->view = memory->view;
+    work->arena = memory->arena;
+    work->arena_bytes = memory->arena_bytes;
+    *memory = (struct pen_work_memory){0};
+}
+
+static uint32_t agreed_features(const struct pen_work_config *config)
+{
+    uint32_t features = config->features & (PEN_FEATURE_DIRECT | PEN_FEATURE_RECORD);
+    if (!config->log)
+        features &= ~(uint32_t)PEN_FEATURE_RECORD;
+    if (features & PEN_FEATURE_RECORD)
+        features &= ~(uint32_t)PEN_FEATURE_DIRECT;
+    return features;
+}
+
+int pen_work_create(const struct pen_work_config *config, struct pen_work **out_work, struct pen_error *error)
+{
+    struct pen_work *work = calloc(1, sizeof *work);
+    if (!work)
+        return pen_fail(error, -PEN_ENOMEM, "out of memory for a session");
+    work->config = *config;
+    work->ops = config->ops;
+    work->crash = config->crash;
+    work->features = agreed_features(config);
+    work->log = work->features & PEN_FEATURE_RECORD ? config->log : NULL;
+    work->shared_fd = work->arena_fd = -1;
+    pen_list_init(&work->queue_list);
+    pen_list_init(&work->touched);
+    pen_list_init(&work->own_events);
+    pen_graph_init(&work->graph);
+    int rc = pen_outbox_init(&work->outbox, config->client_fd);
+    if (rc) {
+        free(work);
+        return pen_fail(error, rc, "starting a session: no descriptor for its outbox");
+    }
+    work->waits = malloc(PEN_LIMIT_WAITS * sizeof(struct pen_work_task *));
+    work->reply = aligned_alloc(64, PEN_LIMIT_FRAME);
+    take_memory(work, config->memory);
+    if (!work->waits || !work->reply || pen_ring_reader_init(&work->ring, &work->view))
+        rc = pen_fail(error, -PEN_ENOMEM, "out of memory for a session");
+    for (uint32_t i = 0; i < config->device_count && !rc; i++)
+        if ((rc = pen_work_add_device(work, i + 1, &config->devices[i])))
+            pen_fail(error, rc, "%u devices are too many", config->device_count);
+    if (!rc && work->log && (rc = start_log(work)))
+        pen_fail(error, rc, "the log cannot be written");
+    if (!rc && (rc = send_opened(work)))
+        pen_fail(error, rc, "the client is gone, or does not read");
+    if (rc) {
+        pen_work_destroy(work);
+        return rc;
+    }
+    *out_work = work;
+    return 0;
+}
+
+/* ---- run -------------------------------------------------------------------------------------------------------- */
+
+/* rc of the log's writer: whoever asked for a record is told that it is not complete. */
+static bool logged(struct pen_work *work, int rc)
+{
+    return !rc || pen_work_fail(work, rc, "the session's log cannot be written (is the disk full?)");
+}
+
+static bool record(struct pen_work *work, const void *frame, size_t size)
+{
+    struct pen_bulk bulk = {0};
+    uint64_t bytes;
+    if (pen_message_check(frame, size, &work->scratch) || pen_log_bulk_size(frame, size, &bytes))
+        return true; /* its handler refuses it */
+    if (bytes) {
+        const struct pen_frame_header *header = frame;
+        struct pen_msg_region_create region;
+        if (header->opcode == PEN_OP_REGION_CREATE &&
+            !pen_msg_region_create_decode(frame, size, &work->scratch, &region))
+            bulk = (struct pen_bulk){region.arena_offset, region.size};
+        else
+            pen_message_bulk(frame, size, &bulk);
+        if (!pen_arena_range_ok(work->arena_bytes, bulk.offset, bulk.size))
+            return true;
+    }
+    return logged(work, pen_log_append(work->log, frame, size, bytes ? work->arena + bulk.offset : NULL, bytes));
+}
+
+bool pen_work_execute(struct pen_work *work, const void *frame, size_t size)
+{
+    const struct pen_frame_header *header = frame;
+    uint16_t opcode = header->opcode;
+    uint64_t sequence = header->sequence;
+    if (sequence <= work->sequence)
+        return pen_work_fail(work, -PEN_EPROTO, "command %llu comes after command %llu", (unsigned long long)sequence,
+                             (unsigned long long)work->sequence);
+    work->sequence = sequence;
+    if (work->log && !record(work, frame, size))
+        return false;
+    pen_scratch_reset(&work->scratch);
+    uint64_t commands = atomic_load_explicit(&work->crash->commands, memory_order_relaxed) + 1;
+    atomic_store_explicit(&work->crash->commands, commands, memory_order_relaxed); /* dispatch alone writes both */
+    atomic_store_explicit(&work->view.shared->commands, commands, memory_order_relaxed);
+    switch (opcode >> 4) {
+    case 0x012:
+        return pen_work_program_command(work, opcode, frame, size, sequence);
+    case 0x013:
+        return pen_work_kernel_command(work, opcode, frame, size, sequence);
+    case 0x020:
+    case 0x021:
+        return pen_work_queue_command(work, opcode, frame, size, sequence);
+    default:
+        return pen_work_object_command(work, opcode, frame, size, sequence);
+    }
+}
+
+void pen_work_idle(struct pen_work *work)
+{
+    while (!pen_list_empty(&work->touched)) {
+        struct pen_work_queue *queue = PEN_CONTAINER(work->touched.next, struct pen_work_queue, touched);
+        pen_list_remove(&queue->touched);
+        pen_task_track(queue);
+        work->ops->queue_flush(queue->backend);
+    }
+    if (work->log)
+        logged(work, pen_log_flush(work->log));
+}
+
+int pen_work_run(struct pen_work *work)
+{
+    uint32_t since = 0;
+    while (!work->failed && !atomic_load_explicit(&work->stop, memory_order_relaxed)) {
+        const void *frame;
+        size_t size;
+        int rc = pen_ring_next(&work->ring, &frame, &size);
+        if (rc < 0) {
+            pen_work_fail(work, rc, "the ring holds no sound frame");
+        } else if (rc) {
+            work->last = !pen_ring_ready(&work->ring);
+            pen_work_execute(work, frame, size);
+            if (++since < REAP_EVERY && !work->last)
+                continue;
+            since = 0;
+            pen_task_reap(work);
+            pen_build_collect(work);
+        } else {
+            pen_task_reap(work);
+            pen_build_collect(work);
+            pen_work_idle(work);
+            pen_ring_wait(&work->ring, work->config.spin_ns, UINT64_MAX);
+        }
+    }
+    return work->failed;
+}
+
+void pen_work_stop(struct pen_work *work)
+{
+    atomic_store_explicit(&work->stop, true, memory_order_relaxed);
+    pen_ring_kick(&work->ring);
+}
+
+/* ---- ended --------------------------------------------------------------------------------------------------------
+ */
+
+static void finish_queues(struct pen_work *work)
+{
+    PEN_LIST_EACH(node, next, &work->queue_list)
+    {
+        struct pen_work_queue *queue = PEN_CONTAINER(node, struct pen_work_queue, link);
+        pen_task_last(queue);
+        work->ops->queue_finish(queue->backend);
+    }
+    for (uint32_t i = 0; i < work->domain_count; i++)
+        if (work->domains[i]->transfer)
+            work->ops->queue_destroy(work->domains[i]->transfer);
+}
+
+/* Until no driver's thread is in a callback of ours and every submitted task has come back. */
+static void wait_for_drivers(struct pen_work *work)
+{
+    uint64_t deadline = pen_now_ns() + END_WAIT_NS;
+    const struct timespec pause = {.tv_nsec = 100000};
+    pen_task_reap(work);
+    while (pen_task_flying(work) && pen_now_ns() < deadline) {
+        nanosleep(&pause, NULL);
+        pen_task_reap(work);
+    }
+}
+
+static void wait_for_callbacks(struct pen_work *work)
+{
+    uint64_t deadline = pen_now_ns() + END_WAIT_NS;
+    const struct timespec pause = {.tv_nsec = 100000};
+    while (atomic_load_explicit(&work->callbacks, memory_order_acquire) && pen_now_ns() < deadline)
+        nanosleep(&pause, NULL);
+}
+
+#define EACH_OBJECT(map_, unref_)                                                                                      \
+    do {                                                                                                               \
+        for (uint32_t i_ = 0; i_ < (map_)->capacity; i_++)                                                             \
+            if ((map_)->entries[i_].key)                                                                               \
+                unref_((map_)->entries[i_].value);                                                                     \
+        pen_map_finish(map_);                                                                                          \
+    } while (0)
+
+static void free_objects(struct pen_work *work)
+{
+    EACH_OBJECT(&work->kernels, pen_kernel_unref);
+    EACH_OBJECT(&work->programs, pen_program_unref);
+    EACH_OBJECT(&work->samplers, pen_sampler_unref);
+    EACH_OBJECT(&work->regions, pen_region_unuse);
+    EACH_OBJECT(&work->queues, pen_queue_unref);
+    pen_unit_forget_all(work);
+    pen_map_finish(&work->device_map);
+    for (uint32_t i = 0; i < work->device_count; i++)
+        free(work->devices[i]);
+    for (uint32_t i = 0; i < work->domain_count; i++)
+        free(work->domains[i]);
+    while (work->partitions) {
+        struct pen_work_partition *next = work->partitions->next;
+        free(work->partitions);
+        work->partitions = next;
+    }
+}
+
+void pen_work_destroy(struct pen_work *work)
+{
+    if (!work)
+        return;
+    pen_build_discard_all(work);
+    finish_queues(work);
+    wait_for_drivers(work);
+    pen_task_discard_all(work);
+    free_objects(work);
+    wait_for_callbacks(work);
+    pen_graph_finish(&work->graph);
+    pen_ring_reader_finish(&work->ring);
+    pen_scratch_finish(&work->scratch);
+    pen_shared_unmap(&work->view);
+    if (work->arena)
+        pen_arena_unmap(work->arena, work->arena_bytes);
+    if (work->shared_fd >= 0)
+        close(work->shared_fd);
+    if (work->arena_fd >= 0)
+        close(work->arena_fd);
+    pen_outbox_finish(&work->outbox);
+    free(work->devices);
+    free(work->waits);
+    free(work->reply);
+    free(work);
+}

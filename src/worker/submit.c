@@ -1,0 +1,240 @@
+/* worker/submit.c - commands given to the backend, kept while they are held, and freed. */
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "state/log.h"
+#include "worker/work.h"
+
+/* ---- submission ---------------------------------------------------------------------------------------------------
+ */
+
+static int submit_launch(struct pen_work_command *command, const struct pen_backend_order *order)
+{
+    struct pen_work_queue *queue = command->queue;
+    struct pen_work *work = queue->work;
+    struct pen_work_kernel *kernel = command->u.launch.kernel;
+    struct pen_backend_launch launch;
+    int rc = pen_kernel_prepare(kernel, command->u.launch.arguments, command->u.launch.version, queue->device,
+                                &launch.kernel);
+    if (rc)
+        return rc;
+    launch.dimensions = command->u.launch.dimensions;
+    memcpy(launch.offset, command->u.launch.offset, sizeof launch.offset);
+    memcpy(launch.global, command->u.launch.global, sizeof launch.global);
+    memcpy(launch.local, command->u.launch.local, sizeof launch.local);
+    if (work->noted != kernel) {
+        pen_crash_note(work->crash, kernel->name);
+        work->noted = kernel;
+    }
+    uint64_t launches = atomic_load_explicit(&work->crash->launches, memory_order_relaxed);
+    atomic_store_explicit(&work->crash->launches, launches + 1, memory_order_relaxed); /* dispatch alone writes it */
+    return work->ops->launch(queue->backend, &launch, order);
+}
+
+static int submit_transfer(struct pen_work_command *command, const struct pen_backend_order *order)
+{
+    struct pen_work_queue *queue = command->queue;
+    struct pen_work *work = queue->work;
+    bool write = command->opcode == PEN_OP_WRITE;
+    struct pen_backend_transfer transfer = {.box = command->u.transfer.box,
+                                            .host = command->u.transfer.host,
+                                            .bytes = work->arena + command->u.transfer.arena_offset};
+    memcpy(transfer.extent, command->u.transfer.extent, sizeof transfer.extent);
+    int rc = pen_region_acquire(command->u.transfer.region, queue->device, write, write && command->u.transfer.whole);
+    if (!rc)
+        rc = pen_region_memory(command->u.transfer.region, queue->device, &transfer.memory);
+    if (rc)
+        return rc;
+    return write ? work->ops->write(queue->backend, &transfer, order)
+                 : work->ops->read(queue->backend, &transfer, order);
+}
+
+static int submit_copy(struct pen_work_command *command, const struct pen_backend_order *order)
+{
+    struct pen_work_queue *queue = command->queue;
+    struct pen_backend_copy copy = {.source_box = command->u.copy.source_box, .target_box = command->u.copy.target_box};
+    memcpy(copy.extent, command->u.copy.extent, sizeof copy.extent);
+    int rc = pen_region_acquire(command->u.copy.source, queue->device, false, false);
+    if (!rc)
+        rc = pen_region_acquire(command->u.copy.target, queue->device, true, command->u.copy.whole);
+    if (!rc)
+        rc = pen_region_memory(command->u.copy.source, queue->device, &copy.source);
+    if (!rc)
+        rc = pen_region_memory(command->u.copy.target, queue->device, &copy.target);
+    return rc ? rc : queue->work->ops->copy(queue->backend, &copy, order);
+}
+
+static int submit_fill(struct pen_work_command *command, const struct pen_backend_order *order)
+{
+    struct pen_work_queue *queue = command->queue;
+    struct pen_backend_memory *memory;
+    int rc = pen_region_acquire(command->u.fill.region, queue->device, true, command->u.fill.whole);
+    if (!rc)
+        rc = pen_region_memory(command->u.fill.region, queue->device, &memory);
+    if (rc)
+        return rc;
+    return queue->work->ops->fill(queue->backend, memory, command->u.fill.origin, command->u.fill.extent,
+                                  command->u.fill.pattern, command->u.fill.pattern_bytes, order);
+}
+
+static int submit_migrate(struct pen_work_command *command, const struct pen_backend_order *order)
+{
+    struct pen_work_queue *queue = command->queue;
+    int rc = 0;
+    for (uint32_t i = 0; i < command->u.migrate.count && !rc; i++)
+        rc = pen_region_acquire(command->u.migrate.regions[i], queue->device, false, false);
+    return rc ? rc : queue->work->ops->marker(queue->backend, order);
+}
+
+int pen_command_submit(struct pen_work_command *command, const struct pen_backend_order *order)
+{
+    struct pen_work_queue *queue = command->queue;
+    switch (command->opcode) {
+    case PEN_OP_LAUNCH:
+        return submit_launch(command, order);
+    case PEN_OP_WRITE:
+    case PEN_OP_READ:
+        return submit_transfer(command, order);
+    case PEN_OP_COPY:
+        return submit_copy(command, order);
+    case PEN_OP_FILL:
+        return submit_fill(command, order);
+    case PEN_OP_MIGRATE:
+        return submit_migrate(command, order);
+    case PEN_OP_MARKER:
+        return queue->work->ops->marker(queue->backend, order);
+    default:
+        return queue->work->ops->barrier(queue->backend, order);
+    }
+}
+
+/* ---- keeping --------------------------------------------------------------------------------------------------------
+ */
+
+/* Takes a use of every region the command names; `release` gives them back. */
+static void hold_regions(struct pen_work_command *command, bool release)
+{
+    void (*change)(struct pen_work_region *) = release ? pen_region_unuse : pen_region_use;
+    switch (command->opcode) {
+    case PEN_OP_WRITE:
+    case PEN_OP_READ:
+        change(command->u.transfer.region);
+        break;
+    case PEN_OP_COPY:
+        change(command->u.copy.source);
+        change(command->u.copy.target);
+        break;
+    case PEN_OP_FILL:
+        change(command->u.fill.region);
+        break;
+    case PEN_OP_MIGRATE:
+        for (uint32_t i = 0; i < command->u.migrate.count; i++)
+            change(command->u.migrate.regions[i]);
+        break;
+    default:
+        break;
+    }
+}
+
+static int keep_launch(struct pen_work_command *command)
+{
+    size_t bytes = 0;
+    int rc = 0;
+    if (!command->u.launch.kernel->error)
+        rc = pen_kernel_snapshot(command->u.launch.kernel, &command->u.launch.arguments, &bytes);
+    if (rc)
+        return rc;
+    command->held_bytes += bytes;
+    pen_kernel_ref(command->u.launch.kernel);
+    return 0;
+}
+
+struct pen_work_command *pen_command_keep(const struct pen_work_command *command)
+{
+    struct pen_work_command *copy = malloc(sizeof *copy);
+    if (!copy)
+        return NULL;
+    *copy = *command;
+    copy->waits = malloc((command->wait_count ? command->wait_count : 1) * sizeof(struct pen_work_task *));
+    copy->held_bytes = sizeof *copy + command->wait_count * sizeof(struct pen_work_task *);
+    if (command->opcode == PEN_OP_MIGRATE) {
+        size_t bytes = (command->u.migrate.count + 1) * sizeof(struct pen_work_region *);
+        copy->u.migrate.regions = malloc(bytes);
+        copy->held_bytes += bytes;
+    }
+    if (!copy->waits || (command->opcode == PEN_OP_MIGRATE && !copy->u.migrate.regions) ||
+        (command->opcode == PEN_OP_LAUNCH && keep_launch(copy))) {
+        if (command->opcode == PEN_OP_MIGRATE)
+            free(copy->u.migrate.regions);
+        free(copy->waits);
+        free(copy);
+        return NULL;
+    }
+    if (command->opcode == PEN_OP_MIGRATE)
+        memcpy(copy->u.migrate.regions, command->u.migrate.regions,
+               command->u.migrate.count * sizeof(struct pen_work_region *));
+    for (uint32_t i = 0; i < command->wait_count; i++) {
+        copy->waits[i] = command->waits[i];
+        copy->waits[i]->refs++;
+    }
+    pen_queue_ref(copy->queue);
+    hold_regions(copy, false);
+    return copy;
+}
+
+void pen_command_forget_waits(struct pen_work_command *command)
+{
+    while (command->wait_count)
+        pen_task_unref(command->waits[--command->wait_count]);
+}
+
+void pen_command_free(struct pen_work_command *command)
+{
+    if (!command)
+        return;
+    hold_regions(command, true);
+    if (command->opcode == PEN_OP_LAUNCH) {
+        if (!command->u.launch.kernel->error)
+            pen_kernel_snapshot_free(command->u.launch.arguments, command->u.launch.kernel->argument_count);
+        pen_kernel_unref(command->u.launch.kernel);
+    } else if (command->opcode == PEN_OP_MIGRATE) {
+        free(command->u.migrate.regions);
+    }
+    pen_command_forget_waits(command);
+    free(command->waits);
+    pen_queue_unref(command->queue);
+    free(command);
+}
+
+/* ---- recording ------------------------------------------------------------------------------------------------------
+ */
+
+void pen_command_digest(struct pen_work *work, const struct pen_work_command *command)
+{
+    const struct pen_work_region *region = command->u.transfer.region;
+    const struct pen_box *host = &command->u.transfer.host;
+    const uint64_t *extent = command->u.transfer.extent;
+    uint64_t row = extent[0], step = host->row_pitch, slice_step = host->slice_pitch;
+    if (region->kind != PEN_REGION_KIND_BUFFER)
+        row *= region->image.element_bytes;
+    if (!step)
+        step = row;
+    if (!slice_step)
+        slice_step = step * extent[1];
+    const unsigned char *bytes = work->arena + command->u.transfer.arena_offset + host->origin[0] +
+                                 host->origin[1] * step + host->origin[2] * slice_step;
+    XXH3_state_t state;
+    XXH3_128bits_reset(&state);
+    for (uint64_t z = 0; z < extent[2]; z++)
+        for (uint64_t y = 0; y < extent[1]; y++)
+            XXH3_128bits_update(&state, bytes + z * slice_step + y * step, row);
+    XXH128_hash_t hash = XXH3_128bits_digest(&state);
+    const struct pen_msg_read_digest digest = {
+        .bytes = row * extent[1] * extent[2], .low = hash.low64, .high = hash.high64};
+    _Alignas(8) unsigned char frame[64];
+    pen_msg_read_digest_encode(&digest, command->sequence, frame);
+    pen_log_append(work->log, frame, pen_msg_read_digest_size(&digest), NULL, 0);
+}

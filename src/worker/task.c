@@ -1,0 +1,615 @@
+/* worker/task.c - commands that somebody waits for: waits, holding, completion, publication.
+ * Model: README rules 2-6. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/work.h"
+
+/* ---- life --------------------------------------------------------------------------------------------- */
+
+static struct pen_work_task *task_create(struct pen_work *work, struct pen_work_queue *queue, uint32_t slot,
+                                         uint64_t sequence)
+{
+    struct pen_work_task *task = work->spare;
+    if (task)
+        work->spare = task->next_finished;
+    else if (!(task = malloc(sizeof *task)))
+        return NULL;
+    *task = (struct pen_work_task){.work = work, .queue = queue, .refs = 1, .slot = slot, .sequence = sequence};
+    pen_list_init(&task->held);
+    if (queue)
+        pen_queue_ref(queue);
+    return task;
+}
+
+void pen_task_unref(struct pen_work_task *task)
+{
+    if (--task->refs)
+        return;
+    struct pen_work *work = task->work;
+    if (task->event)
+        work->ops->event_release(task->event);
+    pen_command_free(task->command);
+    pen_graph_drop(&work->graph, &task->node);
+    if (task->queue)
+        pen_queue_unref(task->queue);
+    task->next_finished = work->spare;
+    work->spare = task;
+}
+
+static bool is_done(struct pen_work_task *task)
+{
+    return atomic_load_explicit(&task->done, memory_order_acquire);
+}
+
+/* Takes over into the graph how the task ended. */
+static void settle(struct pen_work_task *task, int status)
+{
+    if (task->node.state == PEN_GRAPH_DONE)
+        return;
+    pen_graph_done(&task->work->graph, &task->node, status);
+    if (task->event) {
+        task->work->ops->event_release(task->event);
+        task->event = NULL;
+    }
+    if (status < 0)
+        atomic_fetch_add_explicit(&task->work->crash->failed, 1, memory_order_relaxed);
+}
+
+/* ---- completion (any thread) ---------------------------------------------------------------------------- */
+
+/* Effects, then times, then the slot. True when somebody slept for it. */
+static bool publish(struct pen_work_task *task)
+{
+    struct pen_shared_view *view = &task->work->view;
+    if (task->timed)
+        pen_publish_times(view, task->slot, &task->times);
+    bool woken = pen_publish_event(view, task->slot, task->status);
+    atomic_store_explicit(&task->done, true, memory_order_release);
+    return woken;
+}
+
+/* After the push the task belongs to dispatch. */
+static void push_finished(struct pen_work *work, struct pen_work_task *task)
+{
+    struct pen_work_task *first = atomic_load_explicit(&work->finished, memory_order_relaxed);
+    do
+        task->next_finished = first;
+    while (!atomic_compare_exchange_weak(&work->finished, &first, task));
+}
+
+/* Publishes the finished head of an in-order queue's pending commands; they then form a list by next_finished. */
+static struct pen_work_task *publish_in_order(struct pen_work_queue *queue, bool *out_woken)
+{
+    struct pen_work_task *first = NULL, *last = NULL;
+    while (!pen_list_empty(&queue->pending)) {
+        struct pen_work_task *task = PEN_CONTAINER(queue->pending.next, struct pen_work_task, pending);
+        if (!task->finished)
+            break;
+        pen_list_remove(&task->pending);
+        *out_woken |= publish(task);
+        queue->completed = task->sequence;
+        task->next_finished = NULL;
+        if (last)
+            last->next_finished = task;
+        else
+            first = task;
+        last = task;
+    }
+    if (first)
+        *out_woken |= pen_publish_queue(&queue->work->view, queue->slot, queue->completed);
+    return first;
+}
+
+static void finish(struct pen_work_task *task, int status)
+{
+    struct pen_work *work = task->work;
+    struct pen_work_queue *queue = task->queue;
+    bool woken = false;
+    if (queue && queue->in_order) {
+        pthread_mutex_lock(&queue->lock);
+        task->status = status;
+        task->finished = true;
+        struct pen_work_task *list = publish_in_order(queue, &woken);
+        pthread_mutex_unlock(&queue->lock);
+        woken |= pen_publish_wake(&work->view);
+        while (list) {
+            struct pen_work_task *next = list->next_finished;
+            push_finished(work, list);
+            list = next;
+        }
+    } else {
+        struct pen_work_group *group = task->group; /* after the push the task is not ours */
+        task->status = status;
+        woken = publish(task);
+        woken |= pen_publish_wake(&work->view);
+        push_finished(work, task);
+        pen_group_leave(group);
+    }
+    /* seq_cst: pairs with hold()'s store and pen_task_reap's load before dispatch sleeps. A client that wakes is likely
+     * to send: dispatch wakes meanwhile. */
+    if (atomic_load(&work->holding) || woken)
+        pen_ring_kick(&work->ring);
+}
+
+void pen_task_done(void *context, int status, const struct pen_event_times *times)
+{
+    struct pen_work_task *task = context;
+    struct pen_work *work = task->work;
+    atomic_fetch_add_explicit(&work->callbacks, 1, memory_order_relaxed);
+    if (times && task->queue->profiling) {
+        task->times = *times;
+        task->timed = true;
+    }
+    if (atomic_load_explicit(&work->printers, memory_order_acquire) && work->config.capture)
+        pen_capture_collect(work->config.capture, &work->outbox, &work->view);
+    if (task->digest && !status)
+        pen_command_digest(work, task->command);
+    finish(task, task->instead ? task->instead : status);
+    /* Release: pairs with pen_work_destroy, which waits until nobody is in here. */
+    atomic_fetch_sub_explicit(&work->callbacks, 1, memory_order_release);
+}
+
+/* ---- submission (dispatch) -------------------------------------------------------------------------------- */
+
+static void take_off(struct pen_work_task *task)
+{
+    struct pen_work_queue *queue = task->queue;
+    queue->work->flying++;
+    if (!queue->in_order)
+        return;
+    pthread_mutex_lock(&queue->lock);
+    pen_list_append(&queue->pending, &task->pending);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+static void note_tracked(struct pen_work_queue *queue, uint64_t sequence)
+{
+    queue->tracked = sequence;
+    queue->untracked = 0;
+}
+
+/* The queue has come to this command, whatever became of it. */
+static void note_submitted(struct pen_work_queue *queue, uint64_t sequence)
+{
+    queue->submitted = sequence;
+    if (pen_list_empty(&queue->touched))
+        pen_list_append(&queue->work->touched, &queue->touched);
+}
+
+/* The task's command is not to run: what depends on it is poisoned now. In an in-order queue its error is published
+ * when what went before is complete: a marker tells, unless everything before it is tracked by itself. It is pending
+ * already. */
+static void fail(struct pen_work_task *task, int status)
+{
+    struct pen_work_queue *queue = task->queue;
+    settle(task, status);
+    bool wait = queue->in_order && queue->untracked;
+    note_tracked(queue, task->sequence);
+    if (wait) {
+        const struct pen_backend_order order = {.done = pen_task_done, .context = task};
+        task->instead = status;
+        if (!queue->work->ops->marker(queue->backend, &order))
+            return;
+        queue->work->ops->queue_finish(queue->backend);
+    }
+    finish(task, status);
+}
+
+/* A command that never comes to the device. task may be NULL. */
+static void refuse(struct pen_work_queue *queue, uint64_t sequence, struct pen_work_task *task, int status)
+{
+    note_submitted(queue, sequence);
+    if (!task)
+        return;
+    take_off(task);
+    fail(task, status);
+}
+
+/* Events that the device itself can wait for. The others are done. */
+static uint32_t device_waits(const struct pen_work_command *command, struct pen_backend_event **out)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < command->wait_count; i++)
+        if (command->waits[i]->node.state == PEN_GRAPH_SUBMITTED && command->waits[i]->event)
+            out[count++] = command->waits[i]->event;
+    return count;
+}
+
+/* A marker without waits of an out-of-order queue: no driver sees it. */
+static void submit_marker(struct pen_work *work, struct pen_work_task *task)
+{
+    pen_publish_event(&work->view, task->slot, PEN_STATE_SUBMITTED);
+    take_off(task);
+    pen_graph_submitted(&work->graph, &task->node);
+    int rc = pen_group_close(task->queue, task, false);
+    if (rc)
+        fail(task, rc);
+}
+
+/* Who is told of the command: its task; of one without, in an out-of-order queue, its group; else nobody. */
+static int fill_order(struct pen_work_queue *queue, struct pen_work_task *task, struct pen_backend_order *order)
+{
+    struct pen_work_group *group = queue->in_order ? NULL : pen_group_enter(queue);
+    if (!queue->in_order && !group)
+        return -PEN_ENOMEM;
+    if (task) {
+        task->group = group;
+        order->done = pen_task_done;
+        order->context = task;
+        order->out_event = task->named ? &task->event : NULL;
+    } else if (group) {
+        order->done = pen_group_done;
+        order->context = group;
+    }
+    return 0;
+}
+
+static void hand_over(struct pen_work *work, struct pen_work_command *command, struct pen_work_task *task,
+                      const struct pen_backend_order *order)
+{
+    struct pen_work_queue *queue = command->queue;
+    if (task) {
+        pen_publish_event(&work->view, task->slot, PEN_STATE_SUBMITTED);
+        take_off(task);
+    }
+    note_submitted(queue, command->sequence);
+    int rc = pen_command_submit(command, order);
+    if (!task) {
+        queue->untracked++;
+        if (rc && order->done)
+            pen_group_leave(order->context);
+    } else if (rc) {
+        fail(task, rc);
+    } else {
+        pen_graph_submitted(&work->graph, &task->node);
+        note_tracked(queue, command->sequence);
+    }
+}
+
+/* Submits with or without a task. Nothing it waits for is held or in another domain, or has failed. */
+static void submit(struct pen_work *work, struct pen_work_command *command, struct pen_work_task *task)
+{
+    struct pen_work_queue *queue = command->queue;
+    struct pen_backend_event *few[16], **events = few;
+    struct pen_backend_order order = {0};
+    if (!queue->in_order && command->opcode == PEN_OP_MARKER && !command->wait_count) {
+        if (task)
+            submit_marker(work, task);
+        return;
+    }
+    if ((command->wait_count > 16 && !(events = malloc(command->wait_count * sizeof *events))) ||
+        fill_order(queue, task, &order)) {
+        refuse(queue, command->sequence, task, -PEN_ENOMEM);
+    } else {
+        order.waits = events;
+        order.wait_count = command->wait_count ? device_waits(command, events) : 0;
+        hand_over(work, command, task, &order);
+    }
+    if (events != few)
+        free(events);
+}
+
+void pen_task_track(struct pen_work_queue *queue)
+{
+    struct pen_work *work = queue->work;
+    if (!queue->in_order || queue->tracked == queue->submitted)
+        return;
+    struct pen_work_task *task = task_create(work, queue, 0, queue->submitted);
+    if (!task)
+        return; /* tried again when the ring runs empty the next time */
+    take_off(task);
+    pen_graph_submitted(&work->graph, &task->node);
+    note_tracked(queue, task->sequence);
+    const struct pen_backend_order order = {.done = pen_task_done, .context = task};
+    if (work->ops->marker(queue->backend, &order)) {
+        work->ops->queue_finish(queue->backend);
+        finish(task, 0);
+    }
+}
+
+void pen_task_last(struct pen_work_queue *queue)
+{
+    struct pen_work_task *task = queue->group ? task_create(queue->work, queue, 0, queue->submitted) : NULL;
+    if (!task)
+        return;
+    take_off(task);
+    pen_graph_submitted(&queue->work->graph, &task->node);
+    pen_group_close(queue, task, true);
+}
+
+/* ---- waits and holding (dispatch) --------------------------------------------------------------------------- */
+
+/* Must `command` be held for this one? */
+static bool must_hold_for(const struct pen_work_command *command, struct pen_work_task *wait)
+{
+    if (is_done(wait))
+        settle(wait, wait->status);
+    if (wait->node.state == PEN_GRAPH_DONE)
+        return false;
+    return wait->node.state != PEN_GRAPH_SUBMITTED || wait->queue->device->domain != command->queue->device->domain ||
+           !wait->event;
+}
+
+static bool has_failed(const struct pen_work_task *wait)
+{
+    return wait->node.state == PEN_GRAPH_DONE && wait->node.status < 0;
+}
+
+/* Does the command wait for all earlier ones of an out-of-order queue? */
+static bool waits_for_all(const struct pen_work_command *command)
+{
+    return command->opcode == PEN_OP_BARRIER || (command->opcode == PEN_OP_MARKER && !command->wait_count);
+}
+
+static bool waits_for_held_queue(const struct pen_work_command *command)
+{
+    const struct pen_work_queue *queue = command->queue;
+    if (queue->in_order)
+        return !pen_list_empty(&queue->held);
+    return waits_for_all(command) ? !pen_list_empty(&queue->held) : queue->barrier != NULL;
+}
+
+static int add_edges(struct pen_work *work, const struct pen_work_command *command, struct pen_work_task *task)
+{
+    struct pen_work_queue *queue = command->queue;
+    int rc = 0;
+    for (uint32_t i = 0; i < command->wait_count && !rc; i++) {
+        struct pen_work_task *wait = command->waits[i];
+        bool same = wait->queue && wait->queue->device->domain == queue->device->domain && wait->named &&
+                    (wait->node.state != PEN_GRAPH_SUBMITTED || wait->event);
+        rc = pen_graph_edge(&work->graph, &wait->node, &task->node,
+                            same ? PEN_GRAPH_UNTIL_SUBMITTED : PEN_GRAPH_UNTIL_DONE, true);
+    }
+    if (rc || pen_list_empty(&queue->held))
+        return rc;
+    if (queue->in_order) {
+        struct pen_work_task *before = PEN_CONTAINER(queue->held.prev, struct pen_work_task, held);
+        return pen_graph_edge(&work->graph, &before->node, &task->node, PEN_GRAPH_UNTIL_SUBMITTED, false);
+    }
+    if (queue->barrier)
+        rc = pen_graph_edge(&work->graph, &queue->barrier->node, &task->node, PEN_GRAPH_UNTIL_SUBMITTED, false);
+    if (waits_for_all(command)) {
+        PEN_LIST_EACH(node, next, &queue->held)
+        {
+            struct pen_work_task *before = PEN_CONTAINER(node, struct pen_work_task, held);
+            if (!rc && before != queue->barrier)
+                rc = pen_graph_edge(&work->graph, &before->node, &task->node, PEN_GRAPH_UNTIL_SUBMITTED, false);
+        }
+    }
+    return rc;
+}
+
+static bool hold(struct pen_work *work, const struct pen_work_command *command, struct pen_work_task *task)
+{
+    struct pen_work_command *copy = pen_command_keep(command);
+    if (!copy || add_edges(work, command, task)) {
+        pen_command_free(copy);
+        return pen_work_fail(work, -PEN_ENOMEM, "out of memory while a command was held for others");
+    }
+    work->held_bytes += copy->held_bytes;
+    if (work->held_bytes > PEN_WORK_HELD) {
+        pen_command_free(copy);
+        return pen_work_fail(work, -PEN_ELIMIT,
+                             "commands that wait for unfinished events take more than %llu bytes (limit PEN_WORK_HELD)",
+                             (unsigned long long)PEN_WORK_HELD);
+    }
+    task->command = copy;
+    pen_list_append(&command->queue->held, &task->held);
+    if (command->opcode == PEN_OP_BARRIER && !command->queue->in_order)
+        command->queue->barrier = task;
+    atomic_fetch_add_explicit(&work->crash->held, 1, memory_order_relaxed);
+    pen_graph_hold(&work->graph, &task->node);
+    atomic_store(&work->holding, work->graph.held); /* seq_cst: pairs with finish() */
+    return true;
+}
+
+/* The last thing that kept a held command has gone. */
+static void release(struct pen_work *work, struct pen_work_task *task)
+{
+    struct pen_work_command *command = task->command;
+    int poison = task->node.poison;
+    pen_list_remove(&task->held);
+    if (task->queue->barrier == task)
+        task->queue->barrier = NULL;
+    /* What it waited for was submitted when its edge was met, and may have failed since. */
+    for (uint32_t i = 0; i < command->wait_count; i++) {
+        if (is_done(command->waits[i]))
+            settle(command->waits[i], command->waits[i]->status);
+        if (has_failed(command->waits[i]))
+            poison = -PEN_EDEPENDENCY;
+    }
+    work->held_bytes -= command->held_bytes;
+    if (poison)
+        refuse(task->queue, task->sequence, task, poison);
+    else
+        submit(work, command, task);
+    if (task->digest) {
+        pen_command_forget_waits(command);
+    } else {
+        task->command = NULL;
+        pen_command_free(command);
+    }
+}
+
+static bool resolve_waits(struct pen_work *work, struct pen_work_command *command, const uint64_t *waits,
+                          uint32_t wait_count, bool *out_hold, bool *out_poison)
+{
+    command->waits = work->waits;
+    command->wait_count = wait_count;
+    for (uint32_t i = 0; i < wait_count; i++) {
+        struct pen_work_task *wait = pen_work_find(work, &work->events, waits[i], "event to wait for");
+        if (!wait)
+            return false;
+        work->waits[i] = wait;
+        if (must_hold_for(command, wait))
+            *out_hold = true;
+        else if (has_failed(wait))
+            *out_poison = true;
+    }
+    return true;
+}
+
+/* The command's task, named; NULL after failing the session. */
+static struct pen_work_task *make_task(struct pen_work *work, struct pen_work_command *command, uint64_t event,
+                                       uint32_t slot, bool digest)
+{
+    struct pen_work_task *task = task_create(work, command->queue, slot, command->sequence);
+    struct pen_work_command *copy = NULL;
+    if (!task || (digest && !(copy = pen_command_keep(command)))) {
+        if (task)
+            pen_task_unref(task);
+        pen_work_fail(work, -PEN_ENOMEM, "out of memory for a command");
+        return NULL;
+    }
+    if (copy)
+        pen_command_forget_waits(copy);
+    task->command = copy;
+    if (event) {
+        if (!pen_work_name(work, &work->events, event, task, "event")) {
+            pen_task_unref(task);
+            return NULL;
+        }
+        task->named = true;
+        task->refs++;
+    }
+    return task;
+}
+
+bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, uint64_t event, uint32_t slot,
+                      const uint64_t *waits, uint32_t wait_count)
+{
+    struct pen_work_queue *queue = command->queue;
+    bool held = false, poison = false;
+    if (!resolve_waits(work, command, waits, wait_count, &held, &poison))
+        return false;
+    held = held || waits_for_held_queue(command);
+    bool digest = work->log && command->opcode == PEN_OP_READ;
+    bool track = queue->in_order && (work->last || queue->untracked + 1 >= PEN_WORK_UNTRACKED);
+    struct pen_work_task *task = NULL;
+    if (event || held || digest || track) {
+        task = make_task(work, command, event, slot, digest && !held);
+        if (!task)
+            return false;
+        task->digest = digest;
+    }
+    if (held)
+        return hold(work, command, task);
+    if (poison)
+        refuse(queue, command->sequence, task, -PEN_EDEPENDENCY);
+    else
+        submit(work, command, task);
+    return true;
+}
+
+static struct pen_work_task *reverse(struct pen_work_task *list)
+{
+    struct pen_work_task *out = NULL;
+    while (list) {
+        struct pen_work_task *next = list->next_finished;
+        list->next_finished = out;
+        out = list;
+        list = next;
+    }
+    return out;
+}
+
+void pen_task_reap(struct pen_work *work)
+{
+    struct pen_graph_node *node;
+    /* seq_cst: pairs with finish(). */
+    while (atomic_load(&work->finished) || !pen_list_empty(&work->graph.ready)) {
+        struct pen_work_task *list = reverse(atomic_exchange(&work->finished, NULL));
+        while (list) {
+            struct pen_work_task *next = list->next_finished;
+            settle(list, list->status);
+            if (list->queue)
+                work->flying--;
+            pen_task_unref(list);
+            list = next;
+        }
+        while ((node = pen_graph_pop(&work->graph)))
+            release(work, PEN_CONTAINER(node, struct pen_work_task, node));
+    }
+    atomic_store(&work->holding, work->graph.held);
+}
+
+/* ---- the program's own events ------------------------------------------------------------------------------- */
+
+bool pen_task_event_create(struct pen_work *work, uint64_t event, uint32_t slot)
+{
+    struct pen_work_task *task = task_create(work, NULL, slot, 0);
+    if (!task)
+        return pen_work_fail(work, -PEN_ENOMEM, "out of memory for an event");
+    if (!pen_work_name(work, &work->events, event, task, "event")) {
+        pen_task_unref(task);
+        return false;
+    }
+    task->named = true;
+    task->refs++;
+    pen_list_append(&work->own_events, &task->held);
+    return true;
+}
+
+bool pen_task_event_set(struct pen_work *work, uint64_t event, int status)
+{
+    struct pen_work_task *task = pen_work_find(work, &work->events, event, "event to set");
+    if (!task)
+        return false;
+    if (task->queue || is_done(task))
+        return pen_work_fail(work, -PEN_EPROTO, "event_set of event %llu, which is not the program's or is set already",
+                             (unsigned long long)event);
+    if (status > 0)
+        return pen_work_fail(work, -PEN_EPROTO, "event_set with status %d: 0 and negative errors are allowed", status);
+    pen_list_remove(&task->held);
+    finish(task, status);
+    pen_task_reap(work);
+    return true;
+}
+
+bool pen_task_event_destroy(struct pen_work *work, uint64_t event)
+{
+    struct pen_work_task *task = pen_work_unname(work, &work->events, event, "event");
+    if (!task)
+        return false;
+    pen_task_unref(task);
+    return true;
+}
+
+/* ---- the end -------------------------------------------------------------------------------------------------- */
+
+/* Oldest first, and each command before its task: no chain of waits is ever freed from its end. */
+static void discard_list(struct pen_list *list)
+{
+    PEN_LIST_EACH(node, next, list)
+    {
+        struct pen_work_task *task = PEN_CONTAINER(node, struct pen_work_task, held);
+        struct pen_work_command *command = task->command;
+        pen_list_remove(&task->held);
+        task->command = NULL;
+        pen_command_free(command);
+        pen_task_unref(task);
+    }
+}
+
+void pen_task_discard_all(struct pen_work *work)
+{
+    PEN_LIST_EACH(node, next, &work->queue_list)
+    {
+        struct pen_work_queue *queue = PEN_CONTAINER(node, struct pen_work_queue, link);
+        queue->refs++; /* while we look at it */
+        discard_list(&queue->held);
+        pen_queue_unref(queue);
+    }
+    discard_list(&work->own_events);
+    for (uint32_t i = 0; i < work->events.capacity; i++)
+        if (work->events.entries[i].key)
+            pen_task_unref(work->events.entries[i].value);
+    pen_map_finish(&work->events);
+    while (work->spare) {
+        struct pen_work_task *next = work->spare->next_finished;
+        free(work->spare);
+        work->spare = next;
+    }
+}

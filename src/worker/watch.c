@@ -1,0 +1,75 @@
+/* worker/watch.c - see watch.h. */
+#include "worker/watch.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { CLIENT, CONTROL, WAKE, TEXT, STOP, COUNT };
+
+static void drain_eventfd(int fd)
+{
+    uint64_t ignored;
+    ssize_t n = read(fd, &ignored, sizeof ignored);
+    (void)n;
+}
+
+/* Either peer has nothing more to say to a serving worker: anything that comes ends it. */
+static bool has_left(const struct pollfd *fds)
+{
+    return (fds[CLIENT].revents & ~POLLOUT) || fds[CONTROL].revents;
+}
+
+static void *watch_main(void *context)
+{
+    struct pen_watch *watch = context;
+    struct pen_work *work = watch->work;
+    struct pen_capture *capture = work->config.capture;
+    struct pollfd fds[COUNT] = {
+        [CLIENT] = {.fd = work->config.client_fd},
+        [CONTROL] = {.fd = watch->control_fd, .events = POLLIN | POLLRDHUP},
+        [WAKE] = {.fd = work->outbox.wake_fd, .events = POLLIN},
+        [TEXT] = {.events = POLLIN},
+        [STOP] = {.fd = watch->stop_fd, .events = POLLIN},
+    };
+    for (;;) {
+        bool empty = pen_outbox_flush(&work->outbox);
+        fds[CLIENT].events = (short)(POLLIN | POLLRDHUP | (empty ? 0 : POLLOUT));
+        fds[TEXT].fd = capture && !pen_outbox_full(&work->outbox) ? capture->read_fd : -1;
+        if (poll(fds, COUNT, -1) < 0)
+            continue;
+        if (fds[STOP].revents)
+            return NULL;
+        if (has_left(fds)) {
+            pen_outbox_break(&work->outbox);
+            watch->gone(watch->context);
+            return NULL;
+        }
+        if (fds[WAKE].revents)
+            drain_eventfd(work->outbox.wake_fd);
+        if (fds[TEXT].revents)
+            pen_capture_collect(capture, &work->outbox, &work->view);
+    }
+}
+
+int pen_watch_start(struct pen_watch *watch)
+{
+    watch->stop_fd = eventfd(0, EFD_CLOEXEC);
+    if (watch->stop_fd < 0)
+        return -PEN_EIO;
+    if (pthread_create(&watch->thread, NULL, watch_main, watch)) {
+        close(watch->stop_fd);
+        return -PEN_ENOMEM;
+    }
+    return 0;
+}
+
+void pen_watch_stop(struct pen_watch *watch)
+{
+    uint64_t one = 1;
+    ssize_t n = write(watch->stop_fd, &one, sizeof one);
+    (void)n; /* a fresh eventfd takes it */
+    pthread_join(watch->thread, NULL);
+    close(watch->stop_fd);
+}

@@ -1,0 +1,511 @@
+/* worker/work.h - one session as the worker sees it: its objects, and what the worker's files share.
+ * Ownership: objects are counted; the name a client gave is one reference, a child and a held command others.
+ *            Counts belong to the dispatch thread. Backend handles belong to the object that holds them.
+ * Threads:   "dispatch": the thread in pen_work_run. "driver": any thread of a driver, in a `done` callback.
+ *            "watch": watch.c's. A field without a remark belongs to dispatch.
+ * Errors:    a client's fault ends the session: pen_work_fail, which returns false for the handlers to pass on.
+ *            What can go wrong with valid commands is an error of that command: it goes to its event. */
+#ifndef PEN_WORKER_WORK_H
+#define PEN_WORKER_WORK_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backend/backend.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/scratch.h"
+#include "mem/residency.h"
+#include "penstock-protocol.h"
+#include "sched/graph.h"
+#include "wire/arena.h"
+#include "wire/ring.h"
+#include "worker/crash.h"
+#include "worker/output.h"
+
+struct pen_log_writer;
+struct pen_cache;
+struct pen_work_job;
+struct pen_builder;
+
+/* Named limits of one session; over one of them the session fails with a sentence that names it. */
+#define PEN_WORK_OBJECTS    (1u << 22)            /* objects of all kinds alive */
+#define PEN_WORK_HELD       (UINT64_C(256) << 20) /* bytes of commands held in the worker */
+#define PEN_WORK_SOURCES    (UINT64_C(1) << 30)   /* bytes of program texts and headers */
+#define PEN_WORK_DEVICES    1024u                 /* root devices and parts */
+#define PEN_WORK_UNITS_KEPT 64u                   /* built programs kept for the next build of the same */
+#define PEN_WORK_UNTRACKED  64u                   /* commands of an in-order queue between two completions asked for */
+
+struct pen_work_domain {
+    struct pen_backend_domain *backend;
+    uint32_t index;                     /* its replica's number */
+    struct pen_backend_queue *transfer; /* in-order, for moves between replicas; made at first use */
+};
+
+struct pen_work_device {
+    uint64_t id;
+    uint32_t index; /* in work->devices */
+    const struct pen_backend_device *backend;
+    struct pen_work_domain *domain;
+};
+
+/* Backend devices of one partition; sessions that ask twice for the same parts get the same. */
+struct pen_work_partition {
+    struct pen_work_partition *next;
+    const struct pen_backend_device *parent;
+    uint32_t parts;
+    uint32_t units[PEN_LIMIT_PARTITIONS];
+    struct pen_backend_device devices[PEN_LIMIT_PARTITIONS];
+};
+
+struct pen_work_queue {
+    struct pen_work *work;
+    uint32_t refs;
+    struct pen_list link; /* in work->queue_list */
+    struct pen_work_device *device;
+    struct pen_backend_queue *backend;
+    uint32_t slot;
+    bool in_order, profiling;
+
+    struct pen_list held;          /* struct pen_work_task.held, in order */
+    struct pen_work_task *barrier; /* out-of-order: the last barrier while it is held */
+    struct pen_list touched;       /* link in work->touched; empty when not */
+    uint64_t submitted, tracked;   /* sequence of the last command submitted; of the last whose completion is asked */
+    uint32_t untracked;            /* submitted since then */
+    struct pen_work_group *group;  /* out-of-order: the open one; NULL: no command came yet */
+
+    /* guarded by lock: dispatch and driver */
+    pthread_mutex_t lock;
+    struct pen_list pending; /* in-order: struct pen_work_task.pending, in order of submission */
+    uint64_t completed;      /* as published */
+};
+
+/* A command whose completion somebody will hear of: it has an event, is held, or moves a queue's counter. Also a
+ * program's own event (queue NULL). */
+struct pen_work_task {
+    struct pen_graph_node node;
+    struct pen_work *work;
+    struct pen_work_queue *queue;
+    uint32_t refs; /* name, flight (until reaped), one for each held command that waits for it */
+    uint32_t slot;
+    uint64_t sequence;
+    struct pen_backend_event *event;  /* while submitted, if it has a name */
+    struct pen_work_command *command; /* while held */
+    struct pen_work_group *group;     /* out-of-order: that counts it while it is in the driver's hands */
+    struct pen_list held;             /* link in queue->held, or of a program's own event in work->own_events */
+    int instead;                      /* error to publish when the marker that stands for a failed command completes */
+    bool named;
+    bool digest; /* recording: a read; `command` stays until it is done */
+
+    /* written by whoever finishes it, before `done` */
+    struct pen_list pending; /* guarded by queue->lock */
+    bool finished;           /* guarded by queue->lock */
+    bool timed;
+    int status;
+    struct pen_event_times times;
+    struct pen_work_task *next_finished; /* in work->finished */
+    _Atomic bool done;                   /* release; pairs with acquire in pen_task_is_done: status is set, published */
+};
+
+struct pen_work_region {
+    struct pen_work *work;
+    uint32_t refs; /* of the struct: one while uses > 0, one for each kernel argument that names it */
+    uint32_t uses; /* of the contents: name, slices and views, held commands */
+    uint64_t id;
+    enum pen_region_kind kind;
+    uint32_t flags;
+    uint32_t retire_slot;
+    uint64_t size, arena_offset;
+    struct pen_image_desc image;
+    struct pen_work_region *parent; /* slice, view; a use of it */
+    struct pen_work_region *root;
+    uint64_t parent_offset;
+    struct pen_residency residency;       /* of the root */
+    struct pen_backend_memory **memories; /* by domain; memory_count of them */
+    uint32_t memory_count;
+};
+
+struct pen_work_sampler {
+    const struct pen_backend_ops *ops;
+    uint32_t refs;
+    struct pen_msg_sampler_create message;
+    struct pen_backend_sampler **samplers; /* by domain */
+    uint32_t sampler_count;
+};
+
+/* A program built (or compiled, or linked) for one device; never changes. */
+struct pen_work_unit {
+    struct pen_work *work;
+    uint32_t refs;
+    struct pen_work_device *device;
+    struct pen_backend_program *backend; /* NULL when there was none to make */
+    struct pen_build_result result;
+    int status;
+    char *log; /* or NULL */
+    struct pen_msg_kernel_info *kernels;
+    uint32_t kernel_count;
+    struct pen_cache_entry
+        *stored;     /* the kernels' strings lie in it; NULL: they are malloc'ed, as the backend made them */
+    uint64_t key[2]; /* 0, 0: not to be found again */
+};
+
+struct pen_work_header {
+    char *name;
+    void *bytes;
+    uint64_t size;
+};
+
+struct pen_work_constant {
+    uint32_t id, size;
+    unsigned char value[64];
+};
+
+struct pen_work_program {
+    struct pen_work *work;
+    uint32_t refs;
+    uint64_t id;
+    enum pen_program_kind kind;
+    struct pen_work_device *device; /* native: the one it is for */
+    unsigned char *bytes;           /* followed by a zero; NULL: made by a link */
+    uint64_t size;
+    bool prints;              /* it may print: its text holds "printf", or is no text */
+    struct pen_work_job *job; /* its build under way; until then text, headers and constants stay as they are */
+    bool headers_used;        /* a build has come since the last header */
+    struct pen_work_header *headers;
+    uint32_t header_count;
+    struct pen_work_constant *constants;
+    uint32_t constant_count;
+    uint64_t key[2];              /* of all the above, once it is needed; 0, 0 before */
+    struct pen_work_unit **units; /* by device; unit_count of them */
+    uint32_t unit_count;
+};
+
+struct pen_work_argument {
+    uint64_t version; /* unique in the session; 0: never set */
+    enum pen_argument_kind kind;
+    int error; /* it was set to what it cannot be */
+    uint32_t size, capacity;
+    void *object;         /* region (referenced), sampler (referenced), or NULL */
+    unsigned char *value; /* capacity bytes */
+};
+
+/* A kernel in a driver's hands, and which arguments it was last given. */
+struct pen_work_instance {
+    struct pen_backend_kernel *backend;
+    uint64_t version;
+    uint64_t versions[]; /* by argument */
+};
+
+struct pen_work_kernel {
+    struct pen_work *work;
+    uint32_t refs;
+    char *name;
+    int error; /* why it cannot run */
+    struct pen_work_program *program;
+    struct pen_work_unit **units; /* by device, as they were when it was created; referenced */
+    uint32_t unit_count;
+    const struct pen_msg_kernel_info *info; /* of the first unit that has it; NULL with error */
+    struct pen_work_instance **instances;   /* by device */
+    uint32_t instance_count;
+    uint64_t version;                    /* of the last argument set */
+    uint64_t plain_version, plain_epoch; /* with these, every region argument was found alive and direct */
+    const struct pen_work_device *plain_device;
+    uint32_t argument_count;
+    struct pen_work_argument *arguments;
+};
+
+/* A queued command, decoded, checked and resolved. On the stack when it is submitted at once (then it borrows what it
+ * names); a copy of its own, with references, while held. */
+struct pen_work_command {
+    uint16_t opcode;
+    uint64_t sequence;
+    struct pen_work_queue *queue;
+    struct pen_work_task **waits;
+    uint32_t wait_count;
+    size_t held_bytes;
+    union {
+        struct {
+            struct pen_work_kernel *kernel;
+            struct pen_work_argument *arguments; /* the kernel's, or a held command's own */
+            uint64_t version;
+            uint32_t dimensions;
+            uint64_t offset[3], global[3], local[3];
+        } launch;
+        struct {
+            struct pen_work_region *region;
+            struct pen_box box, host;
+            uint64_t extent[3];
+            uint64_t arena_offset;
+            bool whole; /* a write that leaves no old byte */
+        } transfer;
+        struct {
+            struct pen_work_region *source, *target;
+            struct pen_box source_box, target_box;
+            uint64_t extent[3];
+            bool whole;
+        } copy;
+        struct {
+            struct pen_work_region *region;
+            uint64_t origin[3], extent[3];
+            uint32_t pattern_bytes;
+            bool whole;
+            unsigned char pattern[PEN_LIMIT_PATTERN];
+        } fill;
+        struct {
+            struct pen_work_region **regions;
+            uint32_t count;
+        } migrate;
+    } u;
+};
+
+/* What program and worker share: made before there is a program, since filling the ring with pages takes half of what
+ * opening a session takes. Zeroed: none. */
+struct pen_work_memory {
+    int shared_fd, arena_fd;
+    struct pen_shared_view view;
+    unsigned char *arena;
+    uint64_t arena_bytes;
+};
+
+struct pen_work_config {
+    const struct pen_backend_ops *ops;
+    const struct pen_backend_device *devices; /* ids 1, 2, ... */
+    uint32_t device_count;
+    uint32_t features;              /* PEN_FEATURE_*, as asked; `record` needs a log */
+    struct pen_work_memory *memory; /* taken (then it is zeroed), or left when nothing could be made */
+    uint64_t spin_ns;
+    uint64_t session;
+    const char *program;          /* its name, for the log; may be NULL */
+    const char *tmp_dir;          /* private; "" : programs with headers fail */
+    struct pen_cache *cache;      /* borrowed; may be NULL */
+    struct pen_log_writer *log;   /* borrowed; NULL: no record */
+    struct pen_crash_page *crash; /* borrowed */
+    struct pen_capture *capture;  /* borrowed; NULL: stdout is not captured */
+    int client_fd;                /* borrowed */
+};
+
+struct pen_work {
+    struct pen_work_config config;
+    const struct pen_backend_ops *ops;
+    uint32_t features;
+    struct pen_crash_page *crash;
+    struct pen_log_writer *log;
+
+    struct pen_shared_view view;
+    int shared_fd, arena_fd;
+    unsigned char *arena;
+    uint64_t arena_bytes; /* these five are the config's memory */
+    struct pen_ring_reader ring;
+    struct pen_scratch scratch;
+    struct pen_outbox outbox; /* any thread */
+
+    struct pen_work_device **devices;
+    uint32_t device_count;
+    struct pen_work_domain *domains[PEN_REPLICAS];
+    uint32_t domain_count;
+    struct pen_work_partition *partitions;
+
+    struct pen_map device_map, queues, regions, samplers, programs, kernels, events;
+    uint32_t objects;
+    uint64_t held_bytes, source_bytes;
+    uint64_t version;       /* last given to an argument */
+    uint64_t destroy_epoch; /* +1 whenever a region goes */
+    struct pen_list queue_list, touched;
+    struct pen_list own_events; /* the program's, not set yet */
+    struct pen_graph graph;
+    struct pen_work_task *spare;  /* tasks to be used again, by next_finished */
+    struct pen_work_task **waits; /* PEN_LIMIT_WAITS, for the command at hand */
+    struct pen_work_unit *kept[PEN_WORK_UNITS_KEPT];
+    uint32_t kept_next;
+    struct pen_builder *builder;         /* from the first build on */
+    const struct pen_work_kernel *noted; /* newest in the crash page */
+    void *reply;                         /* PEN_LIMIT_FRAME bytes, for the reply being encoded */
+    uint64_t sequence;                   /* of the last command */
+    uint32_t flying;                     /* tasks submitted and not reaped */
+    bool last;                           /* the frame at hand is the last in the ring */
+    int failed;                          /* -PEN_E*: the session has ended */
+
+    _Atomic uint32_t holding;   /* commands are held: finished tasks must wake dispatch; seq_cst with finished */
+    _Atomic uint32_t callbacks; /* drivers' threads in `done`, and regions on their way out */
+    _Atomic uint32_t printers;  /* programs alive that may print */
+    _Atomic(struct pen_work_task *) finished; /* pushed by drivers, taken as a whole by dispatch */
+    _Atomic bool stop;                        /* pen_work_stop */
+};
+
+/* ---- session.c ---------------------------------------------------------------------------------------- */
+
+/* Makes the shared page and the arena of a session to come. */
+int pen_work_memory_create(uint32_t ring_bytes, uint64_t arena_bytes, struct pen_work_memory *out_memory,
+                           struct pen_error *error);
+/* Accepts a zeroed one. */
+void pen_work_memory_finish(struct pen_work_memory *memory);
+/* Makes all that belongs to a session, and sends session_opened. */
+int pen_work_create(const struct pen_work_config *config, struct pen_work **out_work, struct pen_error *error);
+/* Waits for all that was submitted, frees everything. Accepts NULL. */
+void pen_work_destroy(struct pen_work *work);
+/* Executes commands until pen_work_stop (0) or the session fails (-PEN_E*). */
+int pen_work_run(struct pen_work *work);
+/* Any thread. */
+void pen_work_stop(struct pen_work *work);
+/* Ends the session with a sentence for the program. Returns false. Once: later ones are ignored. */
+bool pen_work_fail(struct pen_work *work, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The same for a frame that does not decode. */
+bool pen_work_malformed(struct pen_work *work, uint16_t opcode, int code);
+/* Executes one frame (header checked). False when the session has failed. */
+bool pen_work_execute(struct pen_work *work, const void *frame, size_t size);
+/* What is due when the ring has run empty. */
+void pen_work_idle(struct pen_work *work);
+/* Encodes and sends one reply: PEN_REPLY(work, data, &message, sequence). */
+#define PEN_REPLY(work_, name_, message_, sequence_)                                                                   \
+    do {                                                                                                               \
+        size_t pen_size_ = pen_msg_##name_##_size(message_);                                                           \
+        void *pen_frame_ = pen_work_reply_begin((work_), #name_, pen_size_);                                           \
+        if (pen_frame_) {                                                                                              \
+            pen_msg_##name_##_encode((message_), (sequence_), pen_frame_);                                             \
+            pen_work_reply_send((work_), pen_frame_, pen_size_);                                                       \
+        }                                                                                                              \
+    } while (0)
+/* Where to encode a reply of `size` bytes; NULL after failing the session (0: the message exceeds a limit). */
+void *pen_work_reply_begin(struct pen_work *work, const char *name, size_t size);
+void pen_work_reply_send(struct pen_work *work, const void *frame, size_t size);
+/* A whole answer made of `data` parts (one empty part when size is 0 and `empty`). */
+void pen_work_reply_data(struct pen_work *work, uint64_t sequence, int status, const void *bytes, uint64_t size,
+                         bool empty);
+
+/* ---- commands_object.c, commands_queue.c, program.c, kernel.c: decode, check, carry out; false: the session has
+ * failed */
+
+bool pen_work_object_command(struct pen_work *work, uint16_t opcode, const void *frame, size_t size, uint64_t sequence);
+bool pen_work_queue_command(struct pen_work *work, uint16_t opcode, const void *frame, size_t size, uint64_t sequence);
+bool pen_work_program_command(struct pen_work *work, uint16_t opcode, const void *frame, size_t size,
+                              uint64_t sequence);
+bool pen_work_kernel_command(struct pen_work *work, uint16_t opcode, const void *frame, size_t size, uint64_t sequence);
+
+/* ---- objects.c ------------------------------------------------------------------------------------------ */
+
+/* The object of that id, or NULL after failing the session. `what` is for the sentence: "queue". */
+void *pen_work_find(struct pen_work *work, const struct pen_map *map, uint64_t id, const char *what);
+/* Names a new object; false after failing the session (id 0, taken, over a limit). */
+bool pen_work_name(struct pen_work *work, struct pen_map *map, uint64_t id, void *object, const char *what);
+/* Takes the name away; NULL after failing the session. */
+void *pen_work_unname(struct pen_work *work, struct pen_map *map, uint64_t id, const char *what);
+struct pen_work_device *pen_work_device(struct pen_work *work, uint64_t id);
+/* New device; -PEN_ELIMIT. Makes its domain known when it is new. */
+int pen_work_add_device(struct pen_work *work, uint64_t id, const struct pen_backend_device *backend);
+/* Grows a zero-filled array of pointers so that `index` lies in it. */
+int pen_work_grow(void *array_of_pointers, uint32_t *count, uint32_t index);
+
+void pen_queue_ref(struct pen_work_queue *queue);
+void pen_queue_unref(struct pen_work_queue *queue);
+void pen_sampler_unref(struct pen_work_sampler *sampler);
+void pen_program_unref(struct pen_work_program *program);
+void pen_kernel_ref(struct pen_work_kernel *kernel);
+void pen_kernel_unref(struct pen_work_kernel *kernel);
+
+/* ---- region.c ------------------------------------------------------------------------------------------- */
+
+struct pen_work_region *pen_region_create(struct pen_work *work, uint64_t id);
+void pen_region_ref(struct pen_work_region *region);
+void pen_region_unref(struct pen_work_region *region);
+void pen_region_use(struct pen_work_region *region);
+/* The last one destroys the memories; retire_slot is published when the drivers have let go of them. */
+void pen_region_unuse(struct pen_work_region *region);
+static inline bool pen_region_alive(const struct pen_work_region *region)
+{
+    return region->uses != 0;
+}
+/* The backend's memory for it in the device's domain. */
+int pen_region_memory(struct pen_work_region *region, struct pen_work_device *device, struct pen_backend_memory **out);
+/* Makes the contents valid there (not needed for `overwrite`), and, for `writes`, nowhere else. May block. */
+int pen_region_acquire(struct pen_work_region *region, struct pen_work_device *device, bool writes, bool overwrite);
+
+/* ---- build.c, unit.c ------------------------------------------------------------------------------------ */
+
+/* Builds as the message says; the answer is sent when it is done, by pen_build_collect. */
+bool pen_work_build(struct pen_work *work, const struct pen_msg_program_build *message, uint64_t sequence);
+/* Takes back what the builder has finished, and answers. */
+void pen_build_collect(struct pen_work *work);
+/* Waits for the build that runs, drops the others. */
+void pen_build_discard_all(struct pen_work *work);
+/* The program of that id when no build of it is under way any more; NULL after failing the session. */
+struct pen_work_program *pen_program_find(struct pen_work *work, uint64_t id, const char *what);
+/* The unit kept of an equal build, referenced, or NULL; and its key. */
+struct pen_work_unit *pen_unit_find(struct pen_work_program *program, const struct pen_work_device *device,
+                                    enum pen_build_step step, const char *options, uint64_t out_key[2]);
+/* Keeps it for the next build of the same, if that may be. */
+void pen_unit_keep(struct pen_work_unit *unit, const uint64_t key[2]);
+/* One step of a program for one device, by the cache on disk or the driver. The unit counts what went wrong as its
+ * status; -PEN_ENOMEM only without one. inputs: the units to link. On the builder's thread. */
+int pen_unit_make(struct pen_work_program *program, struct pen_work_device *device, enum pen_build_step step,
+                  const char *options, struct pen_work_unit *const *inputs, uint32_t input_count,
+                  struct pen_work_unit **out_unit);
+void pen_unit_unref(struct pen_work_unit *unit);
+/* The description of a unit's kernel of that name, or NULL. */
+const struct pen_msg_kernel_info *pen_unit_kernel(const struct pen_work_unit *unit, const char *name);
+/* Forgets the units kept for the next build of the same. */
+void pen_unit_forget_all(struct pen_work *work);
+/* headers.c: writes the program's headers where a compiler finds them (once for equal ones), and the options with @N@
+ * replaced by directory N of them; malloc'ed. */
+int pen_headers_place(struct pen_work_program *program, const char *options, char **out_options);
+
+/* ---- kernel.c ------------------------------------------------------------------------------------------- */
+
+/* The kernel ready to launch on the device with these arguments: regions resident, arguments set. */
+int pen_kernel_prepare(struct pen_work_kernel *kernel, struct pen_work_argument *arguments, uint64_t version,
+                       struct pen_work_device *device, struct pen_backend_kernel **out);
+/* A copy of the arguments, for a held launch: uses the regions. */
+int pen_kernel_snapshot(const struct pen_work_kernel *kernel, struct pen_work_argument **out, size_t *out_bytes);
+void pen_kernel_snapshot_free(struct pen_work_argument *arguments, uint32_t count);
+
+/* ---- task.c --------------------------------------------------------------------------------------------- */
+
+/* Submits the command, or holds it; makes its task if it needs one. Takes nothing. False: the session has failed. */
+bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, uint64_t event, uint32_t slot,
+                      const uint64_t *waits, uint32_t wait_count);
+bool pen_task_event_create(struct pen_work *work, uint64_t event, uint32_t slot);
+bool pen_task_event_set(struct pen_work *work, uint64_t event, int status);
+bool pen_task_event_destroy(struct pen_work *work, uint64_t event);
+/* Takes in what drivers have finished, and submits what has become ready. */
+void pen_task_reap(struct pen_work *work);
+/* Asks for the completion of what was submitted on the in-order queue without asking. */
+void pen_task_track(struct pen_work_queue *queue);
+/* No command will come to the out-of-order queue any more: what is in flight takes a reference on it. */
+void pen_task_last(struct pen_work_queue *queue);
+/* The driver's callback for a task's command; any thread. */
+void pen_task_done(void *task, int status, const struct pen_event_times *times);
+void pen_task_unref(struct pen_work_task *task);
+/* Are tasks submitted that no driver has finished? */
+static inline bool pen_task_flying(const struct pen_work *work)
+{
+    return work->flying != 0;
+}
+/* At the end, when no driver has a task any more. */
+void pen_task_discard_all(struct pen_work *work);
+
+/* ---- group.c -------------------------------------------------------------------------------------------- */
+
+/* One more command of an out-of-order queue, about to be submitted; NULL: out of memory. */
+struct pen_work_group *pen_group_enter(struct pen_work_queue *queue);
+/* It is complete, or was refused. Any thread; after its completion was published. Accepts NULL. */
+void pen_group_leave(struct pen_work_group *group);
+/* The driver's callback for a command without a task; context: its group. */
+void pen_group_done(void *context, int status, const struct pen_event_times *times);
+/* `marker` (in flight) is done when all that has entered is, which may be now. last: nothing enters any more.
+ * -PEN_ENOMEM, unless it is the last. */
+int pen_group_close(struct pen_work_queue *queue, struct pen_work_task *marker, bool last);
+
+/* ---- submit.c ------------------------------------------------------------------------------------------- */
+
+/* Gives the command to the backend. `order` holds its waits and whom to tell. */
+int pen_command_submit(struct pen_work_command *command, const struct pen_backend_order *order);
+/* A copy with references on all it names; NULL when out of memory. */
+struct pen_work_command *pen_command_keep(const struct pen_work_command *command);
+void pen_command_free(struct pen_work_command *command);
+/* Of a kept command that has been submitted: it no longer keeps what it waited for. */
+void pen_command_forget_waits(struct pen_work_command *command);
+/* Recording: the XXH3 of what a read has delivered, as an entry of the log. Driver thread. */
+void pen_command_digest(struct pen_work *work, const struct pen_work_command *command);
+
+#endif
