@@ -1,0 +1,75 @@
+/* cli/cli.h - what the files of the command line share. Each command is a function from its arguments to the exit
+ * status: 0; 1 when it could not be done; 2 when it was not understood. What they print for people goes to stdout
+ * (results) and stderr (what went wrong, progress); with --json, stdout is JSON.
+ * Threads: one. */
+#ifndef PEN_CLI_CLI_H
+#define PEN_CLI_CLI_H
+
+#include <getopt.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+enum { PEN_EXIT_FAILED = 1, PEN_EXIT_USAGE = 2 };
+
+/* argv[0] is the command's own name. */
+int pen_cli_run(int argc, char **argv);
+int pen_cli_devices(int argc, char **argv);
+int pen_cli_ps(int argc, char **argv);
+int pen_cli_stop(int argc, char **argv);
+int pen_cli_log(int argc, char **argv);
+int pen_cli_dump(const char *file, bool json);
+int pen_cli_replay(const char *file, bool json);
+
+/* ---- main.c ------------------------------------------------------------------------------------------ */
+
+/* "penstock: SENTENCE" on stderr; returns status. */
+int pen_cli_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* getopt_long that stops at the first word that is no option, with our words for what it does not know: '?' is
+ * returned after the sentence has been printed. */
+int pen_cli_option(int argc, char **argv, const struct option *known);
+
+/* ---- progress.c -------------------------------------------------------------------------------------- */
+
+/* If stderr is a terminal and `what` is not over within a second, it is shown there until it is. */
+void pen_progress_begin(const char *what);
+void pen_progress_end(void);
+
+/* ---- place.c: where things are ----------------------------------------------------------------------- */
+
+/* The file of the build tree or installation: `relative` to this executable's folder, else `installed`. False when
+ * neither is there. */
+bool pen_place_find(const char *relative, const char *installed, char *out_path, size_t size);
+/* A new directory, 0700, in XDG_RUNTIME_DIR or TMPDIR or /tmp, short enough for a socket in it. */
+int pen_place_temporary(char *out_path, size_t size, struct pen_error *error);
+void pen_place_remove(const char *path);
+
+/* ---- helper.c: processes that end, and clean up, when this one does ------------------------------------ */
+
+/* A daemon of our own, or merely a janitor: holds the other end of `lifeline`, and removes `directory` when that
+ * closes, however we die. */
+struct pen_helper {
+    pid_t pid;    /* 0: none */
+    int lifeline; /* -1: none */
+    char directory[PATH_MAX];
+    char socket[PATH_MAX]; /* "" without a daemon */
+};
+
+/* Starts a private penstockd in a temporary directory and waits until it listens. `config` may be NULL. */
+int pen_helper_daemon(struct pen_helper *helper, const char *config, struct pen_error *error);
+/* Makes a temporary directory that is removed when we end. */
+int pen_helper_janitor(struct pen_helper *helper, struct pen_error *error);
+/* Ends it and waits until all is cleaned up. Accepts a zeroed one. */
+void pen_helper_end(struct pen_helper *helper);
+
+/* Whether a daemon answers where PENSTOCK_SOCKET or the default says; its path in any case. */
+bool pen_helper_reachable(char *out_path, size_t size);
+
+/* For commands that look at the pool: the daemon that is running, else a private one, made known by PENSTOCK_SOCKET. */
+int pen_helper_pool(struct pen_helper *helper, bool private_daemon, const char *config, struct pen_error *error);
+
+#endif

@@ -1,0 +1,115 @@
+/* cli/devices.c - penstock devices: the pool. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "client/session.h"
+
+static const char *class_name(enum pen_device_class class)
+{
+    static const char *const names[] = {"cpu", "gpu", "accelerator", "custom"};
+    return (unsigned)class < 4 ? names[class] : "unknown";
+}
+
+static const struct {
+    uint32_t flag;
+    const char *name, *meaning;
+} abilities[] = {
+    {PEN_DEVICE_FLAG_DIRECT, "direct", "buffers lie in memory shared with the program"},
+    {PEN_DEVICE_FLAG_DIRECT_IMAGES, "direct-images", "images too"},
+    {PEN_DEVICE_FLAG_OUT_OF_ORDER, "out-of-order", "queues may reorder"},
+};
+#define ABILITIES (sizeof abilities / sizeof *abilities)
+
+static void print_json(const struct pen_pool *pool, bool verbose)
+{
+    json_t *array = json_array();
+    for (uint32_t i = 0; i < pool->device_count; i++) {
+        const struct pen_msg_device *info = &pool->devices[i].info;
+        json_t *flags = json_array();
+        for (size_t j = 0; j < ABILITIES; j++)
+            if (info->flags & abilities[j].flag)
+                json_array_append_new(flags, json_string(abilities[j].name));
+        json_t *device =
+            json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o}", "id", (json_int_t)info->device, "name",
+                      info->name, "class", class_name(info->class), "device", info->vendor_name, "driver", info->driver,
+                      "driver_version", info->driver_version, "compute_units", (json_int_t)info->compute_units,
+                      "memory_bytes", (json_int_t)info->memory_bytes, "features", flags);
+        if (device && verbose)
+            json_object_set_new(device, "properties", json_integer((json_int_t)pool->devices[i].property_count));
+        json_array_append_new(array, device ? device : json_null());
+    }
+    json_dumpf(array, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(array);
+}
+
+static void print_table(const struct pen_pool *pool, bool verbose)
+{
+    if (!pool->device_count) {
+        puts("The pool has no device.");
+        return;
+    }
+    printf("%-12s %-11s %5s %11s  %s\n", "NAME", "CLASS", "UNITS", "MEMORY", "DEVICE");
+    for (uint32_t i = 0; i < pool->device_count; i++) {
+        const struct pen_msg_device *info = &pool->devices[i].info;
+        printf("%-12s %-11s %5u %7.1f GiB  %s\n", info->name, class_name(info->class), info->compute_units,
+               (double)info->memory_bytes / (1u << 30), info->vendor_name);
+        if (!verbose)
+            continue;
+        printf("    id %" PRIu64 ", %s %s, %u properties\n", info->device, info->driver, info->driver_version,
+               pool->devices[i].property_count);
+        for (size_t j = 0; j < ABILITIES; j++)
+            printf("    %-14s %s  (%s)\n", abilities[j].name, info->flags & abilities[j].flag ? "yes" : "no ",
+                   abilities[j].meaning);
+    }
+}
+
+int pen_cli_devices(int argc, char **argv)
+{
+    static const struct option known[] = {{"json", no_argument, NULL, 'j'},
+                                          {"verbose", no_argument, NULL, 'v'},
+                                          {"private", no_argument, NULL, 'p'},
+                                          {"config", required_argument, NULL, 'c'},
+                                          {0}};
+    bool json = false, verbose = false, private_daemon = false;
+    const char *config = NULL;
+    int option;
+    while ((option = pen_cli_option(argc, argv, known)) != -1) {
+        switch (option) {
+        case 'j':
+            json = true;
+            break;
+        case 'v':
+            verbose = true;
+            break;
+        case 'p':
+            private_daemon = true;
+            break;
+        case 'c':
+            config = optarg;
+            break;
+        default:
+            return PEN_EXIT_USAGE;
+        }
+    }
+    if (optind < argc)
+        return pen_cli_fail(PEN_EXIT_USAGE, "devices takes no argument \"%s\"; see penstock help", argv[optind]);
+
+    struct pen_helper helper;
+    struct pen_pool pool = {0};
+    struct pen_error error = {0};
+    pen_progress_begin("looking for devices");
+    int rc = pen_helper_pool(&helper, private_daemon, config, &error);
+    if (!rc)
+        rc = pen_pool_query(&pool, &error);
+    pen_progress_end();
+    if (!rc && json)
+        print_json(&pool, verbose);
+    else if (!rc)
+        print_table(&pool, verbose);
+    pen_pool_finish(&pool);
+    pen_helper_end(&helper);
+    return rc ? pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message) : 0;
+}

@@ -1,0 +1,94 @@
+/* cli/main.c - penstock: which command. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const char usage[] =
+    "usage: penstock COMMAND [OPTION]... [ARGUMENT]...\n"
+    "\n"
+    "  run [--private] [--config FILE] [--record FILE] [--keep-vendors] -- PROGRAM [ARGUMENT]...\n"
+    "                      run a program on the pool's devices\n"
+    "  devices [--json] [--verbose] [--private] [--config FILE]\n"
+    "                      the pool's devices\n"
+    "  ps [--json]         the sessions\n"
+    "  log record FILE -- PROGRAM [ARGUMENT]...\n"
+    "                      run a program and write its session's log to FILE\n"
+    "  log dump FILE [--json]\n"
+    "                      print a log\n"
+    "  log replay FILE [--json]\n"
+    "                      do again what a log says, and compare what was read\n"
+    "  stop                end the daemon\n"
+    "  version, help\n"
+    "\n"
+    "Without a running penstockd, run, devices and log start one of their own that ends with them.\n"
+    "PENSTOCK_SOCKET says where the daemon listens; see penstock(1).\n";
+
+int pen_cli_fail(int status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("penstock: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return status;
+}
+
+int pen_cli_option(int argc, char **argv, const struct option *known)
+{
+    opterr = 0;
+    int option = getopt_long(argc, argv, "+:", known, NULL);
+    if (option == '?')
+        pen_cli_fail(0, "\"%s\" is no option of \"%s\"; see penstock help", argv[optind - 1], argv[0]);
+    if (option == ':') {
+        pen_cli_fail(0, "%s needs a value; see penstock help", argv[optind - 1]);
+        option = '?';
+    }
+    return option;
+}
+
+static int help(int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    fputs(usage, stdout);
+    return 0;
+}
+
+static int version(int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    puts("penstock " PEN_VERSION);
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"run", pen_cli_run},   {"devices", pen_cli_devices},
+    {"ps", pen_cli_ps},     {"log", pen_cli_log},
+    {"stop", pen_cli_stop}, {"version", version},
+    {"--version", version}, {"help", help},
+    {"--help", help},       {"-h", help},
+};
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fputs(usage, stderr);
+        return PEN_EXIT_USAGE;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(argv[1], commands[i].name))
+            continue;
+        int status = commands[i].run(argc - 1, argv + 1);
+        if (fflush(stdout) || ferror(stdout))
+            return pen_cli_fail(PEN_EXIT_FAILED, "writing the output failed");
+        return status;
+    }
+    return pen_cli_fail(PEN_EXIT_USAGE, "\"%s\" is no command; there are run, devices, ps, log, stop, version and help",
+                        argv[1]);
+}

@@ -1,0 +1,596 @@
+/* cli/replay_commands.c - each command of a log, sent again. See replay.h. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/replay.h"
+
+/* ---- mapping ----------------------------------------------------------------------------------------- */
+
+/* The pool's device for one of the log's: the same device, else the first of its class, else the first. */
+static const struct pen_pool_device *choose_device(const struct pen_replay *replay, const struct pen_msg_device *wanted)
+{
+    const struct pen_pool_device *best = NULL;
+    uint32_t best_score = 0;
+    for (uint32_t i = 0; i < replay->pool->device_count; i++) {
+        const struct pen_pool_device *device = &replay->pool->devices[i];
+        uint32_t score = 1;
+        score += device->info.class == wanted->class ? 2 : 0;
+        score += !strcmp(device->info.vendor_name, wanted->vendor_name) ? 4 : 0;
+        score += !strcmp(device->info.name, wanted->name) ? 8 : 0;
+        if (score > best_score) {
+            best = device;
+            best_score = score;
+        }
+    }
+    return best;
+}
+
+/* Ids made by device_partition are the log's own and stay. 0 stays 0. */
+static uint64_t map_device(const struct pen_replay *replay, uint64_t id)
+{
+    const struct pen_pool_device *device = pen_map_get(&replay->devices, id ? id : UINT64_MAX);
+    return device ? device->info.device : id;
+}
+
+/* The log uses slot number `logged` for a new event: one of ours for it. 0 stays 0. */
+static int map_slot(struct pen_replay *replay, uint32_t logged, uint32_t *out_slot)
+{
+    int rc = 0;
+    *out_slot = 0;
+    if (!logged)
+        return 0;
+    struct pen_replay_slot *slot = pen_replay_slot_new(replay, &rc);
+    if (rc)
+        return rc;
+    pen_replay_slot_unref(replay, pen_map_remove(&replay->slots, logged));
+    rc = pen_map_set(&replay->slots, logged, slot);
+    if (rc)
+        pen_replay_slot_unref(replay, slot);
+    else
+        *out_slot = slot->slot;
+    return rc;
+}
+
+/* ---- sending ----------------------------------------------------------------------------------------- */
+
+/* Decodes the entry as message NAME into `m`, runs the statements that change it, sends it; `sequence` is then known.
+ */
+#define AGAIN(name_, ...)                                                                                              \
+    do {                                                                                                               \
+        struct pen_msg_##name_ m;                                                                                      \
+        rc = pen_msg_##name_##_decode(entry->frame, entry->size, &replay->scratch, &m);                                \
+        if (!rc) {                                                                                                     \
+            __VA_ARGS__;                                                                                               \
+        }                                                                                                              \
+        if (!rc)                                                                                                       \
+            rc = PEN_SEND(replay->session, name_, &m, &sequence);                                                      \
+    } while (0)
+
+/* `parent` is 0 for a region with contents of its own. */
+static int region_map(struct pen_replay *replay, uint64_t id, uint64_t parent, uint64_t offset,
+                      enum pen_region_kind kind, const struct pen_image_desc *image)
+{
+    const struct pen_replay_region *shared = parent ? pen_map_get(&replay->regions, parent) : NULL;
+    struct pen_replay_region *region = calloc(1, sizeof *region);
+    if (!region)
+        return -PEN_ENOMEM;
+    *region = (struct pen_replay_region){.offset = offset, .kind = kind, .root = shared ? shared->root : id};
+    if (image)
+        region->image = *image;
+    free(pen_map_remove(&replay->regions, id));
+    int rc = pen_map_set(&replay->regions, id, region);
+    if (rc)
+        free(region);
+    return rc;
+}
+
+static int region_create(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence;
+    int rc;
+    AGAIN(region_create, {
+        rc = pen_arena_alloc(replay->session, m.size, 64, &m.arena_offset);
+        if (!rc && m.initialized && entry->bulk_size != m.size)
+            rc = -PEN_EPROTO;
+        if (!rc && m.initialized)
+            memcpy(pen_arena_at(replay->session, m.arena_offset), entry->bulk, m.size);
+        if (!rc)
+            rc = region_map(replay, m.region, 0, m.arena_offset, m.kind, &m.image);
+        if (!rc && m.initialized)
+            pen_replay_used(replay, 0, &m.region, 1, 0, true);
+    });
+    return rc;
+}
+
+static int region_slice(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence;
+    int rc;
+    AGAIN(region_slice, rc = region_map(replay, m.region, m.parent, UINT64_MAX, PEN_REGION_KIND_BUFFER, NULL));
+    return rc;
+}
+
+static int region_view(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence;
+    int rc;
+    AGAIN(region_view, rc = region_map(replay, m.region, m.parent, UINT64_MAX, m.kind, &m.image));
+    return rc;
+}
+
+static int region_destroy(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence;
+    uint32_t slot = 0;
+    struct pen_replay_region *region = NULL;
+    int rc;
+    AGAIN(region_destroy, {
+        region = pen_map_remove(&replay->regions, m.region);
+        rc = region ? pen_slot_acquire(replay->session, &slot) : -PEN_EPROTO;
+        m.slot = slot;
+    });
+    if (!rc && region->offset != UINT64_MAX)
+        pen_arena_free_after(replay->session, region->offset, slot);
+    else if (!rc)
+        pen_slot_release(replay->session, slot);
+    free(region);
+    return rc;
+}
+
+static int queue_create(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence;
+    struct pen_replay_queue *queue = calloc(1, sizeof *queue);
+    int rc = queue ? pen_queue_slot_acquire(replay->session, &queue->slot) : -PEN_ENOMEM;
+    if (rc) {
+        free(queue);
+        return rc;
+    }
+    AGAIN(queue_create, {
+        m.device = map_device(replay, m.device);
+        m.slot = queue->slot;
+        queue->in_order = !(m.flags & PEN_QUEUE_FLAG_OUT_OF_ORDER);
+        free(pen_map_remove(&replay->queues, m.queue));
+        rc = pen_map_set(&replay->queues, m.queue, queue);
+    });
+    return rc;
+}
+
+static int queue_destroy(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence;
+    struct pen_replay_queue *queue = NULL;
+    int rc;
+    AGAIN(queue_destroy, queue = pen_map_remove(&replay->queues, m.queue));
+    if (queue)
+        pen_queue_slot_release(replay->session, queue->slot);
+    free(queue);
+    return rc;
+}
+
+/* ---- commands with an answer ------------------------------------------------------------------------- */
+
+/* One frame that answers `sequence`. */
+static int await(struct pen_replay *replay, uint64_t sequence, uint16_t wanted, void **out_frame, size_t *out_size)
+{
+    uint16_t opcode;
+    int rc = pen_session_answer(replay->session, sequence, &opcode, out_frame, out_size);
+    if (!rc && opcode != wanted) {
+        free(*out_frame);
+        rc = -PEN_EPROTO;
+    }
+    return rc;
+}
+
+static int await_any(struct pen_replay *replay, uint64_t sequence, uint16_t wanted)
+{
+    void *frame;
+    size_t size;
+    int rc = await(replay, sequence, wanted, &frame, &size);
+    if (!rc)
+        free(frame);
+    return rc;
+}
+
+/* built, then the logs that it announces, then its kernels. */
+static int await_build(struct pen_replay *replay, uint64_t sequence)
+{
+    void *frame;
+    size_t size;
+    struct pen_msg_built built;
+    struct pen_scratch scratch = {0};
+    int rc = await(replay, sequence, PEN_OP_BUILT, &frame, &size);
+    if (rc)
+        return rc;
+    rc = pen_msg_built_decode(frame, size, &scratch, &built);
+    if (!rc) {
+        replay->counts.builds++;
+        replay->counts.failed_builds += built.status != 0;
+    }
+    for (uint32_t i = 0; !rc && i < built.results_count; i++) {
+        void *log = NULL;
+        size_t log_size;
+        if (built.results[i].log_bytes)
+            rc = pen_session_answer_data(replay->session, sequence, &log, &log_size);
+        free(log);
+    }
+    for (uint32_t i = 0; !rc && i < built.kernels; i++)
+        rc = await_any(replay, sequence, PEN_OP_KERNEL_INFO);
+    pen_scratch_finish(&scratch);
+    free(frame);
+    return rc;
+}
+
+static int program_build(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence = 0, devices[PEN_LIMIT_DEVICES];
+    int rc;
+    AGAIN(program_build, {
+        for (uint32_t i = 0; i < m.devices_count; i++)
+            devices[i] = map_device(replay, m.devices[i]);
+        m.devices = devices;
+    });
+    return rc ? rc : await_build(replay, sequence);
+}
+
+static int program_binary(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence = 0;
+    void *binary = NULL;
+    size_t size;
+    int rc;
+    AGAIN(program_binary, m.device = map_device(replay, m.device));
+    if (!rc)
+        rc = pen_session_answer_data(replay->session, sequence, &binary, &size);
+    free(binary);
+    return rc == -PEN_EGONE ? rc : 0; /* that there is none may be what happened before, too */
+}
+
+static int device_partition(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence = 0;
+    int rc;
+    AGAIN(device_partition, m.parent = map_device(replay, m.parent));
+    return rc ? rc : await_any(replay, sequence, PEN_OP_DEVICE_PARTITIONED);
+}
+
+static int kernel_query(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence = 0;
+    int rc;
+    AGAIN(kernel_query, m.device = map_device(replay, m.device));
+    return rc ? rc : await_any(replay, sequence, PEN_OP_KERNEL_FACTS);
+}
+
+/* ---- commands with bytes ----------------------------------------------------------------------------- */
+
+/* The entry's bytes in our arena. */
+static int staged(struct pen_replay *replay, const struct pen_log_entry *entry, struct pen_bulk *out_bulk)
+{
+    int rc = pen_replay_stage(replay, entry->bulk, entry->bulk_size, &out_bulk->offset);
+    out_bulk->size = entry->bulk_size;
+    return rc;
+}
+
+/* An event of ours where the log has none: `slot` must tell when the bytes are free again. */
+static int ensure_event(struct pen_replay *replay, uint32_t logged, uint64_t *event, uint32_t *slot,
+                        struct pen_replay_slot **out_slot)
+{
+    int rc = 0;
+    if (*event) {
+        rc = map_slot(replay, logged, slot);
+        *out_slot = rc ? NULL : pen_map_get(&replay->slots, logged);
+        if (*out_slot)
+            (*out_slot)->refs++;
+        return rc ? rc : *out_slot ? 0 : -PEN_EPROTO;
+    }
+    *out_slot = pen_replay_slot_new(replay, &rc);
+    if (!rc) {
+        *event = replay->next_event++;
+        *slot = (*out_slot)->slot;
+    }
+    return rc;
+}
+
+static int forget_event(struct pen_replay *replay, uint64_t event)
+{
+    uint64_t sequence;
+    if (event < UINT64_C(1) << 63)
+        return 0;
+    return PEN_SEND(replay->session, event_destroy, &(struct pen_msg_event_destroy){.event = event}, &sequence);
+}
+
+static int write_again(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    struct pen_replay_transfer transfer = {0};
+    uint64_t sequence, event = 0, queue = 0, region = 0;
+    int rc;
+    AGAIN(write, {
+        queue = m.queue;
+        region = m.region;
+        rc = m.waits_count ? 0 : pen_replay_order(replay, queue, &region, 1);
+        if (!rc)
+            rc = staged(replay, entry, &m.data);
+        if (!rc)
+            rc = ensure_event(replay, m.slot, &m.event, &m.slot, &transfer.slot);
+        transfer.offset = m.data.offset;
+        transfer.size = m.data.size;
+        event = m.event;
+    });
+    if (!rc)
+        pen_replay_used(replay, queue, &region, 1, sequence, true);
+    if (!rc)
+        rc = pen_replay_track(replay, &transfer);
+    if (!rc)
+        rc = forget_event(replay, event);
+    pen_replay_slot_unref(replay, transfer.slot);
+    return rc;
+}
+
+static int read_again(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    struct pen_replay_transfer transfer = {.is_read = true, .sequence = entry->sequence};
+    uint64_t sequence, event = 0, queue = 0, id = 0;
+    int rc;
+    AGAIN(read, {
+        const struct pen_replay_region *region = pen_map_get(&replay->regions, m.region);
+        queue = m.queue;
+        id = m.region;
+        transfer.undefined = !pen_replay_defined(replay, id);
+        rc = region ? pen_replay_shape(region, &m, &transfer) : -PEN_EPROTO;
+        if (!rc && !m.waits_count)
+            rc = pen_replay_order(replay, queue, &id, 1);
+        if (!rc)
+            rc = pen_replay_stage(replay, NULL, m.arena_size, &m.arena_offset);
+        if (!rc)
+            rc = ensure_event(replay, m.slot, &m.event, &m.slot, &transfer.slot);
+        transfer.offset = m.arena_offset;
+        transfer.size = m.arena_size;
+        event = m.event;
+    });
+    if (!rc)
+        pen_replay_used(replay, queue, &id, 1, sequence, false);
+    if (!rc)
+        rc = pen_replay_track(replay, &transfer);
+    if (!rc)
+        rc = forget_event(replay, event);
+    replay->counts.reads += rc == 0;
+    pen_replay_slot_unref(replay, transfer.slot);
+    return rc;
+}
+
+/* Texts stay in the arena until the session ends: nothing says when the worker has copied one. */
+static int program_create(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence;
+    int rc;
+    AGAIN(program_create, {
+        rc = staged(replay, entry, &m.text);
+        m.device = map_device(replay, m.device);
+    });
+    return rc;
+}
+
+static int program_header(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence;
+    int rc;
+    AGAIN(program_header, rc = staged(replay, entry, &m.text));
+    return rc;
+}
+
+/* ---- events ------------------------------------------------------------------------------------------ */
+
+static int event_create(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence;
+    int rc;
+    AGAIN(event_create, {
+        rc = map_slot(replay, m.slot, &m.slot);
+        if (!rc)
+            rc = pen_map_set(&replay->open_events, m.event, replay);
+    });
+    return rc;
+}
+
+static int event_set(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence;
+    int rc;
+    AGAIN(event_set, pen_map_remove(&replay->open_events, m.event));
+    return rc;
+}
+
+/* Nobody will set them any more, and what waits for them would wait for ever. */
+static int fail_open_events(struct pen_replay *replay)
+{
+    int rc = 0;
+    for (uint32_t i = 0; !rc && i < replay->open_events.capacity; i++) {
+        uint64_t sequence;
+        struct pen_msg_event_set message = {.event = replay->open_events.entries[i].key, .status = -PEN_EGONE};
+        if (message.event)
+            rc = PEN_SEND(replay->session, event_set, &message, &sequence);
+    }
+    pen_map_finish(&replay->open_events);
+    return rc;
+}
+
+/* ---- entries ----------------------------------------------------------------------------------------- */
+
+static int device_seen(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    struct pen_msg_device message;
+    int rc = pen_msg_device_decode(entry->frame, entry->size, &replay->scratch, &message);
+    if (rc)
+        return rc;
+    const struct pen_pool_device *device = choose_device(replay, &message);
+    return device ? pen_map_set(&replay->devices, message.device, (void *)device) : -PEN_ENODEV;
+}
+
+static int digest_seen(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    struct pen_msg_read_digest message;
+    int rc = pen_msg_read_digest_decode(entry->frame, entry->size, &replay->scratch, &message);
+    return rc ? rc : pen_replay_compare(replay, entry->sequence, &message);
+}
+
+/* A command that is sent as it is; after a statement; and a queued one that uses these regions. */
+#define PLAIN(NAME_, name_) CHANGED(NAME_, name_, (void)0)
+#define CHANGED(NAME_, name_, change_)                                                                                 \
+    case PEN_OP_##NAME_:                                                                                               \
+        AGAIN(name_, change_);                                                                                         \
+        return rc
+#define QUEUED(NAME_, name_, regions_, count_)                                                                         \
+    case PEN_OP_##NAME_:                                                                                               \
+        AGAIN(name_, {                                                                                                 \
+            rc = m.waits_count ? 0 : pen_replay_order(replay, m.queue, (regions_), (count_));                          \
+            if (!rc)                                                                                                   \
+                rc = map_slot(replay, m.event ? m.slot : 0, &m.slot);                                                  \
+            if (!rc)                                                                                                   \
+                rc = PEN_SEND(replay->session, name_, &m, &sequence);                                                  \
+            if (!rc)                                                                                                   \
+                pen_replay_used(replay, m.queue, (regions_), (count_), sequence, true);                                \
+            return rc;                                                                                                 \
+        });                                                                                                            \
+        return rc
+
+static int launch_again(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence, queue = 0;
+    const struct pen_replay_kernel *kernel = NULL;
+    int rc;
+    AGAIN(launch, {
+        queue = m.queue;
+        kernel = pen_map_get(&replay->kernels, m.kernel);
+        if (kernel && !m.waits_count)
+            rc = pen_replay_order(replay, queue, kernel->regions, kernel->count);
+        if (!rc)
+            rc = map_slot(replay, m.event ? m.slot : 0, &m.slot);
+    });
+    if (!rc && kernel)
+        pen_replay_used(replay, queue, kernel->regions, kernel->count, sequence, true);
+    return rc;
+}
+
+static int dispatch(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence;
+    int rc;
+    switch (entry->opcode) {
+        PLAIN(SAMPLER_CREATE, sampler_create);
+        PLAIN(SAMPLER_DESTROY, sampler_destroy);
+        PLAIN(PROGRAM_DESTROY, program_destroy);
+        PLAIN(PROGRAM_CONSTANT, program_constant);
+        PLAIN(EVENT_DESTROY, event_destroy);
+        CHANGED(KERNEL_CREATE, kernel_create, rc = pen_replay_kernel_made(replay, m.kernel, 0));
+        CHANGED(KERNEL_CLONE, kernel_clone, rc = pen_replay_kernel_made(replay, m.kernel, m.source));
+        CHANGED(KERNEL_DESTROY, kernel_destroy, pen_replay_kernel_gone(replay, m.kernel));
+        CHANGED(KERNEL_ARGUMENT, kernel_argument, pen_replay_kernel_argument(replay, &m));
+        QUEUED(COPY, copy, ((const uint64_t[]){m.source, m.target}), 2);
+        QUEUED(FILL, fill, &m.region, 1);
+        QUEUED(MIGRATE, migrate, m.regions, m.regions_count);
+        QUEUED(MARKER, marker, NULL, 0);
+        QUEUED(BARRIER, barrier, NULL, 0);
+    case PEN_OP_LAUNCH:
+        return launch_again(replay, entry);
+    case PEN_OP_QUEUE_CREATE:
+        return queue_create(replay, entry);
+    case PEN_OP_QUEUE_DESTROY:
+        return queue_destroy(replay, entry);
+    case PEN_OP_DEVICE_PARTITION:
+        return device_partition(replay, entry);
+    case PEN_OP_REGION_CREATE:
+        return region_create(replay, entry);
+    case PEN_OP_REGION_SLICE:
+        return region_slice(replay, entry);
+    case PEN_OP_REGION_VIEW:
+        return region_view(replay, entry);
+    case PEN_OP_REGION_DESTROY:
+        return region_destroy(replay, entry);
+    case PEN_OP_PROGRAM_CREATE:
+        return program_create(replay, entry);
+    case PEN_OP_PROGRAM_HEADER:
+        return program_header(replay, entry);
+    case PEN_OP_PROGRAM_BUILD:
+        return program_build(replay, entry);
+    case PEN_OP_PROGRAM_BINARY:
+        return program_binary(replay, entry);
+    case PEN_OP_KERNEL_QUERY:
+        return kernel_query(replay, entry);
+    case PEN_OP_EVENT_CREATE:
+        return event_create(replay, entry);
+    case PEN_OP_EVENT_SET:
+        return event_set(replay, entry);
+    case PEN_OP_WRITE:
+        return write_again(replay, entry);
+    case PEN_OP_READ:
+        return read_again(replay, entry);
+    default:
+        return -PEN_EUNSUPPORTED;
+    }
+}
+
+int pen_replay_entry(struct pen_replay *replay, const struct pen_log_entry *entry, struct pen_error *error)
+{
+    const struct pen_message_info *info = pen_message_info(entry->opcode);
+    int rc;
+    pen_scratch_reset(&replay->scratch);
+    if (entry->opcode == PEN_OP_DEVICE)
+        rc = device_seen(replay, entry);
+    else if (entry->opcode == PEN_OP_READ_DIGEST)
+        rc = digest_seen(replay, entry);
+    else if (!info || info->direction != PEN_DIRECTION_COMMAND)
+        return 0; /* what was said about the session, not what it did */
+    else {
+        rc = dispatch(replay, entry);
+        replay->counts.commands += rc == 0;
+    }
+    if (rc == -PEN_EGONE)
+        return pen_fail(error, rc, "the session was lost at command %" PRIu64 ": %s", entry->sequence,
+                        pen_session_epitaph(replay->session));
+    if (rc)
+        return pen_fail(error, rc, "%s %" PRIu64 " (byte %" PRIu64 " of the log): %s", info ? info->name : "message",
+                        entry->sequence, entry->file_offset, pen_error_text(rc));
+    return 0;
+}
+
+/* ---- life -------------------------------------------------------------------------------------------- */
+
+void pen_replay_init(struct pen_replay *replay, struct pen_session *session, const struct pen_pool *pool)
+{
+    *replay = (struct pen_replay){.session = session, .pool = pool, .next_event = UINT64_C(1) << 63};
+    pen_list_init(&replay->transfers);
+}
+
+int pen_replay_drain(struct pen_replay *replay, struct pen_error *error)
+{
+    int rc = fail_open_events(replay);
+    for (uint32_t i = 0; !rc && i < replay->queues.capacity; i++)
+        if (replay->queues.entries[i].key)
+            rc = pen_replay_wait_queue(replay, replay->queues.entries[i].key);
+    if (!rc)
+        rc = pen_session_alive(replay->session);
+    pen_session_drain_output(replay->session);
+    return rc ? pen_fail(error, rc, "the session was lost: %s", pen_session_epitaph(replay->session)) : 0;
+}
+
+void pen_replay_finish(struct pen_replay *replay)
+{
+    pen_replay_drop_transfers(replay);
+    for (uint32_t i = 0; i < replay->slots.capacity; i++)
+        pen_replay_slot_unref(replay, replay->slots.entries[i].value);
+    for (uint32_t i = 0; i < replay->queues.capacity; i++)
+        free(replay->queues.entries[i].value);
+    for (uint32_t i = 0; i < replay->regions.capacity; i++)
+        free(replay->regions.entries[i].value);
+    for (uint32_t i = 0; i < replay->kernels.capacity; i++)
+        free(replay->kernels.entries[i].value);
+    pen_map_finish(&replay->slots);
+    pen_map_finish(&replay->queues);
+    pen_map_finish(&replay->kernels);
+    pen_map_finish(&replay->regions);
+    pen_map_finish(&replay->devices);
+    pen_map_finish(&replay->open_events);
+    pen_scratch_finish(&replay->scratch);
+}

@@ -1,0 +1,179 @@
+/* cli/run.c - penstock run: a program on the pool. With a daemon that is running and the vendors' folder that came
+ * with Penstock it is a plain exec; otherwise we stay as the parent of the program and of a helper, and behave as the
+ * program does: its exit status, its signals. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/run.h"
+#include "cli/vendors.h"
+#include "state/log.h"
+
+/* ---- the program's environment ----------------------------------------------------------------------- */
+
+/* The log's absolute path. Only what is no file yet, or a log, is written over. */
+static int prepare_record(const char *file, struct pen_error *error)
+{
+    char directory[PATH_MAX] = "", path[2 * PATH_MAX];
+    if (file[0] != '/' && !getcwd(directory, sizeof directory))
+        return pen_fail(error, -PEN_EIO, "cannot tell the working directory: %s", strerror(errno));
+    snprintf(path, sizeof path, "%s%s%s", directory, file[0] == '/' ? "" : "/", file);
+
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0) {
+        char magic[8];
+        ssize_t got = read(fd, magic, sizeof magic);
+        close(fd);
+        if (got != 0 && (got != (ssize_t)sizeof magic || memcmp(magic, PEN_LOG_MAGIC, sizeof magic)))
+            return pen_fail(error, -PEN_EINVAL, "%s exists and is no session log; it is not written over", file);
+        if (unlink(path))
+            return pen_fail(error, -PEN_EIO, "cannot replace %s: %s", file, strerror(errno));
+    }
+    setenv("PENSTOCK_RECORD", path, 1);
+    return 0;
+}
+
+/* ---- standing in for the program --------------------------------------------------------------------- */
+
+/* Signals that somebody may send us and mean the program: all but those that are about ourselves. */
+static void forwarded_signals(sigset_t *out)
+{
+    static const int own[] = {SIGKILL, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGSEGV,
+                              SIGBUS,  SIGFPE,  SIGILL,  SIGTRAP, SIGABRT, SIGSYS};
+    sigfillset(out);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        sigdelset(out, own[i]);
+}
+
+static _Noreturn void exec_program(char **argv)
+{
+    execvp(argv[0], argv);
+    int reason = errno;
+    pen_cli_fail(0, "cannot run %s: %s", argv[0], strerror(reason));
+    _exit(reason == ENOENT ? 127 : 126); /* as shells have it */
+}
+
+/* Waits for the program. What a terminal sends, its whole process group has got already; what was sent to us alone is
+ * passed on. */
+static int attend(pid_t program, const sigset_t *signals)
+{
+    for (;;) {
+        siginfo_t info;
+        int number = sigwaitinfo(signals, &info), status;
+        if (number < 0)
+            continue;
+        if (number != SIGCHLD) {
+            if (info.si_code != SI_KERNEL)
+                kill(program, number);
+            continue;
+        }
+        if (waitpid(program, &status, WNOHANG) == program)
+            return status;
+    }
+}
+
+/* Ends as the program did. */
+static int end_like(int status)
+{
+    if (WIFEXITED(status))
+        return WEXITSTATUS(status);
+    int number = WTERMSIG(status);
+    sigset_t one;
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* the program has left its own */
+    signal(number, SIG_DFL);
+    sigemptyset(&one);
+    sigaddset(&one, number);
+    raise(number);
+    sigprocmask(SIG_UNBLOCK, &one, NULL);
+    return 128 + number;
+}
+
+static int run_as_child(char **argv, struct pen_helper *helper)
+{
+    sigset_t signals, before;
+    pid_t parent = getpid();
+    forwarded_signals(&signals);
+    sigprocmask(SIG_BLOCK, &signals, &before);
+    pid_t program = fork();
+    if (program == 0) {
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* its devices go with us */
+        if (getppid() != parent)
+            _exit(PEN_EXIT_FAILED);
+        exec_program(argv);
+    }
+    int status = program < 0 ? -1 : attend(program, &signals);
+    int reason = errno;
+    pen_helper_end(helper);
+    if (program < 0)
+        return pen_cli_fail(PEN_EXIT_FAILED, "cannot fork: %s", strerror(reason));
+    return end_like(status);
+}
+
+/* ---- the command ------------------------------------------------------------------------------------- */
+
+int pen_run_program(const struct pen_run *run, char **argv)
+{
+    struct pen_error error = {0};
+    struct pen_helper helper = {.lifeline = -1};
+    char vendors[PATH_MAX] = "";
+    char *outer = getenv("OCL_ICD_VENDORS");
+
+    int rc = run->record ? prepare_record(run->record, &error) : 0;
+    if (!rc)
+        rc = pen_helper_pool(&helper, run->private_daemon, run->config, &error);
+    /* Not until the daemon has been started: its workers look for drivers where we were told to. */
+    if (!rc)
+        rc = pen_vendors_folder(run->keep_vendors, outer, &helper, vendors, sizeof vendors, &error);
+    if (rc) {
+        pen_helper_end(&helper);
+        return pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message);
+    }
+    setenv("OCL_ICD_VENDORS", vendors, 1);
+    if (!run->keep_vendors)
+        unsetenv("OCL_ICD_FILENAMES"); /* more vendors, to the Khronos loader */
+    if (helper.pid <= 0)
+        exec_program(argv);
+    return run_as_child(argv, &helper);
+}
+
+int pen_cli_run(int argc, char **argv)
+{
+    static const struct option known[] = {{"private", no_argument, NULL, 'p'},
+                                          {"config", required_argument, NULL, 'c'},
+                                          {"record", required_argument, NULL, 'r'},
+                                          {"keep-vendors", no_argument, NULL, 'k'},
+                                          {0}};
+    struct pen_run run = {0};
+    int option;
+    while ((option = pen_cli_option(argc, argv, known)) != -1) {
+        switch (option) {
+        case 'p':
+            run.private_daemon = true;
+            break;
+        case 'c':
+            run.config = optarg;
+            break;
+        case 'r':
+            run.record = optarg;
+            break;
+        case 'k':
+            run.keep_vendors = true;
+            break;
+        default:
+            return PEN_EXIT_USAGE;
+        }
+    }
+    if (optind == argc)
+        return pen_cli_fail(PEN_EXIT_USAGE, "run needs a program: penstock run [OPTION]... -- PROGRAM [ARGUMENT]...");
+    return pen_run_program(&run, argv + optind);
+}

@@ -1,0 +1,89 @@
+/* cli/sessions.c - penstock ps and stop: what the daemon has, and its end. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/control.h"
+
+static void print_json(const struct pen_msg_sessions *message)
+{
+    json_t *array = json_array();
+    for (uint32_t i = 0; i < message->sessions_count; i++) {
+        const struct pen_session_info *info = &message->sessions[i];
+        json_t *session = json_pack("{s:I, s:s, s:I, s:I, s:f, s:I, s:I}", "session", (json_int_t)info->session,
+                                    "program", info->program, "pid", (json_int_t)info->client_pid, "worker",
+                                    (json_int_t)info->worker_pid, "started", (double)info->started_ns / 1e9, "commands",
+                                    (json_int_t)info->commands, "memory_bytes", (json_int_t)info->arena_used_bytes);
+        json_array_append_new(array, session ? session : json_null());
+    }
+    json_dumpf(array, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(array);
+}
+
+static void print_table(const struct pen_msg_sessions *message)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    double now_s = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    printf("%7s %8s %8s %9s %12s %11s  %s\n", "SESSION", "PID", "WORKER", "SECONDS", "COMMANDS", "MEMORY", "PROGRAM");
+    for (uint32_t i = 0; i < message->sessions_count; i++) {
+        const struct pen_session_info *info = &message->sessions[i];
+        printf("%7" PRIu64 " %8u %8u %9.1f %12" PRIu64 " %7.1f MiB  %s\n", info->session, info->client_pid,
+               info->worker_pid, now_s - (double)info->started_ns / 1e9, info->commands,
+               (double)info->arena_used_bytes / (1 << 20), info->program);
+    }
+}
+
+int pen_cli_ps(int argc, char **argv)
+{
+    static const struct option known[] = {{"json", no_argument, NULL, 'j'}, {0}};
+    bool json = false;
+    int option;
+    while ((option = pen_cli_option(argc, argv, known)) != -1) {
+        if (option == '?')
+            return PEN_EXIT_USAGE;
+        json = true;
+    }
+    if (optind < argc)
+        return pen_cli_fail(PEN_EXIT_USAGE, "ps takes no argument \"%s\"; see penstock help", argv[optind]);
+
+    struct pen_control control;
+    struct pen_error error = {0};
+    struct pen_scratch scratch = {0};
+    struct pen_msg_sessions message;
+    int rc = pen_control_open(&control, &error);
+    if (!rc)
+        rc = PEN_CONTROL_ASK(&control, session_list, &(struct pen_msg_session_list){0}, PEN_OP_SESSIONS, &error);
+    if (!rc) {
+        rc = pen_msg_sessions_decode(control.frame.data, control.frame.size, &scratch, &message);
+        if (rc)
+            pen_fail(&error, rc, "the daemon's list of sessions is malformed");
+    }
+    if (!rc && json)
+        print_json(&message);
+    else if (!rc)
+        print_table(&message);
+    pen_scratch_finish(&scratch);
+    pen_control_close(&control);
+    return rc ? pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message) : 0;
+}
+
+int pen_cli_stop(int argc, char **argv)
+{
+    static const struct option known[] = {{0}};
+    if (pen_cli_option(argc, argv, known) != -1)
+        return PEN_EXIT_USAGE;
+    if (optind < argc)
+        return pen_cli_fail(PEN_EXIT_USAGE, "stop takes no argument \"%s\"; see penstock help", argv[optind]);
+    struct pen_control control;
+    struct pen_error error = {0};
+    int rc = pen_control_open(&control, &error);
+    if (!rc)
+        rc = PEN_CONTROL_ASK(&control, shutdown, &(struct pen_msg_shutdown){0}, PEN_OP_DONE, &error);
+    pen_control_close(&control);
+    return rc ? pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message) : 0;
+}

@@ -1,0 +1,528 @@
+/* daemon/clients.c - connections: hello, then requests one at a time, until a session is opened (then a worker has it)
+ * or the other side closes. See README.md, "Life of a connection". */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/daemon.h"
+
+/* Connections taken from the listening socket in one turn of the loop. */
+#define ACCEPT_BATCH 64
+/* Pause after accept failed for want of descriptors or memory. */
+#define ACCEPT_PAUSE_MS 500
+
+/* Most logs of one name. */
+#define RECORD_FILES 100
+
+enum client_state {
+    CLIENT_NEW,          /* its hello is awaited */
+    CLIENT_READY,        /* a request is awaited */
+    CLIENT_WANTS_POOL,   /* we owe it the devices */
+    CLIENT_WANTS_WORKER, /* we owe it a session */
+    CLIENT_CLOSING       /* it has been refused: closed once that is written */
+};
+
+struct client {
+    struct pen_list link;
+    struct pen_daemon *daemon;
+    enum client_state state;
+    int fd;
+    struct pen_unix_peer peer;
+    struct event *readable, *writable, *timer;
+    struct pen_frame_reader reader;
+    struct evbuffer *out;
+    struct pen_session_request request; /* in CLIENT_WANTS_WORKER; owns record_fd */
+    char record_path[PATH_MAX];
+};
+
+static struct client *client_of(struct pen_list *link)
+{
+    return PEN_CONTAINER(link, struct client, link);
+}
+
+static void destroy(struct client *client)
+{
+    if (client->readable)
+        event_free(client->readable);
+    if (client->writable)
+        event_free(client->writable);
+    if (client->timer)
+        event_free(client->timer);
+    if (client->out)
+        evbuffer_free(client->out);
+    if (client->request.record_fd >= 0)
+        close(client->request.record_fd);
+    pen_frame_reader_finish(&client->reader);
+    close(client->fd);
+    client->daemon->client_count--;
+    pen_list_remove(&client->link);
+    free(client);
+}
+
+/* ---- sending ----------------------------------------------------------------------------------------- */
+
+/* Requests are taken only while nothing is left to write, so that a peer that does not read cannot make us grow. */
+static bool owes_output(const struct client *client)
+{
+    return evbuffer_get_length(client->out) > 0;
+}
+
+/* False when the connection is broken; the client is then gone. */
+static bool flush(struct client *client)
+{
+    while (owes_output(client)) {
+        int written = evbuffer_write(client->out, client->fd);
+        if (written > 0)
+            continue;
+        if (written < 0 && (errno == EAGAIN || errno == EINTR)) {
+            event_add(client->writable, NULL);
+            event_del(client->readable);
+            return true;
+        }
+        destroy(client);
+        return false;
+    }
+    if (client->state == CLIENT_CLOSING) {
+        destroy(client);
+        return false;
+    }
+    event_del(client->writable);
+    event_add(client->readable, NULL);
+    return true;
+}
+
+/* Queues one message; flush() sends it. Memory that cannot be had closes the connection there. */
+#define QUEUE(client_, name_, message_)                                                                                \
+    do {                                                                                                               \
+        size_t size_ = pen_msg_##name_##_size(message_);                                                               \
+        void *frame_ = size_ ? aligned_alloc(8, size_) : NULL;                                                         \
+        if (frame_)                                                                                                    \
+            pen_msg_##name_##_encode((message_), 0, frame_);                                                           \
+        if (!frame_ || evbuffer_add((client_)->out, frame_, size_))                                                    \
+            (client_)->state = CLIENT_CLOSING;                                                                         \
+        free(frame_);                                                                                                  \
+    } while (0)
+
+static void say_no(struct client *client, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Refuses the request; the connection goes on. */
+static void say_no(struct client *client, int status, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    struct pen_msg_refused message = {.status = status, .message = text};
+    QUEUE(client, refused, &message);
+    pen_report(PEN_REPORT_INFO, "refused pid %d: %s", (int)client->peer.pid, text);
+}
+
+/* ---- requests ---------------------------------------------------------------------------------------- */
+
+static void arm(struct client *client, uint64_t ms)
+{
+    struct timeval limit = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    event_add(client->timer, &limit);
+}
+
+static void await_request(struct client *client)
+{
+    client->state = CLIENT_READY;
+    arm(client, client->daemon->config.handshake_ms);
+}
+
+static int on_hello(struct client *client, const void *frame, size_t size, struct pen_scratch *scratch)
+{
+    struct pen_msg_hello message;
+    int rc = pen_msg_hello_decode(frame, size, scratch, &message);
+    if (rc)
+        return rc;
+    struct pen_msg_hello answer = {.major = PEN_PROTOCOL_MAJOR,
+                                   .minor = PEN_PROTOCOL_MINOR,
+                                   .pid = (uint32_t)getpid(),
+                                   .name = "penstockd " PEN_VERSION};
+    QUEUE(client, hello, &answer);
+    await_request(client);
+    if (message.major != PEN_PROTOCOL_MAJOR) {
+        say_no(client, -PEN_EVERSION,
+               "\"%.100s\" speaks version %u.%u of the protocol, this penstockd %u.%u; use the same release of both",
+               message.name, message.major, message.minor, PEN_PROTOCOL_MAJOR, PEN_PROTOCOL_MINOR);
+        client->state = CLIENT_CLOSING;
+    }
+    return 0;
+}
+
+static void send_pool(struct client *client)
+{
+    struct pen_daemon_pool *pool = &client->daemon->pool;
+    await_request(client);
+    if (pool->state == PEN_POOL_FAILED)
+        say_no(client, -PEN_ENODEV, "%s", pool->failure);
+    else if (evbuffer_add_buffer_reference(client->out, pool->listing))
+        client->state = CLIENT_CLOSING;
+}
+
+static int on_device_list(struct client *client)
+{
+    struct pen_daemon *daemon = client->daemon;
+    /* Who asks for devices is likely to open a session. */
+    if (daemon->spare_wanted != daemon->config.warm_workers) {
+        daemon->spare_wanted = (uint32_t)daemon->config.warm_workers;
+        pen_workers_fill(daemon);
+    }
+    if (daemon->pool.state == PEN_POOL_PROBING) {
+        client->state = CLIENT_WANTS_POOL;
+        event_del(client->timer); /* limits.probe_ms bounds it */
+    } else {
+        send_pool(client);
+    }
+    return 0;
+}
+
+static int on_session_list(struct client *client)
+{
+    static struct pen_session_info infos[PEN_LIMIT_SESSIONS];
+    struct pen_msg_sessions message = {.sessions = infos};
+    message.sessions_count = pen_workers_list(client->daemon, infos, PEN_LIMIT_SESSIONS);
+    QUEUE(client, sessions, &message);
+    await_request(client);
+    return 0;
+}
+
+static bool same_user(const struct client *client)
+{
+    return client->peer.uid == geteuid();
+}
+
+static int on_shutdown(struct client *client)
+{
+    await_request(client);
+    if (!same_user(client) && client->peer.uid != 0) {
+        say_no(client, -PEN_EPERM, "only user %d, who runs penstockd, may stop it (you are user %d)", (int)geteuid(),
+               (int)client->peer.uid);
+        return 0;
+    }
+    struct pen_msg_done message = {0};
+    QUEUE(client, done, &message);
+    pen_report(PEN_REPORT_INFO, "stopping: asked to by pid %d", (int)client->peer.pid);
+    client->state = CLIENT_CLOSING;
+    return 0;
+}
+
+/* The record is opened here, in the daemon's name: so only for the daemon's own user. */
+static int open_record(struct client *client, const char *path)
+{
+    if (!same_user(client)) {
+        say_no(client, -PEN_EPERM, "only user %d, who runs penstockd, may record a session", (int)geteuid());
+        return -PEN_EPERM;
+    }
+    if (path[0] != '/' || strlen(path) >= sizeof client->record_path) {
+        say_no(client, -PEN_EINVAL,
+               "the file of a session's log must be an absolute path of at most %d bytes, not "
+               "\"%.200s\"",
+               PATH_MAX - 1, path);
+        return -PEN_EINVAL;
+    }
+    /* Never an existing file: a program that opens several sessions gets PATH, PATH.1, PATH.2, ... */
+    int fd = -1;
+    errno = EEXIST;
+    snprintf(client->record_path, sizeof client->record_path, "%s", path);
+    for (int i = 1; fd < 0 && errno == EEXIST && i <= RECORD_FILES; i++) {
+        fd = open(client->record_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd < 0 && errno == EEXIST)
+            snprintf(client->record_path, sizeof client->record_path, "%.4000s.%d", path, i);
+    }
+    if (fd < 0) {
+        say_no(client, -PEN_EIO, "cannot create the session's log %.500s: %s", path, strerror(errno));
+        return -PEN_EIO;
+    }
+    client->request.record_fd = fd;
+    return 0;
+}
+
+/* To a warm worker if there is one; true when the client is gone (it is the worker's now). */
+static bool try_adopt(struct client *client)
+{
+    if (pen_workers_adopt(client->daemon, &client->request))
+        return false;
+    destroy(client);
+    return true;
+}
+
+/* 1: the connection is the worker's. */
+static int on_session_open(struct client *client, const void *frame, size_t size, struct pen_scratch *scratch)
+{
+    struct pen_daemon *daemon = client->daemon;
+    struct pen_msg_session_open message;
+    int rc = pen_msg_session_open_decode(frame, size, scratch, &message);
+    if (rc)
+        return rc;
+    await_request(client);
+    if (pen_workers_sessions(daemon) + pen_clients_waiting(daemon) >= daemon->config.max_sessions) {
+        say_no(client, -PEN_ELIMIT, "there are %" PRIu64 " sessions, as many as limits.sessions allows",
+               daemon->config.max_sessions);
+        return 0;
+    }
+    if ((message.features & PEN_FEATURE_RECORD) && open_record(client, message.record_path))
+        return 0;
+
+    client->request.client_fd = client->fd;
+    client->request.client_pid = client->peer.pid;
+    client->request.features = message.features;
+    if (message.features & PEN_FEATURE_RECORD)
+        client->request.features &= ~(uint32_t)PEN_FEATURE_DIRECT;
+    client->request.record_path = client->record_path;
+    snprintf(client->request.program, sizeof client->request.program, "%s", message.program);
+    if (try_adopt(client))
+        return 1;
+    client->state = CLIENT_WANTS_WORKER;
+    arm(client, daemon->config.worker_wait_ms);
+    pen_workers_fill(daemon);
+    return 0;
+}
+
+/* A request of a greeted client. */
+static int request(struct client *client, uint16_t opcode, const void *frame, size_t size, struct pen_scratch *scratch)
+{
+    int rc;
+    switch (opcode) {
+    case PEN_OP_SESSION_OPEN:
+        return on_session_open(client, frame, size, scratch);
+    case PEN_OP_DEVICE_LIST:
+        rc = pen_message_check(frame, size, scratch);
+        return rc ? rc : on_device_list(client);
+    case PEN_OP_SESSION_LIST:
+        rc = pen_message_check(frame, size, scratch);
+        return rc ? rc : on_session_list(client);
+    case PEN_OP_SHUTDOWN:
+        rc = pen_message_check(frame, size, scratch);
+        return rc ? rc : on_shutdown(client);
+    default:
+        return -PEN_EPROTO;
+    }
+}
+
+/* 0; 1 when the client is no more; negative when it must be refused. */
+static int handle(struct client *client, const void *frame, size_t size)
+{
+    struct pen_scratch scratch = {0};
+    uint16_t opcode = ((const struct pen_frame_header *)frame)->opcode;
+    int rc = -PEN_EPROTO; /* in the other states it must wait for its answer */
+    if (client->state == CLIENT_NEW && opcode == PEN_OP_HELLO)
+        rc = on_hello(client, frame, size, &scratch);
+    else if (client->state == CLIENT_READY)
+        rc = request(client, opcode, frame, size, &scratch);
+    pen_scratch_finish(&scratch);
+    return rc;
+}
+
+static void refuse_and_close(struct client *client, int rc)
+{
+    say_no(client, rc, "malformed or unexpected message (%s); the connection is closed", pen_error_text(rc));
+    client->state = CLIENT_CLOSING;
+    flush(client);
+}
+
+/* All frames that are there, while their answers can be written. */
+static void process(struct client *client)
+{
+    struct pen_daemon *daemon = client->daemon;
+    const void *frame;
+    size_t size;
+    int rc;
+    while (!owes_output(client) && (rc = pen_frame_reader_next(&client->reader, &frame, &size)) != 0) {
+        bool shutdown = rc == 1 && client->state == CLIENT_READY &&
+                        ((const struct pen_frame_header *)frame)->opcode == PEN_OP_SHUTDOWN;
+        if (rc == 1)
+            rc = handle(client, frame, size);
+        if (rc < 0)
+            refuse_and_close(client, rc);
+        if (rc)
+            return;
+        shutdown = shutdown && client->state == CLIENT_CLOSING;
+        bool alive = flush(client);
+        if (shutdown)
+            pen_daemon_stop(daemon);
+        if (shutdown || !alive)
+            return;
+    }
+}
+
+static void readable(evutil_socket_t fd, short what, void *context)
+{
+    struct client *client = context;
+    (void)what;
+    ssize_t got = pen_frame_reader_fill(&client->reader, (int)fd);
+    if (got == -PEN_EGONE || got == -PEN_EIO)
+        destroy(client);
+    else if (got < 0)
+        refuse_and_close(client, (int)got);
+    else if (got > 0)
+        process(client);
+}
+
+static void writable(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd, (void)what;
+    if (flush(context))
+        process(context);
+}
+
+static void overdue(evutil_socket_t fd, short what, void *context)
+{
+    struct client *client = context;
+    struct pen_daemon *daemon = client->daemon;
+    (void)fd, (void)what;
+    if (client->state == CLIENT_WANTS_WORKER) {
+        const char *why = daemon->start_failures ? "workers do not start, see penstockd's log" : "the host is busy";
+        say_no(client, -PEN_ETIMEOUT, "no worker was ready within %" PRIu64 " ms (limits.worker_wait_ms): %s",
+               daemon->config.worker_wait_ms, why);
+    } else {
+        pen_report(PEN_REPORT_DEBUG, "pid %d said nothing for %" PRIu64 " ms (limits.handshake_ms)",
+                   (int)client->peer.pid, daemon->config.handshake_ms);
+    }
+    client->state = CLIENT_CLOSING;
+    if (flush(client)) /* what it does not read within another such time is dropped */
+        arm(client, daemon->config.handshake_ms);
+}
+
+static void overdue_or_stuck(evutil_socket_t fd, short what, void *context)
+{
+    struct client *client = context;
+    if (client->state == CLIENT_CLOSING)
+        destroy(client);
+    else
+        overdue(fd, what, context);
+}
+
+/* ---- connecting -------------------------------------------------------------------------------------- */
+
+static void add_client(struct pen_daemon *daemon, int fd)
+{
+    struct client *client = calloc(1, sizeof *client);
+    if (!client) {
+        close(fd);
+        return;
+    }
+    client->daemon = daemon;
+    client->fd = fd;
+    client->request.record_fd = -1;
+    daemon->client_count++;
+    pen_list_append(&daemon->clients, &client->link);
+
+    client->out = evbuffer_new();
+    client->readable = event_new(daemon->base, fd, EV_READ | EV_PERSIST, readable, client);
+    client->writable = event_new(daemon->base, fd, EV_WRITE | EV_PERSIST, writable, client);
+    client->timer = evtimer_new(daemon->base, overdue_or_stuck, client);
+    if (!client->out || !client->readable || !client->writable || !client->timer || event_add(client->readable, NULL) ||
+        pen_unix_peer(fd, &client->peer)) {
+        destroy(client);
+        return;
+    }
+    arm(client, daemon->config.handshake_ms);
+    if (daemon->client_count > daemon->config.max_connections) {
+        say_no(client, -PEN_ELIMIT, "there are %" PRIu64 " connections, as many as limits.connections allows",
+               daemon->config.max_connections);
+        client->state = CLIENT_CLOSING;
+        flush(client);
+    }
+}
+
+static void acceptable(evutil_socket_t fd, short what, void *context)
+{
+    struct pen_daemon *daemon = context;
+    (void)what;
+    for (int i = 0; i < ACCEPT_BATCH; i++) {
+        int client;
+        int rc = pen_unix_accept((int)fd, &client);
+        if (rc == -PEN_ETIMEOUT)
+            return;
+        if (rc) {
+            struct timeval pause = {0, (suseconds_t)ACCEPT_PAUSE_MS * 1000};
+            pen_report(PEN_REPORT_WARN, "cannot take a connection (%s); trying again in %d ms", strerror(errno),
+                       ACCEPT_PAUSE_MS);
+            event_del(daemon->listen_event);
+            event_add(daemon->listen_pause, &pause);
+            return;
+        }
+        add_client(daemon, client);
+    }
+}
+
+static void listen_again(evutil_socket_t fd, short what, void *context)
+{
+    struct pen_daemon *daemon = context;
+    (void)fd, (void)what;
+    event_add(daemon->listen_event, NULL);
+}
+
+int pen_clients_init(struct pen_daemon *daemon, struct pen_error *error)
+{
+    pen_list_init(&daemon->clients);
+    int rc = pen_unix_listen(daemon->socket_path, &daemon->listen_fd, error);
+    if (rc) {
+        daemon->listen_fd = -1;
+        return rc;
+    }
+    daemon->listen_event = event_new(daemon->base, daemon->listen_fd, EV_READ | EV_PERSIST, acceptable, daemon);
+    daemon->listen_pause = evtimer_new(daemon->base, listen_again, daemon);
+    if (!daemon->listen_event || !daemon->listen_pause || event_add(daemon->listen_event, NULL))
+        return pen_fail(error, -PEN_ENOMEM, "listening at %s: %s", daemon->socket_path, pen_error_text(-PEN_ENOMEM));
+    return 0;
+}
+
+void pen_clients_stop(struct pen_daemon *daemon)
+{
+    if (daemon->listen_event)
+        event_free(daemon->listen_event);
+    if (daemon->listen_pause)
+        event_free(daemon->listen_pause);
+    daemon->listen_event = daemon->listen_pause = NULL;
+    if (daemon->listen_fd >= 0) {
+        unlink(daemon->socket_path);
+        close(daemon->listen_fd);
+    }
+    daemon->listen_fd = -1;
+}
+
+void pen_clients_finish(struct pen_daemon *daemon)
+{
+    pen_clients_stop(daemon);
+    PEN_LIST_EACH(link, next, &daemon->clients)
+    destroy(client_of(link));
+}
+
+/* ---- what they wait for ------------------------------------------------------------------------------ */
+
+uint32_t pen_clients_waiting(const struct pen_daemon *daemon)
+{
+    uint32_t count = 0;
+    PEN_LIST_EACH(link, next, &daemon->clients)
+    count += client_of(link)->state == CLIENT_WANTS_WORKER;
+    return count;
+}
+
+void pen_clients_pool_changed(struct pen_daemon *daemon)
+{
+    PEN_LIST_EACH(link, next, &daemon->clients)
+    {
+        struct client *client = client_of(link);
+        if (client->state == CLIENT_WANTS_POOL) {
+            send_pool(client);
+            flush(client);
+        }
+    }
+}
+
+void pen_clients_worker_ready(struct pen_daemon *daemon)
+{
+    PEN_LIST_EACH(link, next, &daemon->clients)
+    if (client_of(link)->state == CLIENT_WANTS_WORKER && !try_adopt(client_of(link)))
+        return;
+}

@@ -1,0 +1,144 @@
+/* daemon/daemon.h - what the files of penstockd share: one struct, one event loop, one thread.
+ * Model:     README.md
+ * Ownership: struct pen_daemon owns everything below it; lists hold their entries.
+ * Threads:   one; every function is called from the loop, none blocks for longer than a bounded send to a worker.
+ * Errors:    0 or -PEN_E*, with a sentence in *error where there is one. */
+#ifndef PEN_DAEMON_DAEMON_H
+#define PEN_DAEMON_DAEMON_H
+
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "base/list.h"
+#include "daemon/config.h"
+#include "daemon/report.h"
+#include "net/unix.h"
+
+/* Longest program name kept; a listing of PEN_LIMIT_SESSIONS sessions still fits a frame. */
+#define PEN_DAEMON_PROGRAM 64
+
+enum pen_pool_state { PEN_POOL_PROBING, PEN_POOL_KNOWN, PEN_POOL_FAILED };
+
+/* The devices that the daemon offers, as `penstock-worker --probe` told and the configuration changed them. */
+struct pen_daemon_pool {
+    enum pen_pool_state state;
+    char failure[512];        /* why, in state FAILED */
+    struct evbuffer *listing; /* the answer to device_list: whole frames; in state KNOWN */
+    uint32_t device_count;
+};
+
+struct pen_probe; /* probe.c */
+
+struct pen_daemon {
+    struct event_base *base;
+    struct pen_config config;
+    const char *config_file; /* NULL: defaults */
+    char socket_path[PATH_MAX];
+    char work_dir[PATH_MAX];        /* "<socket>.d": a directory for each worker in it */
+    char worker_path[PATH_MAX];     /* the executable */
+    struct rlimit descriptor_limit; /* as we were started; the workers' */
+    const char *private_dir;        /* started by `penstock run` for one program, in this directory; NULL: not */
+    bool stopping;
+
+    /* clients.c */
+    int listen_fd;
+    struct event *listen_event, *listen_pause;
+    struct pen_list clients; /* every connection that is not a worker's yet */
+    uint32_t client_count;
+
+    /* probe.c */
+    struct pen_daemon_pool pool;
+    struct pen_probe *probe; /* NULL when none runs */
+
+    /* workers.c */
+    struct pen_list workers;
+    uint32_t spare_wanted; /* warm workers to keep; 0 in a private daemon once it has served */
+    uint32_t start_failures;
+    struct event *refill; /* timer: time to start another */
+    uint64_t next_session, next_worker;
+};
+
+/* main.c */
+
+/* Stops listening, ends clients, probe and workers; the loop is left when the last process is gone. */
+void pen_daemon_stop(struct pen_daemon *daemon);
+/* Leaves the loop when the daemon is stopping and nothing runs any more. */
+void pen_daemon_maybe_leave(struct pen_daemon *daemon);
+
+/* probe.c */
+
+/* Starts `penstock-worker --probe`, ending one that runs. The pool is PROBING until it is done. */
+void pen_probe_start(struct pen_daemon *daemon);
+void pen_probe_cancel(struct pen_daemon *daemon);
+/* A child has ended: true when it was the probe. */
+bool pen_probe_exited(struct pen_daemon *daemon, pid_t pid, int status);
+
+/* workers.c */
+
+int pen_workers_init(struct pen_daemon *daemon, struct pen_error *error);
+void pen_workers_finish(struct pen_daemon *daemon);
+/* Starts workers until there are as many spare as wanted or as clients wait for. */
+void pen_workers_fill(struct pen_daemon *daemon);
+/* Ends the workers that serve nobody (their options are out of date). */
+void pen_workers_retire(struct pen_daemon *daemon);
+/* Asks all to end, and after limits.stop_ms makes them. */
+void pen_workers_stop(struct pen_daemon *daemon);
+/* SIGCHLD. */
+void pen_workers_reap(struct pen_daemon *daemon);
+uint32_t pen_workers_sessions(const struct pen_daemon *daemon);
+/* Fills up to `limit` entries; strings are borrowed from the workers. */
+uint32_t pen_workers_list(struct pen_daemon *daemon, struct pen_session_info *out, uint32_t limit);
+
+/* What a session is made from. */
+struct pen_session_request {
+    int client_fd;
+    int record_fd; /* -1: not recorded */
+    uint32_t features;
+    pid_t client_pid;
+    char program[PEN_DAEMON_PROGRAM];
+    const char *record_path; /* "" when not recorded */
+};
+/* Hands the connection to a warm worker, which has its own copy of the descriptors from then on.
+ * -PEN_EBUSY: none is warm; one is being started. */
+int pen_workers_adopt(struct pen_daemon *daemon, const struct pen_session_request *request);
+
+/* clients.c */
+
+int pen_clients_init(struct pen_daemon *daemon, struct pen_error *error);
+void pen_clients_finish(struct pen_daemon *daemon);
+/* Closes the listening socket and removes it from the file system. */
+void pen_clients_stop(struct pen_daemon *daemon);
+/* The pool's state has changed: answer those who asked for devices. */
+void pen_clients_pool_changed(struct pen_daemon *daemon);
+/* A worker has become warm: serve those who wait. */
+void pen_clients_worker_ready(struct pen_daemon *daemon);
+/* Connections that wait for a worker. */
+uint32_t pen_clients_waiting(const struct pen_daemon *daemon);
+
+/* spawn.c */
+
+/* Most arguments of a worker's command line. */
+#define PEN_SPAWN_ARGUMENTS 128
+struct pen_arguments {
+    char *items[PEN_SPAWN_ARGUMENTS + 1];
+    unsigned count;
+    bool failed; /* out of memory or of room; pen_spawn_worker refuses it */
+};
+void pen_arguments_add(struct pen_arguments *arguments, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void pen_arguments_finish(struct pen_arguments *arguments);
+/* The options that the configuration gives every worker and the probe. */
+void pen_arguments_common(struct pen_arguments *arguments, const struct pen_daemon *daemon);
+
+/* Starts penstock-worker in a process group of its own, killed with the daemon, its descriptor 3 being one end of a
+ * socket pair. *out_fd is the other, non-blocking. */
+int pen_spawn_worker(struct pen_daemon *daemon, const struct pen_arguments *arguments, pid_t *out_pid, int *out_fd,
+                     struct pen_error *error);
+/* Removes a directory with all that is in it; follows no link. */
+void pen_remove_tree(const char *path);
+
+#endif

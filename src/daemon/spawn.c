@@ -1,0 +1,188 @@
+/* daemon/spawn.c - starting workers: command line, environment, descriptors; and cleaning up after them. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/daemon.h"
+
+#define CONTROL_FD 3 /* worker/README.md */
+
+/* ---- command line ------------------------------------------------------------------------------------ */
+
+void pen_arguments_add(struct pen_arguments *arguments, const char *format, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    if (arguments->count == PEN_SPAWN_ARGUMENTS || vasprintf(&text, format, args) < 0)
+        arguments->failed = true;
+    else
+        arguments->items[arguments->count++] = text;
+    va_end(args);
+}
+
+void pen_arguments_finish(struct pen_arguments *arguments)
+{
+    for (unsigned i = 0; i < arguments->count; i++)
+        free(arguments->items[i]);
+    *arguments = (struct pen_arguments){0};
+}
+
+void pen_arguments_common(struct pen_arguments *arguments, const struct pen_daemon *daemon)
+{
+    const struct pen_config *config = &daemon->config;
+    pen_arguments_add(arguments, "%s", daemon->worker_path);
+    pen_arguments_add(arguments, "--control-fd=%d", CONTROL_FD);
+    pen_arguments_add(arguments, "--backend=%s", config->backend == PEN_CONFIG_FAKE ? "fake" : "opencl");
+    if (!config->jail)
+        pen_arguments_add(arguments, "--no-jail");
+    if (config->cache_enabled && config->cache_dir) {
+        pen_arguments_add(arguments, "--cache-dir=%s", config->cache_dir);
+        pen_arguments_add(arguments, "--cache-bytes=%" PRIu64, config->cache_bytes);
+    }
+    /* All rules, also those that leave devices whole: the first that matches decides. */
+    for (uint32_t i = 0; i < config->rule_count; i++)
+        pen_arguments_add(arguments, "--partition=%s:%" PRIu64, config->rules[i].match,
+                          config->rules[i].enabled ? config->rules[i].compute_units : 0);
+}
+
+/* ---- environment ------------------------------------------------------------------------------------- */
+
+static bool same_name(const char *pair, const char *other)
+{
+    size_t length = strcspn(pair, "=");
+    return !strncmp(pair, other, length) && (other[length] == '=' || other[length] == '\0');
+}
+
+/* The daemon's own with drivers.environment over it. The strings are borrowed; free the array. */
+static char **worker_environment(const struct pen_config *config)
+{
+    size_t count = 0;
+    while (environ[count])
+        count++;
+    char **result = calloc(count + config->environment_count + 1, sizeof *result);
+    if (!result)
+        return NULL;
+
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool replaced = false;
+        for (uint32_t j = 0; j < config->environment_count; j++)
+            replaced = replaced || same_name(config->environment[j], environ[i]);
+        if (!replaced)
+            result[used++] = environ[i];
+    }
+    for (uint32_t j = 0; j < config->environment_count; j++)
+        result[used++] = config->environment[j];
+    return result;
+}
+
+/* ---- process ----------------------------------------------------------------------------------------- */
+
+/* In the child, between fork and exec. */
+static _Noreturn void become_worker(const struct pen_daemon *daemon, pid_t parent, int control, char *const *arguments,
+                                    char *const *environment)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    for (int number = 1; number < NSIG; number++)
+        signal(number, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+
+    /* A group of its own: a terminal's ^C is for the daemon, and the group can be ended as a whole. */
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(127);
+
+    setrlimit(RLIMIT_NOFILE, &daemon->descriptor_limit);
+    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+        _exit(127);
+    if (control == CONTROL_FD)
+        fcntl(control, F_SETFD, 0);
+    else if (dup2(control, CONTROL_FD) < 0)
+        _exit(127);
+    close_range(CONTROL_FD + 1, ~0u, 0);
+    execve(arguments[0], arguments, environment);
+    _exit(127);
+}
+
+int pen_spawn_worker(struct pen_daemon *daemon, const struct pen_arguments *arguments, pid_t *out_pid, int *out_fd,
+                     struct pen_error *error)
+{
+    int pair[2], rc = 0;
+    if (arguments->failed)
+        return pen_fail(error, -PEN_ENOMEM, "starting %s: its command line cannot be made", daemon->worker_path);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+        return pen_fail(error, -PEN_EIO, "starting %s: cannot make a socket pair: %s", daemon->worker_path,
+                        strerror(errno));
+    char **environment = worker_environment(&daemon->config);
+    if (!environment) {
+        rc = pen_fail(error, -PEN_ENOMEM, "starting %s: %s", daemon->worker_path, pen_error_text(-PEN_ENOMEM));
+        goto err_pair;
+    }
+
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0)
+        become_worker(daemon, parent, pair[1], arguments->items, environment);
+    free(environment);
+    if (pid < 0) {
+        rc = pen_fail(error, -PEN_EIO, "starting %s: cannot fork: %s", daemon->worker_path, strerror(errno));
+        goto err_pair;
+    }
+    setpgid(pid, pid); /* here too, so that it is done when the first of us needs it */
+    close(pair[1]);
+    fcntl(pair[0], F_SETFL, O_NONBLOCK);
+    *out_pid = pid;
+    *out_fd = pair[0];
+    return 0;
+
+err_pair:
+    close(pair[0]);
+    close(pair[1]);
+    return rc;
+}
+
+/* ---- cleaning up ------------------------------------------------------------------------------------- */
+
+/* Depth is bounded by the descriptors; a worker that nests deeper has its leftovers kept. */
+static void empty_directory(int fd, unsigned depth)
+{
+    DIR *directory = fdopendir(fd);
+    if (!directory) {
+        close(fd);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+            continue;
+        if (!unlinkat(fd, entry->d_name, 0) || depth == 0)
+            continue;
+        int inner = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (inner < 0)
+            continue;
+        empty_directory(inner, depth - 1);
+        unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+    }
+    closedir(directory);
+}
+
+void pen_remove_tree(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    empty_directory(fd, 64);
+    rmdir(path);
+}

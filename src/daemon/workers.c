@@ -1,0 +1,511 @@
+/* daemon/workers.c - the workers: kept warm, handed a session, watched until they end. See README.md, "Life of a
+ * worker". */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/daemon.h"
+#include "worker/crash.h"
+
+/* A frame from or to a worker that is not stuck takes microseconds. */
+#define CONTROL_MS 1000
+/* Between a session's start and its spare's: the program has the processors to itself while it starts. */
+#define REFILL_MS 250
+/* Wait before a worker is started again after failed starts: doubles from the first to the last. */
+#define BACKOFF_FIRST_MS 100
+#define BACKOFF_LAST_MS  30000
+
+enum worker_state { WORKER_STARTING, WORKER_WARM, WORKER_SERVING, WORKER_ENDING };
+
+struct worker {
+    struct pen_list link;
+    struct pen_daemon *daemon;
+    enum worker_state state;
+    bool served;       /* had a session */
+    bool asked_to_end; /* its end is no failure */
+    pid_t pid;
+    int control_fd, crash_fd; /* -1: none */
+    struct event *event, *timer;
+    struct pen_unix_frame frame;
+    uint64_t number; /* its directory's name */
+
+    /* the session, from SERVING on */
+    uint64_t session, started_ns;
+    pid_t client_pid;
+    char program[PEN_DAEMON_PROGRAM];
+};
+
+static struct timeval milliseconds(uint64_t ms)
+{
+    return (struct timeval){(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+}
+
+static struct worker *worker_of(struct pen_list *link)
+{
+    return PEN_CONTAINER(link, struct worker, link);
+}
+
+static uint32_t count_in(const struct pen_daemon *daemon, enum worker_state state)
+{
+    uint32_t count = 0;
+    PEN_LIST_EACH(link, next, &daemon->workers)
+    count += worker_of(link)->state == state;
+    return count;
+}
+
+/* ---- the crash page ---------------------------------------------------------------------------------- */
+
+/* Read, never mapped: the worker could cut the file short. False when there is none. */
+static bool read_crash_page(const struct worker *worker, struct pen_crash_page *out)
+{
+    memset(out, 0, sizeof *out);
+    return worker->crash_fd >= 0 && pread(worker->crash_fd, out, sizeof *out, 0) == (ssize_t)sizeof *out &&
+           out->magic == PEN_CRASH_MAGIC;
+}
+
+/* "kernel "b"; before it "a"", or what it did instead. */
+static void describe_work(const struct worker *worker, char *out, size_t size)
+{
+    struct pen_crash_page page;
+    char name[PEN_CRASH_NAME + 1], phase[sizeof page.phase + 1] = "";
+    size_t used;
+    snprintf(out, size, "before it had launched a kernel");
+    if (!read_crash_page(worker, &page))
+        return;
+    memcpy(phase, page.phase, sizeof page.phase);
+    pen_crash_kernel(&page, 0, name, sizeof name);
+    if (!name[0]) {
+        snprintf(out, size, "before it had launched a kernel (phase: %s)", phase[0] ? phase : "unknown");
+        return;
+    }
+    used = (size_t)snprintf(out, size, "the last kernel launched was \"%s\"", name);
+    for (uint32_t age = 1; age < PEN_CRASH_KERNELS && used < size; age++) {
+        pen_crash_kernel(&page, age, name, sizeof name);
+        if (!name[0])
+            break;
+        used += (size_t)snprintf(out + used, size - used, "%s\"%s\"", age == 1 ? ", before it " : ", ", name);
+    }
+}
+
+/* ---- ending ------------------------------------------------------------------------------------------ */
+
+static void make_end(struct worker *worker)
+{
+    kill(-worker->pid, SIGKILL);
+}
+
+static void overdue(evutil_socket_t fd, short what, void *context)
+{
+    struct worker *worker = context;
+    (void)fd, (void)what;
+    if (worker->state == WORKER_STARTING)
+        pen_report(PEN_REPORT_ERROR, "worker %d was not ready within %" PRIu64 " ms (limits.worker_start_ms)",
+                   (int)worker->pid, worker->daemon->config.worker_start_ms);
+    else if (!worker->daemon->stopping)
+        pen_report(PEN_REPORT_WARN, "worker %d did not end within %" PRIu64 " ms (limits.stop_ms)", (int)worker->pid,
+                   worker->daemon->config.stop_ms);
+    make_end(worker);
+}
+
+static void arm(struct worker *worker, uint64_t ms)
+{
+    struct timeval limit = milliseconds(ms);
+    event_add(worker->timer, &limit);
+}
+
+/* Closes the control connection, which a worker takes as the wish that it end. */
+static void let_go(struct worker *worker)
+{
+    if (worker->event)
+        event_free(worker->event);
+    worker->event = NULL;
+    if (worker->control_fd >= 0)
+        close(worker->control_fd);
+    worker->control_fd = -1;
+    worker->state = WORKER_ENDING;
+    if (worker->timer)
+        arm(worker, worker->daemon->config.stop_ms);
+}
+
+static void work_directory(const struct worker *worker, char *out, size_t size)
+{
+    snprintf(out, size, "%s/worker-%" PRIu64, worker->daemon->work_dir, worker->number);
+}
+
+static void destroy(struct worker *worker)
+{
+    char directory[PATH_MAX + 64];
+    work_directory(worker, directory, sizeof directory);
+    pen_remove_tree(directory);
+    if (worker->event)
+        event_free(worker->event);
+    if (worker->timer)
+        event_free(worker->timer);
+    if (worker->control_fd >= 0)
+        close(worker->control_fd);
+    if (worker->crash_fd >= 0)
+        close(worker->crash_fd);
+    pen_unix_frame_finish(&worker->frame);
+    pen_list_remove(&worker->link);
+    free(worker);
+}
+
+static void say_session_ended(const struct worker *worker, int status)
+{
+    char work[700];
+    if (WIFSIGNALED(status)) {
+        describe_work(worker, work, sizeof work);
+        pen_report(PEN_REPORT_ERROR,
+                   "session %" PRIu64 " of %s (pid %d) is lost: its worker %d was killed by signal %d (%s); %s",
+                   worker->session, worker->program, (int)worker->client_pid, (int)worker->pid, WTERMSIG(status),
+                   strsignal(WTERMSIG(status)), work);
+        return;
+    }
+    if (WEXITSTATUS(status)) {
+        describe_work(worker, work, sizeof work);
+        pen_report(PEN_REPORT_WARN, "session %" PRIu64 " of %s (pid %d) failed: its worker %d exited with %d; %s",
+                   worker->session, worker->program, (int)worker->client_pid, (int)worker->pid, WEXITSTATUS(status),
+                   work);
+        return;
+    }
+    struct pen_crash_page page;
+    read_crash_page(worker, &page);
+    pen_report(PEN_REPORT_INFO, "session %" PRIu64 " of %s (pid %d) ended: %" PRIu64 " commands, %" PRIu64 " failed",
+               worker->session, worker->program, (int)worker->client_pid, (uint64_t)page.commands,
+               (uint64_t)page.failed);
+}
+
+/* One that never served: a failed start unless it was told to go. */
+static void say_spare_ended(struct pen_daemon *daemon, const struct worker *worker, int status)
+{
+    if (worker->asked_to_end)
+        return;
+    daemon->start_failures++;
+    if (WIFSIGNALED(status))
+        pen_report(PEN_REPORT_ERROR,
+                   "worker %d was killed by signal %d (%s) before it had a session; drivers.environment says which "
+                   "drivers it loads",
+                   (int)worker->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else if (WEXITSTATUS(status) == 127)
+        pen_report(PEN_REPORT_ERROR, "worker %s cannot be executed (workers.path, PENSTOCK_WORKER_PATH)",
+                   daemon->worker_path);
+    else
+        pen_report(PEN_REPORT_ERROR, "worker %d exited with %d before it had a session", (int)worker->pid,
+                   WEXITSTATUS(status));
+}
+
+static void worker_exited(struct worker *worker, int status)
+{
+    struct pen_daemon *daemon = worker->daemon;
+    if (worker->served)
+        say_session_ended(worker, status);
+    else
+        say_spare_ended(daemon, worker, status);
+    destroy(worker);
+}
+
+void pen_workers_reap(struct pen_daemon *daemon)
+{
+    for (;;) {
+        /* Looked at before it is reaped: while its number is taken, the group it may have left can be ended. */
+        siginfo_t info = {0};
+        int status;
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid == 0)
+            break;
+        kill(-info.si_pid, SIGKILL);
+        if (waitpid(info.si_pid, &status, 0) < 0)
+            break;
+        if (pen_probe_exited(daemon, info.si_pid, status))
+            continue;
+        PEN_LIST_EACH(link, next, &daemon->workers)
+        {
+            if (worker_of(link)->pid == info.si_pid) {
+                worker_exited(worker_of(link), status);
+                break;
+            }
+        }
+    }
+    pen_workers_fill(daemon);
+    pen_daemon_maybe_leave(daemon);
+}
+
+/* ---- starting ---------------------------------------------------------------------------------------- */
+
+/* It has loaded its drivers; the descriptor is its crash page. */
+static int take_ready(struct worker *worker, struct pen_unix_frame *frame)
+{
+    struct pen_scratch scratch = {0};
+    struct pen_msg_ready message;
+    int rc = pen_msg_ready_decode(frame->data, frame->size, &scratch, &message);
+    pen_scratch_finish(&scratch);
+    if (!rc && frame->fd_count != 1)
+        rc = -PEN_EPROTO;
+    if (rc)
+        return rc;
+    worker->crash_fd = frame->fds[0];
+    frame->fds[0] = -1;
+    return 0;
+}
+
+static void became_warm(struct worker *worker)
+{
+    struct pen_daemon *daemon = worker->daemon;
+    worker->state = WORKER_WARM;
+    event_del(worker->timer);
+    daemon->start_failures = 0;
+    struct pen_crash_page page;
+    read_crash_page(worker, &page);
+    page.jail[sizeof page.jail - 1] = '\0';
+    pen_report(worker->number == 1 ? PEN_REPORT_INFO : PEN_REPORT_DEBUG, "worker %d is warm; jail: %s",
+               (int)worker->pid, page.jail[0] ? page.jail : "unknown");
+    pen_clients_worker_ready(daemon);
+}
+
+static void say_refusal(const struct worker *worker)
+{
+    struct pen_scratch scratch = {0};
+    struct pen_msg_refused message;
+    if (!pen_msg_refused_decode(worker->frame.data, worker->frame.size, &scratch, &message))
+        pen_report(PEN_REPORT_ERROR, "worker %d: %s", (int)worker->pid, message.message);
+    pen_scratch_finish(&scratch);
+}
+
+/* The control connection: `ready` or `refused` while it starts; after that only its end. */
+static void control_readable(evutil_socket_t fd, short what, void *context)
+{
+    struct worker *worker = context;
+    (void)what;
+    int rc = pen_unix_receive((int)fd, &worker->frame, pen_deadline_ms(CONTROL_MS));
+    if (rc == 0 && worker->state == WORKER_STARTING && worker->frame.opcode == PEN_OP_READY) {
+        rc = take_ready(worker, &worker->frame);
+        if (!rc) {
+            became_warm(worker);
+            return;
+        }
+    }
+    if (rc == 0 && worker->frame.opcode == PEN_OP_REFUSED) {
+        say_refusal(worker);
+    } else if (rc != -PEN_EGONE) {
+        pen_report(PEN_REPORT_ERROR, "worker %d sent something unexpected (%s); it is ended", (int)worker->pid,
+                   pen_error_text(rc ? rc : -PEN_EPROTO));
+        make_end(worker);
+    }
+    let_go(worker);
+}
+
+static int start(struct pen_daemon *daemon, struct pen_error *error)
+{
+    struct pen_arguments arguments = {0};
+    struct worker *worker = calloc(1, sizeof *worker);
+    if (!worker)
+        return pen_fail(error, -PEN_ENOMEM, "starting a worker: %s", pen_error_text(-PEN_ENOMEM));
+    *worker =
+        (struct worker){.daemon = daemon, .state = WORKER_STARTING, .crash_fd = -1, .number = ++daemon->next_worker};
+
+    char directory[PATH_MAX + 64];
+    work_directory(worker, directory, sizeof directory);
+    pen_arguments_common(&arguments, daemon);
+    pen_arguments_add(&arguments, "--tmp-dir=%s", directory);
+    pen_arguments_add(&arguments, "--ring-bytes=%" PRIu64, daemon->config.ring_bytes);
+    pen_arguments_add(&arguments, "--arena-bytes=%" PRIu64, daemon->config.arena_bytes);
+    pen_arguments_add(&arguments, "--spin-us=%" PRIu64, daemon->config.spin_us);
+    int rc = pen_spawn_worker(daemon, &arguments, &worker->pid, &worker->control_fd, error);
+    pen_arguments_finish(&arguments);
+    if (rc) {
+        free(worker);
+        return rc;
+    }
+
+    pen_list_append(&daemon->workers, &worker->link);
+    worker->event = event_new(daemon->base, worker->control_fd, EV_READ | EV_PERSIST, control_readable, worker);
+    worker->timer = evtimer_new(daemon->base, overdue, worker);
+    if (!worker->event || !worker->timer || event_add(worker->event, NULL)) {
+        make_end(worker); /* its exit is a failed start */
+        return pen_fail(error, -PEN_ENOMEM, "starting a worker: %s", pen_error_text(-PEN_ENOMEM));
+    }
+    arm(worker, daemon->config.worker_start_ms);
+    return 0;
+}
+
+static uint64_t backoff_ms(uint32_t failures)
+{
+    uint64_t ms = BACKOFF_FIRST_MS;
+    for (uint32_t i = 1; i < failures && ms < BACKOFF_LAST_MS; i++)
+        ms *= 2;
+    return ms < BACKOFF_LAST_MS ? ms : BACKOFF_LAST_MS;
+}
+
+static void refill_later(struct pen_daemon *daemon, uint64_t ms)
+{
+    struct timeval delay = milliseconds(ms);
+    if (!evtimer_pending(daemon->refill, NULL))
+        event_add(daemon->refill, &delay);
+}
+
+/* Starts what is missing now; after failures, not before the timer's next turn. */
+static void start_missing(struct pen_daemon *daemon)
+{
+    uint32_t waiting = pen_clients_waiting(daemon);
+    uint32_t wanted = waiting > daemon->spare_wanted ? waiting : daemon->spare_wanted;
+    uint32_t spare = count_in(daemon, WORKER_STARTING) + count_in(daemon, WORKER_WARM);
+    for (; spare < wanted && !daemon->stopping; spare++) {
+        struct pen_error error = {0};
+        if (!start(daemon, &error))
+            continue;
+        pen_report(PEN_REPORT_ERROR, "%s", error.message);
+        daemon->start_failures++;
+        refill_later(daemon, backoff_ms(daemon->start_failures));
+        return;
+    }
+}
+
+static void refill_now(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd, (void)what;
+    start_missing(context);
+}
+
+void pen_workers_fill(struct pen_daemon *daemon)
+{
+    if (daemon->stopping)
+        return;
+    if (daemon->start_failures)
+        refill_later(daemon, backoff_ms(daemon->start_failures));
+    else if (pen_clients_waiting(daemon) || !evtimer_pending(daemon->refill, NULL))
+        start_missing(daemon);
+}
+
+/* ---- sessions ---------------------------------------------------------------------------------------- */
+
+static struct worker *warm_worker(struct pen_daemon *daemon)
+{
+    PEN_LIST_EACH(link, next, &daemon->workers)
+    if (worker_of(link)->state == WORKER_WARM)
+        return worker_of(link);
+    return NULL;
+}
+
+static int send_adopt(struct worker *worker, uint64_t session, const struct pen_session_request *request)
+{
+    struct pen_msg_adopt message = {.session = session,
+                                    .features = request->features,
+                                    .client_pid = (uint32_t)request->client_pid,
+                                    .program = request->program,
+                                    .record_path = request->record_path};
+    size_t size = pen_msg_adopt_size(&message);
+    void *frame = size ? aligned_alloc(8, size) : NULL;
+    if (!frame)
+        return -PEN_ENOMEM;
+    int fds[2] = {request->client_fd, request->record_fd};
+    pen_msg_adopt_encode(&message, 0, frame);
+    int rc = pen_unix_send(worker->control_fd, frame, size, fds, request->record_fd >= 0 ? 2 : 1,
+                           pen_deadline_ms(CONTROL_MS));
+    free(frame);
+    return rc;
+}
+
+int pen_workers_adopt(struct pen_daemon *daemon, const struct pen_session_request *request)
+{
+    struct worker *worker;
+    while ((worker = warm_worker(daemon))) {
+        uint64_t session = daemon->next_session + 1;
+        int rc = send_adopt(worker, session, request);
+        if (rc) { /* it has just died: its exit will say why */
+            pen_report(PEN_REPORT_DEBUG, "worker %d takes no session (%s)", (int)worker->pid, pen_error_text(rc));
+            make_end(worker);
+            let_go(worker);
+            continue;
+        }
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        daemon->next_session = session;
+        worker->state = WORKER_SERVING;
+        worker->served = true;
+        worker->session = session;
+        worker->started_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+        worker->client_pid = request->client_pid;
+        snprintf(worker->program, sizeof worker->program, "%s", request->program);
+        pen_report(PEN_REPORT_INFO, "session %" PRIu64 " of %s (pid %d): worker %d", session, worker->program,
+                   (int)request->client_pid, (int)worker->pid);
+        if (daemon->private_dir)
+            daemon->spare_wanted = 0;
+        else
+            refill_later(daemon, REFILL_MS);
+        return 0;
+    }
+    return -PEN_EBUSY;
+}
+
+uint32_t pen_workers_sessions(const struct pen_daemon *daemon)
+{
+    return count_in(daemon, WORKER_SERVING);
+}
+
+uint32_t pen_workers_list(struct pen_daemon *daemon, struct pen_session_info *out, uint32_t limit)
+{
+    uint32_t count = 0;
+    PEN_LIST_EACH(link, next, &daemon->workers)
+    {
+        const struct worker *worker = worker_of(link);
+        if (worker->state != WORKER_SERVING || count == limit)
+            continue;
+        struct pen_crash_page page;
+        read_crash_page(worker, &page);
+        out[count++] = (struct pen_session_info){.session = worker->session,
+                                                 .client_pid = (uint32_t)worker->client_pid,
+                                                 .worker_pid = (uint32_t)worker->pid,
+                                                 .started_ns = worker->started_ns,
+                                                 .commands = page.commands,
+                                                 .arena_used_bytes = page.region_bytes,
+                                                 .program = worker->program};
+    }
+    return count;
+}
+
+/* ---- all of them ------------------------------------------------------------------------------------- */
+
+int pen_workers_init(struct pen_daemon *daemon, struct pen_error *error)
+{
+    pen_list_init(&daemon->workers);
+    daemon->spare_wanted = (uint32_t)daemon->config.warm_workers;
+    daemon->refill = evtimer_new(daemon->base, refill_now, daemon);
+    return daemon->refill ? 0 : pen_fail(error, -PEN_ENOMEM, "starting: %s", pen_error_text(-PEN_ENOMEM));
+}
+
+void pen_workers_finish(struct pen_daemon *daemon)
+{
+    if (daemon->refill)
+        event_free(daemon->refill);
+    daemon->refill = NULL;
+}
+
+void pen_workers_retire(struct pen_daemon *daemon)
+{
+    PEN_LIST_EACH(link, next, &daemon->workers)
+    {
+        struct worker *worker = worker_of(link);
+        if (worker->state == WORKER_STARTING || worker->state == WORKER_WARM) {
+            worker->asked_to_end = true;
+            let_go(worker);
+        }
+    }
+}
+
+void pen_workers_stop(struct pen_daemon *daemon)
+{
+    event_del(daemon->refill);
+    PEN_LIST_EACH(link, next, &daemon->workers)
+    {
+        struct worker *worker = worker_of(link);
+        worker->asked_to_end = true;
+        if (!worker->served) /* nothing to end in good order, and drivers take their time */
+            make_end(worker);
+        let_go(worker); /* also those that are ending: the time they have may be shorter now */
+    }
+}
