@@ -1,0 +1,166 @@
+"""The real programs that must work through Penstock as they do natively: what to run, and what of the output counts.
+
+All come from Debian. A program's output is what is compared, after `normalize` has dropped what may differ.
+"""
+import os
+import re
+import shlex
+from dataclasses import dataclass, field
+from typing import Callable, Optional
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PYTHON = "/usr/bin/python3"
+PIGLIT = "/usr/lib/x86_64-linux-gnu/piglit/bin"
+DRIVERS = ("pocl", "rusticl", "oclgrind")
+
+
+def as_is(text: str) -> str:
+    return text
+
+
+@dataclass
+class Program:
+    name: str
+    command: list
+    quick: bool = False                 # part of ./do test
+    normalize: Callable[[str], str] = as_is
+    drivers: tuple = ("pocl",)          # where it runs natively within its time
+    devices: tuple = (1, 2)             # with how many it can be compared
+    timeout_s: int = 300
+    environment: dict = field(default_factory=dict)
+    setup: Optional[Callable[[str], None]] = None  # gets the program's own empty working directory
+
+
+# ------------------------------------------------------------------------------------------------ clinfo
+
+# What a virtual device rightly answers by itself: who the platform is, and features reported as absent.
+OWN_ANSWERS = re.compile(
+    r"PLATFORM|CL_DEVICE_(PARENT_DEVICE|PARTITION|REFERENCE_COUNT|SVM_CAPABILITIES|PIPE|MAX_PIPE|QUEUE_ON_DEVICE|MAX_ON_DEVICE|"
+    r"DEVICE_ENQUEUE|EXECUTION_CAPABILITIES|BUILT_IN_KERNELS|EXTENSIONS|AVAILABLE|QUEUE_ON_HOST|QUEUE_PROPERTIES|MAX_READ_WRITE_IMAGE|"
+    r"GLOBAL_MEM_SIZE|MAX_MEM_ALLOC_SIZE|IMAGE_MAX_BUFFER_SIZE|LATEST_CONFORMANCE|GENERIC_ADDRESS|INTEGER_DOT|COMMAND_BUFFER|SEMAPHORE|EXTERNAL|"
+    r"SPIR_VERSIONS|PCI_BUS|UUID|LUID|NODE_MASK|MAX_GLOBAL_VARIABLE|PREFERRED_.*ATOMIC|PRINTF)|^\s*$|NULL platform|ICD|#DEVICES")
+
+
+def device_answers(text: str) -> str:
+    lines = [re.sub(r"^\[[^]]*\]\s*", "", line) for line in text.splitlines()]
+    kept = (line for line in lines if line.startswith("CL_DEVICE_") and not OWN_ANSWERS.search(line))
+    return "\n".join(re.sub(r" \| CL_DEVICE_TYPE_DEFAULT", "", line) for line in kept)
+
+
+# ------------------------------------------------------------------------------------------------ clpeak
+
+def clpeak_rows(text: str) -> str:
+    """The rows, not the figures; a row whose figure is 0 or missing stays visible."""
+    rows = []
+    for line in text.splitlines():
+        match = re.match(r"\s+(\S.*?)\s*:\s*(\S+)?", line)
+        if match and not re.search(r"Platform|Device|Driver|Compute units|Clock", line):
+            value = match.group(2) or "nothing"
+            rows.append(f"{match.group(1)}: {'a figure' if re.match(r'^[0-9.]+$', value) and float(value) > 0 else value}")
+    return "\n".join(rows)
+
+
+# ----------------------------------------------------------------------------------------------- hashcat
+
+def cracked(text: str) -> str:
+    return "\n".join(sorted(line for line in text.splitlines() if re.match(r"^[0-9a-f]{32,64}:", line)))
+
+
+def hashcat(name, mode, digest, mask):
+    def setup(folder):
+        with open(os.path.join(folder, "hash"), "w", encoding="ascii") as file:
+            file.write(digest + "\n")
+    return Program(f"hashcat {name}",
+                   ["hashcat", "--force", "-m", str(mode), "-a", "3", "--potfile-disable", "--quiet", "-O", "hash", mask],
+                   normalize=cracked, timeout_s=600, setup=setup)
+
+
+# ------------------------------------------------------------------------------------------------ FFmpeg
+
+CLIP = "testsrc2=size=320x240:rate=10:duration=2"
+SECOND = {"overlay": "testsrc=size=100x80:rate=10:duration=2", "xfade": "testsrc=size=320x240:rate=10:duration=2"}
+FILTERS = {
+    "avgblur": "avgblur_opencl=3",
+    "unsharp": "unsharp_opencl",
+    "convolution": "convolution_opencl=0 -1 0 -1 5 -1 0 -1 0",
+    "boxblur": "boxblur_opencl=2",
+    "sobel": "sobel_opencl",
+    "dilation": "dilation_opencl",
+    "transpose": "transpose_opencl=dir=clock",
+    "pad": "pad_opencl=400:300:20:20",
+    "nlmeans": "nlmeans_opencl",
+    "overlay": "overlay_opencl=10:10",
+    "xfade": "xfade_opencl=duration=1:offset=0.5:transition=wiperight",
+    "deshake": "deshake_opencl",
+    "colorkey": "colorkey_opencl=blue:0.3:0.1",
+}
+
+
+def ffmpeg(name, spec):
+    fmt = "bgra" if name == "colorkey" else "yuv420p"
+    command = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin", "-init_hw_device", "opencl=ocl:0.0",
+               "-filter_hw_device", "ocl", "-f", "lavfi", "-i", CLIP]
+    if name in SECOND:
+        command += ["-f", "lavfi", "-i", SECOND[name], "-filter_complex",
+                    f"[0]format={fmt},hwupload[a];[1]format={fmt},hwupload[b];[a][b]{spec},hwdownload,format={fmt}"]
+    else:
+        command += ["-filter_complex", f"format={fmt},hwupload,{spec},hwdownload,format={fmt}"]
+    slow = name in ("nlmeans", "deshake")
+    return Program(f"ffmpeg {name}", command + ["-f", "md5", "-"], quick=not slow,
+                   drivers=("pocl", "rusticl") if not slow else ("pocl",), timeout_s=300)
+
+
+# ------------------------------------------------------------------------------------------------ CLBlast
+
+def clblast_results(text: str) -> str:
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    return "\n".join(line.strip() for line in text.splitlines() if re.search(r"Completed|passed|skipped|failed|Starting", line))
+
+
+CLBLAST_QUICK = ("xaxpy", "xdot")
+CLBLAST_ALL = (
+    "xamax xasum xaxpy xaxpybatched xcol2im xconvgemm xcopy xdot xdotc xdotu xgbmv xgemm xgemmbatched xgemmstridedbatched xgemv xger "
+    "xgerc xgeru xhad xhbmv xhemm xhemv xher xher2 xher2k xherk xhpmv xhpr xhpr2 xim2col xnrm2 xomatcopy xsbmv xscal xspmv xspr xspr2 "
+    "xswap xsymm xsymv xsyr xsyr2 xsyr2k xsyrk xtbmv xtpmv xtrmm xtrmv xtrsm xtrsv").split()
+
+
+# ------------------------------------------------------------------------------------------------- piglit
+
+def piglit_results(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if line.startswith("PIGLIT:"))
+
+
+def piglit_api():
+    if not os.path.isdir(PIGLIT):
+        return []
+    names = sorted(n for n in os.listdir(PIGLIT) if n.startswith("cl-") and n != "cl-program-tester")
+    return [Program(f"piglit {n[3:]}", [os.path.join(PIGLIT, n), "-auto"], quick=True, normalize=piglit_results,
+                    timeout_s=120) for n in names]
+
+
+# ---------------------------------------------------------------------------------------------- the table
+
+def programs():
+    table = [
+        Program("clinfo", ["clinfo", "--raw"], quick=True, normalize=device_answers, drivers=DRIVERS,
+                devices=(1,)),  # two whole devices natively, two parts of one through Penstock
+        Program("clpeak latency", ["clpeak", "--kernel-latency"], quick=True, normalize=clpeak_rows),
+        Program("clpeak transfers", ["clpeak", "--transfer-bandwidth"], normalize=clpeak_rows, timeout_s=600),
+        Program("clpeak compute", ["clpeak", "--compute-sp", "--compute-integer", "--global-bandwidth"], normalize=clpeak_rows,
+                timeout_s=600),
+        hashcat("MD5", 0, "a722c63db8ec8625af6cf71cb8c2d939", "?l?l?l?l?d"),
+        hashcat("SHA-256", 1400, "e6c3da5b206634d7f3f3586d747ffdb36b5c675757b380c6a5fe5c570c714349", "?l?l?l?l?d"),
+        Program("PyOpenCL", [PYTHON, "-u", os.path.join(HERE, "pyopencl_ops.py")], quick=True, drivers=("pocl",)),
+        Program("OpenCV UMat", [PYTHON, "-u", os.path.join(HERE, "opencv_umat.py")],
+                environment={"OPENCV_OPENCL_DEVICE": ":CPU:"}),
+    ]
+    table += [ffmpeg(name, spec) for name, spec in FILTERS.items()]
+    table += [Program(f"clblast {n}", [f"clblast_test_{n}", "-platform", "0", "-device", "0"], quick=n in CLBLAST_QUICK,
+                      normalize=clblast_results, timeout_s=900) for n in CLBLAST_ALL]
+    table += piglit_api()
+    return table
+
+
+if __name__ == "__main__":
+    for program in programs():
+        print(f"{program.name:32} {'quick' if program.quick else '     '} {','.join(program.drivers):20} {shlex.join(program.command)[:120]}")

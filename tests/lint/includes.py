@@ -1,0 +1,66 @@
+#!/usr/bin/python3
+"""includes.py [SRC] - includes point downward only: a folder of src/ includes from itself, and from those below it
+that BELOW names. Prints FILE:LINE for each that does not; exit status 1 then."""
+
+import os
+import re
+import sys
+
+# folder -> the folders that it may include from. Whatever is not here has no place yet: give it one.
+BELOW = {
+    "base": (),
+    "wire": ("base",),
+    "net": ("base", "wire"),
+    "client": ("base", "wire", "net"),
+    "icd": ("base", "wire", "net", "client"),
+    "api": ("base", "wire", "net", "client"),
+    "backend": ("base", "wire"),
+    "sched": ("base",),
+    "mem": ("base",),
+    "state": ("base", "wire", "sched", "mem"),
+    "worker": ("base", "wire", "net", "backend", "sched", "mem", "state"),
+    "daemon": ("base", "wire", "net", "sched", "mem", "worker"),
+    "cli": ("base", "wire", "net", "client", "mem", "state", "worker", "daemon"),
+}
+# worker/ offers these to the daemon and the command line; the rest of it stays behind them.
+OFFERED = {"worker": ("crash.h", "log.h")}
+INCLUDE = re.compile(r'\s*#\s*include\s+"([^"/]+)/([^"]+)"')
+
+
+def mistakes(src):
+    for folder, folders, files in os.walk(src):
+        folders.sort()
+        part = os.path.relpath(folder, src).split(os.sep)[0]
+        for name in sorted(files):
+            if not name.endswith((".c", ".h")):
+                continue
+            path = os.path.join(folder, name)
+            with open(path, encoding="utf-8") as file:
+                for number, line in enumerate(file, 1):
+                    match = INCLUDE.match(line)
+                    if match:
+                        yield from judge(f"{path}:{number}", part, *match.groups())
+
+
+def judge(place, part, target, header):
+    if part not in BELOW:
+        yield f"{place}: src/{part} is not in the table of tests/lint/includes.py"
+    elif target == part:
+        return
+    elif target not in BELOW:
+        yield f"{place}: \"{target}/{header}\" is in no folder of src/; includes are by path from src/"
+    elif target not in BELOW[part]:
+        allowed = ", ".join(BELOW[part]) or "nothing"
+        yield f"{place}: {part} must not include from {target}; below it are: {allowed}"
+    elif header not in OFFERED.get(target, (header,)):
+        yield f"{place}: of {target}, only {', '.join(OFFERED[target])} may be included from outside"
+
+
+def main(src=os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src")):
+    found = list(mistakes(os.path.normpath(src)))
+    print("\n".join(found), end="\n" if found else "")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

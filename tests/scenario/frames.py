@@ -1,0 +1,84 @@
+"""The few control messages that the scenarios speak by hand (protocol/penstock.schema), to be a client or a worker
+that behaves as no real one would."""
+import array
+import socket
+import struct
+
+OPCODES = {
+    'hello': 0x0401, 'refused': 0x0402, 'device_list': 0x0410, 'devices': 0x0411, 'device': 0x0412,
+    'device_property': 0x0413, 'session_open': 0x0420, 'session_opened': 0x0421, 'adopt': 0x0430, 'ready': 0x0431,
+    'session_list': 0x0440, 'sessions': 0x0441, 'shutdown': 0x0450, 'done': 0x0451,
+}
+NAMES = {number: name for name, number in OPCODES.items()}
+
+# Fields in order: I u32, i i32, Q u64, s string, b bytes.
+LAYOUT = {
+    'hello': 'IIIIs', 'refused': 'iIs', 'device_list': '', 'devices': 'II', 'device': 'QIIQIIsssss',
+    'device_property': 'QIIb', 'session_open': 'IIss', 'session_opened': 'QIIQQII', 'adopt': 'QIIss', 'ready': 'II',
+    'session_list': '', 'shutdown': '', 'done': 'iIs',
+}
+
+
+def encode(name, *values, sequence=0):
+    body = bytearray(16)
+    for kind, value in zip(LAYOUT[name], values, strict=True):
+        if kind in 'Iiq':
+            body += b'\0' * (-len(body) % 4) + struct.pack('<' + kind, value)
+        elif kind == 'Q':
+            body += b'\0' * (-len(body) % 8) + struct.pack('<Q', value)
+        else:
+            data = value.encode() if kind == 's' else value
+            body += b'\0' * (-len(body) % 4) + struct.pack('<I', len(data)) + data + (b'\0' if kind == 's' else b'')
+    body += b'\0' * (-len(body) % 8)
+    body[:16] = struct.pack('<IHHQ', len(body), OPCODES[name], 0, sequence)
+    return bytes(body)
+
+
+def decode(frame):
+    size, opcode, _, _ = struct.unpack_from('<IHHQ', frame)
+    name, at, values = NAMES[opcode], 16, []
+    for kind in LAYOUT.get(name, ''):
+        width = 8 if kind == 'Q' else 4
+        at += -at % width
+        value = struct.unpack_from('<' + (kind if kind in 'IiQ' else 'I'), frame, at)[0]
+        at += width
+        if kind in 'sb':
+            data = frame[at:at + value]
+            at += value + (kind == 's')
+            value = data.decode() if kind == 's' else data
+        values.append(value)
+    return name, values
+
+
+class Connection:
+    """One end of a stream socket that carries frames."""
+
+    def __init__(self, sock):
+        self.socket = sock
+        self.pending = b''
+
+    def send(self, name, *values, fds=()):
+        data = encode(name, *values)
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))] if fds else []
+        sent = self.socket.sendmsg([data], ancillary)
+        if sent < len(data):
+            self.socket.sendall(data[sent:])
+
+    def receive(self):
+        """(name, values), or None at the end of the stream."""
+        while True:
+            if len(self.pending) >= 16:
+                size = struct.unpack_from('<I', self.pending)[0]
+                if len(self.pending) >= size:
+                    frame, self.pending = self.pending[:size], self.pending[size:]
+                    return decode(frame)
+            try:
+                data = self.socket.recv(65536)
+            except ConnectionResetError:
+                data = b''
+            if not data:
+                return None
+            self.pending += data
+
+    def close(self):
+        self.socket.close()

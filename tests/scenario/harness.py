@@ -1,0 +1,215 @@
+"""What the scenarios share: a daemon of their own in a folder of its own, programs on it, and a look at what is left
+behind. PENSTOCK_BUILD names the build folder, PENSTOCK_SANITIZE says how it was built."""
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import frames
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+BUILD = os.path.abspath(os.environ.get('PENSTOCK_BUILD', os.path.join(TOP, 'build')))
+SANITIZED = os.environ.get('PENSTOCK_SANITIZE', 'none') != 'none'
+PENSTOCK = os.path.join(BUILD, 'src/cli/penstock')
+PENSTOCKD = os.path.join(BUILD, 'src/daemon/penstockd')
+STUB = os.path.join(HERE, 'stub_worker.py')
+VENDORS = os.path.join(BUILD, 'src/cli/vendors')
+SLOW = 6 if SANITIZED else 1  # factor on times that are promised
+
+
+def processes():
+    """pid -> (parent, state, command line), of everything that runs."""
+    found = {}
+    for name in os.listdir('/proc'):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f'/proc/{name}/stat', encoding='utf-8', errors='replace') as file:
+                fields = file.read().rpartition(')')[2].split()
+            with open(f'/proc/{name}/cmdline', 'rb') as file:
+                command = file.read().replace(b'\0', b' ').decode('utf-8', 'replace')
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found[int(name)] = (int(fields[1]), fields[0], command)
+    return found
+
+
+def alive(pid):
+    """Runs, and is not merely waiting for its parent to notice."""
+    return pid in (now := processes()) and now[pid][1] != 'Z'
+
+
+def wait_for(condition, seconds=10, what=None):
+    """The condition's value once it is true."""
+    end = time.monotonic() + seconds * SLOW
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f'not within {seconds * SLOW} s: {what or condition}')
+        time.sleep(0.01)
+
+
+class Daemon:
+    """A penstockd that listens in `folder`."""
+
+    def __init__(self, folder, config='', stub=None, environment=None, arguments=()):
+        self.folder = folder
+        self.socket = os.path.join(folder, 'penstockd.sock')
+        self.config = os.path.join(folder, 'penstock.yaml')
+        self.write_config(config)
+        self.environment = dict(os.environ, PENSTOCK_SOCKET=self.socket, **(environment or {}))
+        self.environment.pop('PENSTOCK_CONFIG', None)
+        daemon_environment = dict(self.environment)
+        if stub is not None:
+            daemon_environment |= {'PENSTOCK_WORKER_PATH': STUB, 'STUB': stub}
+        self.log_path = os.path.join(folder, 'penstockd.log')
+        with open(self.log_path, 'wb') as log:
+            self.process = subprocess.Popen(
+                [PENSTOCKD, '--config', self.config, '--socket', self.socket, '--log', 'debug', *arguments],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=daemon_environment)
+        self.pid = self.process.pid
+        self.connections = []
+        wait_for(lambda: self.listens() or self.process.poll() is not None, what='the socket')
+
+    def listens(self):
+        with socket.socket(socket.AF_UNIX) as sock:
+            return sock.connect_ex(self.socket) == 0
+
+    def write_config(self, text):
+        with open(self.config, 'w', encoding='utf-8') as file:
+            file.write(text)
+
+    def log(self):
+        with open(self.log_path, encoding='utf-8', errors='replace') as file:
+            return file.read()
+
+    def wait_log(self, pattern, seconds=10, count=1):
+        """The match in the log, once it is there (`count` times)."""
+        try:
+            return wait_for(lambda: (found := re.findall(pattern, self.log(), re.MULTILINE)) and len(found) >= count and found[-1],
+                            seconds, f'"{pattern}" in the log')
+        except AssertionError as error:
+            raise AssertionError(f'{error}; the log:\n{self.log()}') from None
+
+    def workers(self):
+        return [pid for pid, (parent, state, _) in processes().items() if parent == self.pid and state != 'Z']
+
+    def dial(self, hello=True):
+        """A connection, greeted."""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(20 * SLOW)
+        sock.connect(self.socket)
+        connection = frames.Connection(sock)
+        self.connections.append(connection)
+        if hello:
+            connection.send('hello', 1, 0, os.getpid(), 0, 'scenario')
+            name, _ = connection.receive()
+            assert name == 'hello', name
+        return connection
+
+    def devices(self):
+        """[(device values, {key: property})]"""
+        connection = self.dial()
+        connection.send('device_list')
+        name, values = connection.receive()
+        if name != 'devices':
+            raise AssertionError((name, values))
+        found = []
+        for _ in range(values[0]):
+            name, device = connection.receive()
+            properties = [connection.receive()[1] for _ in range(device[5])]
+            found.append((device, {key: value for _, key, _, value in properties}))
+        connection.close()
+        return found
+
+    def open_session(self, program='scenario', features=0, record=''):
+        """(connection, answer)"""
+        connection = self.dial()
+        connection.send('session_open', features, 0, program, record)
+        return connection, connection.receive()
+
+    def cpu_ticks(self):
+        with open(f'/proc/{self.pid}/stat', encoding='ascii') as file:
+            fields = file.read().rpartition(')')[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    def descriptors(self):
+        return len(os.listdir(f'/proc/{self.pid}/fd'))
+
+    def program_environment(self):
+        """For programs that are started without `penstock run`."""
+        return dict(self.environment, OCL_ICD_VENDORS=VENDORS)
+
+    def run(self, *command, timeout=60, **options):
+        """A program with the pool's devices."""
+        return subprocess.run(command, env=self.program_environment(), timeout=timeout * SLOW, capture_output=True,
+                              text=True, check=False, **options)
+
+    def start(self, *command, **options):
+        return subprocess.Popen(command, env=self.program_environment(), text=True, **options)
+
+    def stop(self):
+        """Ends it as an operator would; returns the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20 * SLOW)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        return self.process.returncode
+
+
+class Scenario(unittest.TestCase):
+    """A test with a temporary folder, whose daemons are ended and which leaves nothing behind."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix='penstock-test-')
+        self.daemons = []
+        self.longMessage = True
+        self.failed_before = self.failures()
+
+    def failures(self):
+        return len(self._outcome.result.failures + self._outcome.result.errors)
+
+    def tearDown(self):
+        workers = [pid for daemon in self.daemons for pid in daemon.workers()]
+        for daemon in self.daemons:
+            for connection in daemon.connections:
+                connection.close()
+            daemon.stop()
+        left = [pid for pid in workers if alive(pid)]
+        sockets = [d.socket for d in self.daemons if d.process.returncode != -signal.SIGKILL and
+                   (os.path.exists(d.socket) or os.path.exists(d.socket + '.d'))]
+        for daemon in self.daemons if self.failures() > self.failed_before else []:
+            sys.stderr.write(daemon.log())
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        self.assertEqual((left, sockets), ([], []), 'processes and sockets left behind')
+
+    def daemon(self, config='', stub=None, **options):
+        folder = os.path.join(self.folder, f'daemon{len(self.daemons)}')
+        os.mkdir(folder, 0o700)
+        daemon = Daemon(folder, config, stub, **options)
+        self.daemons.append(daemon)
+        return daemon
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+
+def run(*command, timeout=60, environment=None, **options):
+    """Any program; its output is captured."""
+    full = dict(os.environ, **(environment or {}))
+    return subprocess.run(command, env=full, timeout=timeout * SLOW, capture_output=True, text=True, check=False,
+                          **options)

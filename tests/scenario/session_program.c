@@ -1,0 +1,264 @@
+/* scenario/session_program.c - an OpenCL program for the scenarios of test_session.py, on the fake device or a real
+ * one.
+ *
+ *   session_program MODE [NUMBER]
+ *
+ *   first            one kernel; prints the milliseconds from the first OpenCL call to its result
+ *   loop SECONDS     kernels, writes and reads, checked; prints "running" after the first round
+ *   idle SECONDS     one kernel, then nothing; prints "running"
+ *   busy MS          one kernel that takes so long; prints "running" when it has been flushed
+ *   fault            a kernel that ends the worker; prints "running" before it
+ *   print COUNT      kernels that print, each followed by a line of ours
+ *   hold MIB         a buffer of that size, filled, then idle; prints "running"
+ *   build COUNT      programs, all different
+ *
+ * Exits with 0; with 3 and "lost: CALL: STATUS" when OpenCL says that the device is gone; with 2 when there is no
+ * platform; with 1 when anything is wrong. */
+#define CL_TARGET_OPENCL_VERSION 300
+#include <CL/cl.h>
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ITEMS 4096
+
+static struct {
+    cl_context context;
+    cl_command_queue queue;
+    cl_program program;
+    cl_mem buffer;
+    bool fake;
+} cl;
+
+static const char *const fake_source =
+    "# printf: the worker looks for the word\nkernel inc(global data)\nkernel fault()\nkernel sleep(value ms)\n"
+    "kernel print(value number)\n";
+static const char *const real_source =
+    "__kernel void inc(__global uint *data) { data[get_global_id(0)]++; }\n"
+    "__kernel void fault(ulong address) { *(volatile __global uint *)address = 1; }\n"
+    "__kernel void sleep(uint ms) {\n"
+    "    volatile uint x = 0;\n"
+    "    for (ulong i = 0; i < (ulong)ms * 100000; i++) x++;\n"
+    "}\n"
+    "__kernel void print(uint number) { printf(\"kernel prints %u\\n\", number); }\n";
+
+static double now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+static void check(cl_int status, const char *call)
+{
+    if (status == CL_SUCCESS)
+        return;
+    printf("lost: %s: %d\n", call, (int)status);
+    fflush(stdout);
+    bool gone = status == CL_DEVICE_NOT_AVAILABLE || status == CL_OUT_OF_RESOURCES ||
+                status == CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST;
+    _exit(gone ? 3 : 1);
+}
+#define CHECK(call_) check((call_), #call_)
+
+static void say(const char *text)
+{
+    puts(text);
+    fflush(stdout);
+}
+
+static void set_up(void)
+{
+    cl_platform_id platform;
+    cl_device_id device;
+    cl_uint count = 0;
+    char name[256];
+    cl_int status;
+    if (clGetPlatformIDs(1, &platform, &count) || count == 0 ||
+        clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 1, &device, NULL)) {
+        puts("no platform");
+        exit(2);
+    }
+    CHECK(clGetDeviceInfo(device, CL_DEVICE_NAME, sizeof name, name, NULL));
+    cl.fake = strstr(name, "fake") != NULL;
+    cl.context = clCreateContext(NULL, 1, &device, NULL, NULL, &status);
+    check(status, "clCreateContext");
+    cl.queue = clCreateCommandQueueWithProperties(cl.context, device, NULL, &status);
+    check(status, "clCreateCommandQueue");
+    cl.program =
+        clCreateProgramWithSource(cl.context, 1, (const char **)(cl.fake ? &fake_source : &real_source), NULL, &status);
+    check(status, "clCreateProgramWithSource");
+    CHECK(clBuildProgram(cl.program, 0, NULL, "", NULL, NULL));
+    cl.buffer = clCreateBuffer(cl.context, CL_MEM_READ_WRITE, ITEMS * sizeof(cl_uint), NULL, &status);
+    check(status, "clCreateBuffer");
+}
+
+static void tear_down(void)
+{
+    CHECK(clReleaseMemObject(cl.buffer));
+    CHECK(clReleaseProgram(cl.program));
+    CHECK(clReleaseCommandQueue(cl.queue));
+    CHECK(clReleaseContext(cl.context));
+}
+
+static cl_kernel kernel(const char *name)
+{
+    cl_int status;
+    cl_kernel made = clCreateKernel(cl.program, name, &status);
+    check(status, "clCreateKernel");
+    return made;
+}
+
+static void launch(cl_kernel what, size_t items)
+{
+    CHECK(clEnqueueNDRangeKernel(cl.queue, what, 1, NULL, &items, NULL, 0, NULL, NULL));
+}
+
+/* Writes, adds, reads, compares. */
+static void round_trip(cl_kernel inc, cl_uint start)
+{
+    static cl_uint data[ITEMS];
+    for (cl_uint i = 0; i < ITEMS; i++)
+        data[i] = start + i;
+    CHECK(clEnqueueWriteBuffer(cl.queue, cl.buffer, CL_FALSE, 0, sizeof data, data, 0, NULL, NULL));
+    CHECK(clSetKernelArg(inc, 0, sizeof cl.buffer, &cl.buffer));
+    for (int i = 0; i < 3; i++)
+        launch(inc, ITEMS);
+    CHECK(clEnqueueReadBuffer(cl.queue, cl.buffer, CL_TRUE, 0, sizeof data, data, 0, NULL, NULL));
+    for (cl_uint i = 0; i < ITEMS; i++) {
+        if (data[i] != start + i + 3) {
+            printf("wrong: element %u is %u, not %u\n", i, data[i], start + i + 3);
+            exit(1);
+        }
+    }
+}
+
+static void round_trip_once(void)
+{
+    cl_kernel inc = kernel("inc");
+    round_trip(inc, 1);
+    CHECK(clReleaseKernel(inc));
+}
+
+static void loop(double seconds)
+{
+    cl_kernel inc = kernel("inc");
+    double end = now_ms() + seconds * 1e3;
+    cl_uint rounds = 0;
+    do {
+        round_trip(inc, rounds * 17);
+        if (rounds++ == 0)
+            say("running");
+    } while (now_ms() < end);
+    printf("%u rounds\n", rounds);
+    CHECK(clReleaseKernel(inc));
+}
+
+static void first(double begin)
+{
+    round_trip_once();
+    printf("%.3f\n", now_ms() - begin);
+}
+
+static void fault(void)
+{
+    cl_kernel broken = kernel("fault");
+    if (!cl.fake) {
+        cl_ulong address = 64;
+        CHECK(clSetKernelArg(broken, 0, sizeof address, &address));
+    }
+    round_trip_once();
+    say("running");
+    launch(broken, 1);
+    CHECK(clFinish(cl.queue));
+    say("survived");
+    CHECK(clReleaseKernel(broken));
+}
+
+static void busy(cl_uint ms)
+{
+    cl_kernel slow = kernel("sleep");
+    CHECK(clSetKernelArg(slow, 0, sizeof ms, &ms));
+    launch(slow, 1);
+    CHECK(clFlush(cl.queue));
+    say("running");
+    CHECK(clFinish(cl.queue));
+    say("done");
+    CHECK(clReleaseKernel(slow));
+}
+
+static void print(cl_uint count)
+{
+    cl_kernel printer = kernel("print");
+    for (cl_uint i = 0; i < count; i++) {
+        CHECK(clSetKernelArg(printer, 0, sizeof i, &i));
+        launch(printer, 1);
+        CHECK(clFinish(cl.queue));
+        printf("program prints %u\n", i);
+    }
+    CHECK(clReleaseKernel(printer));
+}
+
+static void hold(size_t mib)
+{
+    cl_int status;
+    cl_uint zero = 0;
+    cl_mem big = clCreateBuffer(cl.context, CL_MEM_READ_WRITE, mib << 20, NULL, &status);
+    check(status, "clCreateBuffer");
+    CHECK(clEnqueueFillBuffer(cl.queue, big, &zero, sizeof zero, 0, mib << 20, 0, NULL, NULL));
+    CHECK(clFinish(cl.queue));
+    say("running");
+    sleep(100);
+    CHECK(clReleaseMemObject(big));
+}
+
+static void build(int count)
+{
+    for (int i = 0; i < count; i++) {
+        char text[256];
+        const char *source = text;
+        cl_int status;
+        snprintf(text, sizeof text,
+                 cl.fake ? "# %d\nkernel inc(global data)\n"
+                         : "__kernel void inc(__global uint *data) { data[get_global_id(0)] += %d; }\n",
+                 i);
+        cl_program program = clCreateProgramWithSource(cl.context, 1, &source, NULL, &status);
+        check(status, "clCreateProgramWithSource");
+        CHECK(clBuildProgram(program, 0, NULL, "", NULL, NULL));
+        CHECK(clReleaseProgram(program));
+    }
+    puts("built");
+}
+
+int main(int argc, char **argv)
+{
+    const char *mode = argc > 1 ? argv[1] : "";
+    double number = argc > 2 ? atof(argv[2]) : 0, begin = now_ms();
+    set_up();
+    if (!strcmp(mode, "first"))
+        first(begin);
+    else if (!strcmp(mode, "loop"))
+        loop(number);
+    else if (!strcmp(mode, "idle")) {
+        round_trip_once();
+        say("running");
+        usleep((useconds_t)(number * 1e6));
+    } else if (!strcmp(mode, "busy"))
+        busy((cl_uint)number);
+    else if (!strcmp(mode, "fault"))
+        fault();
+    else if (!strcmp(mode, "print"))
+        print((cl_uint)number);
+    else if (!strcmp(mode, "hold"))
+        hold((size_t)number);
+    else if (!strcmp(mode, "build"))
+        build((int)number);
+    else
+        return 1;
+    tear_down();
+    return 0;
+}

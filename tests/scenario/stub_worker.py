@@ -1,0 +1,91 @@
+#!/usr/bin/python3
+"""In place of penstock-worker: speaks the daemon's side of its protocol and misbehaves as STUB says.
+
+STUB is a list of words: probe-crash, probe-hang, probe-garbage, probe-short, start-crash, start-slow, start-garbage,
+start-hang, adopt-crash, adopt-garbage, adopt-stay. STUB_DEVICES: how many devices (2)."""
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+
+import frames
+
+PAGE_MAGIC = 0x68737263
+words = os.environ.get('STUB', '').split()
+control = frames.Connection(socket.socket(fileno=3))
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def probe():
+    count = int(os.environ.get('STUB_DEVICES', '2'))
+    if 'probe-crash' in words:
+        die()
+    if 'probe-hang' in words:
+        time.sleep(1000)
+    if 'probe-garbage' in words:
+        control.socket.sendall(b'\xff' * 64)
+        return
+    control.send('devices', count, 0)
+    if 'probe-short' in words:
+        return
+    memory = struct.pack('<Q', 8 << 30)
+    for i in range(count):
+        control.send('device', i + 1, 0, 7, 8 << 30, 1, 3, f'cpu{i}', f'stub-{i}', 'Stub Driver', '1.0', 'opencl')
+        control.send('device_property', i + 1, 0x1000, 0, struct.pack('<Q', 2))
+        control.send('device_property', i + 1, 0x101F, 0, memory)
+        control.send('device_property', i + 1, 0x1010, 0, memory)
+
+
+def crash_page(kernels):
+    """worker/crash.h"""
+    fd = os.memfd_create('crash')
+    names = b''.join(name.encode().ljust(120, b'\0') for name in kernels).ljust(480, b'\0')
+    os.pwrite(fd, (struct.pack('<II', PAGE_MAGIC, len(kernels)) + names + b'serving').ljust(4096, b'\0'), 0)
+    return fd
+
+
+def serve():
+    if 'start-crash' in words:
+        die()
+    if 'start-garbage' in words:
+        control.socket.sendall(b'\xff' * 64)
+        time.sleep(1000)
+    if 'start-hang' in words:
+        time.sleep(1000)
+    if 'start-slow' in words:
+        time.sleep(1)
+    page = crash_page(['first_kernel', 'bad_kernel'])
+    control.send('ready', os.getpid(), 2, fds=[page])
+    data, fds, _, _ = socket.recv_fds(control.socket, 65536, 4)
+    if not data:
+        return
+    client = frames.Connection(socket.socket(fileno=fds[0]))
+    client.socket.setblocking(True)
+    if 'adopt-crash' in words:
+        die()
+    if 'adopt-garbage' in words:
+        control.socket.sendall(b'\xff' * 64)
+        time.sleep(1000)
+    if 'adopt-stay' in words:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    client.send('session_opened', frames.decode(data)[1][0], 0, 0, 0, 0, os.getpid(), 0)
+    client.receive()
+    if 'adopt-stay' in words:
+        time.sleep(1000)
+
+
+for argument in sys.argv:
+    if argument.startswith('--tmp-dir='):
+        os.makedirs(argument.split('=')[1] + '/deep/er', exist_ok=True)
+try:
+    if '--probe' in sys.argv:
+        probe()
+    else:
+        serve()
+except (BrokenPipeError, ConnectionResetError):
+    pass  # the daemon ended while we started

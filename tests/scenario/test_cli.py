@@ -1,0 +1,269 @@
+#!/usr/bin/python3
+"""The command line: what it prints, what it returns, what `run` passes on, and what is left when it is killed."""
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import unittest
+
+import harness
+
+STUB_ENVIRONMENT = {'PENSTOCK_WORKER_PATH': harness.STUB, 'STUB': ''}
+
+
+class Commands(harness.Scenario):
+    def penstock(self, *arguments, **options):
+        """Without a daemon; workers are stubs."""
+        environment = STUB_ENVIRONMENT | {'PENSTOCK_SOCKET': self.path('none.sock'), 'TMPDIR': self.folder,
+                                          'XDG_RUNTIME_DIR': ''} | options.pop('environment', {})
+        return harness.run(harness.PENSTOCK, *arguments, environment=environment, **options)
+
+    def test_misunderstood(self):
+        for arguments, part in [
+                (['frobnicate'], '"frobnicate" is no command; there are run, devices'),
+                (['devices', '--frob'], '"--frob" is no option of "devices"'), (['devices', 'x'], 'no argument "x"'),
+                (['ps', '-x'], '"-x" is no option of "ps"'), (['run'], 'run needs a program'),
+                (['run', '--config'], '--config needs a value'), (['run', '--frob', '--', 'true'], '"--frob" is no option'),
+                (['log'], 'record, dump or replay'), (['log', 'frob'], '"log frob" is no command'),
+                (['log', 'dump'], 'needs a file'), (['log', 'dump', 'a', 'b'], 'one file'),
+                (['log', 'dump', 'a', '--frob'], '"--frob" is no option'), (['log', 'record', 'x'], 'needs a file and a program'),
+                (['stop', 'now'], 'no argument "now"')]:
+            with self.subTest(arguments=arguments):
+                done = self.penstock(*arguments)
+                self.assertEqual((done.returncode, done.stdout), (2, ''))
+                self.assertIn(part, done.stderr)
+
+    def test_cannot(self):
+        with open(self.path('text'), 'w', encoding='ascii') as file:
+            file.write('not a log at all')
+        for arguments, part in [
+                (['ps'], 'no penstockd is running: nobody listens at ' + self.path('none.sock')),
+                (['stop'], 'no penstockd is running'), (['log', 'dump', '/nonexistent'], 'cannot open /nonexistent'),
+                (['log', 'dump', self.path('text')], 'no session'), (['log', 'replay', self.path('text')], 'no session'),
+                (['log', 'record', self.path('text'), '--', 'true'], 'not written over'),
+                (['devices', '--config', '/nonexistent'], 'cannot open the configuration')]:
+            with self.subTest(arguments=arguments):
+                done = self.penstock(*arguments)
+                self.assertEqual((done.returncode, done.stdout), (1, ''), done.stderr)
+                self.assertIn(part, done.stderr)
+        with open(self.path('text'), encoding='ascii') as file:
+            self.assertEqual(file.read(), 'not a log at all')
+
+    def test_help(self):
+        done = self.penstock('help')
+        self.assertEqual(done.returncode, 0)
+        with open(os.path.join(harness.TOP, 'docs/man/penstock.1'), encoding='utf-8') as file:
+            manual = file.read().replace('\\-', '-')
+        for option in set(re.findall('--[a-z-]{2,}', done.stdout)):
+            self.assertIn(option, manual)
+        self.assertRegex(self.penstock('version').stdout, r'^penstock \d+\.\d+')
+        self.assertEqual(self.penstock('--help').stdout, done.stdout)
+
+    def test_devices(self):
+        self.assertRegex(self.penstock('devices').stdout, r'cpu0 +cpu +1 +8.0 GiB +stub-0\n')
+        devices = json.loads(self.penstock('devices', '--json', '--verbose').stdout)
+        self.assertEqual([(d['id'], d['name'], d['class'], d['driver'], d['memory_bytes'], d['properties'])
+                          for d in devices],
+                         [(1, 'cpu0', 'cpu', 'Stub Driver', 8 << 30, 3), (2, 'cpu1', 'cpu', 'Stub Driver', 8 << 30, 3)])
+        self.assertIn('direct', devices[0]['features'])
+        done = self.penstock('devices', environment={'STUB': 'probe-crash'})
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('one of the drivers it loads crashes', done.stderr)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_sessions(self):
+        daemon = self.daemon(stub='')
+        connection, (_, answer) = daemon.open_session('some "program"')
+        done = daemon.run(harness.PENSTOCK, 'ps', '--json')
+        (session,) = json.loads(done.stdout)
+        self.assertEqual((session['session'], session['program'], session['pid'], session['worker']),
+                         (1, 'some "program"', os.getpid(), answer[5]))
+        self.assertLess(abs(session['started'] - time.time()), 60)
+        self.assertRegex(daemon.run(harness.PENSTOCK, 'ps').stdout, r'SESSION.*\n +1 +\d+ +\d+ .* some "program"\n$')
+        connection.close()
+        harness.wait_for(lambda: json.loads(daemon.run(harness.PENSTOCK, 'ps', '--json').stdout) == [])
+        self.assertEqual(daemon.run(harness.PENSTOCK, 'stop').returncode, 0)
+        self.assertEqual(daemon.process.wait(10), 0)
+
+    def test_full_output(self):
+        daemon = self.daemon(stub='')
+        with open('/dev/full', 'w', encoding='ascii') as full:
+            done = subprocess.run([harness.PENSTOCK, 'ps'], env=daemon.environment, stdout=full, stderr=subprocess.PIPE,
+                                  text=True, timeout=20, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('writing the output failed', done.stderr)
+
+
+class Run(harness.Scenario):
+    """`penstock run` with a private daemon, unless a test starts one."""
+
+    def setUp(self):
+        super().setUp()
+        self.temporary = self.path('tmp')
+        os.mkdir(self.temporary)
+        self.environment = dict(os.environ, TMPDIR=self.temporary, PENSTOCK_SOCKET=self.path('none.sock'),
+                                XDG_RUNTIME_DIR='', **STUB_ENVIRONMENT)
+
+    def run_program(self, *command, options=(), **more):
+        return subprocess.run([harness.PENSTOCK, 'run', *options, '--', *command], env=self.environment, text=True,
+                              capture_output=True, timeout=60, check=False, **more)
+
+    def assert_clean(self):
+        harness.wait_for(lambda: not os.listdir(self.temporary), 5, 'nothing in the temporary directory')
+
+    def test_status(self):
+        for code in (0, 1, 7, 255):
+            self.assertEqual(self.run_program('sh', '-c', f'exit {code}').returncode, code)
+        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGINT):
+            self.assertEqual(self.run_program('sh', '-c', f'kill -{int(number)} $$').returncode, -number)
+        self.assertEqual(self.run_program('/nonexistent').returncode, 127)
+        self.assertEqual(self.run_program('/etc/passwd').returncode, 126)
+        self.assertEqual(os.listdir(self.temporary), [])
+
+    def test_streams(self):
+        done = self.run_program('sh', '-c', 'cat; echo err >&2', input='in\n')
+        self.assertEqual((done.stdout, done.stderr), ('in\n', 'err\n'))
+
+    def test_nothing_is_inherited(self):
+        done = self.run_program('sh', '-c', 'ls /proc/$$/fd')
+        self.assertEqual(done.stdout.split(), ['0', '1', '2'])
+        done = self.run_program('sh', '-c', 'grep -E "Sig(Blk|Ign|Cgt)" /proc/self/status')
+        native = subprocess.run(['sh', '-c', 'grep -E "Sig(Blk|Ign|Cgt)" /proc/self/status'], capture_output=True,
+                                text=True, check=True)
+        self.assertEqual(done.stdout, native.stdout)
+
+    def test_environment(self):
+        done = self.run_program('sh', '-c', 'echo $PENSTOCK_SOCKET; ls $OCL_ICD_VENDORS; cat $OCL_ICD_VENDORS/*')
+        path, name, library = done.stdout.split()
+        self.assertTrue(path.startswith(self.temporary))
+        self.assertEqual(name, 'penstock.icd')
+        self.assertEqual(library, os.path.join(harness.BUILD, 'src/icd/libpenstock-icd.so'))
+
+    def test_keep_vendors(self):
+        os.mkdir(self.path('vendors'))
+        for name in ('a.icd', 'penstock.icd', 'note.txt'):
+            with open(self.path('vendors/' + name), 'w', encoding='ascii') as file:
+                file.write('/lib/a.so\n')
+        self.environment['OCL_ICD_VENDORS'] = self.path('vendors')
+        script = 'cd $OCL_ICD_VENDORS; ls; cat a.icd'
+        self.assertEqual(self.run_program('sh', '-c', script, options=['--keep-vendors']).stdout,
+                         'a.icd\npenstock.icd\n/lib/a.so\n')
+        self.environment['OCL_ICD_VENDORS'] = '/lib/b.so'
+        self.assertEqual(self.run_program('sh', '-c', 'cat $OCL_ICD_VENDORS/outer.icd',
+                                          options=['--keep-vendors']).stdout, '/lib/b.so\n')
+        self.assertEqual(os.listdir(self.temporary), [])
+
+    def test_vendors_of_drivers(self):
+        """The daemon's workers look for drivers where they were, not in the program's folder."""
+        self.environment['OCL_ICD_VENDORS'] = '/some/where'
+        script = f'tr "\\0" "\\n" </proc/$({harness.PENSTOCK} ps >/dev/null; pgrep -P $PPID penstockd)/environ'
+        self.assertIn('OCL_ICD_VENDORS=/some/where', self.run_program('sh', '-c', script).stdout.split('\n'))
+
+    def test_shared(self):
+        """With a daemon running it is an exec: same process, no helper."""
+        daemon = self.daemon(stub='')
+        self.environment['PENSTOCK_SOCKET'] = daemon.socket
+        started = subprocess.Popen([harness.PENSTOCK, 'run', 'sh', '-c', 'echo $$ $PENSTOCK_SOCKET'],
+                                   env=self.environment, stdout=subprocess.PIPE, text=True)
+        self.assertEqual(started.communicate()[0].split(), [str(started.pid), daemon.socket])
+        done = self.run_program('sh', '-c', 'echo $PENSTOCK_SOCKET', options=['--private'])
+        self.assertTrue(done.stdout.startswith(self.temporary))
+
+    def test_janitor(self):
+        daemon = self.daemon(stub='')
+        self.environment |= {'PENSTOCK_SOCKET': daemon.socket, 'PENSTOCK_ICD_PATH': '/bin/true'}
+        done = self.run_program('sh', '-c', 'cat $OCL_ICD_VENDORS/penstock.icd; exit 3')
+        self.assertEqual((done.returncode, done.stdout), (3, '/bin/true\n'))
+        self.assertEqual(os.listdir(self.temporary), [])
+        running = self.start('sleep', '100')
+        running.kill()
+        running.wait()
+        self.assert_clean()
+
+    def start(self, *command):
+        running = subprocess.Popen([harness.PENSTOCK, 'run', '--', *command], env=self.environment, text=True,
+                                   stdout=subprocess.PIPE)
+        self.addCleanup(running.stdout.close)
+        harness.wait_for(lambda: self.program_of(running, command[0]), what='the program runs')
+        return running
+
+    def program_of(self, running, name):
+        return next((pid for pid, (parent, _, command) in harness.processes().items()
+                     if parent == running.pid and command.startswith(name)), None)
+
+    def test_signals(self):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT):
+            running = self.start('sh', '-c', f'trap "echo got; exit 9" {int(number)}; echo ready; '
+                                             'while :; do sleep 0.05; done')
+            self.assertEqual(running.stdout.readline(), 'ready\n')
+            running.send_signal(number)
+            self.assertEqual((running.communicate(timeout=20)[0], running.returncode), ('got\n', 9))
+        self.assertEqual(os.listdir(self.temporary), [])
+
+    def test_terminal(self):
+        """^C at a terminal reaches the program once, and the pool outlives it."""
+        running = subprocess.Popen(
+            ['/usr/bin/python3', '-c', '''
+import os, pty, subprocess, sys, time
+pid, master = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], [sys.argv[1], "run", "--", "sh", "-c",
+             "trap 'echo got; sleep 0.3; test -S $PENSTOCK_SOCKET && echo alive; exit 5' INT; echo ready; "
+             "while :; do sleep 0.05; done"])
+out = b""
+while b"ready" not in out:
+    out += os.read(master, 100)
+os.write(master, b"\\x03")
+try:
+    while chunk := os.read(master, 100):
+        out += chunk
+except OSError:
+    pass
+print(out.decode().count("got"), "alive" in out.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+''', harness.PENSTOCK], env=self.environment, stdout=subprocess.PIPE, text=True)
+        self.assertEqual(running.communicate(timeout=30)[0], '1 True 5\n')
+
+    def test_killed(self):
+        """SIGKILL for the command line: program, daemon and files vanish."""
+        running = self.start('sleep', '100')
+        children = [pid for pid, (parent, _, _) in harness.processes().items() if parent == running.pid]
+        self.assertEqual(len(children), 2)
+        running.kill()
+        running.wait()
+        harness.wait_for(lambda: not any(harness.alive(pid) for pid in children), 5, 'children gone')
+        self.assert_clean()
+
+    def test_daemon_killed(self):
+        """Who kills the private daemon leaves the program alone, and its directory behind for nobody."""
+        running = self.start('sleep', '1')
+        os.kill(self.program_of(running, harness.PENSTOCKD), signal.SIGKILL)
+        self.assertEqual(running.wait(20), 0)
+        self.assert_clean()
+
+    def test_bad_configuration(self):
+        with open(self.path('bad.yaml'), 'w', encoding='ascii') as file:
+            file.write('limits: {sesions: 1}\n')
+        done = self.run_program('true', options=['--config', self.path('bad.yaml')])
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('bad.yaml:1: unknown key', done.stderr)
+        self.environment['PENSTOCK_CONFIG'] = self.path('bad.yaml')
+        self.assertIn('bad.yaml:1: unknown key', self.run_program('true').stderr)
+        self.assertEqual(os.listdir(self.temporary), [])
+
+    def test_record(self):
+        """A recorded program is told where; an old log makes way."""
+        target = self.path('session.log')
+        with open(target, 'wb') as file:
+            file.write(b'PENLOG\0\1' + b'old')
+        done = self.run_program('sh', '-c', 'echo $PENSTOCK_RECORD', options=['--record', target])
+        self.assertEqual(done.stdout, target + '\n')
+        self.assertFalse(os.path.exists(target))
+        done = subprocess.run([harness.PENSTOCK, 'log', 'record', 'x.log', '--', 'sh', '-c', 'echo $PENSTOCK_RECORD'],
+                              env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False)
+        self.assertEqual(done.stdout, self.path('x.log') + '\n')
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,378 @@
+#!/usr/bin/python3
+"""penstockd with workers that behave as no real one would (stub_worker.py), and with clients that do."""
+import os
+import random
+import signal
+import socket
+import stat
+import struct
+import time
+import unittest
+
+import frames
+import harness
+
+EPERM, ETIMEOUT, ELIMIT, EVERSION, EPROTO, ENODEV = -11, -13, -3, -10, -4, -7
+RECORD = 2
+
+
+class Pool(harness.Scenario):
+    def test_found(self):
+        devices = self.daemon(stub='').devices()
+        self.assertEqual([d[6] for d, _ in devices], ['cpu0', 'cpu1'])
+
+    def test_configured(self):
+        daemon = self.daemon('''
+devices:
+  - {match: "stub-1", name: fast, class: gpu, memory: 1GiB}
+  - {match: "stub-2", enabled: off}
+  - {match: "stub driver/stub-[04]", name: slow}
+''', stub='', environment={'STUB_DEVICES': '5'})
+        devices = daemon.devices()
+        self.assertEqual([(d[0], d[6], d[1], d[3]) for d, _ in devices],
+                         [(1, 'slow0', 0, 8 << 30), (2, 'fast', 1, 1 << 30), (5, 'slow1', 0, 8 << 30)])
+        fast = devices[1][1]
+        self.assertEqual(struct.unpack('<Q', fast[0x1000])[0], 4)         # CL_DEVICE_TYPE_GPU
+        self.assertEqual(struct.unpack('<Q', fast[0x101F])[0], 1 << 30)   # CL_DEVICE_GLOBAL_MEM_SIZE
+        self.assertEqual(struct.unpack('<Q', fast[0x1010])[0], 1 << 30)   # CL_DEVICE_MAX_MEM_ALLOC_SIZE
+
+    def test_most_devices(self):
+        devices = self.daemon(stub='', environment={'STUB_DEVICES': '70'}).devices()
+        self.assertEqual(len(devices), 64)
+        self.daemons[0].wait_log('not offered: there are 64 already')
+
+    def test_probe_fails(self):
+        for word, sentence in [('probe-crash', r'killed by signal 11 .*one of the drivers it loads crashes'),
+                               ('probe-hang', r'did not finish within 300 ms \(limits.probe_ms\)'),
+                               ('probe-garbage', 'what it sent is no list of devices'),
+                               ('probe-short', 'it ended before it had told all devices')]:
+            with self.subTest(word):
+                config = 'limits: {probe_ms: %d}\n' % (300 if word == 'probe-hang' else 30000)
+                daemon = self.daemon(config, stub=word)
+                daemon.wait_log('error .*looking for devices failed: .*' + sentence)
+                connection = daemon.dial()
+                connection.send('device_list')
+                name, values = connection.receive()
+                self.assertEqual((name, values[0]), ('refused', ENODEV))
+                self.assertIn('OCL_ICD_VENDORS' if 'OCL_ICD_VENDORS' in os.environ else '/etc/OpenCL/vendors', values[2])
+                self.assertIn('SIGHUP', values[2])
+
+    def test_probe_again(self):
+        daemon = self.daemon('drivers: {environment: {STUB: probe-crash}}\n', stub='')
+        daemon.wait_log('looking for devices failed')
+        daemon.write_config('devices: 3\n')
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_log('kept as it was: .*devices must be a list')
+        daemon.write_config('drivers: {environment: {STUB: ""}}\n')
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_log('device cpu1: stub-1')
+        self.assertEqual(len(daemon.devices()), 2)
+
+
+class Workers(harness.Scenario):
+    def test_warm(self):
+        daemon = self.daemon('workers: {warm: 2}\n', stub='')
+        daemon.wait_log('is warm', count=2)
+        wait = time.monotonic()
+        connection, (name, _) = daemon.open_session()
+        self.assertEqual(name, 'session_opened')
+        self.assertLess(time.monotonic() - wait, 0.2 * harness.SLOW)
+        daemon.wait_log('is warm', count=3)
+        connection.close()
+        daemon.wait_log('session 1 of scenario .* ended')
+
+    def test_none_warm(self):
+        daemon = self.daemon('workers: {warm: 0}\n', stub='start-slow')
+        daemon.wait_log('device cpu0')
+        harness.wait_for(lambda: not daemon.workers(), what='no worker')
+        connection, (name, _) = daemon.open_session()
+        self.assertEqual(name, 'session_opened')
+        connection.close()
+        harness.wait_for(lambda: not daemon.workers(), what='no worker')
+
+    def test_no_start(self):
+        for word, sentence in [('start-crash', 'killed by signal 11'), ('start-garbage', 'sent something unexpected'),
+                               ('start-hang', r'not ready within 200 ms \(limits.worker_start_ms\)')]:
+            with self.subTest(word):
+                start_ms = 200 if word == 'start-hang' else 30000
+                daemon = self.daemon(f'limits: {{worker_wait_ms: 700, worker_start_ms: {start_ms}}}\n', stub=word)
+                daemon.wait_log(sentence)
+                _, (name, values) = daemon.open_session()
+                self.assertEqual((name, values[0]), ('refused', ETIMEOUT))
+                self.assertIn('limits.worker_wait_ms', values[2])
+                # It backs off: 100, 200, 400, ... ms between starts.
+                time.sleep(1)
+                self.assertLess(len(daemon.log().split(f'killed by signal')), 8)
+                daemon.stop()
+
+    def test_missing(self):
+        os.mkdir(self.path('d'))
+        done = harness.run(harness.PENSTOCKD, '--socket', self.path('d/s'),
+                           environment={'PENSTOCK_WORKER_PATH': '/nonexistent'})
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('PENSTOCK_WORKER_PATH, workers.path', done.stderr)
+        self.assertEqual(os.listdir(self.path('d')), [])
+
+    def test_crash(self):
+        """A session's death is its own, and the log says which kernel it was."""
+        daemon = self.daemon('workers: {warm: 2}\n', stub='adopt-term')
+        first, (name, one) = daemon.open_session('first')
+        self.assertEqual(name, 'session_opened')
+        second, (name, _) = daemon.open_session('second')
+        self.assertEqual(name, 'session_opened')
+        os.kill(one[5], signal.SIGKILL)
+        self.assertIsNone(first.receive())
+        daemon.wait_log(r'error .*session 1 of first \(pid \d+\) is lost: its worker \d+ was killed by signal 9 '
+                        r'\(Killed\); the last kernel launched was "bad_kernel", before it "first_kernel"')
+        listing = daemon.dial()
+        listing.send('session_list')
+        self.assertEqual(listing.receive()[0], 'sessions')
+        second.socket.settimeout(0.3)
+        with self.assertRaises(TimeoutError):
+            second.receive()
+
+    def test_crash_at_adopt(self):
+        daemon = self.daemon(stub='adopt-crash')
+        daemon.wait_log('is warm')
+        _, answer = daemon.open_session()
+        self.assertIsNone(answer)
+        daemon.wait_log('session 1 of scenario .* is lost: .*signal 11')
+
+    def test_garbage_from_worker(self):
+        daemon = self.daemon(stub='adopt-garbage')
+        _, answer = daemon.open_session()
+        self.assertIsNone(answer)
+        daemon.wait_log('sent something unexpected')
+        daemon.wait_log('session 1 of scenario .* is lost')
+
+    def test_directories(self):
+        """A worker's directory goes with it, however deep; those of a killed daemon go at the next start."""
+        daemon = self.daemon(stub='')
+        daemon.wait_log('is warm')
+        connection, (_, values) = daemon.open_session()
+        folder = daemon.socket + '.d/worker-1'
+        self.assertTrue(os.path.isdir(folder + '/deep/er'))
+        os.kill(values[5], signal.SIGKILL)
+        harness.wait_for(lambda: not os.path.exists(folder))
+        connection.close()
+
+    def test_reload(self):
+        """SIGHUP: spare workers are replaced, sessions go on."""
+        daemon = self.daemon('workers: {warm: 1}\n', stub='')
+        connection, (_, values) = daemon.open_session()
+        daemon.wait_log('is warm', count=2)
+        before = set(daemon.workers())
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_log('configuration read again')
+        harness.wait_for(lambda: not before & set(daemon.workers()) - {values[5]}, what='the old spares gone')
+        self.assertIn(values[5], daemon.workers())
+        connection.close()
+
+
+class Clients(harness.Scenario):
+    def test_socket(self):
+        daemon = self.daemon(stub='')
+        self.assertEqual(stat.S_IMODE(os.stat(daemon.socket).st_mode), 0o600)
+        self.assertEqual(stat.S_IMODE(os.stat(daemon.socket + '.d').st_mode), 0o700)
+
+    def test_second_daemon(self):
+        daemon = self.daemon(stub='')
+        done = harness.run(harness.PENSTOCKD, '--socket', daemon.socket,
+                           environment={'PENSTOCK_WORKER_PATH': harness.STUB})
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(daemon.socket, done.stderr)
+        self.assertEqual(len(daemon.devices()), 2)
+
+    def test_version(self):
+        connection = self.daemon(stub='').dial(hello=False)
+        connection.send('hello', 99, 0, 1, 0, 'from the future')
+        self.assertEqual(connection.receive()[0], 'hello')
+        name, values = connection.receive()
+        self.assertEqual((name, values[0]), ('refused', EVERSION))
+        self.assertIn('99.0', values[2])
+        self.assertIsNone(connection.receive())
+
+    def test_silent(self):
+        daemon = self.daemon('limits: {handshake_ms: 150}\n', stub='')
+        begin = time.monotonic()
+        self.assertIsNone(daemon.dial(hello=False).receive())
+        greeted = daemon.dial()
+        self.assertIsNone(greeted.receive())
+        self.assertGreater(time.monotonic() - begin, 0.25)
+
+    def test_connections(self):
+        daemon = self.daemon('limits: {connections: 3}\n', stub='')
+        held = [daemon.dial() for _ in range(3)]
+        name, values = daemon.dial(hello=False).receive()
+        self.assertEqual((name, values[0]), ('refused', ELIMIT))
+        self.assertIn('limits.connections', values[2])
+        held.pop().close()
+        harness.wait_for(lambda: self.is_greeted(daemon), what='room for one more')
+
+    def is_greeted(self, daemon):
+        connection = daemon.dial(hello=False)
+        connection.send('hello', 1, 0, 1, 0, 'x')
+        return connection.receive()[0] == 'hello'
+
+    def test_sessions(self):
+        daemon = self.daemon('limits: {sessions: 2}\n', stub='')
+        held = [daemon.open_session() for _ in range(2)]
+        self.assertEqual([answer[0] for _, answer in held], ['session_opened'] * 2)
+        _, (name, values) = daemon.open_session()
+        self.assertEqual((name, values[0]), ('refused', ELIMIT))
+        self.assertIn('limits.sessions', values[2])
+        held[0][0].close()
+        daemon.wait_log('session 1 of scenario .* ended')
+        _, (name, _) = daemon.open_session()
+        self.assertEqual(name, 'session_opened')
+
+    def test_malformed(self):
+        daemon = self.daemon(stub='')
+        before = daemon.descriptors()
+        rng = random.Random(1)
+        hello = frames.encode('hello', 1, 0, 1, 0, 'x')
+        wrong = [b'\xff' * 64, struct.pack('<IHHQ', 0xffffffff, 0x401, 0, 0), struct.pack('<IHHQ', 0, 0x401, 0, 0),
+                 struct.pack('<IHHQ', 17, 0x401, 0, 0) + b'\0' * 8, frames.encode('device_list'),
+                 hello + frames.encode('ready', 1, 2), hello + frames.encode('hello', 1, 0, 1, 0, 'again'),
+                 hello + hello[:16] + b'\xff' * (len(hello) - 16)]
+        wrong += [hello + bytes(rng.randrange(256) for _ in range(rng.randrange(16, 400))) for _ in range(50)]
+        for data in wrong:
+            connection = daemon.dial(hello=False)
+            connection.socket.sendall(data)
+            connection.socket.shutdown(socket.SHUT_WR)
+            while (answer := connection.receive()) is not None:
+                self.assertIn(answer[0], ('hello', 'refused'))
+            connection.close()
+        for cut in range(len(hello)):
+            connection = daemon.dial(hello=False)
+            connection.socket.sendall(hello[:cut])
+            connection.close()
+        self.assertEqual(len(daemon.devices()), 2)
+        harness.wait_for(lambda: daemon.descriptors() <= before + 2, what='connections closed')
+
+    def test_pipelined(self):
+        """Requests are answered one after another; none may follow one that waits."""
+        daemon = self.daemon(stub='')
+        daemon.wait_log('device cpu1')
+        connection = daemon.dial()
+        connection.socket.sendall(frames.encode('session_list') * 3 + frames.encode('device_list'))
+        self.assertEqual([connection.receive()[0] for _ in range(4)], ['sessions'] * 3 + ['devices'])
+
+    def test_does_not_read(self):
+        """A peer that asks for ever and reads nothing costs the daemon neither memory nor time."""
+        daemon = self.daemon('limits: {handshake_ms: 500}\n', stub='', environment={'STUB_DEVICES': '64'})
+        daemon.wait_log('device cpu63')
+        connection = daemon.dial()
+        connection.socket.settimeout(0.2)
+        try:
+            for _ in range(10000):
+                connection.socket.sendall(frames.encode('device_list') * 64)
+        except (TimeoutError, BrokenPipeError, ConnectionResetError):
+            pass
+        with open(f'/proc/{daemon.pid}/statm', encoding='ascii') as file:
+            resident = int(file.read().split()[1]) * 4096
+        self.assertLess(resident, 64 << 20 if not harness.SANITIZED else 1 << 30)
+        self.assertEqual(len(daemon.devices()), 64)
+
+    def test_waits_and_leaves(self):
+        daemon = self.daemon('workers: {warm: 0}\n', stub='start-hang')
+        connection = daemon.dial()
+        connection.send('session_open', 0, 0, 'x', '')
+        harness.wait_for(daemon.workers, what='a worker is started')
+        connection.close()
+        self.assertEqual(len(daemon.devices()), 2)
+
+    def test_shutdown(self):
+        daemon = self.daemon(stub='')
+        connection, _ = daemon.open_session()
+        asker = daemon.dial()
+        asker.send('shutdown')
+        self.assertEqual(asker.receive()[0], 'done')
+        self.assertEqual(daemon.process.wait(10), 0)
+        self.assertIsNone(connection.receive())
+
+    def test_record(self):
+        daemon = self.daemon(stub='')
+        target = self.path('log')
+        for expected in ('log', 'log.1', 'log.2'):
+            connection, (name, _) = daemon.open_session(features=RECORD | 1, record=target)
+            self.assertEqual(name, 'session_opened')
+            self.assertTrue(os.path.exists(self.path(expected)))
+            connection.close()
+        for path, sentence in [('log', 'absolute path'), (self.path('no/such'), 'cannot create')]:
+            _, (name, values) = daemon.open_session(features=RECORD, record=path)
+            self.assertEqual(name, 'refused')
+            self.assertIn(sentence, values[2])
+
+
+class Life(harness.Scenario):
+    def test_idle(self):
+        """No CPU when nothing happens, also with sessions open."""
+        daemon = self.daemon(stub='')
+        connection, _ = daemon.open_session()
+        daemon.wait_log('is warm', count=2)
+        time.sleep(0.3)
+        before = daemon.cpu_ticks()
+        time.sleep(2)
+        self.assertLessEqual(daemon.cpu_ticks() - before, 1)
+        connection.close()
+
+    def test_term(self):
+        daemon = self.daemon('limits: {stop_ms: 400}\n', stub='adopt-stay')
+        connection, _ = daemon.open_session()
+        workers = daemon.workers()
+        self.assertTrue(workers)
+        begin = time.monotonic()
+        self.assertEqual(daemon.stop(), 0)
+        self.assertGreater(time.monotonic() - begin, 0.3)
+        self.assertFalse([pid for pid in workers if harness.alive(pid)])
+        self.assertIsNone(connection.receive())
+
+    def test_term_twice(self):
+        daemon = self.daemon('limits: {stop_ms: 60000}\n', stub='adopt-stay')
+        connection, _ = daemon.open_session()
+        daemon.process.terminate()
+        daemon.wait_log('stopping: signal 15')
+        daemon.process.terminate()
+        self.assertEqual(daemon.process.wait(10), 0)
+        self.assertIsNone(connection.receive())
+
+    def test_killed(self):
+        """SIGKILL: workers vanish at once, and the next daemon finds its way."""
+        daemon = self.daemon(stub='adopt-stay')
+        connection, _ = daemon.open_session()
+        daemon.wait_log('is warm', count=2)
+        workers = daemon.workers()
+        daemon.process.kill()
+        daemon.process.wait()
+        harness.wait_for(lambda: not any(harness.alive(pid) for pid in workers), 2, 'workers gone')
+        self.assertIsNone(connection.receive())
+        self.assertTrue(os.path.exists(daemon.socket + '.d'))
+        after = harness.Daemon(daemon.folder, stub='')
+        self.daemons.append(after)
+        self.assertEqual(len(after.devices()), 2)
+        after.wait_log('is warm')
+        harness.wait_for(lambda: os.listdir(after.socket + '.d') == ['worker-1'], what='only its own directories')
+
+    def test_nothing_leaks(self):
+        """Clients that vanish at every point leave no descriptor, process or directory."""
+        daemon = self.daemon(stub='')
+        daemon.wait_log('is warm')
+        before = daemon.descriptors()
+        rng = random.Random(2)
+        for _ in range(40):
+            connection = daemon.dial(hello=False)
+            for frame in (frames.encode('hello', 1, 0, 1, 0, 'x'), frames.encode('device_list'),
+                          frames.encode('session_open', 0, 0, 'x', '')):
+                cut = rng.choice([len(frame)] * 3 + [rng.randrange(len(frame))])
+                connection.socket.sendall(frame[:cut])
+                if cut < len(frame):
+                    break
+            connection.close()
+        harness.wait_for(lambda: daemon.descriptors() <= before, what='descriptors closed')
+        harness.wait_for(lambda: len(daemon.workers()) == 1, what='one spare worker')
+        harness.wait_for(lambda: len(os.listdir(daemon.socket + '.d')) == 1, what='one directory')
+
+
+if __name__ == '__main__':
+    unittest.main()

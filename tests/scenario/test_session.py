@@ -1,0 +1,343 @@
+#!/usr/bin/python3
+"""Programs, daemon and workers together: on the fake device and on PoCL. What must hold when one of them dies."""
+import glob
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import unittest
+
+import harness
+
+PROGRAM = os.environ.get('PENSTOCK_PROGRAM', os.path.join(harness.BUILD, 'tests/scenario/session_program'))
+POCL = '/etc/OpenCL/vendors/pocl.icd'
+LOST = 3  # the program's exit status
+
+
+def memory_files(pid):
+    try:
+        return [os.readlink(link) for link in glob.glob(f'/proc/{pid}/fd/*') if 'memfd:' in os.readlink(link)]
+    except (FileNotFoundError, PermissionError):
+        return []
+
+
+def ticks(pid):
+    with open(f'/proc/{pid}/stat', encoding='ascii', errors='replace') as file:
+        fields = file.read().rpartition(')')[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+class Sessions:
+    """For each backend."""
+    backend = None
+
+    def pool(self, config='', **options):
+        config = f'cache: {{dir: {self.path("cache")}}}\n' + config if 'cache:' not in config else config
+        daemon = self.daemon(f'backend: {self.backend}\n' + config, environment=self.environment(), **options)
+        daemon.wait_log('is warm', 20)
+        return daemon
+
+    def environment(self):
+        # A sanitizer must leave a kernel's fault to be one.
+        options = ':'.join(f'handle_{name}=0' for name in ('segv', 'sigbus', 'sigill', 'sigfpe', 'abort'))
+        return {'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': self.path('pocl'),
+                'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':' + options,
+                'TSAN_OPTIONS': os.environ.get('TSAN_OPTIONS', '') + ':' + options}
+
+    def begin(self, daemon, *arguments):
+        """A program that has said that it is running."""
+        running = daemon.start(PROGRAM, *map(str, arguments), stdout=subprocess.PIPE)
+        self.addCleanup(running.stdout.close)
+        self.addCleanup(running.kill)
+        line = running.stdout.readline()
+        self.assertEqual(line, 'running\n', daemon.log())
+        return running
+
+    def worker_of(self, daemon, running):
+        sessions = json.loads(daemon.run(harness.PENSTOCK, 'ps', '--json').stdout)
+        return next(s['worker'] for s in sessions if s['pid'] == running.pid)
+
+    def assert_lost(self, running, seconds=5):
+        """It has been told within bounded time, and has ended by itself."""
+        out, _ = running.communicate(timeout=seconds * harness.SLOW)
+        self.assertEqual(running.returncode, LOST, out)
+        self.assertIn('lost: ', out)
+
+    def assert_as_before(self, daemon, descriptors):
+        """One spare worker, its directory, and nothing of those that are gone."""
+        harness.wait_for(lambda: len(daemon.workers()) == 1, 15, 'one worker')
+        harness.wait_for(lambda: len(os.listdir(daemon.socket + '.d')) == 1, what='one directory')
+        harness.wait_for(lambda: daemon.descriptors() <= descriptors, what='descriptors closed')
+
+    def test_right(self):
+        daemon = self.pool()
+        done = daemon.run(PROGRAM, 'loop', '0.3')
+        self.assertEqual(done.returncode, 0, done.stdout + daemon.log())
+        self.assertRegex(done.stdout, r'^running\n\d+ rounds\n$')
+        self.assertRegex(daemon.wait_log(r'session 1 of session_program .* ended: (\d+) commands, 0 failed'), r'\d{2,}')
+
+    def test_print(self):
+        daemon = self.pool()
+        prefix = 'fake' if self.backend == 'fake' else 'kernel'
+        done = daemon.run(PROGRAM, 'print', '20')
+        self.assertEqual(done.stdout, ''.join(f'{prefix} prints {i}\nprogram prints {i}\n' for i in range(20)))
+
+    def test_ps(self):
+        daemon = self.pool()
+        running = self.begin(daemon, 'hold', 8)
+        (session,) = json.loads(daemon.run(harness.PENSTOCK, 'ps', '--json').stdout)
+        self.assertEqual((session['pid'], session['program']), (running.pid, 'session_program'))
+        self.assertGreater(session['commands'], 3)
+        self.assertGreaterEqual(session['memory_bytes'], 8 << 20)
+
+    def test_two(self):
+        daemon = self.pool('workers: {warm: 2}\n')
+        running = [self.begin(daemon, 'loop', 1) for _ in range(3)]
+        for one in running:
+            out, _ = one.communicate(timeout=30)
+            self.assertEqual(one.returncode, 0, out)
+
+    def test_daemon_killed(self):
+        """Programs end with errors in bounded time: computing, waiting, idle."""
+        daemon = self.pool('workers: {warm: 3}\n')
+        daemon.wait_log('is warm', count=3)
+        running = [self.begin(daemon, 'loop', 60), self.begin(daemon, 'busy', 60000)]
+        workers = daemon.workers()
+        self.assertGreaterEqual(len(workers), 2)
+        daemon.process.kill()
+        daemon.process.wait()
+        for one in running:
+            self.assert_lost(one)
+        harness.wait_for(lambda: not any(harness.alive(pid) for pid in workers), 5, 'workers gone')
+        # The next daemon cleans up after it.
+        after = harness.Daemon(daemon.folder, f'backend: {self.backend}\n', environment=self.environment())
+        self.daemons.append(after)
+        after.wait_log('is warm')
+        harness.wait_for(lambda: len(os.listdir(after.socket + '.d')) == 1, what='old directories gone')
+
+    def test_worker_killed(self):
+        daemon = self.pool('workers: {warm: 2}\n')
+        daemon.wait_log('is warm', count=2)
+        victim, other = self.begin(daemon, 'loop', 60), self.begin(daemon, 'loop', 2)
+        os.kill(self.worker_of(daemon, victim), signal.SIGKILL)
+        self.assert_lost(victim)
+        self.assertRegex(daemon.wait_log(r'session \d+ of session_program .* is lost: .*signal 9 .*'), '"inc"')
+        out, _ = other.communicate(timeout=30)
+        self.assertEqual(other.returncode, 0, out)
+        self.assertEqual(daemon.run(PROGRAM, 'loop', '0.1').returncode, 0)
+
+    def test_fault(self):
+        """A kernel's fault is its session's, and the log names the kernel."""
+        daemon = self.pool('workers: {warm: 2}\n')
+        daemon.wait_log('is warm', count=2)
+        other = self.begin(daemon, 'loop', 2)
+        self.assert_lost(self.begin(daemon, 'fault'))
+        line = daemon.wait_log(r'error .*session \d+ of session_program \(pid \d+\) is lost: .*')
+        self.assertIn('the last kernel launched was "fault", before it "inc"', line)
+        out, _ = other.communicate(timeout=30)
+        self.assertEqual(other.returncode, 0, out)
+
+    def test_program_killed(self):
+        """At random points of its life: no worker, directory, memory or descriptor is left."""
+        daemon = self.pool()
+        harness.wait_for(lambda: len(daemon.workers()) == 1, what='the probe has ended')
+        descriptors, rng = daemon.descriptors(), random.Random(3)
+        for turn in range(12):
+            mode = ['loop', 60] if turn % 3 else ['busy', 60000]
+            running = daemon.start(PROGRAM, *map(str, mode), stdout=subprocess.DEVNULL)
+            time.sleep(rng.random() * 0.15)
+            running.kill()
+            running.wait()
+        self.assert_as_before(daemon, descriptors)
+        self.assertEqual(daemon.run(PROGRAM, 'loop', '0.1').returncode, 0)
+
+    def test_memory_goes(self):
+        """A killed program's memory is free again."""
+        daemon = self.pool()
+        descriptors = daemon.descriptors()
+        running = self.begin(daemon, 'hold', 64)
+        worker = self.worker_of(daemon, running)
+        self.assertTrue(memory_files(worker))
+        running.kill()
+        running.wait()
+        harness.wait_for(lambda: not harness.alive(worker), 5, 'the worker has ended')
+        self.assert_as_before(daemon, descriptors)
+        self.assertLessEqual(len(memory_files(daemon.pid)), 1)  # the spare worker's crash page
+
+    def test_idle(self):
+        """Nobody computes while a session is idle."""
+        daemon = self.pool()
+        running = self.begin(daemon, 'idle', 60)
+        worker = self.worker_of(daemon, running)
+        daemon.wait_log('is warm', count=2)
+        time.sleep(0.5)
+        everybody = [daemon.pid, running.pid, *daemon.workers()]
+        self.assertIn(worker, everybody)
+        before = [ticks(pid) for pid in everybody]
+        time.sleep(2)
+        used = [ticks(pid) - earlier for pid, earlier in zip(everybody, before)]
+        self.assertLessEqual(max(used), 2, dict(zip(everybody, used)))
+
+    def test_cache_unwritable(self):
+        """A cache that cannot be had costs time, nothing else."""
+        with open(self.path('file'), 'w', encoding='ascii'):
+            pass
+        for place in (self.path('file'), '/proc/penstock', '/dev/full/cache'):
+            daemon = self.pool(f'cache: {{dir: {place}}}\n')
+            self.assertEqual(daemon.run(PROGRAM, 'build', '3').stdout, 'built\n', place)
+
+    def test_cache_full(self):
+        folder = self.path('small')
+        os.mkdir(folder)
+        if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', folder], check=False,
+                          capture_output=True).returncode:
+            self.skipTest('this user may not mount a file system')
+        self.addCleanup(subprocess.run, ['umount', '-l', folder], check=True)
+        daemon = self.pool(f'cache: {{dir: {folder}}}\n')
+        self.assertEqual(daemon.run(PROGRAM, 'build', '20').stdout, 'built\n')
+        self.assertEqual(daemon.run(PROGRAM, 'loop', '0.1').returncode, 0)
+        daemon.stop()
+
+    def test_log(self):
+        """A recorded session, printed, done again, and cut short."""
+        daemon = self.pool()
+        log = self.path('session.log')
+        done = daemon.run(harness.PENSTOCK, 'log', 'record', log, '--', PROGRAM, 'loop', '0.2')
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        lines = daemon.run(harness.PENSTOCK, 'log', 'dump', log).stdout.splitlines()
+        names = [line.split()[1] for line in lines]
+        for name in ('hello', 'device', 'queue_create', 'program_create', 'program_build', 'kernel_create', 'launch',
+                     'write', 'read', 'read_digest'):
+            self.assertIn(name, names)
+        objects = [json.loads(line) for line in daemon.run(harness.PENSTOCK, 'log', 'dump', log, '--json').stdout.splitlines()]
+        self.assertEqual(len(objects), len(lines))
+        self.assertTrue(all(isinstance(each, dict) for each in objects))
+
+        done = daemon.run(harness.PENSTOCK, 'log', 'replay', log, '--json')
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        result = json.loads(done.stdout)
+        self.assertEqual((result['different'], result['failed_builds'], result['truncated']), (0, 0, False))
+        self.assertEqual(result['compared'], names.count('read_digest'))
+        self.assertGreater(result['compared'], 0)
+
+        with open(log, 'rb') as file:
+            data = bytearray(file.read())
+        with open(self.path('short.log'), 'wb') as file:
+            file.write(data[:len(data) - 20])
+        done = daemon.run(harness.PENSTOCK, 'log', 'dump', self.path('short.log'))
+        self.assertEqual(done.returncode, 0)
+        self.assertIn('ends in the middle of an entry', done.stderr)
+        done = daemon.run(harness.PENSTOCK, 'log', 'replay', self.path('short.log'), '--json')
+        self.assertEqual((done.returncode, json.loads(done.stdout)['truncated']), (0, True), done.stderr)
+
+    def test_replay_differs(self):
+        """A digest that is not what the replay reads is found."""
+        daemon = self.pool()
+        log = self.path('session.log')
+        daemon.run(harness.PENSTOCK, 'log', 'record', log, '--', PROGRAM, 'idle', '0')
+        with open(log, 'rb') as file:
+            data = bytearray(file.read())
+        data[-1 - len(data) % 8 - 8] ^= 1  # spoils something near the end; the digest is looked for below
+        text = daemon.run(harness.PENSTOCK, 'log', 'dump', log, '--json').stdout
+        digest = next(json.loads(line) for line in text.splitlines() if '"read_digest"' in line)
+        with open(log, 'rb') as file:
+            data = file.read()
+        low = int(digest['low']).to_bytes(8, 'little')
+        self.assertEqual(data.count(low), 1)
+        with open(log, 'wb') as file:
+            file.write(data.replace(low, bytes([low[0] ^ 1]) + low[1:]))
+        done = daemon.run(harness.PENSTOCK, 'log', 'replay', log, '--json')
+        self.assertEqual((done.returncode, json.loads(done.stdout)['different']), (1, 1), done.stderr)
+
+
+class Fake(Sessions, harness.Scenario):
+    backend = 'fake'
+
+    def test_first_call(self):
+        """A warm worker makes a session in a few milliseconds."""
+        daemon = self.pool()
+        times = []
+        for turn in range(5):
+            times.append(float(daemon.run(PROGRAM, 'first').stdout))
+            daemon.wait_log('is warm', count=turn + 2)
+        self.assertLess(statistics.median(times), 20 * harness.SLOW, times)
+
+    def test_jail(self):
+        """The log says what holds the workers; and the configuration can leave it off."""
+        self.pool('workers: {jail: off}\n').wait_log('info .* is warm; jail: off$')
+        self.pool().wait_log('info .* is warm; jail: .*no-new-privileges')
+
+    def test_worker_gone_while_waiting(self):
+        """A program that waits for a worker when its daemon dies is told."""
+        daemon = self.pool()
+        os.kill(daemon.pid, signal.SIGSTOP)
+        running = daemon.start(PROGRAM, 'first', stdout=subprocess.PIPE)
+        self.addCleanup(running.stdout.close)
+        time.sleep(0.3)
+        daemon.process.kill()
+        self.assertEqual(running.communicate(timeout=20)[0], 'no platform\n')
+        self.assertEqual(running.returncode, 2)
+
+
+@unittest.skipUnless(os.path.exists(POCL), 'PoCL is not installed')
+class Pocl(Sessions, harness.Scenario):
+    backend = 'opencl'
+
+    @unittest.skipIf(harness.SANITIZED, 'a sanitizer changes all times')
+    def test_first_call(self):
+        """Beyond the driver's own start it takes at most 20 ms; what it took natively is measured beside it."""
+        daemon = self.pool()
+        native, through = [], []
+        for turn in range(6):
+            environment = dict(os.environ, **self.environment())
+            done = subprocess.run([PROGRAM, 'first'], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            native.append(float(done.stdout))
+            through.append(float(daemon.run(PROGRAM, 'first').stdout))
+            daemon.wait_log('is warm', count=turn + 2)
+        # The first of each compiled the kernel.
+        self.assertLess(statistics.median(through[1:]), statistics.median(native[1:]) + 20, (native, through))
+
+
+class NoDaemon(harness.Scenario):
+    def test_nothing(self):
+        """Without a daemon the front end yields nothing, at once, and others are not disturbed."""
+        environment = {'PENSTOCK_SOCKET': self.path('none.sock'), 'OCL_ICD_VENDORS': harness.VENDORS}
+        begin = time.monotonic()
+        done = harness.run(PROGRAM, 'first', environment=environment)
+        self.assertLess(time.monotonic() - begin, 0.5 * harness.SLOW)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (2, 'no platform\n', ''))
+
+    def test_dead_socket(self):
+        """The socket of a killed daemon is as good as none."""
+        daemon = self.daemon(stub='')
+        daemon.process.kill()
+        daemon.process.wait()
+        self.assertTrue(os.path.exists(daemon.socket))
+        done = daemon.run(PROGRAM, 'first')
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (2, 'no platform\n', ''))
+
+    @unittest.skipIf(harness.SANITIZED, 'clinfo is not built with the sanitizer')
+    @unittest.skipUnless(os.path.exists(POCL), 'PoCL is not installed')
+    def test_others(self):
+        os.mkdir(self.path('vendors'))
+        os.symlink(POCL, self.path('vendors/pocl.icd'))
+        os.symlink(os.path.join(harness.VENDORS, 'penstock.icd'), self.path('vendors/penstock.icd'))
+        environment = {'PENSTOCK_SOCKET': self.path('none.sock'), 'OCL_ICD_VENDORS': self.path('vendors')}
+        done = harness.run('clinfo', '-l', environment=environment)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn('Portable Computing Language', done.stdout)
+        self.assertNotIn('Penstock', done.stdout)
+        daemon = self.daemon('backend: fake\n')
+        daemon.wait_log('is warm')
+        environment['PENSTOCK_SOCKET'] = daemon.socket
+        done = harness.run('clinfo', '-l', environment=environment)
+        self.assertIn('Portable Computing Language', done.stdout)
+        self.assertIn('Penstock', done.stdout)
+
+
+if __name__ == '__main__':
+    unittest.main(argv=sys.argv)

@@ -1,0 +1,722 @@
+/* A session against a fake worker: opening, commands, waits, answers, output, memory, slots; a worker that dies; fork.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "client/session.h"
+#include "fake_worker.h"
+
+#define THREADS 4
+
+static struct fake_worker fake;
+static struct pen_session *session;
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct pen_error error = {0};
+    if (fake_start(&fake, FAKE_NORMAL)) {
+        return -1;
+    }
+    if (pen_session_open(&session, &error)) {
+        print_error("%s\n", error.message);
+        return -1;
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    pen_session_close(session);
+    session = NULL;
+    fake_stop(&fake);
+    return fake.malformed ? -1 : 0;
+}
+
+static uint64_t send_marker(uint64_t queue, uint64_t event, uint32_t slot)
+{
+    uint64_t sequence = 0;
+    const struct pen_msg_marker marker = {.queue = queue, .event = event, .slot = slot};
+    assert_int_equal(PEN_SEND(session, marker, &marker, &sequence), 0);
+    return sequence;
+}
+
+static void tell(uint64_t what)
+{
+    uint64_t sequence;
+    const struct pen_msg_program_destroy message = {.program = what};
+    assert_int_equal(PEN_SEND(session, program_destroy, &message, &sequence), 0);
+}
+
+/* ---- opening ----------------------------------------------------------------------------------------- */
+
+static void pool(void **unused)
+{
+    (void)unused;
+    struct pen_pool devices = {0};
+    struct pen_error error = {0};
+    assert_int_equal(fake_start(&fake, FAKE_NORMAL), 0);
+    assert_int_equal(pen_pool_query(&devices, &error), 0);
+    assert_int_equal(devices.device_count, 2);
+    assert_string_equal(devices.devices[0].info.name, "cpu0");
+    assert_string_equal(devices.devices[1].info.driver_version, "1.0");
+    assert_int_equal(devices.devices[0].property_count, 0);
+    assert_int_equal(devices.devices[1].property_count, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        const struct pen_property *property = &devices.devices[1].properties[i];
+        assert_int_equal(property->key, 0x1000 + i);
+        assert_int_equal(property->size, 4);
+        assert_memory_equal(property->value, &i, 4);
+    }
+    pen_pool_finish(&devices);
+    pen_pool_finish(&devices);
+    fake_stop(&fake);
+    uint64_t start = pen_now_ns();
+    assert_int_equal(pen_pool_query(&devices, &error), -PEN_ENOENT);
+    assert_int_equal(pen_session_open(&session, &error), -PEN_ENOENT);
+    assert_true(pen_now_ns() - start < 1000000000u);
+    assert_null(session);
+    assert_non_null(strstr(error.message, "PENSTOCK_SOCKET"));
+}
+
+static void bad_opens(void **unused)
+{
+    (void)unused;
+    const struct {
+        enum fake_mode mode;
+        int expected;
+        const char *text;
+    } cases[] = {
+        {FAKE_REFUSES, -PEN_ELIMIT, "session.max"},      {FAKE_NO_DESCRIPTORS, -PEN_EPROTO, "session_open"},
+        {FAKE_WRONG_VERSION, -PEN_EVERSION, "protocol"}, {FAKE_HANGS_UP, -PEN_EGONE, "closed"},
+        {FAKE_WRONG_SIZES, -PEN_EPROTO, "arena"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pen_error error = {0};
+        assert_int_equal(fake_start(&fake, cases[i].mode), 0);
+        assert_int_equal(pen_session_open(&session, &error), cases[i].expected);
+        assert_non_null(strstr(error.message, cases[i].text));
+        assert_null(session);
+        fake_stop(&fake);
+    }
+    pen_session_close(NULL);
+}
+
+static void recording_is_not_direct(void **unused)
+{
+    (void)unused;
+    setenv("PENSTOCK_RECORD", "some.log", 1);
+    assert_int_equal(set_up(NULL), 0);
+    unsetenv("PENSTOCK_RECORD");
+    assert_int_equal(pen_session_features(session), PEN_FEATURE_RECORD);
+    assert_int_equal(tear_down(NULL), 0);
+    assert_int_equal(set_up(NULL), 0);
+    assert_int_equal(pen_session_features(session), PEN_FEATURE_DIRECT);
+    assert_int_equal(tear_down(NULL), 0);
+}
+
+/* ---- commands and completion --------------------------------------------------------------------------- */
+
+static void a_marker(void **unused)
+{
+    (void)unused;
+    uint32_t slot = 0, queue = 0;
+    assert_int_equal(pen_slot_acquire(session, &slot), 0);
+    assert_int_equal(pen_queue_slot_acquire(session, &queue), 0);
+    assert_int_not_equal(slot, 0);
+    assert_int_equal(pen_slot_state(session, slot), PEN_STATE_QUEUED);
+    uint64_t id = pen_session_new_id(session);
+    assert_int_not_equal(id, pen_session_new_id(session));
+    uint64_t sequence = send_marker(queue, id, slot);
+    assert_int_equal(sequence, 1);
+    assert_int_equal(pen_wait_slot(session, slot), 0);
+    assert_int_equal(pen_slot_state(session, slot), PEN_STATE_COMPLETE);
+    assert_int_equal(pen_slot_times(session, slot).ended, sequence + 3);
+    assert_int_equal(pen_wait_queue(session, queue, sequence), 0);
+    assert_int_equal(pen_queue_completed(session, queue), sequence);
+    assert_int_equal(pen_wait_slot(session, 0), 0);
+    assert_int_equal(pen_session_alive(session), 0);
+    assert_string_equal(pen_session_epitaph(session), "");
+}
+
+static void sleeping_waits(void **unused)
+{
+    (void)unused;
+    fake.delay_us = 2000;
+    for (int i = 0; i < 50; i++) {
+        uint64_t sequence = send_marker(3, 0, 0);
+        assert_int_equal(pen_wait_queue(session, 3, sequence), 0);
+    }
+    fake.delay_us = 0;
+    for (int i = 0; i < 2000; i++) {
+        uint64_t sequence = send_marker(3, 0, 0);
+        assert_int_equal(pen_wait_queue(session, 3, sequence), 0);
+    }
+}
+
+/* Several threads asleep, each for its own event or its own place in one queue: none is forgotten. */
+
+struct sleeper {
+    pthread_t thread;
+    unsigned index, late, failures;
+};
+
+static void *sleeping_thread(void *context)
+{
+    struct sleeper *sleeper = context;
+    for (int i = 0; i < 100; i++) {
+        uint32_t slot = 0;
+        uint64_t sequence = 0, start = pen_now_ns();
+        bool by_event = (i + (int)sleeper->index) % 2;
+        sleeper->failures += by_event && pen_slot_acquire(session, &slot);
+        const struct pen_msg_marker marker = {.queue = 4, .event = by_event, .slot = slot};
+        sleeper->failures += PEN_SEND(session, marker, &marker, &sequence) != 0;
+        sleeper->failures += (by_event ? pen_wait_slot(session, slot) : pen_wait_queue(session, 4, sequence)) != 0;
+        pen_slot_release(session, slot);
+        sleeper->late += pen_now_ns() - start > 90000000;
+    }
+    return NULL;
+}
+
+static void nobody_oversleeps(void **unused)
+{
+    (void)unused;
+    struct sleeper sleepers[THREADS] = {0};
+    unsigned late = 0;
+    fake.delay_us = 100;
+    for (unsigned i = 0; i < THREADS; i++) {
+        sleepers[i].index = i;
+        assert_int_equal(pthread_create(&sleepers[i].thread, NULL, sleeping_thread, &sleepers[i]), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(sleepers[i].thread, NULL);
+        assert_int_equal(sleepers[i].failures, 0);
+        late += sleepers[i].late;
+    }
+    assert_true(late <= 4); /* of 400: a busy machine; a lost wake-up would be one in many */
+}
+
+static void too_long_a_frame(void **unused)
+{
+    (void)unused;
+    uint64_t sequence = 5;
+    static unsigned char bytes[PEN_LIMIT_PATTERN + 1];
+    const struct pen_msg_fill fill = {.pattern = {bytes, sizeof bytes}};
+    assert_int_equal(PEN_SEND(session, fill, &fill, &sequence), -PEN_ELIMIT);
+    assert_int_equal(sequence, 5);
+    send_marker(0, 0, 0);
+}
+
+/* Many threads, each with its queue; groups of frames stay together; the ring is full at times. */
+
+#define ROUNDS 20000u
+
+struct sender {
+    pthread_t thread;
+    uint32_t queue;
+    int failures;
+};
+
+static void *sending_thread(void *context)
+{
+    struct sender *sender = context;
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        const struct pen_msg_marker marker = {.queue = sender->queue};
+        uint64_t first = 0, second = 0;
+        pen_session_lock(session);
+        sender->failures += PEN_SEND(session, marker, &marker, &first) != 0;
+        sender->failures += PEN_SEND_NOTE(session, marker, &marker, &second, last = second) != 0;
+        pen_session_unlock(session);
+        sender->failures += second != first + 1 || last != second;
+        if (i % 512 == 0) {
+            sender->failures += pen_wait_queue(session, sender->queue, last) != 0;
+        }
+    }
+    sender->failures += pen_wait_queue(session, sender->queue, last) != 0;
+    return NULL;
+}
+
+static void many_threads(void **unused)
+{
+    (void)unused;
+    struct sender senders[THREADS] = {0};
+    for (uint32_t i = 0; i < THREADS; i++) {
+        senders[i].queue = i;
+        assert_int_equal(pthread_create(&senders[i].thread, NULL, sending_thread, &senders[i]), 0);
+    }
+    for (uint32_t i = 0; i < THREADS; i++) {
+        pthread_join(senders[i].thread, NULL);
+        assert_int_equal(senders[i].failures, 0);
+    }
+    assert_int_equal(fake.commands, 2 * THREADS * ROUNDS);
+    assert_int_equal(fake.malformed, 0);
+}
+
+static void a_stalled_worker_fills_the_ring(void **unused)
+{
+    (void)unused;
+    uint64_t sequence = 0;
+    tell(FAKE_STALL);
+    for (int i = 0; i < 20000; i++) { /* more than fits */
+        sequence = send_marker(1, 0, 0);
+    }
+    assert_int_equal(pen_wait_queue(session, 1, sequence), 0);
+}
+
+static void *waking_thread(void *context)
+{
+    (void)context;
+    usleep(20000);
+    pen_wake_epoch(session);
+    return NULL;
+}
+
+static void epoch(void **unused)
+{
+    (void)unused;
+    pthread_t thread;
+    uint32_t seen = pen_epoch(session);
+    uint64_t start = pen_now_ns();
+    assert_int_equal(pen_wait_epoch(session, seen, 30), 0);
+    assert_true(pen_now_ns() - start >= 30000000);
+    send_marker(0, 0, 0);
+    assert_int_equal(pen_wait_epoch(session, seen, 5000), 0);
+    while (pen_queue_completed(session, 0) < 1) {
+        usleep(100);
+    }
+    seen = pen_epoch(session);
+    start = pen_now_ns();
+    assert_int_equal(pthread_create(&thread, NULL, waking_thread, NULL), 0);
+    assert_int_equal(pen_wait_epoch(session, seen, 10000), 0);
+    assert_true(pen_now_ns() - start < 5000000000u);
+    pthread_join(thread, NULL);
+}
+
+/* ---- slots and memory ---------------------------------------------------------------------------------- */
+
+static void slots_wait_until_they_are_complete(void **unused)
+{
+    (void)unused;
+    uint32_t never, slot;
+    assert_int_equal(pen_slot_acquire(session, &never), 0);
+    send_marker(FAKE_QUEUE_NEVER, 1, never);
+    pen_slot_release(session, never);
+    for (int i = 0; i < 3000; i++) {
+        assert_int_equal(pen_slot_acquire(session, &slot), 0);
+        assert_int_not_equal(slot, never);
+        assert_true(slot < 1000); /* used again and again */
+        send_marker(2, 1, slot);
+        if (i % 2) {
+            assert_int_equal(pen_wait_slot(session, slot), 0);
+        }
+        pen_slot_release(session, slot); /* half of them unfinished */
+        if (i % 100 == 0) {
+            assert_int_equal(pen_slot_acquire(session, &slot), 0);
+            pen_slot_cancel(session, slot);
+        }
+    }
+}
+
+static void slots_run_out(void **unused)
+{
+    (void)unused;
+    uint32_t slot, count = 0;
+    int rc;
+    while (!(rc = pen_slot_acquire(session, &slot))) {
+        count++;
+        pen_slot_release(session, slot); /* none is ever complete: all are kept aside */
+    }
+    assert_int_equal(rc, -PEN_ELIMIT);
+    assert_int_equal(count, PEN_LIMIT_SLOTS - 1);
+    for (count = 0; !(rc = pen_queue_slot_acquire(session, &slot)); count++) {
+        assert_true(slot < PEN_LIMIT_QUEUES);
+    }
+    assert_int_equal(rc, -PEN_ELIMIT);
+    assert_int_equal(count, PEN_LIMIT_QUEUES);
+    pen_queue_slot_release(session, slot);
+    assert_int_equal(pen_queue_slot_acquire(session, &slot), 0);
+}
+
+static void memory(void **unused)
+{
+    (void)unused;
+    uint64_t a, b, c;
+    uint32_t slot;
+    assert_int_equal(pen_arena_alloc(session, 100, 4096, &a), 0);
+    assert_int_equal((uintptr_t)pen_arena_at(session, a) % 4096, 0);
+    memset(pen_arena_at(session, a), 7, 100);
+    assert_int_equal(pen_arena_alloc(session, FAKE_ARENA_BYTES, 1, &b), -PEN_EDEVMEM);
+    pen_arena_free(session, a);
+    assert_int_equal(pen_arena_alloc(session, FAKE_ARENA_BYTES, 1, &b), 0);
+
+    /* Given back when the worker says so, which the next allocation waits for. */
+    fake.delay_us = 30000;
+    assert_int_equal(pen_slot_acquire(session, &slot), 0);
+    const struct pen_msg_region_destroy destroy = {.region = 1, .slot = slot};
+    uint64_t sequence;
+    assert_int_equal(PEN_SEND(session, region_destroy, &destroy, &sequence), 0);
+    pen_arena_free_after(session, b, slot);
+    assert_int_equal(pen_arena_alloc(session, FAKE_ARENA_BYTES / 2, 1, &c), 0);
+    fake.delay_us = 0;
+
+    /* Never given back: an error in bounded time. */
+    assert_int_equal(pen_slot_acquire(session, &slot), 0);
+    pen_arena_free_after(session, c, slot);
+    uint64_t start = pen_now_ns();
+    assert_int_equal(pen_arena_alloc(session, FAKE_ARENA_BYTES, 1, &c), -PEN_EDEVMEM);
+    assert_true(pen_now_ns() - start < 5000000000u);
+}
+
+static size_t resident_pages(uint64_t offset, size_t size)
+{
+    size_t pages = size / 4096, count = 0;
+    unsigned char *bits = malloc(pages);
+    assert_int_equal(mincore(pen_arena_at(session, offset), size, bits), 0);
+    for (size_t i = 0; i < pages; i++) {
+        count += bits[i] & 1;
+    }
+    free(bits);
+    return count;
+}
+
+static void touch(uint64_t offset, size_t size)
+{
+    for (size_t at = 0; at < size; at += 4096) {
+        ((volatile char *)pen_arena_at(session, offset))[at] = 1;
+    }
+}
+
+static void freed_memory_goes_back(void **unused)
+{
+    (void)unused;
+    const size_t little = PEN_ARENA_KEPT_BYTES / 8, much = PEN_ARENA_KEPT_BYTES + (16u << 20);
+    uint64_t a, b;
+    assert_int_equal(pen_arena_alloc(session, little, 1, &a), 0);
+    touch(a, little);
+    pen_arena_free(session, a);
+    assert_int_equal(resident_pages(a, little), little / 4096); /* kept: it will be wanted again */
+    assert_int_equal(pen_arena_alloc(session, much, 1, &b), 0);
+    assert_int_equal(a, b);
+    touch(b, much);
+    pen_arena_free(session, b);
+    assert_int_equal(resident_pages(b, much), 0);
+}
+
+/* ---- answers and output ---------------------------------------------------------------------------------- */
+
+static int ask_facts(uint64_t kernel, uint32_t answers)
+{
+    const struct pen_msg_kernel_query query = {.kernel = kernel, .dimensions = answers};
+    uint64_t sequence;
+    int bad = PEN_SEND(session, kernel_query, &query, &sequence) != 0;
+    for (uint32_t i = 0; i < answers; i++) {
+        struct pen_scratch scratch = {0};
+        struct pen_msg_kernel_facts facts = {0};
+        uint16_t opcode = 0;
+        void *frame = NULL;
+        size_t size = 0;
+        bad += pen_session_answer(session, sequence, &opcode, &frame, &size) != 0;
+        bad += opcode != PEN_OP_KERNEL_FACTS || pen_msg_kernel_facts_decode(frame, size, &scratch, &facts) ||
+               facts.max_sub_group_size != kernel || facts.sub_group_count != i;
+        free(frame);
+    }
+    return bad;
+}
+
+static void *asking_thread(void *context)
+{
+    uintptr_t bad = 0;
+    for (uint32_t i = 0; i < 300; i++) {
+        bad += (uintptr_t)ask_facts((uintptr_t)context * 1000 + i, 1 + i % 3);
+    }
+    return (void *)bad;
+}
+
+static void answers_find_their_askers(void **unused)
+{
+    (void)unused;
+    pthread_t threads[THREADS];
+    for (uintptr_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, asking_thread, (void *)i), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        void *bad;
+        pthread_join(threads[i], &bad);
+        assert_null(bad);
+    }
+}
+
+static void answers_in_parts(void **unused)
+{
+    (void)unused;
+    const uint64_t sizes[] = {0, 1, PEN_LIMIT_TEXT, PEN_LIMIT_TEXT + 1, 5000000};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const struct pen_msg_program_binary message = {.program = sizes[i]};
+        uint64_t sequence;
+        void *data;
+        size_t size;
+        assert_int_equal(PEN_SEND(session, program_binary, &message, &sequence), 0);
+        assert_int_equal(pen_session_answer_data(session, sequence, &data, &size), 0);
+        assert_int_equal(size, sizes[i]);
+        assert_int_equal(strlen(data), sizes[i]);
+        assert_int_equal(strspn(data, "b"), sizes[i]);
+        free(data);
+    }
+    const struct pen_msg_program_binary message = {.program = 1, .device = 99};
+    uint64_t sequence;
+    void *data = NULL;
+    size_t size;
+    assert_int_equal(PEN_SEND(session, program_binary, &message, &sequence), 0);
+    assert_int_equal(pen_session_answer_data(session, sequence, &data, &size), -PEN_EBINARY);
+    assert_null(data);
+}
+
+/* Standard output goes to a file meanwhile. */
+static void output_comes_before_the_wait_returns(void **unused)
+{
+    (void)unused;
+    char name[] = "/tmp/pen-output-XXXXXX", expected[64 * 1024] = "", got[64 * 1024] = "";
+    fflush(stdout);
+    int saved = dup(1), file = mkstemp(name), bad = 0;
+    assert_true(saved >= 0 && file >= 0);
+    dup2(file, 1);
+    for (int i = 0; i < 500; i++) {
+        char line[64];
+        int length = snprintf(line, sizeof line, "line %d\n", i);
+        const struct pen_msg_fill fill = {.queue = 1, .pattern = {line, (uint32_t)length}};
+        uint64_t sequence = 0;
+        strcat(expected, line);
+        bad += PEN_SEND(session, fill, &fill, &sequence) != 0;
+        if (i % 7 == 0) {
+            bad += pen_wait_queue(session, 1, sequence) != 0;
+            ssize_t size = pread(file, got, sizeof got - 1, 0);
+            bad += size < 0 || (size_t)size != strlen(expected) || memcmp(got, expected, (size_t)size) != 0;
+        }
+    }
+    bad += ask_facts(3, 1); /* an answer that comes after the output of all of them */
+    while (pen_queue_completed(session, 1) < 500) {
+        usleep(100);
+    }
+    pen_session_drain_output(session);
+    ssize_t size = pread(file, got, sizeof got - 1, 0);
+    dup2(saved, 1);
+    close(saved);
+    close(file);
+    unlink(name);
+    assert_int_equal(bad, 0);
+    assert_int_equal(size, strlen(expected));
+    assert_memory_equal(got, expected, size);
+}
+
+/* ---- the end --------------------------------------------------------------------------------------------- */
+
+struct waiter {
+    pthread_t thread;
+    int kind, rc;
+};
+
+static void *waiting_thread(void *context)
+{
+    struct waiter *waiter = context;
+    uint32_t slot;
+    uint16_t opcode;
+    void *frame;
+    size_t size;
+    switch (waiter->kind) {
+    case 0:
+        if (!pen_slot_acquire(session, &slot)) {
+            waiter->rc = pen_wait_slot(session, slot);
+        }
+        break;
+    case 1:
+        waiter->rc = pen_wait_queue(session, 5, 1000000);
+        break;
+    case 2:
+        waiter->rc = pen_session_answer(session, 12345, &opcode, &frame, &size);
+        break;
+    case 3:
+        do {
+            pen_wait_epoch(session, pen_epoch(session), 60000);
+        } while (!(waiter->rc = pen_session_alive(session)));
+        break;
+    default: /* only polls */
+        pen_slot_acquire(session, &slot);
+        while ((waiter->rc = pen_slot_state(session, slot)) > 0) {
+            usleep(1000);
+        }
+        break;
+    }
+    return NULL;
+}
+
+static void lose_by(uint64_t how, const char *epitaph)
+{
+    struct waiter waiters[5] = {0};
+    uint64_t sequence = send_marker(5, 0, 0);
+    assert_int_equal(pen_wait_queue(session, 5, sequence), 0);
+    for (int i = 0; i < 5; i++) {
+        waiters[i].kind = i;
+        assert_int_equal(pthread_create(&waiters[i].thread, NULL, waiting_thread, &waiters[i]), 0);
+    }
+    usleep(30000);
+    uint64_t start = pen_now_ns();
+    tell(how);
+    for (int i = 0; i < 5; i++) {
+        pthread_join(waiters[i].thread, NULL);
+        assert_int_equal(waiters[i].rc, -PEN_EGONE);
+    }
+    assert_true(pen_now_ns() - start < 3000000000u);
+    assert_int_equal(pen_session_alive(session), -PEN_EGONE);
+    assert_non_null(strstr(pen_session_epitaph(session), epitaph));
+    const struct pen_msg_marker marker = {.queue = 5};
+    uint32_t slot;
+    uint64_t offset;
+    assert_int_equal(PEN_SEND(session, marker, &marker, &sequence), -PEN_EGONE);
+    assert_int_equal(pen_slot_acquire(session, &slot), -PEN_EGONE);
+    assert_int_equal(pen_arena_alloc(session, 1, 1, &offset), -PEN_EGONE);
+    assert_int_equal(pen_wait_queue(session, 5, 1), 0); /* what was complete stays complete */
+}
+
+static void the_worker_dies(void **unused)
+{
+    (void)unused;
+    lose_by(FAKE_DIE, "died");
+}
+
+static void the_session_fails(void **unused)
+{
+    (void)unused;
+    lose_by(FAKE_FATAL, "told you so");
+}
+
+static void the_worker_talks_nonsense(void **unused)
+{
+    (void)unused;
+    lose_by(FAKE_NONSENSE, "malformed");
+}
+
+static void the_worker_lies_about_output(void **unused)
+{
+    (void)unused;
+    lose_by(FAKE_LIE, "output");
+}
+
+static void the_worker_dies_with_a_full_ring(void **unused)
+{
+    (void)unused;
+    const struct pen_msg_marker marker = {.queue = 5};
+    uint64_t sequence;
+    int rc = 0;
+    tell(FAKE_STALL);
+    tell(FAKE_DIE);
+    uint64_t start = pen_now_ns();
+    for (int i = 0; i < 100000 && !rc; i++) {
+        rc = PEN_SEND(session, marker, &marker, &sequence);
+    }
+    assert_int_equal(rc, -PEN_EGONE);
+    assert_true(pen_now_ns() - start < 3000000000u);
+    assert_int_equal(pen_wait_queue(session, 5, sequence), -PEN_EGONE); /* the lock was given back */
+}
+
+static int in_child(void)
+{
+    uint32_t slot = 1;
+    uint64_t offset, sequence;
+    uint16_t opcode;
+    void *frame;
+    size_t size;
+    const struct pen_msg_marker marker = {.queue = 1};
+    int bad = 0;
+    bad += pen_session_alive(session) != -PEN_EGONE;
+    bad += strstr(pen_session_epitaph(session), "forked") == NULL;
+    bad += PEN_SEND(session, marker, &marker, &sequence) != -PEN_EGONE;
+    bad += pen_slot_acquire(session, &slot) != -PEN_EGONE;
+    bad += pen_slot_state(session, 1) != -PEN_EGONE;
+    bad += pen_wait_slot(session, 1) != -PEN_EGONE;
+    bad += pen_wait_queue(session, 1, 1) != -PEN_EGONE;
+    bad += pen_wait_epoch(session, pen_epoch(session), 1000) != -PEN_EGONE;
+    bad += pen_arena_alloc(session, 64, 64, &offset) != -PEN_EGONE;
+    bad += pen_session_answer(session, 1, &opcode, &frame, &size) != -PEN_EGONE;
+    bad += pen_slot_times(session, 1).ended != 0 || pen_queue_completed(session, 1) != 0;
+    pen_slot_release(session, 1);
+    pen_slot_cancel(session, 1);
+    pen_queue_slot_release(session, 1);
+    pen_arena_free(session, 0);
+    pen_arena_free_after(session, 0, 1);
+    pen_session_drain_output(session);
+    pen_wake_epoch(session);
+    pen_session_lock(session);
+    pen_session_unlock(session);
+    bad += *(char *)pen_arena_at(session, 0) != 55; /* a mapped buffer is still readable */
+    pen_session_close(session);
+    return bad;
+}
+
+static void a_forked_child_keeps_off(void **unused)
+{
+    (void)unused;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* ThreadSanitizer does not follow a threaded program's child */
+#endif
+    uint64_t offset;
+    assert_int_equal(pen_arena_alloc(session, 4096, 4096, &offset), 0);
+    assert_int_equal(offset, 0);
+    *(char *)pen_arena_at(session, 0) = 55;
+    for (int i = 0; i < 5; i++) {
+        uint64_t sequence = send_marker(1, 0, 0);
+        pid_t child = fork();
+        if (child == 0) {
+            _exit(in_child());
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+        assert_int_equal(pen_wait_queue(session, 1, sequence), 0); /* the parent's goes on */
+    }
+}
+
+int main(void)
+{
+#define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pool),
+        cmocka_unit_test(bad_opens),
+        cmocka_unit_test(recording_is_not_direct),
+        WITH(a_marker),
+        WITH(sleeping_waits),
+        WITH(nobody_oversleeps),
+        WITH(too_long_a_frame),
+        WITH(many_threads),
+        WITH(a_stalled_worker_fills_the_ring),
+        WITH(epoch),
+        WITH(slots_wait_until_they_are_complete),
+        WITH(slots_run_out),
+        WITH(memory),
+        WITH(freed_memory_goes_back),
+        WITH(answers_find_their_askers),
+        WITH(answers_in_parts),
+        WITH(output_comes_before_the_wait_returns),
+        WITH(the_worker_dies),
+        WITH(the_session_fails),
+        WITH(the_worker_talks_nonsense),
+        WITH(the_worker_lies_about_output),
+        WITH(the_worker_dies_with_a_full_ring),
+        WITH(a_forked_child_keeps_off),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

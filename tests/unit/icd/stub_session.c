@@ -1,0 +1,426 @@
+#define CL_TARGET_OPENCL_VERSION 300
+#include "stub_session.h"
+
+#include <CL/cl.h>
+#include <assert.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct stub stub = {.features = PEN_FEATURE_DIRECT};
+
+struct pen_session {
+    bool lost;
+    _Atomic int32_t states[STUB_SLOTS];
+    _Atomic uint64_t completed[PEN_LIMIT_QUEUES];
+    bool queue_used[PEN_LIMIT_QUEUES];
+    uint32_t next_slot;
+    uint64_t next_id, next_sequence;
+    uint64_t *frame; /* being encoded */
+};
+
+static struct pen_session *open_session;
+static pthread_mutex_t lock; /* recursive; of the session */
+static pthread_mutex_t epoch_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t epoch_moved = PTHREAD_COND_INITIALIZER;
+static uint32_t epoch; /* guarded by epoch_lock */
+
+/* ---- the test's side ---- */
+
+void stub_reset(void)
+{
+    for (uint32_t i = 0; i < stub.command_count; i++)
+        free(stub.commands[i].frame);
+    stub.command_count = 0;
+    stub.acquired = stub.released = stub.cancelled = stub.drained = 0;
+    stub.complete_at_once = false;
+    stub.open_error = stub.slot_error = stub.partition_status = 0;
+}
+
+const struct stub_command *stub_last(uint16_t opcode)
+{
+    for (uint32_t i = stub.command_count; i-- > 0;)
+        if (stub.commands[i].opcode == opcode)
+            return &stub.commands[i];
+    return NULL;
+}
+
+uint32_t stub_count(uint16_t opcode)
+{
+    uint32_t count = 0;
+    pthread_mutex_lock(&lock); /* the service thread may send */
+    for (uint32_t i = 0; i < stub.command_count; i++)
+        count += stub.commands[i].opcode == opcode;
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+static void move_epoch(void)
+{
+    pthread_mutex_lock(&epoch_lock);
+    epoch++;
+    pthread_cond_broadcast(&epoch_moved);
+    pthread_mutex_unlock(&epoch_lock);
+}
+
+void stub_complete(uint32_t slot, int32_t state)
+{
+    atomic_store(&open_session->states[slot], state);
+    move_epoch();
+}
+
+void stub_complete_queue(uint32_t queue_slot, uint64_t sequence)
+{
+    atomic_store(&open_session->completed[queue_slot], sequence);
+    move_epoch();
+}
+
+/* ---- the pool: a CPU that can be parted, a GPU with little, a custom device ---- */
+
+static const cl_device_type type_cpu = CL_DEVICE_TYPE_CPU | CL_DEVICE_TYPE_DEFAULT;
+static const cl_ulong memory = 8ull << 30, allocation = 16ull << 30, svm = CL_DEVICE_SVM_COARSE_GRAIN_BUFFER;
+static const cl_uint vendor = 77, sub_devices = 4;
+static const cl_device_partition_property ways[] = {CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN, CL_DEVICE_PARTITION_EQUALLY,
+                                                    CL_DEVICE_PARTITION_BY_COUNTS};
+static const char extensions[] = "cl_khr_fp64 cl_khr_gl_sharing  cl_khr_fp64 cl_khr_il_program cl_khr_fp64x ";
+static const char few_extensions[] = "cl_khr_il_program cl_khr_fp16";
+static const cl_name_version versions[] = {{CL_MAKE_VERSION(2, 1, 0), "cl_khr_il_program"}};
+static const cl_name_version features[] = {{CL_MAKE_VERSION(3, 0, 0), "__opencl_c_images"},
+                                           {CL_MAKE_VERSION(3, 0, 0), "__opencl_c_pipes"},
+                                           {CL_MAKE_VERSION(3, 0, 0), "__opencl_c_device_enqueue"}};
+static const cl_image_format formats[] = {{CL_RGBA, CL_UNORM_INT8}};
+
+#define VALUE(key_, value_)                                                                                            \
+    {                                                                                                                  \
+        .key = (key_), .size = sizeof(value_), .value = &(value_)                                                      \
+    }
+/* Not in order of key. */
+static const struct pen_property cpu[] = {
+    VALUE(0x70000000u, formats),
+    VALUE(CL_DEVICE_SVM_CAPABILITIES, svm),
+    VALUE(CL_DEVICE_GLOBAL_MEM_SIZE, memory),
+    VALUE(CL_DEVICE_MAX_MEM_ALLOC_SIZE, allocation),
+    VALUE(CL_DEVICE_TYPE, type_cpu),
+    VALUE(CL_DEVICE_OPENCL_C_FEATURES, features),
+    VALUE(CL_DEVICE_PARTITION_PROPERTIES, ways),
+    VALUE(CL_DEVICE_PARTITION_MAX_SUB_DEVICES, sub_devices),
+    VALUE(CL_DEVICE_VENDOR_ID, vendor),
+    VALUE(CL_DEVICE_EXTENSIONS, extensions),
+    VALUE(CL_DEVICE_EXTENSIONS_WITH_VERSION, versions),
+};
+static const struct pen_property gpu[] = {
+    VALUE(CL_DEVICE_EXTENSIONS, few_extensions),
+    VALUE(CL_DEVICE_GLOBAL_MEM_SIZE, memory),
+};
+static struct pen_pool_device pool[] = {
+    {.info = {.device = 1, .class = PEN_DEVICE_CLASS_CPU, .flags = 3, .memory_bytes = 1 << 20, .compute_units = 4},
+     .properties = cpu,
+     .property_count = sizeof cpu / sizeof cpu[0]},
+    {.info = {.device = 2, .class = PEN_DEVICE_CLASS_GPU, .compute_units = 1}, .properties = gpu, .property_count = 2},
+    {.info = {.device = 3, .class = PEN_DEVICE_CLASS_CUSTOM, .compute_units = 1}, .properties = gpu},
+};
+
+int pen_pool_query(struct pen_pool *out_pool, struct pen_error *error)
+{
+    if (getenv("STUB_NO_DAEMON"))
+        return pen_fail(error, -PEN_ENOENT, "no daemon");
+    *out_pool = (struct pen_pool){.devices = pool, .device_count = getenv("STUB_NO_DEVICE") ? 0 : 3};
+    return 0;
+}
+
+void pen_pool_finish(struct pen_pool *out_pool)
+{
+    *out_pool = (struct pen_pool){0};
+}
+
+/* ---- life ---- */
+
+int pen_session_open(struct pen_session **out_session, struct pen_error *error)
+{
+    if (stub.open_error)
+        return pen_fail(error, stub.open_error, "the stub will not");
+    if (open_session)
+        open_session->lost = true;
+    else {
+        pthread_mutexattr_t attributes;
+        pthread_mutexattr_init(&attributes);
+        pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+        pthread_mutex_init(&lock, &attributes);
+    }
+    open_session = calloc(1, sizeof *open_session);
+    assert(open_session);
+    open_session->next_slot = 1;
+    stub.lost = false;
+    stub.opened++;
+    *out_session = open_session;
+    return 0;
+}
+
+void pen_session_close(struct pen_session *session)
+{
+    (void)session;
+}
+
+static bool lost(struct pen_session *session)
+{
+    return session->lost || stub.lost;
+}
+
+int pen_session_alive(struct pen_session *session)
+{
+    return lost(session) ? -PEN_EGONE : 0;
+}
+
+const char *pen_session_epitaph(struct pen_session *session)
+{
+    return lost(session) ? "the stub was told to die" : "";
+}
+
+uint32_t pen_session_features(const struct pen_session *session)
+{
+    (void)session;
+    return stub.features;
+}
+
+uint64_t pen_session_new_id(struct pen_session *session)
+{
+    return 1000 + session->next_id++;
+}
+
+/* ---- completion ---- */
+
+int pen_slot_acquire(struct pen_session *session, uint32_t *out_slot)
+{
+    if (stub.slot_error || session->next_slot == STUB_SLOTS)
+        return stub.slot_error ? stub.slot_error : -PEN_ELIMIT;
+    *out_slot = session->next_slot++;
+    atomic_store(&session->states[*out_slot], PEN_STATE_QUEUED);
+    stub.acquired++;
+    return 0;
+}
+
+void pen_slot_release(struct pen_session *session, uint32_t slot)
+{
+    (void)session, (void)slot;
+    stub.released++;
+}
+
+void pen_slot_cancel(struct pen_session *session, uint32_t slot)
+{
+    (void)session, (void)slot;
+    stub.cancelled++;
+}
+
+int32_t pen_slot_state(struct pen_session *session, uint32_t slot)
+{
+    int32_t state = atomic_load(&session->states[slot]);
+    return state > 0 && lost(session) ? -PEN_EGONE : state;
+}
+
+struct pen_event_times pen_slot_times(struct pen_session *session, uint32_t slot)
+{
+    (void)session;
+    return (struct pen_event_times){slot, slot + 1, slot + 2, slot + 3};
+}
+
+int pen_queue_slot_acquire(struct pen_session *session, uint32_t *out_slot)
+{
+    for (uint32_t i = 0; i < PEN_LIMIT_QUEUES; i++) {
+        if (session->queue_used[i])
+            continue;
+        session->queue_used[i] = true;
+        stub.queue_slots++;
+        *out_slot = i;
+        return 0;
+    }
+    return -PEN_ELIMIT;
+}
+
+void pen_queue_slot_release(struct pen_session *session, uint32_t slot)
+{
+    assert(session->queue_used[slot]);
+    session->queue_used[slot] = false;
+    stub.queue_slots--;
+}
+
+uint64_t pen_queue_completed(struct pen_session *session, uint32_t queue_slot)
+{
+    return atomic_load(&session->completed[queue_slot]);
+}
+
+uint32_t pen_epoch(struct pen_session *session)
+{
+    (void)session;
+    pthread_mutex_lock(&epoch_lock);
+    uint32_t now = epoch;
+    pthread_mutex_unlock(&epoch_lock);
+    return now;
+}
+
+/* Without a limit: a test that should not wait hangs, and is killed. */
+int pen_wait_epoch(struct pen_session *session, uint32_t seen_epoch, uint32_t timeout_ms)
+{
+    (void)timeout_ms;
+    pthread_mutex_lock(&epoch_lock);
+    while (epoch == seen_epoch && !lost(session))
+        pthread_cond_wait(&epoch_moved, &epoch_lock);
+    pthread_mutex_unlock(&epoch_lock);
+    return pen_session_alive(session);
+}
+
+void pen_wake_epoch(struct pen_session *session)
+{
+    (void)session;
+    move_epoch();
+}
+
+int pen_wait_slot(struct pen_session *session, uint32_t slot)
+{
+    for (;;) {
+        uint32_t seen = pen_epoch(session);
+        int32_t state = pen_slot_state(session, slot);
+        if (state <= 0)
+            return state;
+        pen_wait_epoch(session, seen, 0);
+    }
+}
+
+int pen_wait_queue(struct pen_session *session, uint32_t queue_slot, uint64_t sequence)
+{
+    for (;;) {
+        uint32_t seen = pen_epoch(session);
+        if (pen_queue_completed(session, queue_slot) >= sequence)
+            return 0;
+        if (lost(session))
+            return -PEN_EGONE;
+        pen_wait_epoch(session, seen, 0);
+    }
+}
+
+void pen_session_drain_output(struct pen_session *session)
+{
+    (void)session;
+    stub.drained++;
+}
+
+/* ---- commands ---- */
+
+void pen_session_lock(struct pen_session *session)
+{
+    (void)session;
+    pthread_mutex_lock(&lock);
+}
+
+void pen_session_unlock(struct pen_session *session)
+{
+    (void)session;
+    pthread_mutex_unlock(&lock);
+}
+
+void *pen_session_begin(struct pen_session *session, size_t size, uint64_t *out_sequence, int *out_error)
+{
+    if (lost(session)) {
+        *out_error = -PEN_EGONE;
+        return NULL;
+    }
+    assert(size);
+    pen_session_lock(session);
+    assert(stub.command_count < STUB_COMMANDS);
+    session->frame = calloc(1, size);
+    assert(session->frame);
+    *out_sequence = ++session->next_sequence;
+    stub.commands[stub.command_count] = (struct stub_command){0, *out_sequence, session->frame, size};
+    return session->frame;
+}
+
+/* A queue's slot is what its queue_create said. */
+static uint32_t slot_of_queue(uint64_t queue)
+{
+    struct pen_scratch scratch = {0};
+    struct pen_msg_queue_create create;
+    for (uint32_t i = 0; i < stub.command_count; i++)
+        if (stub.commands[i].opcode == PEN_OP_QUEUE_CREATE &&
+            !pen_msg_queue_create_decode(stub.commands[i].frame, stub.commands[i].size, &scratch, &create) &&
+            create.queue == queue)
+            return create.slot;
+    return 0;
+}
+
+static void complete(const struct stub_command *command)
+{
+    struct pen_scratch scratch = {0};
+    struct pen_msg_marker marker;
+    struct pen_msg_barrier barrier;
+    if (command->opcode == PEN_OP_MARKER && !pen_msg_marker_decode(command->frame, command->size, &scratch, &marker)) {
+        stub_complete_queue(slot_of_queue(marker.queue), command->sequence);
+        stub_complete(marker.slot, 0);
+    }
+    if (command->opcode == PEN_OP_BARRIER &&
+        !pen_msg_barrier_decode(command->frame, command->size, &scratch, &barrier)) {
+        stub_complete_queue(slot_of_queue(barrier.queue), command->sequence);
+        stub_complete(barrier.slot, 0);
+    }
+    pen_scratch_finish(&scratch);
+}
+
+void pen_session_commit(struct pen_session *session)
+{
+    struct stub_command *command = &stub.commands[stub.command_count++];
+    struct pen_frame_header header;
+    memcpy(&header, session->frame, sizeof header);
+    command->opcode = header.opcode;
+    if (stub.complete_at_once)
+        complete(command);
+    pen_session_unlock(session);
+}
+
+/* Only partitions are asked for here. */
+int pen_session_answer(struct pen_session *session, uint64_t sequence, uint16_t *out_opcode, void **out_frame,
+                       size_t *out_size)
+{
+    if (lost(session))
+        return -PEN_EGONE;
+    struct pen_msg_device_partitioned answer = {.status = stub.partition_status};
+    *out_size = pen_msg_device_partitioned_size(&answer);
+    *out_frame = calloc(1, *out_size);
+    assert(*out_frame);
+    pen_msg_device_partitioned_encode(&answer, sequence, *out_frame);
+    *out_opcode = PEN_OP_DEVICE_PARTITIONED;
+    return 0;
+}
+
+int pen_session_answer_data(struct pen_session *session, uint64_t sequence, void **out_data, size_t *out_size)
+{
+    (void)session, (void)sequence, (void)out_data, (void)out_size;
+    return -PEN_EGONE;
+}
+
+/* ---- the arena: nothing here needs one ---- */
+
+int pen_arena_alloc(struct pen_session *session, uint64_t size, uint64_t align, uint64_t *out_offset)
+{
+    (void)session, (void)size, (void)align, (void)out_offset;
+    return -PEN_EDEVMEM;
+}
+
+void pen_arena_free(struct pen_session *session, uint64_t offset)
+{
+    (void)session, (void)offset;
+}
+
+void pen_arena_free_after(struct pen_session *session, uint64_t offset, uint32_t slot)
+{
+    (void)session, (void)offset, (void)slot;
+}
+
+void pen_arena_will_fill(struct pen_session *session, uint64_t offset, uint64_t size)
+{
+    (void)session, (void)offset, (void)size;
+}
+
+void *pen_arena_at(struct pen_session *session, uint64_t offset)
+{
+    (void)session, (void)offset;
+    return NULL;
+}

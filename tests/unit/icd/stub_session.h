@@ -1,0 +1,44 @@
+/* A client library without a worker, for tests of the front end: it notes the commands and completes them when the test
+ * says so. One session at a time is alive; functions of client/session.h that the core of icd/ does not use answer as
+ * if lost. */
+#ifndef STUB_SESSION_H
+#define STUB_SESSION_H
+
+#include "client/session.h"
+
+#define STUB_SLOTS    8192u
+#define STUB_COMMANDS 65536u
+
+struct stub_command {
+    uint16_t opcode;
+    uint64_t sequence;
+    void *frame;
+    size_t size;
+};
+
+struct stub {
+    struct stub_command commands[STUB_COMMANDS];
+    uint32_t command_count;
+    bool complete_at_once; /* every queued command is complete when its frame is committed */
+    bool lost;             /* the session that is open now */
+    int open_error;        /* what the next pen_session_open returns */
+    int slot_error;        /* what the next pen_slot_acquire returns */
+    int partition_status;
+    uint32_t features;
+    _Atomic int acquired, released, cancelled; /* event slots */
+    int queue_slots;                           /* in use */
+    int opened;                                /* sessions ever */
+    _Atomic int drained;
+};
+extern struct stub stub;
+
+/* Forgets commands and counts; a session that is open stays so. */
+void stub_reset(void);
+/* The last command of that opcode, decoded by the test; NULL: none. */
+const struct stub_command *stub_last(uint16_t opcode);
+uint32_t stub_count(uint16_t opcode);
+/* Publishes a state in a slot, or that a queue is complete up to a sequence number. */
+void stub_complete(uint32_t slot, int32_t state);
+void stub_complete_queue(uint32_t queue_slot, uint64_t sequence);
+
+#endif

@@ -1,0 +1,334 @@
+/* unit/icd/test_includes.c - options are split as a shell splits them, directives found as a compiler finds them, and
+ * headers found, named and limited as icd/includes.h says. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "icd/includes.h"
+#include "penstock-protocol.h"
+
+/* ---- options ------------------------------------------------------------------------------------------- */
+
+/* The words, separated by '|'. */
+static void assert_words(const char *options, const char *expected)
+{
+    struct pen_option *words;
+    uint32_t count;
+    char got[512] = "";
+    assert_int_equal(pen_options_split(options, &words, &count), 0);
+    for (uint32_t i = 0; i < count; i++) {
+        strcat(got, words[i].value);
+        strcat(got, "|");
+    }
+    pen_options_free(words, count);
+    assert_string_equal(got, expected);
+}
+
+static void test_options(void **state)
+{
+    (void)state;
+    assert_words("", "");
+    assert_words("  \t ", "");
+    assert_words("-I a  -Ib\t-DX=1", "-I|a|-Ib|-DX=1|");
+    assert_words("-I\"a b\"", "-Ia b|");
+    assert_words("-I \"a b\"/c", "-I|a b/c|");
+    assert_words("-I 'a \"b'", "-I|a \"b|");
+    assert_words("-I a\\ b", "-I|a b|");
+    assert_words("\"a\\\"b\\\\c\\d\"", "a\"b\\c\\d|");
+    assert_words("'a\\b'", "a\\b|");
+    assert_words("\"\" x", "|x|");
+    assert_words("\"open", "open|");
+    assert_words("end\\", "end\\|");
+}
+
+/* ---- directives ---------------------------------------------------------------------------------------- */
+
+/* What is found, as "Q:name A:name M:name D:name=value". */
+static void assert_directives(const char *text, const char *expected)
+{
+    char got[512] = "";
+    const char *cursor = text;
+    for (;;) {
+        struct pen_directive d = pen_scan_next(&cursor);
+        if (d.kind == PEN_DIRECTIVE_END)
+            break;
+        size_t used = strlen(got);
+        snprintf(got + used, sizeof got - used, "%s%c:%.*s", used ? " " : "", "QAMD"[d.kind], (int)d.name_size, d.name);
+        used = strlen(got);
+        if (d.kind == PEN_DIRECTIVE_DEFINE)
+            snprintf(got + used, sizeof got - used, "=%.*s", (int)d.value_size, d.value);
+    }
+    assert_string_equal(got, expected);
+}
+
+static void test_directives(void **state)
+{
+    (void)state;
+    assert_directives("", "");
+    assert_directives("#include \"a.h\"", "Q:a.h");
+    assert_directives("#include <a/b.h>\n#include \"c.h\"\n", "A:a/b.h Q:c.h");
+    assert_directives("  #  include\t\"a.h\" // \"b.h\"\n", "Q:a.h");
+    assert_directives("#include\"a.h\"", "Q:a.h");
+    assert_directives("#import \"a.h\"\n#include_next <b.h>", "Q:a.h A:b.h");
+    assert_directives("x #include \"a.h\"", "");
+    assert_directives("// #include \"a.h\"\n#include \"b.h\"", "Q:b.h");
+    assert_directives("// joined \\\n#include \"a.h\"\n#include \"b.h\"", "Q:b.h");
+    assert_directives("/* #include \"a.h\"\n#include \"b.h\" */ #include \"c.h\"", "Q:c.h");
+    assert_directives("#include /* x */ \"a.h\" /* begins\n#include \"b.h\"\n ends */\n#include \"c.h\"",
+                      "Q:a.h Q:c.h");
+    assert_directives("char *s = \"/*\";\n#include \"a.h\"\nchar *t = \"*/\";", "Q:a.h");
+    assert_directives("char c = '\"';\n#include \"a.h\"", "Q:a.h");
+    assert_directives("char *s = \"\\\"\\\n#include \\\"x\\\"\";\n#include \"a.h\"", "Q:a.h");
+    assert_directives("#error it's\n#include \"a.h\"", "Q:a.h");
+    assert_directives("#inc\\\nlude \"a.h\"", ""); /* a word across lines: nobody writes that */
+    assert_directives("#\\\ninclude \"a.h\"", "Q:a.h");
+    assert_directives("#include \\\r\n\"a.h\"\r\n#include <b.h>\r\n", "Q:a.h A:b.h");
+    assert_directives("#include NAME\n", "M:NAME");
+    assert_directives("#include XSTR(NAME)\n", "M:XSTR");
+    assert_directives("#define NAME \"a.h\"\n#define N2 <b.h>\n#define X 3\n#define\n", "D:NAME=\"a.h\" D:N2=<b.h>");
+    assert_directives("#include \"open.h\n#include <also\n#include \"a.h\"", "Q:a.h");
+    assert_directives("#includes \"a.h\"\n#pragma include \"b.h\"", "");
+    assert_directives("/* open", "");
+    assert_directives("#", "");
+    assert_directives("#include", "");
+    assert_directives("#include \"\"", "");
+    assert_directives("#if 0\n#include \"a.h\"\n#endif", "Q:a.h");
+}
+
+/* ---- files --------------------------------------------------------------------------------------------- */
+
+static char root[64];
+
+static void write_file(const char *path, const char *text)
+{
+    char name[256];
+    for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+        snprintf(name, sizeof name, "%.*s", (int)(slash - path), path);
+        assert_true(mkdir(name, 0700) == 0 || errno == EEXIST);
+    }
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static int enter_directory(void **state)
+{
+    (void)state;
+    strcpy(root, "/tmp/penstock-includes-XXXXXX");
+    return mkdtemp(root) && chdir(root) == 0 ? 0 : -1;
+}
+
+static int leave_directory(void **state)
+{
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", root);
+    return chdir("/") || system(command);
+}
+
+static struct pen_includes collect(const char *source, const char *options)
+{
+    struct pen_includes includes = {0};
+    struct pen_error error = {0};
+    assert_int_equal(pen_includes_collect(source, options, NULL, 0, &includes, &error), 0);
+    return includes;
+}
+
+static const char *header(const struct pen_includes *includes, const char *name)
+{
+    for (uint32_t i = 0; i < includes->header_count; i++)
+        if (strcmp(includes->headers[i].name, name) == 0)
+            return includes->headers[i].text;
+    return NULL;
+}
+
+/* The names, in the order they were found, then the options. */
+static void assert_collected(const char *source, const char *options, const char *names, const char *expected)
+{
+    struct pen_includes includes = collect(source, options);
+    char got[1024] = "";
+    for (uint32_t i = 0; i < includes.header_count; i++) {
+        strcat(got, includes.headers[i].name);
+        strcat(got, " ");
+    }
+    assert_string_equal(got, names);
+    assert_string_equal(includes.options, expected);
+    assert_null(includes.source);
+    pen_includes_finish(&includes);
+}
+
+static void test_search(void **state)
+{
+    (void)state;
+    write_file("here.h", "1");
+    write_file("both.h", "cwd");
+    write_file("with space/space.h", "2");
+    write_file("with space/both.h", "space");
+    write_file("one/one.h", "#include \"two.h\"\n#include \"sub/three.h\"\n");
+    write_file("one/two.h", "#include <one.h>\n");
+    write_file("one/sub/three.h", "#include \"../two.h\"\n#include <space.h>\n");
+
+    assert_collected("kernel void k() {}", "", "", "");
+    assert_collected("kernel void k() {}", NULL, "", "");
+    assert_collected("#include \"missing.h\"", "-I one -DX -I two -cl-mad-enable", "", "-DX -cl-mad-enable");
+    /* the working directory, quoted or not, as PoCL has it: before any -I */
+    assert_collected("#include \"here.h\"", "", "1/here.h ", "-I @1@ ");
+    assert_collected("#include <here.h>", "-w", "1/here.h ", "-I @1@ -w");
+    assert_collected("#include <both.h>", "-I\"with space\"", "1/both.h ", "-I @1@ ");
+    /* every way to write a directory */
+    assert_collected("#include <space.h>", "-I\"with space\"", "2/space.h ", "-I @2@ ");
+    assert_collected("#include <space.h>", "-I \"with space\" -w", "2/space.h ", "-I @2@ -w");
+    assert_collected("#include <space.h>", "-w -Iwith\\ space -DX=1", "2/space.h ", "-w -I @2@ -DX=1");
+    assert_collected("#include <space.h>", "-w -I'with space'", "2/space.h ", "-w -I @2@ ");
+    /* files that include files, and each other; the order of directories stays */
+    assert_collected("#include <one.h>", "-Ione -I nowhere -I \"with space\" -g",
+                     "2/one.h 2/two.h 2/sub/three.h 4/space.h ", "-I @2@ -I @4@ -g");
+    /* directories and unreadable things are no files */
+    assert_collected("#include \"one\"\n#include \"/dev/null\"", "", "", "");
+    /* what a vendor is to complain of arrives as it was */
+    assert_collected("#include \"here.h\"", "-I", "1/here.h ", "-I @1@ -I");
+    assert_collected("", "-cl-bogus  \"x y\"", "", "-cl-bogus  \"x y\"");
+}
+
+static void test_contents(void **state)
+{
+    (void)state;
+    struct pen_includes includes = collect("#include <one.h>", "-I one");
+    assert_string_equal(header(&includes, "2/one.h"), "#include \"two.h\"\n#include \"sub/three.h\"\n");
+    pen_includes_finish(&includes);
+}
+
+static void test_macros(void **state)
+{
+    (void)state;
+    write_file("macro.h", "m");
+    write_file("defs.h", "#define FILE_NAME \"macro.h\"\n");
+    assert_collected("#define F \"macro.h\"\n#include F\n", "", "1/macro.h ", "-I @1@ ");
+    assert_collected("#include \"defs.h\"\n#include FILE_NAME\n", "", "1/defs.h 1/macro.h ", "-I @1@ ");
+    assert_collected("#include F\n", "-DF=\\\"macro.h\\\"", "1/macro.h ", "-I @1@ -DF=\\\"macro.h\\\"");
+    assert_collected("#include F\n", "-D F='<macro.h>'", "1/macro.h ", "-I @1@ -D F='<macro.h>'");
+    assert_collected("#include G\n", "-DF=\\\"macro.h\\\"", "", "-DF=\\\"macro.h\\\"");
+}
+
+static void test_climbing(void **state)
+{
+    (void)state;
+    write_file("top.h", "t");
+    write_file("deep/er/in.h", "#include \"../../top.h\"\n");
+    assert_collected("#include <in.h>", "-Ideep/er", "2/u/u/in.h 2/top.h ", "-I @2@/u/u ");
+    /* within its directory nothing changes */
+    assert_collected("#include <er/../er/in.h>", "-Ideep", "2/u/er/in.h 2/top.h ", "-I @2@/u ");
+}
+
+static void test_absolute(void **state)
+{
+    (void)state;
+    char source[256], name[128];
+    write_file("abs/a.h", "#include \"b.h\"\n");
+    write_file("abs/b.h", "b");
+    snprintf(source, sizeof source, "int x;\n#include \"%s/abs/a.h\" // here\nint y;", root);
+    struct pen_includes includes = collect(source, "-w");
+    assert_string_equal(includes.options, "-w -I @2@ ");
+    snprintf(name, sizeof name, "int x;\n#include \"penstock-root%s/abs/a.h\" // here\nint y;", root);
+    assert_string_equal(includes.source, name);
+    snprintf(name, sizeof name, "2/penstock-root%s/abs/b.h", root);
+    assert_string_equal(header(&includes, name), "b");
+    pen_includes_finish(&includes);
+
+    /* the same from within a header */
+    snprintf(source, sizeof source, "#include <%s/abs/b.h>\n", root);
+    write_file("outer.h", source);
+    includes = collect("#include \"outer.h\"", "");
+    snprintf(name, sizeof name, "#include <penstock-root%s/abs/b.h>\n", root);
+    assert_string_equal(header(&includes, "1/outer.h"), name);
+    assert_null(includes.source);
+    pen_includes_finish(&includes);
+}
+
+static void test_given(void **state)
+{
+    (void)state;
+    write_file("given.h", "from the disk");
+    write_file("disk.h", "d");
+    const struct pen_include_given given[] = {{"given.h", "#include \"inner/i.h\"\n#include <disk.h>\n"},
+                                              {"inner/i.h", "#include \"j.h\"\n"},
+                                              {"inner/j.h", "j"},
+                                              {"unused.h", "#include \"disk.h\"\n"}};
+    struct pen_includes includes = {0};
+    struct pen_error error = {0};
+    assert_int_equal(pen_includes_collect("#include <given.h>", "-w", given, 4, &includes, &error), 0);
+    assert_string_equal(includes.options, "-I @0@ -I @1@ -w");
+    assert_int_equal(includes.header_count, 5);
+    assert_string_equal(header(&includes, "0/given.h"), given[0].text);
+    assert_string_equal(header(&includes, "0/inner/i.h"), given[1].text);
+    assert_string_equal(header(&includes, "0/inner/j.h"), given[2].text);
+    assert_string_equal(header(&includes, "0/unused.h"), given[3].text);
+    assert_string_equal(header(&includes, "1/disk.h"), "d");
+    pen_includes_finish(&includes);
+}
+
+static void test_limits(void **state)
+{
+    (void)state;
+    char name[64], *source = calloc(PEN_LIMIT_HEADERS + 1, 32), *at = source;
+    for (unsigned i = 0; i <= PEN_LIMIT_HEADERS; i++) {
+        snprintf(name, sizeof name, "many/%u.h", i);
+        write_file(name, "");
+        at += sprintf(at, "#include \"%s\"\n", name);
+    }
+    struct pen_includes includes = {0};
+    struct pen_error error = {0};
+    assert_int_equal(pen_includes_collect(source, "", NULL, 0, &includes, &error), -PEN_ELIMIT);
+    assert_non_null(strstr(error.message, "limit HEADERS"));
+    assert_non_null(strstr(error.message, "many/1024.h"));
+    *strrchr(source, '#') = 0;
+    assert_int_equal(pen_includes_collect(source, "", NULL, 0, &includes, &error), 0);
+    assert_int_equal(includes.header_count, PEN_LIMIT_HEADERS);
+    pen_includes_finish(&includes);
+    free(source);
+
+    /* more bytes than a program may have: sparse files */
+    write_file("big/a.h", "");
+    write_file("big/b.h", "");
+    assert_int_equal(truncate("big/a.h", PEN_LIMIT_PROGRAM / 2 + 1), 0);
+    assert_int_equal(truncate("big/b.h", PEN_LIMIT_PROGRAM / 2), 0);
+    assert_int_equal(pen_includes_collect("#include \"a.h\"\n#include \"b.h\"", "-Ibig", NULL, 0, &includes, &error),
+                     -PEN_ELIMIT);
+    assert_non_null(strstr(error.message, "limit PROGRAM"));
+}
+
+/* A chain longer than compilers follow ends. */
+static void test_nesting(void **state)
+{
+    (void)state;
+    char name[32], text[64];
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof name, "chain/%d.h", i);
+        snprintf(text, sizeof text, "#include \"%d.h\"\n", i + 1);
+        write_file(name, text);
+    }
+    struct pen_includes includes = collect("#include \"chain/0.h\"", "");
+    assert_in_range(includes.header_count, 200, 202);
+    pen_includes_finish(&includes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_options),  cmocka_unit_test(test_directives), cmocka_unit_test(test_search),
+        cmocka_unit_test(test_contents), cmocka_unit_test(test_macros),     cmocka_unit_test(test_climbing),
+        cmocka_unit_test(test_absolute), cmocka_unit_test(test_given),      cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_nesting),
+    };
+    return cmocka_run_group_tests(tests, enter_directory, leave_directory);
+}

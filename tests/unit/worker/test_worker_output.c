@@ -1,0 +1,175 @@
+/* What kernels print: in order, complete, and on the socket before the completion of what printed it; and the watch
+ * that empties the pipe and sees who is gone. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "rig.h"
+#include "worker/watch.h"
+
+enum { Q = 10, P = 20, PRINT = 30, NOP, E = 100 };
+
+struct captured {
+    struct rig rig;
+    struct pen_capture capture;
+    int stdout_fd; /* the test's own */
+    struct pen_watch watch;
+    bool watched;
+    _Atomic int gone;
+    char *text;
+    size_t size;
+    uint64_t frames;
+};
+
+static void note_gone(void *context)
+{
+    atomic_store(&((struct captured *)context)->gone, 1);
+}
+
+static void start(struct captured *c, int control_fd, bool watched)
+{
+    *c = (struct captured){0};
+    fflush(stdout);
+    c->stdout_fd = dup(STDOUT_FILENO);
+    assert_int_equal(pen_capture_start(&c->capture), 0);
+    rig_start(&c->rig, &(struct rig_options){.capture = &c->capture});
+    c->watch = (struct pen_watch){.work = c->rig.work, .control_fd = control_fd, .gone = note_gone, .context = c};
+    c->watched = watched;
+    if (watched)
+        assert_int_equal(pen_watch_start(&c->watch), 0);
+    /* The text holds printf, as that of a program that prints does. */
+    rig_program(&c->rig, P, "# printf\nkernel print(value number)\nkernel nop()\n");
+    assert_int_equal(rig_build(&c->rig, P, 1), 0);
+    rig_kernel(&c->rig, PRINT, P, "print");
+    rig_kernel(&c->rig, NOP, P, "nop");
+    rig_queue(&c->rig, Q, 1, 0, 0);
+}
+
+static void stop(struct captured *c)
+{
+    if (c->watched)
+        pen_watch_stop(&c->watch);
+    rig_stop(&c->rig);
+    fflush(stdout);
+    dup2(c->stdout_fd, STDOUT_FILENO);
+    close(c->stdout_fd);
+    close(c->capture.read_fd);
+    free(c->text);
+}
+
+/* Receives the output frames that the shared page counts. */
+static void receive(struct captured *c)
+{
+    uint64_t until = atomic_load_explicit(&c->rig.view.shared->output_frames, memory_order_acquire);
+    for (; c->frames < until; c->frames++) {
+        struct pen_msg_output output;
+        rig_answer(&c->rig, PEN_OP_OUTPUT);
+        assert_int_equal(pen_msg_output_decode(c->rig.frame.data, c->rig.frame.size, &c->rig.scratch, &output), 0);
+        c->text = realloc(c->text, c->size + output.text.size + 1);
+        memcpy(c->text + c->size, output.text.data, output.text.size);
+        c->size += output.text.size;
+        c->text[c->size] = 0;
+    }
+}
+
+static void expect_numbers(const struct captured *c, uint32_t count)
+{
+    const char *at = c->text ? c->text : "";
+    for (uint32_t i = 0; i < count; i++) {
+        char line[64];
+        int length = snprintf(line, sizeof line, "fake prints %u\n", i);
+        assert_memory_equal(at, line, (size_t)length);
+        at += length;
+    }
+    assert_int_equal(*at, 0);
+}
+
+static void test_before_completion(void **state)
+{
+    (void)state;
+    struct captured c;
+    start(&c, -1, false); /* nobody else empties the pipe */
+    for (uint32_t i = 0; i < 300; i++) {
+        rig_set_word(&c.rig, PRINT, 0, i);
+        uint64_t last = rig_launch(&c.rig, Q, PRINT, 1, E + i, i % 3 + 1, NULL, 0);
+        if (i % 2)
+            rig_wait_queue(&c.rig, 0, last);
+        else
+            assert_int_equal(rig_wait_slot(&c.rig, i % 3 + 1), 0);
+        receive(&c);
+        expect_numbers(&c, i + 1);
+        RIG_SEND(&c.rig, event_destroy, .event = E + i);
+    }
+    stop(&c);
+}
+
+/* Far more than pipe and socket hold, from kernels whose completion nobody asks for, to a client that does not read. */
+static void test_much_output(void **state)
+{
+    (void)state;
+    struct captured c;
+    const uint32_t count = 20000;
+    start(&c, -1, true);
+    assert_true(fcntl(c.capture.read_fd, F_SETPIPE_SZ, 4096) > 0);
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        rig_set_word(&c.rig, PRINT, 0, i);
+        last = rig_launch(&c.rig, Q, PRINT, 1, 0, 0, NULL, 0);
+    }
+    rig_wait_queue(&c.rig, 0, last);
+    receive(&c);
+    expect_numbers(&c, count);
+    stop(&c);
+}
+
+static void wait_gone(struct captured *c)
+{
+    for (int i = 0; i < 5000 && !atomic_load(&c->gone); i++)
+        usleep(1000);
+    assert_true(atomic_load(&c->gone));
+}
+
+static void test_client_gone(void **state)
+{
+    (void)state;
+    struct captured c;
+    start(&c, -1, true);
+    usleep(10000);
+    assert_false(atomic_load(&c.gone));
+    shutdown(c.rig.client_fd, SHUT_RDWR);
+    wait_gone(&c);
+
+    stop(&c);
+}
+
+static void test_daemon_gone(void **state)
+{
+    (void)state;
+    struct captured c;
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    start(&c, ends[0], true);
+    usleep(10000);
+    assert_false(atomic_load(&c.gone));
+    close(ends[1]);
+    wait_gone(&c);
+    stop(&c);
+    close(ends[0]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_before_completion),
+        cmocka_unit_test(test_much_output),
+        cmocka_unit_test(test_client_gone),
+        cmocka_unit_test(test_daemon_gone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
