@@ -2,15 +2,18 @@
 
 All come from Debian. A program's output is what is compared, after `normalize` has dropped what may differ.
 """
+import ast
+import gzip
+import json
 import os
 import re
 import shlex
+import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from typing import Callable, Optional
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PYTHON = "/usr/bin/python3"
-PIGLIT = "/usr/lib/x86_64-linux-gnu/piglit/bin"
 DRIVERS = ("pocl", "rusticl", "oclgrind")
 
 
@@ -24,10 +27,12 @@ class Program:
     command: list
     quick: bool = False                 # part of ./do test
     normalize: Callable[[str], str] = as_is
+    points: Optional[Callable[[str], dict]] = None  # what passed by name, for programs that are many tests; None: one test
     drivers: tuple = ("pocl",)          # where it runs natively within its time
     devices: tuple = (1, 2)             # with how many it can be compared
     timeout_s: int = 300
     environment: dict = field(default_factory=dict)
+    folder: Optional[str] = None        # where it runs; None: an empty folder of its own
     setup: Optional[Callable[[str], None]] = None  # gets the program's own empty working directory
 
 
@@ -126,16 +131,35 @@ CLBLAST_ALL = (
 
 # ------------------------------------------------------------------------------------------------- piglit
 
-def piglit_results(text: str) -> str:
-    return "\n".join(line for line in text.splitlines() if line.startswith("PIGLIT:"))
+PIGLIT = "/usr/lib/x86_64-linux-gnu/piglit"
 
 
-def piglit_api():
-    if not os.path.isdir(PIGLIT):
-        return []
-    names = sorted(n for n in os.listdir(PIGLIT) if n.startswith("cl-") and n != "cl-program-tester")
-    return [Program(f"piglit {n[3:]}", [os.path.join(PIGLIT, n), "-auto"], quick=True, normalize=piglit_results,
-                    timeout_s=120) for n in names]
+def piglit_points(text: str) -> dict:
+    """Each sub-test and the test itself: did it pass?"""
+    points = {}
+    for line in text.splitlines():
+        match = re.match(r"PIGLIT:\s*(subtest)?\s*(\{.*\})", line)
+        if match:
+            for name, result in json.loads(match.group(2)).items():
+                points[name] = result in ("pass", "warn")
+    return points
+
+
+def piglit():
+    """Every test of piglit's own list for OpenCL; the tests of the API are quick."""
+    with gzip.open(os.path.join(PIGLIT, "tests/cl.xml.gz")) as file:
+        tests = ElementTree.parse(file).getroot()
+    table = []
+    for test in tests:
+        options = {o.get("name"): ast.literal_eval(o.get("value")) for o in test}
+        if test.get("type") == "cl":
+            command = [os.path.join(PIGLIT, "bin", options["command"][0]), *options["command"][1:], "-auto"]
+        else:
+            command = [os.path.join(PIGLIT, "bin/cl-program-tester"), os.path.join(PIGLIT, options["filename"])]
+        table.append(Program("piglit " + test.get("name").replace("@", "/"), command, quick=test.get("type") == "cl",
+                             points=piglit_points, drivers=DRIVERS, timeout_s=120, folder=PIGLIT,
+                             environment={"PIGLIT_SOURCE_DIR": PIGLIT}))
+    return table
 
 
 # ---------------------------------------------------------------------------------------------- the table
@@ -157,7 +181,7 @@ def programs():
     table += [ffmpeg(name, spec) for name, spec in FILTERS.items()]
     table += [Program(f"clblast {n}", [f"clblast_test_{n}", "-platform", "0", "-device", "0"], quick=n in CLBLAST_QUICK,
                       normalize=clblast_results, timeout_s=900) for n in CLBLAST_ALL]
-    table += piglit_api()
+    table += piglit()
     return table
 
 

@@ -71,7 +71,7 @@ class Pool:
 
 
 def execute(program, folder, environment):
-    """(exit status or 'timeout', normalized standard output, raw output with standard error, seconds)"""
+    """(exit status or 'timeout', normalized standard output or points, raw output with standard error, seconds)"""
     os.makedirs(folder)
     if program.setup:
         program.setup(folder)
@@ -79,17 +79,30 @@ def execute(program, folder, environment):
     full.update(environment)
     begin = time.monotonic()
     try:
-        done = subprocess.run(program.command, cwd=folder, env=full, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        done = subprocess.run(program.command, cwd=program.folder or folder, env=full, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, timeout=program.timeout_s, check=False)
         status, raw, errors = done.returncode, done.stdout, done.stderr
     except subprocess.TimeoutExpired as error:
         status, raw, errors = "timeout", error.stdout or b"", error.stderr or b""
     text = raw.decode("utf-8", "replace")
-    return status, program.normalize(text), text + errors.decode("utf-8", "replace"), time.monotonic() - begin
+    return status, program.points(text) if program.points else program.normalize(text), text + errors.decode("utf-8", "replace"), time.monotonic() - begin
+
+
+def judge_points(native, through):
+    """The same for a program that is many tests: none that passes natively may be lost."""
+    passed = [name for name, good in native[1].items() if good]
+    lost = [name for name in passed if not through[1].get(name)]
+    if not passed:
+        return "not native", f"natively: nothing passes, exit status {native[0]}"
+    if lost:
+        return "lost", f"{len(lost)} of {len(passed)}, exit status {through[0]}: {', '.join(lost[:4])}"
+    return "same", ""
 
 
 def judge(native, through):
     """'same', 'lost' or 'not native', and why."""
+    if isinstance(native[1], dict):
+        return judge_points(native, through)
     if native[0] != 0:
         return "not native", f"natively: exit status {native[0]}"
     if through[0] != 0:
