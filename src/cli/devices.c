@@ -36,8 +36,10 @@ static void print_json(const struct pen_pool *pool, bool verbose)
                       info->name, "class", class_name(info->class), "device", info->vendor_name, "driver", info->driver,
                       "driver_version", info->driver_version, "compute_units", (json_int_t)info->compute_units,
                       "memory_bytes", (json_int_t)info->memory_bytes, "features", flags);
-        if (device && verbose)
+        if (device && verbose) {
             json_object_set_new(device, "properties", json_integer((json_int_t)pool->devices[i].property_count));
+            json_object_set_new(device, "jail", json_string(pool->jail));
+        }
         json_array_append_new(array, device ? device : json_null());
     }
     json_dumpf(array, stdout, JSON_INDENT(2));
@@ -64,6 +66,8 @@ static void print_table(const struct pen_pool *pool, bool verbose)
             printf("    %-14s %s  (%s)\n", abilities[j].name, info->flags & abilities[j].flag ? "yes" : "no ",
                    abilities[j].meaning);
     }
+    if (verbose)
+        printf("workers' jail: %s\n", pool->jail);
 }
 
 int pen_cli_devices(int argc, char **argv)

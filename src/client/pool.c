@@ -92,18 +92,19 @@ static int query(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns, str
 {
     struct pen_msg_devices devices;
     struct pen_scratch scratch = {0};
+    const void *bytes = NULL;
     int rc = PEN_DAEMON_SEND(fd, device_list, &(struct pen_msg_device_list){0}, deadline_ns);
     if (rc) {
         return pen_fail(error, rc, "asking the daemon for its devices: %s", pen_error_text(rc));
     }
     rc = pen_daemon_greeted(fd, frame, deadline_ns, error);
     if (!rc) {
-        rc = pen_daemon_receive(fd, frame, PEN_OP_DEVICES, deadline_ns, error);
+        rc = receive_kept(fd, frame, PEN_OP_DEVICES, deadline_ns, pool, &bytes, error);
     }
     if (rc) {
         return rc;
     }
-    rc = pen_msg_devices_decode(frame->data, frame->size, &scratch, &devices);
+    rc = pen_msg_devices_decode(bytes, frame->size, &scratch, &devices);
     pen_scratch_finish(&scratch);
     if (rc) {
         return malformed(rc, error);
@@ -112,6 +113,7 @@ static int query(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns, str
         return pen_fail(error, -PEN_ELIMIT, "the daemon has %u devices, at most %u are allowed (DEVICES)",
                         devices.count, PEN_LIMIT_DEVICES);
     }
+    pool->jail = devices.jail;
     pool->devices = calloc(devices.count ? devices.count : 1, sizeof *pool->devices);
     if (!pool->devices) {
         return pen_fail(error, -PEN_ENOMEM, "reading the daemon's devices: out of memory");

@@ -37,7 +37,8 @@ struct pen_pool_device {
 struct pen_pool {
     struct pen_pool_device *devices;
     uint32_t device_count;
-    void *storage; /* private */
+    const char *jail; /* active parts of the workers' sandbox, separated by spaces; lives as long as the pool */
+    void *storage;    /* private */
 };
 
 /* Connects to the daemon (PENSTOCK_SOCKET, else the default path), asks for its devices, disconnects.

@@ -42,6 +42,7 @@ struct pen_probe {
     bool counted, timed_out;
     bool done; /* all was said and the pool is known: only its exit is awaited */
     uint32_t expected;
+    char *jail;
     struct found_device *devices;
     uint32_t device_count;
     char complaint[512]; /* what was wrong with its answers */
@@ -63,7 +64,9 @@ static void free_devices(struct pen_probe *probe)
         free((char *)device->info.api);
     }
     free(probe->devices);
+    free(probe->jail);
     probe->devices = NULL;
+    probe->jail = NULL;
     probe->device_count = 0;
 }
 
@@ -122,7 +125,8 @@ static int take_count(struct pen_probe *probe, const void *frame, size_t size)
     probe->counted = true;
     probe->expected = message.count;
     probe->devices = calloc(message.count ? message.count : 1, sizeof *probe->devices);
-    return probe->devices ? 0 : -PEN_ENOMEM;
+    probe->jail = strdup(message.jail);
+    return probe->devices && probe->jail ? 0 : -PEN_ENOMEM;
 }
 
 static int take_refusal(struct pen_probe *probe, const void *frame, size_t size)
@@ -260,7 +264,7 @@ static int make_listing(struct pen_probe *probe)
 {
     struct pen_daemon *daemon = probe->daemon;
     struct evbuffer *out = evbuffer_new();
-    struct pen_msg_devices count = {0};
+    struct pen_msg_devices count = {.jail = probe->jail};
     if (!out)
         return -PEN_ENOMEM;
     for (uint32_t i = 0; i < probe->device_count; i++) {

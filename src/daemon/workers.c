@@ -73,15 +73,14 @@ static bool read_crash_page(const struct worker *worker, struct pen_crash_page *
 static void describe_work(const struct worker *worker, char *out, size_t size)
 {
     struct pen_crash_page page;
-    char name[PEN_CRASH_NAME + 1], phase[sizeof page.phase + 1] = "";
+    char name[PEN_CRASH_NAME + 1];
     size_t used;
     snprintf(out, size, "before it had launched a kernel");
     if (!read_crash_page(worker, &page))
         return;
-    memcpy(phase, page.phase, sizeof page.phase);
     pen_crash_kernel(&page, 0, name, sizeof name);
     if (!name[0]) {
-        snprintf(out, size, "before it had launched a kernel (phase: %s)", phase[0] ? phase : "unknown");
+        snprintf(out, size, "before it had launched a kernel (phase: %s)", pen_crash_phase_name(&page));
         return;
     }
     used = (size_t)snprintf(out, size, "the last kernel launched was \"%s\"", name);

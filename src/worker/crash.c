@@ -54,3 +54,10 @@ void pen_crash_kernel(const struct pen_crash_page *page, uint32_t age, char *out
     memcpy(out, name, length); /* a copy first: the page may change under us */
     out[length] = 0;
 }
+
+const char *pen_crash_phase_name(const struct pen_crash_page *page)
+{
+    static const char *const names[PEN_CRASH_PHASES] = {"starting", "warm", "serving", "ended"};
+    uint32_t phase = atomic_load_explicit(&page->phase, memory_order_relaxed);
+    return phase < PEN_CRASH_PHASES ? names[phase] : "unknown";
+}

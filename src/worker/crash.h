@@ -14,11 +14,13 @@
 #define PEN_CRASH_NAME    120
 #define PEN_CRASH_BYTES   4096 /* size of the memfd */
 
+enum pen_crash_phase { PEN_CRASH_STARTING, PEN_CRASH_WARM, PEN_CRASH_SERVING, PEN_CRASH_ENDED, PEN_CRASH_PHASES };
+
 struct pen_crash_page {
     uint32_t magic;
     _Atomic uint32_t next; /* launches noted; the newest is at (next - 1) % PEN_CRASH_KERNELS */
     char kernels[PEN_CRASH_KERNELS][PEN_CRASH_NAME];
-    char phase[32]; /* "starting", "warm", "serving", "building", "ended" */
+    _Atomic uint32_t phase; /* enum pen_crash_phase */
     char jail[256]; /* active parts of the sandbox, separated by spaces */
 
     /* counters since the session began */
@@ -35,5 +37,7 @@ int pen_crash_create(struct pen_crash_page **out_page, int *out_fd);
 void pen_crash_note(struct pen_crash_page *page, const char *kernel);
 /* The age'th newest kernel's name (0 = newest) as a bounded string in out; "" when there is none. */
 void pen_crash_kernel(const struct pen_crash_page *page, uint32_t age, char *out, size_t size);
+/* What the worker was at, in a word; "unknown" when the page holds no phase. */
+const char *pen_crash_phase_name(const struct pen_crash_page *page);
 
 #endif

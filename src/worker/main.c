@@ -88,7 +88,7 @@ static int send_device(const struct worker *worker, uint32_t index, uint32_t *nu
 
 static int probe(const struct worker *worker)
 {
-    const struct pen_msg_devices devices = {.count = worker->device_count};
+    const struct pen_msg_devices devices = {.count = worker->device_count, .jail = worker->crash->jail};
     uint32_t numbers[4] = {0};
     int rc = SEND(worker->options.control_fd, devices, &devices, NULL, 0);
     for (uint32_t i = 0; i < worker->device_count && !rc; i++)
@@ -98,10 +98,10 @@ static int probe(const struct worker *worker)
 
 /* ---- starting --------------------------------------------------------------------------------------------------- */
 
-static void set_phase(struct worker *worker, const char *phase)
+/* Also from the watching thread, when the client is gone. */
+static void set_phase(struct worker *worker, enum pen_crash_phase phase)
 {
-    memset(worker->crash->phase, 0, sizeof worker->crash->phase);
-    memcpy(worker->crash->phase, phase, strlen(phase));
+    atomic_store_explicit(&worker->crash->phase, phase, memory_order_relaxed);
 }
 
 static int make_tmp_dir(struct worker *worker, struct pen_error *error)
@@ -166,7 +166,7 @@ static int start(struct worker *worker, struct pen_error *error)
     int rc = pen_crash_create(&worker->crash, &worker->crash_fd);
     if (rc)
         return pen_fail(error, rc, "starting a worker: no memory file for its crash page");
-    set_phase(worker, "starting");
+    set_phase(worker, PEN_CRASH_STARTING);
     fcntl(worker->options.control_fd, F_SETFD, FD_CLOEXEC);
     if ((rc = make_tmp_dir(worker, error)))
         return rc;
@@ -185,7 +185,7 @@ static int start(struct worker *worker, struct pen_error *error)
 static _Noreturn void end(struct worker *worker, int status)
 {
     if (worker->crash)
-        set_phase(worker, "ended");
+        set_phase(worker, PEN_CRASH_ENDED);
     if (worker->log)
         pen_log_flush(worker->log);
     if (worker->tmp_dir[0])
@@ -215,7 +215,7 @@ static int wait_for_adoption(struct worker *worker, struct pen_unix_frame *frame
     const struct pen_msg_ready ready = {.pid = (uint32_t)getpid(), .devices = worker->device_count};
     if (SEND(worker->options.control_fd, ready, &ready, &worker->crash_fd, 1))
         return 0;
-    set_phase(worker, "warm");
+    set_phase(worker, PEN_CRASH_WARM);
     rc = pen_unix_receive(worker->options.control_fd, frame, UINT64_MAX);
     if (rc == -PEN_EGONE || (!rc && frame->opcode == PEN_OP_SHUTDOWN))
         return 0;
@@ -264,7 +264,7 @@ static int serve(struct worker *worker)
         say_last_words(work);
         return 1;
     }
-    set_phase(worker, "serving");
+    set_phase(worker, PEN_CRASH_SERVING);
     if (pen_work_run(work))
         say_last_words(work);
     return 2;

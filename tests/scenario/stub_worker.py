@@ -13,6 +13,7 @@ import time
 import frames
 
 PAGE_MAGIC = 0x68737263
+SERVING = 2
 words = os.environ.get('STUB', '').split()
 control = frames.Connection(socket.socket(fileno=3))
 
@@ -30,7 +31,7 @@ def probe():
     if 'probe-garbage' in words:
         control.socket.sendall(b'\xff' * 64)
         return
-    control.send('devices', count, 0)
+    control.send('devices', count, 0, 'stub-jail')
     if 'probe-short' in words:
         return
     memory = struct.pack('<Q', 8 << 30)
@@ -45,7 +46,7 @@ def crash_page(kernels):
     """worker/crash.h"""
     fd = os.memfd_create('crash')
     names = b''.join(name.encode().ljust(120, b'\0') for name in kernels).ljust(480, b'\0')
-    os.pwrite(fd, (struct.pack('<II', PAGE_MAGIC, len(kernels)) + names + b'serving').ljust(4096, b'\0'), 0)
+    os.pwrite(fd, (struct.pack('<II', PAGE_MAGIC, len(kernels)) + names + struct.pack('<I', SERVING)).ljust(4096, b'\0'), 0)
     return fd
 
 

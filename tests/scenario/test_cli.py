@@ -68,6 +68,8 @@ class Commands(harness.Scenario):
                           for d in devices],
                          [(1, 'cpu0', 'cpu', 'Stub Driver', 8 << 30, 3), (2, 'cpu1', 'cpu', 'Stub Driver', 8 << 30, 3)])
         self.assertIn('direct', devices[0]['features'])
+        self.assertEqual(devices[0]['jail'], 'stub-jail')
+        self.assertIn("workers' jail: stub-jail\n", self.penstock('devices', '--verbose').stdout)
         done = self.penstock('devices', environment={'STUB': 'probe-crash'})
         self.assertEqual(done.returncode, 1)
         self.assertIn('one of the drivers it loads crashes', done.stderr)

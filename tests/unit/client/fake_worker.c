@@ -184,7 +184,7 @@ static void open_session(struct fake_worker *fake, int fd)
 
 static void list_devices(int fd)
 {
-    const struct pen_msg_devices devices = {.count = 2};
+    const struct pen_msg_devices devices = {.count = 2, .jail = "off"};
     SEND(fd, devices, &devices, 0, NULL, 0);
     for (uint32_t i = 0; i < 2; i++) {
         const struct pen_msg_device device = {
