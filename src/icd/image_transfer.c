@@ -5,7 +5,7 @@
 #include "icd/format.h"
 #include "icd/move.h"
 
-_Static_assert(sizeof ((struct pen_fill *)NULL)->pixel == PEN_ELEMENT_BYTES, "a fill holds one pixel of any format");
+_Static_assert(sizeof(((struct pen_fill *)NULL)->pixel) == PEN_ELEMENT_BYTES, "a fill holds one pixel of any format");
 
 static struct pen_box pixels(const size_t origin[3])
 {

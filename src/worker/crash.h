@@ -21,7 +21,7 @@ struct pen_crash_page {
     _Atomic uint32_t next; /* launches noted; the newest is at (next - 1) % PEN_CRASH_KERNELS */
     char kernels[PEN_CRASH_KERNELS][PEN_CRASH_NAME];
     _Atomic uint32_t phase; /* enum pen_crash_phase */
-    char jail[256]; /* active parts of the sandbox, separated by spaces */
+    char jail[256];         /* active parts of the sandbox, separated by spaces */
 
     /* counters since the session began */
     _Atomic uint64_t commands, launches, builds, build_hits, cache_errors;

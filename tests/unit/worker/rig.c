@@ -243,11 +243,12 @@ void *rig_begin(struct rig *rig, size_t size)
     return at;
 }
 
-void rig_commit(struct rig *rig, size_t size)
+uint64_t rig_commit(struct rig *rig, size_t size)
 {
     pen_ring_publish(&rig->writer, size);
     pen_fence();
     pen_ring_doorbell(&rig->view);
+    return rig->sequence;
 }
 
 void rig_answer(struct rig *rig, uint16_t opcode)

@@ -58,7 +58,7 @@ void rig_pump(struct rig *rig);
 
 /* Puts a frame into the ring; returns its sequence number. */
 void *rig_begin(struct rig *rig, size_t size);
-void rig_commit(struct rig *rig, size_t size);
+uint64_t rig_commit(struct rig *rig, size_t size);
 #define RIG_SEND(rig_, name_, ...)                                                                                     \
     __extension__({                                                                                                    \
         const struct pen_msg_##name_ rig_message_ = {__VA_ARGS__};                                                     \
@@ -66,7 +66,6 @@ void rig_commit(struct rig *rig, size_t size);
         void *rig_frame_ = rig_begin((rig_), rig_size_);                                                               \
         pen_msg_##name_##_encode(&rig_message_, ++(rig_)->sequence, rig_frame_);                                       \
         rig_commit((rig_), rig_size_);                                                                                 \
-        (rig_)->sequence;                                                                                              \
     })
 
 /* The next frame from the worker; must have that opcode. Decode from rig->frame. */
