@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/copy.h"
+
 size_t pen_span_bytes(const struct pen_span *span)
 {
     return span->row_bytes * span->rows * span->slices;
@@ -42,7 +44,7 @@ void pen_span_copy(void *to, const struct pen_place *to_place, const void *from,
     char *target = (char *)to + to_place->first;
     const char *source = (const char *)from + from_place->first;
     if (run.rows == 1 && run.slices == 1) {
-        memmove(target, source, run.row_bytes);
+        pen_copy(target, source, run.row_bytes);
         return;
     }
     for (size_t slice = 0; slice < run.slices; slice++)

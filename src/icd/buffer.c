@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "base/copy.h"
 #include "icd/entry.h"
 #include "icd/memory.h"
 
@@ -26,7 +27,7 @@ static int buffer_fill(cl_mem memory, void *host_ptr)
         return error;
     if (host_ptr) {
         pen_arena_will_fill(memory->context->session, memory->arena_offset, memory->size);
-        memcpy(pen_memory_at(memory), host_ptr, memory->size);
+        pen_copy(pen_memory_at(memory), host_ptr, memory->size);
     }
     if (memory->flags & CL_MEM_USE_HOST_PTR) {
         memory->host_ptr = host_ptr;
