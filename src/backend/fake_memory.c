@@ -183,7 +183,7 @@ int pen_fake_pixel(const struct pen_backend_memory *memory, const void *pattern,
         *out_size = size;
         return 0;
     }
-    if (size < sizeof channels || !bytes || element > 4 * bytes)
+    if (size < sizeof channels || !bytes || element / bytes > 4)
         return -PEN_EIMAGEFORMAT;
     memcpy(channels, pattern, sizeof channels);
     if (memory->image.channel_order == CL_BGRA) {
