@@ -218,6 +218,11 @@ static uint32_t device_waits(const struct pen_work_command *command, struct pen_
 }
 
 /* A marker without waits of an out-of-order queue: no driver sees it. */
+static bool is_group_marker(const struct pen_work_command *command)
+{
+    return !command->queue->in_order && command->opcode == PEN_OP_MARKER && !command->wait_count;
+}
+
 static void submit_marker(struct pen_work *work, struct pen_work_task *task)
 {
     pen_publish_event(&work->view, task->slot, PEN_STATE_SUBMITTED);
@@ -274,7 +279,7 @@ static void submit(struct pen_work *work, struct pen_work_command *command, stru
     struct pen_work_queue *queue = command->queue;
     struct pen_backend_event *few[16], **events = few;
     struct pen_backend_order order = {0};
-    if (!queue->in_order && command->opcode == PEN_OP_MARKER && !command->wait_count) {
+    if (is_group_marker(command)) {
         if (task)
             submit_marker(work, task);
         return;
@@ -351,14 +356,22 @@ static bool waits_for_held_queue(const struct pen_work_command *command)
     return waits_for_all(command) ? !pen_list_empty(&queue->held) : queue->barrier != NULL;
 }
 
+/* Once this one is submitted, will its driver have an event that others can wait for? */
+static bool gives_event(const struct pen_work_task *task)
+{
+    if (task->node.state == PEN_GRAPH_SUBMITTED)
+        return task->event;
+    return task->command && !is_group_marker(task->command);
+}
+
 static int add_edges(struct pen_work *work, const struct pen_work_command *command, struct pen_work_task *task)
 {
     struct pen_work_queue *queue = command->queue;
     int rc = 0;
     for (uint32_t i = 0; i < command->wait_count && !rc; i++) {
         struct pen_work_task *wait = command->waits[i];
-        bool same = wait->queue && wait->queue->device->domain == queue->device->domain && wait->named &&
-                    (wait->node.state != PEN_GRAPH_SUBMITTED || wait->event);
+        bool same =
+            wait->queue && wait->queue->device->domain == queue->device->domain && wait->named && gives_event(wait);
         rc = pen_graph_edge(&work->graph, &wait->node, &task->node,
                             same ? PEN_GRAPH_UNTIL_SUBMITTED : PEN_GRAPH_UNTIL_DONE, true);
     }

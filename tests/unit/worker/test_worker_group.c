@@ -125,6 +125,29 @@ static void test_waits_for_marker(void **state)
     assert_int_equal(rig_asked.launches, 3);
 }
 
+/* The same for a marker that was held itself: what waits for it in another queue goes when it is complete, not when it
+ * could be submitted, since no driver has an event for it. */
+static void test_waits_for_held_marker(void **state)
+{
+    (void)state;
+    const uint64_t user = E, before = E + 2;
+    struct rig rig;
+    rig_start(&rig, &(struct rig_options){0});
+    prepare(&rig, PEN_QUEUE_FLAG_OUT_OF_ORDER);
+    rig_queue(&rig, Q + 1, 1, PEN_QUEUE_FLAG_OUT_OF_ORDER, 1);
+    atomic_store(&rig.view.slots[1].state, PEN_STATE_QUEUED);
+    RIG_SEND(&rig, event_create, .event = user, .slot = 1);
+    rig_set_word(&rig, SLEEP, 0, 100);
+    rig_launch(&rig, Q, SLEEP, 1, E + 1, 2, &user, 1);
+    send_marker(&rig, before, 3);
+    rig_launch(&rig, Q + 1, NOP, 1, E + 3, 4, &before, 1);
+    RIG_SEND(&rig, event_set, .event = user, .status = 0);
+    assert_int_equal(rig_wait_slot(&rig, 4), 0);
+    assert_int_equal(rig_slot(&rig, 3), PEN_STATE_COMPLETE);
+    assert_int_equal(rig_slot(&rig, 2), PEN_STATE_COMPLETE);
+    rig_stop(&rig);
+}
+
 static void test_marker_has_times(void **state)
 {
     (void)state;
@@ -179,9 +202,13 @@ static void test_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain_launches_are_cheap), cmocka_unit_test(test_marker),
-        cmocka_unit_test(test_marker_behind_failures),   cmocka_unit_test(test_waits_for_marker),
-        cmocka_unit_test(test_marker_has_times),         cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_plain_launches_are_cheap),
+        cmocka_unit_test(test_marker),
+        cmocka_unit_test(test_marker_behind_failures),
+        cmocka_unit_test(test_waits_for_marker),
+        cmocka_unit_test(test_waits_for_held_marker),
+        cmocka_unit_test(test_marker_has_times),
+        cmocka_unit_test(test_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
