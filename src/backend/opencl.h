@@ -48,6 +48,7 @@ struct pen_backend_domain {
     struct pen_opencl_device *devices;
     uint32_t device_count;
     bool arg_info_option;   /* the compiler takes -cl-kernel-arg-info */
+    bool fatal_binaries;    /* a binary that is not the driver's own ends the process: opencl_program.c */
     struct pen_list queues; /* struct pen_backend_queue */
     /* Completion notes to use again: callbacks push onto `returned` (release), the dispatch thread takes all of it
      * at once (acquire) when `spare` is empty. */

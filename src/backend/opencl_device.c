@@ -146,7 +146,7 @@ static cl_context create_context(cl_platform_id platform, const struct found *fo
 /* On success the domain owns the sub-devices, on failure the caller still does. */
 static int domain_create(cl_platform_id platform, const struct found *found, struct pen_backend_domain **out)
 {
-    char name[64] = "";
+    char name[64] = "", version[64];
     cl_int status;
 
     struct pen_backend_domain *domain = calloc(1, sizeof *domain);
@@ -169,6 +169,8 @@ static int domain_create(cl_platform_id platform, const struct found *found, str
         return pen_opencl_status(status);
     }
     domain->arg_info_option = strcmp(name, "Oclgrind") != 0; /* it always keeps the information */
+    pen_opencl_text(found->ids[0], CL_DRIVER_VERSION, version, sizeof version);
+    domain->fatal_binaries = !strcmp(name, "rusticl") && !strncmp(version, "22.", 3); /* later ones have a magic word */
     for (uint32_t i = 0; i < found->count; i++) {
         learn(found->ids[i], found->parents[i], &domain->devices[i]);
         domain->devices[i].images_by_parent = pocl && found->parents[i];

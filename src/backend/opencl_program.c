@@ -10,6 +10,20 @@ cl_program pen_opencl_executable(const struct pen_backend_program *program)
     return program->linked ? program->linked : program->program;
 }
 
+/* rusticl of Mesa 22.3 asserts that a binary begins with version 1, the size of the rest and its kind, and then hands
+ * the rest to a SPIR-V parser (program.rs, Program::from_bins). */
+static bool harmless(const struct pen_backend_domain *domain, const void *bytes, size_t size)
+{
+    uint32_t words[4];
+
+    if (!domain->fatal_binaries)
+        return true;
+    if (size < sizeof words)
+        return false;
+    memcpy(words, bytes, sizeof words);
+    return words[0] == 1 && words[1] == size - 3 * sizeof *words && words[3] == 0x07230203;
+}
+
 static cl_program create(struct pen_backend_domain *domain, enum pen_program_kind kind, uint32_t device,
                          const void *bytes, size_t size, cl_int *out_status)
 {
@@ -28,6 +42,10 @@ static cl_program create(struct pen_backend_domain *domain, enum pen_program_kin
         *out_status = CL_INVALID_OPERATION;
         return NULL;
     case PEN_PROGRAM_KIND_NATIVE: {
+        if (!harmless(domain, bytes, size)) {
+            *out_status = CL_INVALID_BINARY;
+            return NULL;
+        }
         cl_program program = clCreateProgramWithBinary(domain->context, 1, &domain->devices[device].id, &size, &binary,
                                                        &binary_status, out_status);
         if (!*out_status && binary_status) {
