@@ -27,8 +27,9 @@ enum pen_pool_state { PEN_POOL_PROBING, PEN_POOL_KNOWN, PEN_POOL_FAILED };
 /* The devices that the daemon offers, as `penstock-worker --probe` told and the configuration changed them. */
 struct pen_daemon_pool {
     enum pen_pool_state state;
-    char failure[512];        /* why, in state FAILED */
-    struct evbuffer *listing; /* the answer to device_list: whole frames; in state KNOWN */
+    char failure[512];                   /* why, in state FAILED */
+    struct evbuffer *listing;            /* the answer to device_list: whole frames; in state KNOWN */
+    uint64_t devices[PEN_LIMIT_DEVICES]; /* their ids */
     uint32_t device_count;
 };
 

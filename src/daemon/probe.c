@@ -265,6 +265,8 @@ static int make_listing(struct pen_probe *probe)
     struct pen_daemon *daemon = probe->daemon;
     struct evbuffer *out = evbuffer_new();
     struct pen_msg_devices count = {.jail = probe->jail};
+    uint64_t ids[PEN_LIMIT_DEVICES] = {0};
+    uint32_t offered = 0;
     if (!out)
         return -PEN_ENOMEM;
     for (uint32_t i = 0; i < probe->device_count; i++) {
@@ -289,6 +291,7 @@ static int make_listing(struct pen_probe *probe)
             continue;
         apply_rule(probe, i);
         rc = append_device(out, device);
+        ids[offered++] = device->info.device;
         pen_report(PEN_REPORT_INFO, "device %s: %s of %s %s, %u compute units, %" PRIu64 " MiB", device->info.name,
                    device->info.vendor_name, device->info.driver, device->info.driver_version,
                    device->info.compute_units, device->info.memory_bytes >> 20);
@@ -300,7 +303,8 @@ static int make_listing(struct pen_probe *probe)
     if (daemon->pool.listing)
         evbuffer_free(daemon->pool.listing);
     daemon->pool.listing = out;
-    daemon->pool.device_count = count.count;
+    memcpy(daemon->pool.devices, ids, sizeof ids);
+    daemon->pool.device_count = offered;
     return 0;
 }
 

@@ -392,11 +392,14 @@ static struct worker *warm_worker(struct pen_daemon *daemon)
 
 static int send_adopt(struct worker *worker, uint64_t session, const struct pen_session_request *request)
 {
+    const struct pen_daemon_pool *pool = &worker->daemon->pool;
     struct pen_msg_adopt message = {.session = session,
                                     .features = request->features,
                                     .client_pid = (uint32_t)request->client_pid,
                                     .program = request->program,
-                                    .record_path = request->record_path};
+                                    .record_path = request->record_path,
+                                    .devices = pool->devices,
+                                    .devices_count = pool->device_count};
     size_t size = pen_msg_adopt_size(&message);
     void *frame = size ? aligned_alloc(8, size) : NULL;
     if (!frame)

@@ -245,6 +245,8 @@ static int serve(struct worker *worker)
     const struct pen_work_config config = {.ops = worker->options.ops,
                                            .devices = worker->devices,
                                            .device_count = worker->device_count,
+                                           .allowed = adopt.devices,
+                                           .allowed_count = adopt.devices_count,
                                            .features = adopt.features,
                                            .memory = &worker->memory,
                                            .spin_ns = worker->options.spin_us * 1000,

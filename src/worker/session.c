@@ -171,6 +171,14 @@ static uint32_t agreed_features(const struct pen_work_config *config)
     return features;
 }
 
+static bool allowed(const struct pen_work_config *config, uint64_t device)
+{
+    for (uint32_t i = 0; i < config->allowed_count; i++)
+        if (config->allowed[i] == device)
+            return true;
+    return false;
+}
+
 int pen_work_create(const struct pen_work_config *config, struct pen_work **out_work, struct pen_error *error)
 {
     struct pen_work *work = calloc(1, sizeof *work);
@@ -197,7 +205,7 @@ int pen_work_create(const struct pen_work_config *config, struct pen_work **out_
     if (!work->waits || !work->reply || pen_ring_reader_init(&work->ring, &work->view))
         rc = pen_fail(error, -PEN_ENOMEM, "out of memory for a session");
     for (uint32_t i = 0; i < config->device_count && !rc; i++)
-        if ((rc = pen_work_add_device(work, i + 1, &config->devices[i])))
+        if (allowed(config, i + 1) && (rc = pen_work_add_device(work, i + 1, &config->devices[i])))
             pen_fail(error, rc, "%u devices are too many", config->device_count);
     if (!rc && work->log && (rc = start_log(work)))
         pen_fail(error, rc, "the log cannot be written");

@@ -273,6 +273,8 @@ struct pen_work_config {
     const struct pen_backend_ops *ops;
     const struct pen_backend_device *devices; /* ids 1, 2, ... */
     uint32_t device_count;
+    const uint64_t *allowed; /* ids of those that the session may use */
+    uint32_t allowed_count;
     uint32_t features;              /* PEN_FEATURE_*, as asked; `record` needs a log */
     struct pen_work_memory *memory; /* taken (then it is zeroed), or left when nothing could be made */
     uint64_t spin_ns;

@@ -165,12 +165,17 @@ void rig_start(struct rig *rig, const struct rig_options *options)
     assert_non_null(mkdtemp(rig->tmp_dir));
     if (options->cache_dir)
         rig->cache = pen_cache_open(options->cache_dir, 1 << 20);
+    uint64_t ids[PEN_LIMIT_DEVICES];
+    for (uint32_t i = 0; i < PEN_LIMIT_DEVICES; i++)
+        ids[i] = i + 1;
     struct pen_work_memory memory;
     if (pen_work_memory_create(PEN_RING_BYTES_MIN, RIG_ARENA, &memory, &error))
         fail_msg("%s", error.message);
     const struct pen_work_config config = {.ops = &ops,
                                            .devices = rig->shadows,
                                            .device_count = domains,
+                                           .allowed = ids + options->hidden,
+                                           .allowed_count = domains - options->hidden,
                                            .features = options->features   ? options->features
                                                        : options->indirect ? 0
                                                                            : PEN_FEATURE_DIRECT,

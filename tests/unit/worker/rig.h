@@ -12,6 +12,7 @@
 
 struct rig_options {
     uint32_t domains;  /* devices 1 .. domains, each in a domain of its own; 0: 1 */
+    uint32_t hidden;   /* the first that many are not the session's */
     bool indirect;     /* devices with memory of their own */
     uint32_t build_ms; /* how long a build takes */
     bool no_thread;    /* nobody runs the session: rig_pump does */

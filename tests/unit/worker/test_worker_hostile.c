@@ -205,6 +205,20 @@ static void test_malformed_commands(void **state)
     assert_true(cases > 70);
 }
 
+/* A device that the daemon does not offer is no device. */
+static void test_hidden_device(void **state)
+{
+    (void)state;
+    struct rig rig;
+    char message[512];
+    rig_start(&rig, &(struct rig_options){.domains = 2, .hidden = 1});
+    rig_queue(&rig, Q, 2, 0, 0);
+    rig_queue(&rig, Q + 1, 1, 0, 1);
+    assert_int_equal(rig_fatal(&rig, message, sizeof message), -PEN_EPROTO);
+    assert_non_null(strstr(message, "no device"));
+    rig_stop(&rig);
+}
+
 /* A session that has failed executes nothing more and says so once. */
 static void test_nothing_after_fatal(void **state)
 {
@@ -290,9 +304,8 @@ static void test_errors_of_commands(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_malformed_commands),
-        cmocka_unit_test(test_nothing_after_fatal),
-        cmocka_unit_test(test_scribbled_ring),
+        cmocka_unit_test(test_malformed_commands),  cmocka_unit_test(test_hidden_device),
+        cmocka_unit_test(test_nothing_after_fatal), cmocka_unit_test(test_scribbled_ring),
         cmocka_unit_test(test_errors_of_commands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
