@@ -225,7 +225,7 @@ do_test() { # build, and run every test (under 20 minutes on 2 cores)
     install packages_build packages_test
     step "build" build_main
     [ "$failed" -eq 0 ] || finish
-    suites build unit wire scenario fault
+    suites build unit wire scenario
     programs python3 tests/conformance/run.py --quick
     programs python3 tests/conformance/run.py --quick --devices 2
     sanitize
@@ -240,8 +240,21 @@ do_lint() { # format, static analysis, include directions, builds without warnin
     finish
 }
 
-do_bench() { # native and Penstock, interleaved; arguments go to bench/bench.py
-    do_build && python3 bench/bench.py --build build "$@"
+do_bench() { # native and Penstock, interleaved: both or one of `calls` and `programs`, then that one's options (--help)
+    local what=${1:-both}
+    [ $# -eq 0 ] || shift
+    case $what in
+    both) do_bench calls && do_bench programs ;;
+    calls) do_build && python3 bench/callpath.py "$@" ;;
+    programs)
+        install packages_build packages_test packages_conformance
+        build_main && python3 bench/programs.py "$@"
+        ;;
+    *)
+        echo "./do bench: \"$what\" is no part of it; there are calls and programs" >&2
+        exit 2
+        ;;
+    esac
 }
 
 do_conformance() { # all real programs, on each driver, with one and two devices
@@ -264,7 +277,7 @@ do_soak() { # everything again and again, and 10 minutes of fuzzing a target (ab
     local round
     for round in $(seq 20); do
         echo "==== round $round of 20"
-        suites build unit wire scenario fault
+        suites build unit wire scenario
     done
     sanitize
     fuzz 600

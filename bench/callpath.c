@@ -1,6 +1,6 @@
 /* bench/callpath.c - what OpenCL calls cost on one device: the rows of docs' call-path table.
  * usage: callpath PLATFORM-SUBSTRING [ROW...]     prints `row value`, times in ns, rates in 1/s or byte/s.
- * An ordinary OpenCL 1.2 program: bench.py runs it natively and through Penstock in turn. */
+ * An ordinary OpenCL 1.2 program: callpath.py runs it natively and through Penstock in turn. */
 #define CL_TARGET_OPENCL_VERSION 120
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include <CL/cl.h>
