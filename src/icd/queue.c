@@ -242,14 +242,19 @@ cl_command_queue CL_API_CALL pen_clCreateCommandQueueWithProperties(cl_context c
 
 /* ---- end -------------------------------------------------------------------------------------------- */
 
-static void drop_barrier(cl_command_queue queue)
+/* Forgets the barrier that new commands stand behind, or only one that is complete: false when one is left. What was
+ * found complete is what is dropped, though another thread notes the next barrier meanwhile. */
+static bool drop_barrier(cl_command_queue queue, bool complete_only)
 {
     pthread_mutex_lock(&queue->lock);
     cl_event barrier = queue->barrier;
-    queue->barrier = NULL;
+    bool drop = barrier && (!complete_only || pen_event_peek(barrier) == CL_COMPLETE);
+    if (drop)
+        queue->barrier = NULL;
     pthread_mutex_unlock(&queue->lock);
-    if (barrier)
+    if (drop)
         pen_unref(barrier);
+    return drop || !barrier;
 }
 
 void pen_queue_destroy(cl_command_queue queue)
@@ -278,7 +283,7 @@ cl_int CL_API_CALL pen_clReleaseCommandQueue(cl_command_queue queue)
     pen_ref(queue);
     cl_int status = pen_release(queue, PEN_MAGIC_QUEUE, CL_INVALID_COMMAND_QUEUE);
     if (!atomic_load(&queue->object.refs))
-        drop_barrier(queue);
+        (void)drop_barrier(queue, false);
     pen_unref(queue);
     return status;
 }
@@ -341,20 +346,9 @@ static bool counted_complete(cl_command_queue queue)
     return !last || pen_queue_completed(queue->context->session, queue->slot) >= last;
 }
 
-static bool barrier_complete(cl_command_queue queue)
-{
-    pthread_mutex_lock(&queue->lock);
-    bool complete = !queue->barrier || pen_event_peek(queue->barrier) == CL_COMPLETE;
-    bool drop = complete && queue->barrier;
-    pthread_mutex_unlock(&queue->lock);
-    if (drop)
-        drop_barrier(queue);
-    return complete;
-}
-
 bool pen_queue_idle(cl_command_queue queue)
 {
-    return queue->in_order ? counted_complete(queue) : barrier_complete(queue);
+    return queue->in_order ? counted_complete(queue) : drop_barrier(queue, true);
 }
 
 /* Waits for a marker behind everything sent so far. A command that failed is complete all the same. */

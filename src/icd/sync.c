@@ -26,16 +26,21 @@ cl_int CL_API_CALL pen_clEnqueueMarkerWithWaitList(cl_command_queue queue, cl_ui
     return pen_enqueue_end(&e, PEN_ENQUEUE(&e, marker, &message));
 }
 
-/* An out-of-order queue's last barrier is what this thread must see complete before it touches a region itself. */
-static void note_barrier(cl_command_queue queue, cl_event event)
+/* An out-of-order queue's last barrier is what a thread must see complete before it touches a region itself. Noted
+ * under the session's lock, so that of two threads' barriers the one that was sent last stays. Returns the one before;
+ * the caller unrefs it without that lock. */
+static cl_event note_barrier(struct pen_enqueue *e, uint64_t sequence)
 {
-    pen_ref(event);
+    cl_command_queue queue = e->queue;
+    pen_enqueue_note(e, sequence);
+    if (queue->in_order)
+        return NULL;
+    pen_ref(e->event);
     pthread_mutex_lock(&queue->lock);
     cl_event before = queue->barrier;
-    queue->barrier = event;
+    queue->barrier = e->event;
     pthread_mutex_unlock(&queue->lock);
-    if (before)
-        pen_unref(before);
+    return before;
 }
 
 cl_int CL_API_CALL pen_clEnqueueBarrierWithWaitList(cl_command_queue queue, cl_uint wait_count,
@@ -52,9 +57,11 @@ cl_int CL_API_CALL pen_clEnqueueBarrierWithWaitList(cl_command_queue queue, cl_u
     }
     struct pen_msg_barrier message = {
         .queue = queue->id, .event = e.event_id, .slot = e.slot, .waits = e.waits, .waits_count = e.wait_count};
-    int rc = PEN_ENQUEUE(&e, barrier, &message);
-    if (!rc && e.event && !queue->in_order)
-        note_barrier(queue, e.event);
+    cl_event before = NULL;
+    uint64_t sequence = 0;
+    int rc = PEN_SEND_NOTE(queue->context->session, barrier, &message, &sequence, before = note_barrier(&e, sequence));
+    if (before)
+        pen_unref(before);
     return pen_enqueue_end(&e, rc);
 }
 

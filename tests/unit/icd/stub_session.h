@@ -6,7 +6,7 @@
 
 #include "client/session.h"
 
-#define STUB_SLOTS    8192u
+#define STUB_SLOTS    32768u
 #define STUB_COMMANDS 65536u
 
 struct stub_command {

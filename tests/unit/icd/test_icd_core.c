@@ -1,6 +1,8 @@
 /* The front end's objects, devices, contexts, queues and enqueues, on a session without a worker. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -631,6 +633,43 @@ static void test_barrier_keeps_hands_off(void **state)
     pen_clReleaseEvent(user);
 }
 
+static atomic_bool looking;
+
+static void *look_for_idleness(void *unused)
+{
+    (void)unused;
+    while (atomic_load(&looking))
+        (void)pen_queue_idle(unordered);
+    return NULL;
+}
+
+/* One thread finds a barrier complete while another sets the next one: the next one stays. */
+static void test_barriers_of_two_threads(void **state)
+{
+    (void)state;
+    enum { BARRIERS = 30000 };
+    static cl_event barriers[BARRIERS]; /* kept: the stubbed session is for one thread */
+    pthread_t lookers[4];
+    cl_event user = user_event();
+    int lost = 0;
+    atomic_store(&looking, true);
+    for (size_t i = 0; i < COUNT(lookers); i++)
+        assert_int_equal(pthread_create(&lookers[i], NULL, look_for_idleness, NULL), 0);
+    for (int i = 0; i < BARRIERS; i++) {
+        assert_int_equal(pen_clEnqueueBarrierWithWaitList(unordered, 1, &user, &barriers[i]), CL_SUCCESS);
+        for (int j = 0; j < 3; j++)
+            lost += pen_queue_idle(unordered);
+        stub_complete(barriers[i]->slot, 0);
+    }
+    atomic_store(&looking, false);
+    for (size_t i = 0; i < COUNT(lookers); i++)
+        pthread_join(lookers[i], NULL);
+    assert_int_equal(lost, 0);
+    for (int i = 0; i < BARRIERS; i++)
+        pen_clReleaseEvent(barriers[i]);
+    pen_clReleaseEvent(user);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -653,6 +692,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_slots_are_given_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_marker_with_complete_list, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_barrier_keeps_hands_off, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_barriers_of_two_threads, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lost, set_up, tear_down),
     };
     const struct CMUnitTest first[] = {cmocka_unit_test(test_no_platform)};
