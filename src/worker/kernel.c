@@ -271,6 +271,7 @@ int pen_kernel_prepare(struct pen_work_kernel *kernel, struct pen_work_argument 
     if (rc || (rc = acquire_regions(kernel, arguments, version, device)))
         return rc;
     if (instance->version != version || !version) {
+        instance->version = 0; /* of no launch, should the driver take a part only */
         for (uint32_t i = 0; i < kernel->argument_count; i++) {
             if (instance->versions[i] == arguments[i].version)
                 continue;

@@ -75,6 +75,14 @@ static int program_build(struct pen_backend_domain *domain, const struct pen_bac
 
 struct rig_asked rig_asked;
 
+static int set_value(struct pen_backend_kernel *kernel, uint32_t index, const void *value, size_t size)
+{
+    static const uint32_t refused = RIG_REFUSED_VALUE;
+    if (size == sizeof refused && !memcmp(value, &refused, sizeof refused))
+        return -PEN_EARGSIZE;
+    return pen_backend_fake.set_value(kernel, index, value, size);
+}
+
 static int launch(struct pen_backend_queue *queue, const struct pen_backend_launch *how,
                   const struct pen_backend_order *order)
 {
@@ -98,6 +106,7 @@ static void make_shadows(struct rig *rig, uint32_t domains)
     ops.sampler_create = sampler_create;
     ops.program_create = program_create;
     ops.program_build = program_build;
+    ops.set_value = set_value;
     ops.launch = launch;
     ops.marker = marker;
     for (uint32_t i = 0; i < domains; i++) {

@@ -10,6 +10,9 @@
 #define RIG_DOMAINS 3
 #define RIG_ARENA   (UINT64_C(64) << 20)
 
+/* The fake driver refuses this value of an argument. */
+#define RIG_REFUSED_VALUE 0xBAD0BAD0u
+
 struct rig_options {
     uint32_t domains;  /* devices 1 .. domains, each in a domain of its own; 0: 1 */
     uint32_t hidden;   /* the first that many are not the session's */

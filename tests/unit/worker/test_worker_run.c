@@ -536,9 +536,36 @@ static void test_end_in_the_middle(void **state)
     rig_stop(&rig);
 }
 
+/* A launch whose arguments the driver takes only in part leaves no trace in one with older arguments that was held. */
+static void test_arguments_after_a_refusal(void **state)
+{
+    (void)state;
+    struct rig rig;
+    const uint64_t user = E;
+    rig_start(&rig, &(struct rig_options){0});
+    prepare(&rig, 1, PEN_QUEUE_FLAG_OUT_OF_ORDER);
+    RIG_SEND(&rig, event_create, .event = user, .slot = 1);
+    rig_set_region(&rig, FILL, 0, A);
+    rig_set_word(&rig, FILL, 1, 7);
+    rig_launch(&rig, Q, FILL, 16, E + 1, 2, NULL, 0);
+    assert_int_equal(rig_wait_slot(&rig, 2), 0);
+    memset(rig.arena, 0, 64);
+    rig_launch(&rig, Q, FILL, 16, E + 2, 3, &user, 1);
+    rig_set_region(&rig, FILL, 0, B);
+    rig_set_word(&rig, FILL, 1, RIG_REFUSED_VALUE);
+    rig_launch(&rig, Q, FILL, 16, E + 3, 4, NULL, 0);
+    assert_true(rig_wait_slot(&rig, 4) < 0);
+    RIG_SEND(&rig, event_set, .event = user);
+    assert_int_equal(rig_wait_slot(&rig, 3), 0);
+    assert_int_equal(word(&rig, 0, 0), 7);
+    assert_int_equal(word(&rig, 4096, 0), 0);
+    rig_stop(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_arguments_after_a_refusal),
         cmocka_unit_test(test_in_order),
         cmocka_unit_test(test_arguments_hold_for_later_launches),
         cmocka_unit_test(test_held_by_user_event),
