@@ -13,6 +13,8 @@
 
 #include "daemon/document.h"
 #include "daemon/report.h"
+#include "wire/arena.h"
+#include "wire/ring.h"
 
 /* ---- what the file looks like ------------------------------------------------------------------------ */
 
@@ -117,8 +119,10 @@ static const struct setting settings[] = {
     {"socket", KIND_TEXT, AT(socket, socket), 1, 107, 0, NULL},
     {"backend", KIND_CHOICE, AT(backend, backend), 0, 0, PEN_CONFIG_OPENCL, backends},
     {"log", KIND_CHOICE, AT(log, log_level), 0, 0, PEN_REPORT_INFO, levels},
-    {"session.arena", KIND_SIZE, AT(session.arena, arena_bytes), MIB(16), TIB(16), GIB(64), NULL},
-    {"session.ring", KIND_SIZE, AT(session.ring, ring_bytes), KIB(64), GIB(1), MIB(1), NULL},
+    {"session.arena", KIND_SIZE, AT(session.arena, arena_bytes), PEN_ARENA_BYTES_MIN, PEN_ARENA_BYTES_MAX,
+     PEN_ARENA_BYTES, NULL},
+    {"session.ring", KIND_SIZE, AT(session.ring, ring_bytes), PEN_RING_BYTES_MIN, PEN_RING_BYTES_MAX, PEN_RING_BYTES,
+     NULL},
     {"session.spin_us", KIND_COUNT, AT(session.spin_us, spin_us), 0, 10000, 20, NULL},
     {"limits.sessions", KIND_COUNT, AT(limits.sessions, max_sessions), 1, PEN_LIMIT_SESSIONS, 64, NULL},
     {"limits.connections", KIND_COUNT, AT(limits.connections, max_connections), 1, 65536, 256, NULL},
@@ -356,9 +360,9 @@ static int check_together(struct pen_document *document, const struct pen_config
     if (config->ring_bytes & (config->ring_bytes - 1))
         return pen_fail(error, -PEN_ECONFIG, "%s:%zu: session.ring is %" PRIu64 " bytes; it must be a power of two",
                         document->file, pen_document_line(document, "session.ring"), config->ring_bytes);
-    if (config->arena_bytes % 4096)
+    if (config->arena_bytes % PEN_ARENA_HUGE)
         return pen_fail(error, -PEN_ECONFIG,
-                        "%s:%zu: session.arena is %" PRIu64 " bytes; it must be a multiple of 4KiB", document->file,
+                        "%s:%zu: session.arena is %" PRIu64 " bytes; it must be a multiple of 2MiB", document->file,
                         pen_document_line(document, "session.arena"), config->arena_bytes);
     if (config->socket && config->socket[0] != '/')
         return refuse(document, "socket", config->socket, "an absolute path", error);

@@ -116,7 +116,10 @@ static int apply(struct pen_worker_options *options, int option, const char *val
             rc = pen_fail(error, -PEN_ECONFIG, "--ring-bytes=%s: a power of two is allowed", value);
         return rc;
     case ARENA_BYTES:
-        return number("arena-bytes", value, PEN_ARENA_BYTES_MIN, PEN_ARENA_BYTES_MAX, &options->arena_bytes, error);
+        rc = number("arena-bytes", value, PEN_ARENA_BYTES_MIN, PEN_ARENA_BYTES_MAX, &options->arena_bytes, error);
+        if (!rc && options->arena_bytes % PEN_ARENA_HUGE)
+            rc = pen_fail(error, -PEN_ECONFIG, "--arena-bytes=%s: a multiple of 2 MiB is allowed", value);
+        return rc;
     case SPIN_US:
         return number("spin-us", value, 0, 1000000, &options->spin_us, error);
     case NO_JAIL:
