@@ -20,7 +20,7 @@
 
 int pen_outbox_init(struct pen_outbox *outbox, int fd)
 {
-    *outbox = (struct pen_outbox){.fd = fd};
+    *outbox = (struct pen_outbox){.fd = fd, .limit = PEN_OUTBOX_BYTES};
     outbox->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (outbox->wake_fd < 0)
         return -PEN_EIO;
@@ -85,11 +85,16 @@ static int keep(struct pen_outbox *outbox, const unsigned char *bytes, size_t si
     return 0;
 }
 
-int pen_outbox_send(struct pen_outbox *outbox, const void *frame, size_t size)
+static bool full_locked(const struct pen_outbox *outbox)
+{
+    return outbox->end - outbox->start > outbox->limit && !outbox->broken;
+}
+
+static int send_frame(struct pen_outbox *outbox, const void *frame, size_t size, bool wait)
 {
     int rc = 0;
     pthread_mutex_lock(&outbox->lock);
-    while (outbox->end - outbox->start > PEN_OUTBOX_BYTES && !outbox->broken)
+    while (wait && full_locked(outbox))
         pthread_cond_wait(&outbox->room, &outbox->lock);
     flush_locked(outbox);
     size_t sent = outbox->start == outbox->end ? push(outbox, frame, size) : 0;
@@ -107,6 +112,11 @@ int pen_outbox_send(struct pen_outbox *outbox, const void *frame, size_t size)
     return rc;
 }
 
+int pen_outbox_send(struct pen_outbox *outbox, const void *frame, size_t size)
+{
+    return send_frame(outbox, frame, size, true);
+}
+
 bool pen_outbox_flush(struct pen_outbox *outbox)
 {
     pthread_mutex_lock(&outbox->lock);
@@ -119,7 +129,7 @@ bool pen_outbox_flush(struct pen_outbox *outbox)
 bool pen_outbox_full(struct pen_outbox *outbox)
 {
     pthread_mutex_lock(&outbox->lock);
-    bool full = outbox->end - outbox->start > PEN_OUTBOX_BYTES && !outbox->broken;
+    bool full = full_locked(outbox);
     pthread_mutex_unlock(&outbox->lock);
     return full;
 }
@@ -154,24 +164,40 @@ int pen_capture_start(struct pen_capture *capture)
     return 0;
 }
 
-void pen_capture_collect(struct pen_capture *capture, struct pen_outbox *outbox, struct pen_shared_view *view)
+/* One piece of what the pipe holds, to the outbox and counted; false when there is none. Locked. */
+static bool move_piece(struct pen_capture *capture, struct pen_outbox *outbox, struct pen_shared_view *view, bool wait)
 {
     unsigned char text[PEN_LIMIT_OUTPUT];
     _Alignas(8) unsigned char frame[PEN_LIMIT_OUTPUT + 64];
+    ssize_t n;
+    do
+        n = read(capture->read_fd, text, sizeof text);
+    while (n < 0 && errno == EINTR);
+    if (n <= 0)
+        return false;
+    const struct pen_msg_output message = {.text = {text, (uint32_t)n}};
+    pen_msg_output_encode(&message, 0, frame);
+    /* When the client is gone the pipe is emptied all the same, so that nobody blocks on it. */
+    if (!send_frame(outbox, frame, pen_msg_output_size(&message), wait))
+        pen_publish_output(view);
+    return true;
+}
+
+void pen_capture_collect(struct pen_capture *capture, struct pen_outbox *outbox, struct pen_shared_view *view)
+{
     fflush(stdout);
     pthread_mutex_lock(&capture->lock);
-    for (;;) {
-        ssize_t n = read(capture->read_fd, text, sizeof text);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        const struct pen_msg_output message = {.text = {text, (uint32_t)n}};
-        size_t size = pen_msg_output_size(&message);
-        pen_msg_output_encode(&message, 0, frame);
-        if (pen_outbox_send(outbox, frame, size))
-            continue; /* the client is gone: the pipe is emptied all the same, so that nobody blocks on it */
-        pen_publish_output(view);
-    }
+    while (move_piece(capture, outbox, view, true))
+        ;
     pthread_mutex_unlock(&capture->lock);
+}
+
+bool pen_capture_collect_some(struct pen_capture *capture, struct pen_outbox *outbox, struct pen_shared_view *view)
+{
+    /* No fflush: who prints through stdio holds its lock while the pipe is full. */
+    if (pthread_mutex_trylock(&capture->lock))
+        return false;
+    move_piece(capture, outbox, view, false);
+    pthread_mutex_unlock(&capture->lock);
+    return true;
 }

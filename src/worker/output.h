@@ -11,7 +11,8 @@
 
 #include "wire/ring.h"
 
-/* Most bytes that wait for the client to read; then senders wait. */
+/* Most bytes that wait for the client to read; then senders wait, until the watch (watch.h), which alone flushes then
+ * and therefore never waits itself, has made room or seen the client go. */
 #define PEN_OUTBOX_BYTES (64u << 20)
 
 struct pen_outbox {
@@ -20,6 +21,7 @@ struct pen_outbox {
     pthread_mutex_t lock;
     pthread_cond_t room;
     /* guarded by lock */
+    size_t limit; /* PEN_OUTBOX_BYTES */
     unsigned char *bytes;
     size_t start, end, capacity;
     bool broken;
@@ -45,5 +47,8 @@ struct pen_capture {
 int pen_capture_start(struct pen_capture *capture);
 /* Moves what has been printed so far to the outbox as `output` frames and counts them in the shared page. */
 void pen_capture_collect(struct pen_capture *capture, struct pen_outbox *outbox, struct pen_shared_view *view);
+/* One piece of it, for the watch: never waits, for the outbox (which may go over its limit by one frame) or for anybody
+ * else who collects. False when somebody does. */
+bool pen_capture_collect_some(struct pen_capture *capture, struct pen_outbox *outbox, struct pen_shared_view *view);
 
 #endif

@@ -6,6 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Until the pipe is looked at again that somebody else is emptying. */
+#define COLLECTED_MS 1
+
 enum { CLIENT, CONTROL, WAKE, TEXT, STOP, COUNT };
 
 static void drain_eventfd(int fd)
@@ -33,11 +36,16 @@ static void *watch_main(void *context)
         [TEXT] = {.events = POLLIN},
         [STOP] = {.fd = watch->stop_fd, .events = POLLIN},
     };
+    bool collected = false; /* by another thread, just now */
+    /* Nothing in here may wait for anything but poll: others wait for room in the outbox, which only this loop makes.
+     */
     for (;;) {
         bool empty = pen_outbox_flush(&work->outbox);
         fds[CLIENT].events = (short)(POLLIN | POLLRDHUP | (empty ? 0 : POLLOUT));
-        fds[TEXT].fd = capture && !pen_outbox_full(&work->outbox) ? capture->read_fd : -1;
-        if (poll(fds, COUNT, -1) < 0)
+        fds[TEXT].fd = capture && !collected && !pen_outbox_full(&work->outbox) ? capture->read_fd : -1;
+        int ready = poll(fds, COUNT, collected ? COLLECTED_MS : -1);
+        collected = false;
+        if (ready < 0)
             continue;
         if (fds[STOP].revents)
             return NULL;
@@ -49,7 +57,7 @@ static void *watch_main(void *context)
         if (fds[WAKE].revents)
             drain_eventfd(work->outbox.wake_fd);
         if (fds[TEXT].revents)
-            pen_capture_collect(capture, &work->outbox, &work->view);
+            collected = !pen_capture_collect_some(capture, &work->outbox, &work->view);
     }
 }
 

@@ -148,6 +148,105 @@ static void test_client_gone(void **state)
     stop(&c);
 }
 
+/* An outbox and a socket that are full soon. */
+static void make_narrow(struct captured *c)
+{
+    int bytes = 1;
+    assert_int_equal(setsockopt(c->rig.worker_fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes), 0);
+    pthread_mutex_lock(&c->rig.work->outbox.lock);
+    c->rig.work->outbox.limit = 1000;
+    pthread_mutex_unlock(&c->rig.work->outbox.lock);
+}
+
+/* As a kernel does, that nobody waits for; the pipe is far longer. */
+static void print_lines(uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        assert_true(dprintf(STDOUT_FILENO, "fake prints %u\n", i) > 0);
+}
+
+static void wait_full(struct captured *c)
+{
+    for (int i = 0; i < 5000 && !pen_outbox_full(&c->rig.work->outbox); i++)
+        usleep(1000);
+    assert_true(pen_outbox_full(&c->rig.work->outbox));
+    usleep(20000);
+}
+
+static void test_full_and_gone(void **state)
+{
+    (void)state;
+    struct captured c;
+    start(&c, -1, true);
+    make_narrow(&c);
+    print_lines(20000);
+    wait_full(&c);
+    assert_false(atomic_load(&c.gone));
+    shutdown(c.rig.client_fd, SHUT_RDWR);
+    wait_gone(&c);
+    stop(&c);
+}
+
+/* A driver's thread that collects waits for room. */
+static void test_full_collecting_and_gone(void **state)
+{
+    (void)state;
+    struct captured c;
+    start(&c, -1, true);
+    make_narrow(&c);
+    pthread_mutex_lock(&c.capture.lock);
+    print_lines(100);
+    usleep(20000);
+    shutdown(c.rig.client_fd, SHUT_RDWR);
+    wait_gone(&c);
+    pthread_mutex_unlock(&c.capture.lock);
+    stop(&c);
+}
+
+/* Kernels' threads, dispatch and watch all have something to send. */
+static void test_full_and_resumed(void **state)
+{
+    (void)state;
+    struct captured c;
+    const uint32_t printed = 20000, count = 400; /* what the ring holds */
+    start(&c, -1, true);
+    make_narrow(&c);
+    print_lines(printed);
+    wait_full(&c);
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        rig_set_word(&c.rig, PRINT, 0, printed + i);
+        last = rig_launch(&c.rig, Q, PRINT, 1, E + i, i + 1, NULL, 0);
+    }
+    usleep(20000);
+    for (int i = 0; i < 10000 && atomic_load(&c.rig.view.queues[0].completed) < last; i++) {
+        receive(&c);
+        usleep(1000);
+    }
+    rig_wait_queue(&c.rig, 0, last);
+    receive(&c);
+    expect_numbers(&c, printed + count);
+    assert_false(atomic_load(&c.gone));
+    stop(&c);
+}
+
+/* Who prints through stdio has its lock while it waits for the pipe to be emptied. */
+static void test_stdio_in_use(void **state)
+{
+    (void)state;
+    struct captured c;
+    start(&c, -1, true);
+    flockfile(stdout);
+    print_lines(10);
+    for (int i = 0; i < 5000 && c.size < 10 * strlen("fake prints 0\n"); i++) {
+        receive(&c);
+        usleep(1000);
+    }
+    funlockfile(stdout);
+    expect_numbers(&c, 10);
+    stop(&c);
+}
+
 static void test_daemon_gone(void **state)
 {
     (void)state;
@@ -169,6 +268,10 @@ int main(void)
         cmocka_unit_test(test_before_completion),
         cmocka_unit_test(test_much_output),
         cmocka_unit_test(test_client_gone),
+        cmocka_unit_test(test_full_and_gone),
+        cmocka_unit_test(test_full_collecting_and_gone),
+        cmocka_unit_test(test_full_and_resumed),
+        cmocka_unit_test(test_stdio_in_use),
         cmocka_unit_test(test_daemon_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
