@@ -65,6 +65,9 @@ static void keep(struct pen_session *session, struct pen_list *list, const void 
         .sequence = ((const struct pen_frame_header *)frame)->sequence, .size = size, .frame = copy};
     pen_list_append(list, &answer->link);
     session->answer_bytes += size;
+    if (list == &session->output) {
+        session->output_bytes += size;
+    }
 }
 
 /* Takes an answer out of its list; returns the frame. Caller holds answers_lock. */
@@ -73,6 +76,9 @@ static void *take(struct pen_session *session, struct pen_answer *answer, size_t
     void *frame = answer->frame;
     pen_list_remove(&answer->link);
     session->answer_bytes -= answer->size;
+    if (((const struct pen_frame_header *)frame)->opcode == PEN_OP_OUTPUT) {
+        session->output_bytes -= answer->size;
+    }
     *out_size = answer->size;
     free(answer);
     return frame;
@@ -109,7 +115,8 @@ static void sort_frames(struct pen_session *session)
     }
 }
 
-/* Reads what is there, until the socket is empty. Caller holds answers_lock and has set `reading`. */
+/* Reads what is there, until the socket is empty or so much output is kept that it must be written first. Caller holds
+ * answers_lock and has set `reading`, or nobody has. */
 static void read_all(struct pen_session *session)
 {
     ssize_t got;
@@ -121,9 +128,10 @@ static void read_all(struct pen_session *session)
         } else if (got < 0) {
             lose(session, "reading the worker's answers: ", pen_error_text((int)got));
         } else if (got > 0) {
+            session->received += (uint64_t)got;
             sort_frames(session);
         }
-    } while (got > 0 && !pen_session_dead(session));
+    } while (got > 0 && !pen_session_dead(session) && session->output_bytes <= PEN_OUTPUT_BYTES);
 }
 
 /* Waits until the socket has something, at most until `deadline` and no longer than PEN_PEER_CHECK_NS. Without the
@@ -174,7 +182,11 @@ void pen_answers_poll(struct pen_session *session)
         read_all(session);
         pthread_cond_broadcast(&session->answers_changed);
     }
+    bool much = session->output_bytes > PEN_OUTPUT_BYTES;
     pthread_mutex_unlock(&session->answers_lock);
+    if (much) { /* of a program that does not wait for its kernels */
+        pen_session_drain_output(session);
+    }
 }
 
 void pen_answers_poll_now_and_then(struct pen_session *session)
@@ -299,13 +311,17 @@ int pen_session_answer_data(struct pen_session *session, uint64_t sequence, void
 
 /* ---- output ------------------------------------------------------------------------------------------ */
 
-int pen_answers_output(struct pen_session *session, uint64_t timeout_ns, void **out_frame, size_t *out_size)
+int pen_answers_output(struct pen_session *session, uint64_t quiet_ns, void **out_frame, size_t *out_size)
 {
-    uint64_t deadline = pen_now_ns() + timeout_ns;
+    uint64_t deadline = pen_now_ns() + quiet_ns;
     int rc = 0;
     pthread_mutex_lock(&session->answers_lock);
     while (pen_list_empty(&session->output) && !rc) {
+        uint64_t received = session->received;
         wait_round(session, 0, deadline);
+        if (session->received != received) {
+            deadline = pen_now_ns() + quiet_ns;
+        }
         if (!pen_list_empty(&session->output)) {
             break;
         }

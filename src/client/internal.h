@@ -18,6 +18,9 @@
  */
 #define PEN_ANSWER_BYTES (320u << 20)
 
+/* Most bytes of output among them: before more is read, it is written. */
+#define PEN_OUTPUT_BYTES (64u << 20)
+
 enum { /* bits of pen_session.dead */
        PEN_DEAD_LOST = 1u,
        PEN_DEAD_FORKED = 2u,
@@ -83,6 +86,8 @@ struct pen_session {
     struct pen_list answers;      /* struct pen_answer, in order of arrival */
     struct pen_list output;       /* the same: `output` frames not yet written */
     uint64_t answer_bytes;        /* in both */
+    uint64_t output_bytes;        /* in output */
+    uint64_t received;            /* all that has come */
     _Atomic uint64_t peer_looked; /* when the socket was read last, ns; relaxed, a hint */
 
     /* output_lock orders what is written to stdout; it is taken before answers_lock */
@@ -133,8 +138,9 @@ void pen_session_fail(struct pen_session *session, const char *why);
 void pen_answers_poll(struct pen_session *session);
 /* The same when the last look is PEN_PEER_CHECK_NS ago: for callers that poll. */
 void pen_answers_poll_now_and_then(struct pen_session *session);
-/* The oldest `output` frame: waits up to timeout_ns; *out_frame is malloc'ed. -PEN_EGONE, -PEN_ETIMEOUT. */
-int pen_answers_output(struct pen_session *session, uint64_t timeout_ns, void **out_frame, size_t *out_size);
+/* The oldest `output` frame: waits until nothing at all has come for quiet_ns; *out_frame is malloc'ed. -PEN_EGONE,
+ * -PEN_ETIMEOUT. */
+int pen_answers_output(struct pen_session *session, uint64_t quiet_ns, void **out_frame, size_t *out_size);
 void pen_answers_finish(struct pen_session *session);
 
 /* memory.c */

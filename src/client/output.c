@@ -4,8 +4,10 @@
 
 #include "client/internal.h"
 
-/* An output frame is on the socket before it is counted: one that is counted and does not come is a broken worker. */
-#define LATE_NS 1000000000u
+/* An output frame is in the worker's outbox before it is counted, and the worker sends from there whenever the socket
+ * has room, whatever else it does. One that is counted and does not come, while we read and nothing else comes either,
+ * is a broken worker. Long: a worker may be stopped, or have to wait for a processor. */
+#define QUIET_NS 5000000000u
 
 static bool arrived(struct pen_session *session)
 {
@@ -30,7 +32,7 @@ void pen_session_drain_output(struct pen_session *session)
     if (pen_session_dead(session) & PEN_DEAD_FORKED) {
         return;
     }
-    /* Acquire: pairs with the release in pen_publish_output; the frame is on the socket. */
+    /* Acquire: pairs with the release in pen_publish_output; the frame is on its way. */
     uint64_t target = atomic_load_explicit(&session->view.shared->output_frames, memory_order_acquire);
     if (atomic_load_explicit(&session->output_written, memory_order_acquire) >= target) {
         return;
@@ -42,7 +44,7 @@ void pen_session_drain_output(struct pen_session *session)
     while (!rc && (written < target || arrived(session))) {
         void *frame;
         size_t size;
-        rc = pen_answers_output(session, LATE_NS, &frame, &size);
+        rc = pen_answers_output(session, QUIET_NS, &frame, &size);
         if (!rc) {
             write_frame(frame, size);
             free(frame);

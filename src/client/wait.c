@@ -112,7 +112,7 @@ static int sleep_until(struct pen_session *session, const struct target *target)
         if (rc || dead) {
             rc = rc ? rc : -PEN_EGONE;
         } else if (output_waits(session)) {
-            pen_session_drain_output(session); /* the worker may be waiting for room on the socket */
+            pen_session_drain_output(session); /* the worker may be waiting for room in its outbox */
         } else {
             sleep_on_epoch(session, seen, UINT64_MAX);
         }

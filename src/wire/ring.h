@@ -112,8 +112,8 @@ void pen_publish_times(struct pen_shared_view *view, uint32_t slot, const struct
 bool pen_publish_event(struct pen_shared_view *view, uint32_t slot, int32_t state);
 /* Release. The caller has checked pen_queue_slot_ok, and never lets `completed` fall. */
 bool pen_publish_queue(struct pen_shared_view *view, uint32_t queue_slot, uint64_t completed);
-/* One more `output` frame is on the socket: call after it was sent and before the completion of what printed it. Wakes
- * the sleepers, so that they empty the socket. */
+/* One more `output` frame is on its way, on the socket or in an outbox that is sent as the socket gets room: call after
+ * it was put there and before the completion of what printed it. Wakes the sleepers, so that they empty the socket. */
 void pen_publish_output(struct pen_shared_view *view);
 /* `fatal` is on the socket: nothing will be published any more. */
 void pen_publish_gone(struct pen_shared_view *view);

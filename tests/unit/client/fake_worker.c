@@ -54,6 +54,22 @@ static void answer_binary(struct session *s, const struct pen_msg_program_binary
     } while (offset < total);
 }
 
+static void print(struct session *s, const void *text, uint32_t size)
+{
+    const struct pen_msg_output output = {.text = {text, size}};
+    SEND(s->fd, output, &output, 0, NULL, 0);
+}
+
+static void flood(struct session *s)
+{
+    static char text[PEN_LIMIT_OUTPUT];
+    memset(text, 'f', sizeof text);
+    for (uint64_t sent = 0; sent < FAKE_FLOOD_BYTES; sent += sizeof text) {
+        print(s, text, sizeof text);
+        pen_publish_output(&s->view);
+    }
+}
+
 static void misbehave(struct session *s, uint64_t how)
 {
     if (how == FAKE_DIE) {
@@ -68,6 +84,12 @@ static void misbehave(struct session *s, uint64_t how)
         (void)!send(s->fd, "\377\377\377\377\377\377\377\377\377\377\377\377\377\377\377\377", 16, MSG_NOSIGNAL);
     } else if (how == FAKE_LIE) {
         pen_publish_output(&s->view);
+    } else if (how == FAKE_LATE) {
+        pen_publish_output(&s->view);
+        usleep(2000000);
+        print(s, "late\n", 5);
+    } else if (how == FAKE_FLOOD) {
+        flood(s);
     }
 }
 
@@ -97,8 +119,7 @@ static void execute(struct session *s, const void *frame, size_t size)
     }
     case PEN_OP_FILL: {
         DECODE(fill);
-        const struct pen_msg_output output = {.text = message.pattern};
-        SEND(s->fd, output, &output, 0, NULL, 0);
+        print(s, message.pattern.data, message.pattern.size);
         pen_publish_output(&s->view);
         complete(s, message.queue, message.slot, sequence);
         break;

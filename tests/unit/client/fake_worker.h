@@ -24,7 +24,11 @@ enum {
     FAKE_STALL = 3,          /* reads no more commands for 200 ms */
     FAKE_NONSENSE = 4,       /* sends what is no frame */
     FAKE_LIE = 5,            /* counts an output frame that it does not send */
+    FAKE_LATE = 6,           /* counts an output frame, and sends it 2 s later */
+    FAKE_FLOOD = 7,          /* prints FAKE_FLOOD_BYTES */
 };
+
+#define FAKE_FLOOD_BYTES (330ull << 20)
 
 enum fake_mode { /* how session_open is answered */
                  FAKE_NORMAL,

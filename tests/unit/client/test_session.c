@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -522,6 +523,63 @@ static void output_comes_before_the_wait_returns(void **unused)
     assert_memory_equal(got, expected, size);
 }
 
+/* Standard output goes to a temporary file, which is gone when it is closed. */
+static int divert(int *out_saved)
+{
+    char name[] = "/tmp/pen-output-XXXXXX";
+    fflush(stdout);
+    *out_saved = dup(1);
+    int file = mkstemp(name);
+    assert_true(*out_saved >= 0 && file >= 0);
+    unlink(name);
+    dup2(file, 1);
+    return file;
+}
+
+static void undivert(int saved)
+{
+    dup2(saved, 1);
+    close(saved);
+}
+
+static void late_output_loses_nothing(void **unused)
+{
+    (void)unused;
+    char got[64] = "";
+    int saved, file = divert(&saved);
+    tell(FAKE_LATE);
+    uint64_t sequence = send_marker(5, 0, 0);
+    int rc = pen_wait_queue(session, 5, sequence);
+    ssize_t size = pread(file, got, sizeof got, 0);
+    undivert(saved);
+    close(file);
+    assert_int_equal(rc, 0);
+    assert_int_equal(size, 5);
+    assert_string_equal(got, "late\n");
+    assert_int_equal(pen_session_alive(session), 0);
+}
+
+/* More than is ever kept, while the program only asks whether it is done. */
+static void much_output_is_written_without_a_wait(void **unused)
+{
+    (void)unused;
+    struct stat status = {0};
+    int saved, file = divert(&saved), rc = 0;
+    tell(FAKE_FLOOD);
+    uint64_t sequence = send_marker(5, 0, 0);
+    while (!rc && pen_queue_completed(session, 5) < sequence) {
+        rc = pen_session_alive(session);
+        usleep(1000);
+    }
+    pen_session_drain_output(session);
+    fstat(file, &status);
+    undivert(saved);
+    close(file);
+    assert_int_equal(rc, 0);
+    assert_int_equal(pen_session_alive(session), 0);
+    assert_int_equal(status.st_size, FAKE_FLOOD_BYTES);
+}
+
 /* ---- the end --------------------------------------------------------------------------------------------- */
 
 struct waiter {
@@ -563,7 +621,7 @@ static void *waiting_thread(void *context)
     return NULL;
 }
 
-static void lose_by(uint64_t how, const char *epitaph)
+static void lose_by(uint64_t how, const char *epitaph, uint64_t within_ns)
 {
     struct waiter waiters[5] = {0};
     uint64_t sequence = send_marker(5, 0, 0);
@@ -579,7 +637,7 @@ static void lose_by(uint64_t how, const char *epitaph)
         pthread_join(waiters[i].thread, NULL);
         assert_int_equal(waiters[i].rc, -PEN_EGONE);
     }
-    assert_true(pen_now_ns() - start < 3000000000u);
+    assert_true(pen_now_ns() - start < within_ns);
     assert_int_equal(pen_session_alive(session), -PEN_EGONE);
     assert_non_null(strstr(pen_session_epitaph(session), epitaph));
     const struct pen_msg_marker marker = {.queue = 5};
@@ -594,25 +652,25 @@ static void lose_by(uint64_t how, const char *epitaph)
 static void the_worker_dies(void **unused)
 {
     (void)unused;
-    lose_by(FAKE_DIE, "died");
+    lose_by(FAKE_DIE, "died", 3000000000u);
 }
 
 static void the_session_fails(void **unused)
 {
     (void)unused;
-    lose_by(FAKE_FATAL, "told you so");
+    lose_by(FAKE_FATAL, "told you so", 3000000000u);
 }
 
 static void the_worker_talks_nonsense(void **unused)
 {
     (void)unused;
-    lose_by(FAKE_NONSENSE, "malformed");
+    lose_by(FAKE_NONSENSE, "malformed", 3000000000u);
 }
 
 static void the_worker_lies_about_output(void **unused)
 {
     (void)unused;
-    lose_by(FAKE_LIE, "output");
+    lose_by(FAKE_LIE, "output", 10000000000u); /* QUIET_NS, and a little */
 }
 
 static void the_worker_dies_with_a_full_ring(void **unused)
@@ -711,6 +769,8 @@ int main(void)
         WITH(answers_find_their_askers),
         WITH(answers_in_parts),
         WITH(output_comes_before_the_wait_returns),
+        WITH(late_output_loses_nothing),
+        WITH(much_output_is_written_without_a_wait),
         WITH(the_worker_dies),
         WITH(the_session_fails),
         WITH(the_worker_talks_nonsense),
