@@ -181,6 +181,22 @@ static int domain_create(cl_platform_id platform, const struct found *found, str
     return 0;
 }
 
+/* Does the driver let a sub-buffer begin where no device's alignment allows it? */
+static bool slices_anywhere(const struct pen_backend_domain *domain)
+{
+    const cl_buffer_region region = {4, 4};
+    cl_int status;
+
+    cl_mem whole = clCreateBuffer(domain->context, CL_MEM_READ_WRITE, 4096, NULL, &status);
+    if (status)
+        return false;
+    cl_mem slice = clCreateSubBuffer(whole, 0, CL_BUFFER_CREATE_TYPE_REGION, &region, &status);
+    if (!status)
+        clReleaseMemObject(slice);
+    clReleaseMemObject(whole);
+    return !status;
+}
+
 /* What device `index` of a domain can do in host memory; its neighbour must see the same. */
 static uint32_t probe(const struct pen_backend_domain *domain, uint32_t index)
 {
@@ -191,6 +207,8 @@ static uint32_t probe(const struct pen_backend_domain *domain, uint32_t index)
     if (flags && device->images_by_parent)
         flags |=
             pen_opencl_probe(domain->context, device->parent, device->parent, true) & PEN_DEVICE_FLAG_DIRECT_IMAGES;
+    if (slices_anywhere(domain))
+        flags |= PEN_DEVICE_FLAG_ANY_SLICE;
     return flags;
 }
 

@@ -19,6 +19,7 @@ static const struct {
     {PEN_DEVICE_FLAG_DIRECT, "direct", "buffers lie in memory shared with the program"},
     {PEN_DEVICE_FLAG_DIRECT_IMAGES, "direct-images", "images too"},
     {PEN_DEVICE_FLAG_OUT_OF_ORDER, "out-of-order", "queues may reorder"},
+    {PEN_DEVICE_FLAG_ANY_SLICE, "any-slice", "parts of buffers begin anywhere"},
 };
 #define ABILITIES (sizeof abilities / sizeof *abilities)
 

@@ -78,11 +78,9 @@ cl_mem pen_clCreateBuffer(cl_context context, cl_mem_flags flags, size_t size, v
 /* Aligned for at least one device of the context. */
 static bool slice_aligned(cl_context context, size_t origin)
 {
-    for (cl_uint i = 0; i < context->device_count; i++) {
-        size_t align = pen_device_uint(context->devices[i], CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8;
-        if (align == 0 || origin % align == 0)
+    for (cl_uint i = 0; i < context->device_count; i++)
+        if (origin % pen_device_slice_align(context->devices[i]) == 0)
             return true;
-    }
     return false;
 }
 

@@ -50,6 +50,14 @@ cl_uint pen_device_uint(cl_device_id device, cl_device_info key)
     return (cl_uint)scalar(device, key);
 }
 
+/* The specification wants a refusal, but programs rely on drivers that do not refuse. */
+size_t pen_device_slice_align(cl_device_id device)
+{
+    size_t bytes = pen_device_uint(device, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8;
+
+    return !bytes || device->pool->info.flags & PEN_DEVICE_FLAG_ANY_SLICE ? 1 : bytes;
+}
+
 cl_ulong pen_device_ulong(cl_device_id device, cl_device_info key)
 {
     return scalar(device, key);

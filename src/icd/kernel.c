@@ -36,7 +36,7 @@ static void fill_limits(struct pen_kernel_limits *limits, const struct pen_build
     limits->kernel_group = info->work_group_size ? info->work_group_size : limits->max_group;
     limits->max_offset = pen_device_uint(device, CL_DEVICE_ADDRESS_BITS) == 32 ? UINT32_MAX : UINT64_MAX;
     limits->local_bytes = pen_device_ulong(device, CL_DEVICE_LOCAL_MEM_SIZE);
-    limits->base_align = pen_device_uint(device, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8;
+    limits->base_align = (uint32_t)pen_device_slice_align(device);
     limits->non_uniform = pen_device_bool(device, CL_DEVICE_NON_UNIFORM_WORK_GROUP_SUPPORT) && state->recipe &&
                           pen_recipe_non_uniform(state->recipe);
     limits->zero_sized = version_of(device) >= 201;

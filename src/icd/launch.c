@@ -79,7 +79,7 @@ static cl_int check_watched(cl_command_queue queue, cl_kernel kernel, const stru
 {
     for (uint32_t i = 0; i < kernel->meta->info.arguments_count; i++) {
         const struct pen_kernel_argument *argument = &kernel->arguments[i];
-        if (argument->watched && limits->base_align && argument->offset % limits->base_align != 0)
+        if (argument->watched && argument->offset % limits->base_align != 0)
             return CL_MISALIGNED_SUB_BUFFER_OFFSET;
         cl_mem memory = watched_region(argument);
         cl_int status =

@@ -91,8 +91,8 @@ cl_int pen_memory_check_alignment(cl_command_queue queue, cl_mem memory)
 {
     if (!memory->parent || memory->type != CL_MEM_OBJECT_BUFFER)
         return CL_SUCCESS;
-    size_t align = pen_device_uint(queue->device, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8;
-    return align && memory->offset % align != 0 ? CL_MISALIGNED_SUB_BUFFER_OFFSET : CL_SUCCESS;
+    bool aligned = memory->offset % pen_device_slice_align(queue->device) == 0;
+    return aligned ? CL_SUCCESS : CL_MISALIGNED_SUB_BUFFER_OFFSET;
 }
 
 /* ---- life --------------------------------------------------------------------------------------------- */

@@ -117,6 +117,8 @@ cl_platform_id pen_platform(void);
 const struct pen_property *pen_device_property(cl_device_id device, cl_device_info key);
 bool pen_device_bool(cl_device_id device, cl_device_info key);
 cl_uint pen_device_uint(cl_device_id device, cl_device_info key);
+/* What a sub-buffer's origin must be a multiple of, in bytes; at least 1. */
+size_t pen_device_slice_align(cl_device_id device);
 cl_ulong pen_device_ulong(cl_device_id device, cl_device_info key);
 size_t pen_device_size(cl_device_id device, cl_device_info key);
 /* Synthetic keys (>= 0x70000000) under which the backend reports what is not a device query in OpenCL:

@@ -78,6 +78,7 @@ void stub_complete_queue(uint32_t queue_slot, uint64_t sequence)
 
 /* ---- the pool: a CPU that can be parted, a GPU with little, a custom device ---- */
 
+static const cl_uint align_bits = 1024;
 static const cl_device_type type_cpu = CL_DEVICE_TYPE_CPU | CL_DEVICE_TYPE_DEFAULT;
 static const cl_ulong memory = 8ull << 30, allocation = 16ull << 30, svm = CL_DEVICE_SVM_COARSE_GRAIN_BUFFER;
 static const cl_uint vendor = 77, sub_devices = 4;
@@ -106,18 +107,22 @@ static const struct pen_property cpu[] = {
     VALUE(CL_DEVICE_PARTITION_PROPERTIES, ways),
     VALUE(CL_DEVICE_PARTITION_MAX_SUB_DEVICES, sub_devices),
     VALUE(CL_DEVICE_VENDOR_ID, vendor),
+    VALUE(CL_DEVICE_MEM_BASE_ADDR_ALIGN, align_bits),
     VALUE(CL_DEVICE_EXTENSIONS, extensions),
     VALUE(CL_DEVICE_EXTENSIONS_WITH_VERSION, versions),
 };
 static const struct pen_property gpu[] = {
     VALUE(CL_DEVICE_EXTENSIONS, few_extensions),
     VALUE(CL_DEVICE_GLOBAL_MEM_SIZE, memory),
+    VALUE(CL_DEVICE_MEM_BASE_ADDR_ALIGN, align_bits),
 };
 static struct pen_pool_device pool[] = {
     {.info = {.device = 1, .class = PEN_DEVICE_CLASS_CPU, .flags = 3, .memory_bytes = 1 << 20, .compute_units = 4},
      .properties = cpu,
      .property_count = sizeof cpu / sizeof cpu[0]},
-    {.info = {.device = 2, .class = PEN_DEVICE_CLASS_GPU, .compute_units = 1}, .properties = gpu, .property_count = 2},
+    {.info = {.device = 2, .class = PEN_DEVICE_CLASS_GPU, .flags = PEN_DEVICE_FLAG_ANY_SLICE, .compute_units = 1},
+     .properties = gpu,
+     .property_count = sizeof gpu / sizeof gpu[0]},
     {.info = {.device = 3, .class = PEN_DEVICE_CLASS_CUSTOM, .compute_units = 1}, .properties = gpu},
 };
 

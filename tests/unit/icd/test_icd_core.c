@@ -366,6 +366,14 @@ static void test_direct(void **state)
     stub.features = PEN_FEATURE_DIRECT;
 }
 
+static void test_slice_align(void **state)
+{
+    (void)state;
+    assert_int_equal(pen_device_slice_align(devices[0]), 128);
+    assert_int_equal(pen_device_slice_align(devices[1]), 1); /* its driver takes any */
+    assert_int_equal(pen_device_slice_align(devices[2]), 1); /* its driver does not say */
+}
+
 /* What belongs to a lost session fails; the next context has another session. */
 static void test_lost(void **state)
 {
@@ -683,6 +691,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_partition, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_properties, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_direct, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_slice_align, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queue_create, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_finish, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queue_slots, set_up, tear_down),
