@@ -388,6 +388,7 @@ void pen_work_destroy(struct pen_work *work)
 {
     if (!work)
         return;
+    work->ending = true;
     pen_build_discard_all(work);
     finish_queues(work);
     wait_for_drivers(work);

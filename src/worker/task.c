@@ -532,7 +532,7 @@ void pen_task_reap(struct pen_work *work)
 {
     struct pen_graph_node *node;
     /* seq_cst: pairs with finish(). */
-    while (atomic_load(&work->finished) || !pen_list_empty(&work->graph.ready)) {
+    while (atomic_load(&work->finished) || (!work->ending && !pen_list_empty(&work->graph.ready))) {
         struct pen_work_task *list = reverse(atomic_exchange(&work->finished, NULL));
         while (list) {
             struct pen_work_task *next = list->next_finished;
@@ -542,7 +542,7 @@ void pen_task_reap(struct pen_work *work)
             pen_task_unref(list);
             list = next;
         }
-        while ((node = pen_graph_pop(&work->graph)))
+        while (!work->ending && (node = pen_graph_pop(&work->graph)))
             release(work, PEN_CONTAINER(node, struct pen_work_task, node));
     }
     atomic_store(&work->holding, work->graph.held);
@@ -586,7 +586,12 @@ bool pen_task_event_destroy(struct pen_work *work, uint64_t event)
     struct pen_work_task *task = pen_work_unname(work, &work->events, event, "event");
     if (!task)
         return false;
+    if (!task->queue && !is_done(task)) { /* nobody can set it any more: what waits for it has waited in vain */
+        pen_list_remove(&task->held);
+        finish(task, -PEN_EDEPENDENCY);
+    }
     pen_task_unref(task);
+    pen_task_reap(work);
     return true;
 }
 

@@ -328,6 +328,7 @@ struct pen_work {
     uint32_t flying;                     /* tasks submitted and not reaped */
     bool last;                           /* the frame at hand is the last in the ring */
     int failed;                          /* -PEN_E*: the session has ended */
+    bool ending;                         /* being destroyed: what is held stays held */
 
     _Atomic uint32_t holding;   /* commands are held: finished tasks must wake dispatch; seq_cst with finished */
     _Atomic uint32_t callbacks; /* drivers' threads in `done`, and regions on their way out */

@@ -536,6 +536,26 @@ static void test_end_in_the_middle(void **state)
     rig_stop(&rig);
 }
 
+/* An event of the program's own that is let go before it is set: its slot is free again, and what waits for it fails.
+ */
+static void test_event_never_set(void **state)
+{
+    (void)state;
+    struct rig rig;
+    const uint64_t user = E;
+    rig_start(&rig, &(struct rig_options){0});
+    prepare(&rig, 1, 0);
+    atomic_store(&rig.view.slots[1].state, PEN_STATE_QUEUED);
+    RIG_SEND(&rig, event_create, .event = user, .slot = 1);
+    rig_launch(&rig, Q, NOP, 1, E + 1, 2, &user, 1);
+    RIG_SEND(&rig, event_destroy, .event = user);
+    assert_true(rig_wait_slot(&rig, 1) < 0);
+    assert_int_equal(rig_wait_slot(&rig, 2), -PEN_EDEPENDENCY);
+    rig_launch(&rig, Q, NOP, 1, E + 2, 3, NULL, 0);
+    assert_int_equal(rig_wait_slot(&rig, 3), 0);
+    rig_stop(&rig);
+}
+
 /* A launch whose arguments the driver takes only in part leaves no trace in one with older arguments that was held. */
 static void test_arguments_after_a_refusal(void **state)
 {
@@ -565,6 +585,7 @@ static void test_arguments_after_a_refusal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_event_never_set),
         cmocka_unit_test(test_arguments_after_a_refusal),
         cmocka_unit_test(test_in_order),
         cmocka_unit_test(test_arguments_hold_for_later_launches),
