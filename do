@@ -263,16 +263,19 @@ do_bench() { # native and Penstock, interleaved: both or one of `calls` and `pro
     esac
 }
 
-do_conformance() { # all real programs, on each driver, with one and two devices
+do_conformance() { # all real programs, on each driver, with one and two devices (about two hours on 2 cores)
     install packages_build packages_test packages_conformance
     step "build" build_main
     [ "$failed" -eq 0 ] || finish
+    mkdir -p build/conformance
     local driver devices
     for driver in pocl rusticl oclgrind; do
         for devices in 1 2; do
-            programs python3 tests/conformance/run.py --driver "$driver" --devices "$devices"
+            programs python3 tests/conformance/run.py --driver "$driver" --devices "$devices" --jobs "$jobs" \
+                --json "build/conformance/$driver-$devices.json"
         done
     done
+    python3 tests/conformance/table.py build/conformance/*.json
     finish
 }
 

@@ -11,14 +11,22 @@ if not cv2.ocl.haveOpenCL() or not cv2.ocl.useOpenCL():
     sys.exit("OpenCV has no OpenCL device")
 print("device:", "present")
 rng = np.random.default_rng(4)
-grey = rng.integers(0, 255, (480, 640)).astype(np.uint8)
-colour = rng.integers(0, 255, (480, 640, 3)).astype(np.uint8)
-real = rng.random((480, 640), dtype=np.float32)
-square = rng.random((256, 256), dtype=np.float32)
+grey = rng.integers(0, 255, (120, 160)).astype(np.uint8)  # small: an interpreter runs this too
+colour = rng.integers(0, 255, (120, 160, 3)).astype(np.uint8)
+real = rng.random((120, 160), dtype=np.float32)
+square = rng.random((64, 64), dtype=np.float32)
+blobs = cv2.GaussianBlur(grey, (0, 0), 4)  # edges that are few, and not at the thresholds
+blobs = cv2.normalize(blobs, None, 0, 255, cv2.NORM_MINMAX)
 kernel = np.ones((5, 5), np.uint8)
+
+
+class Share(float):
+    """A tolerance: the share of pixels that may differ, however much."""
+
+
 warp = np.float32([[0.9, 0.1, 5], [-0.1, 0.9, 7]])
 
-# name, function, inputs, greatest absolute difference that OpenCV's own tests accept for the operation
+# name, function, inputs, greatest absolute difference; where a pixel may be another one altogether, the share of such pixels
 OPERATIONS = [
     ("cvtColor", lambda a: cv2.cvtColor(a, cv2.COLOR_BGR2GRAY), [colour], 1),
     ("GaussianBlur", lambda a: cv2.GaussianBlur(a, (7, 7), 1.5), [grey], 1),
@@ -29,9 +37,9 @@ OPERATIONS = [
     ("Laplacian", lambda a: cv2.Laplacian(a, cv2.CV_32F), [real], 1e-3),
     ("erode", lambda a: cv2.erode(a, kernel), [grey], 0),
     ("dilate", lambda a: cv2.dilate(a, kernel), [grey], 0),
-    ("resize", lambda a: cv2.resize(a, (320, 200)), [grey], 1),
-    ("resize up", lambda a: cv2.resize(a, (1000, 900), interpolation=cv2.INTER_NEAREST), [grey], 0),
-    ("warpAffine", lambda a: cv2.warpAffine(a, warp, (640, 480), flags=cv2.INTER_NEAREST), [grey], 255),
+    ("resize", lambda a: cv2.resize(a, (80, 50)), [grey], 1),
+    ("resize up", lambda a: cv2.resize(a, (250, 225), interpolation=cv2.INTER_NEAREST), [grey], 0),
+    ("warpAffine", lambda a: cv2.warpAffine(a, warp, (160, 120), flags=cv2.INTER_NEAREST), [grey], Share(0.01)),
     ("add", cv2.add, [real, real], 1e-6),
     ("multiply", cv2.multiply, [real, real], 1e-6),
     ("absdiff", cv2.absdiff, [grey, grey[::-1].copy()], 0),
@@ -47,9 +55,9 @@ OPERATIONS = [
     ("pyrUp", cv2.pyrUp, [grey], 1),
     ("integral", cv2.integral, [grey], 0),
     ("equalizeHist", cv2.equalizeHist, [grey], 1),
-    ("Canny", lambda a: cv2.Canny(a, 50, 150), [grey], 255),
+    ("Canny", lambda a: cv2.Canny(a, 50, 150), [blobs], Share(0.01)),
     ("LUT", lambda a: cv2.LUT(a, np.arange(255, -1, -1).astype(np.uint8)), [grey], 0),
-    ("matchTemplate", lambda a: cv2.matchTemplate(a, real[10:40, 10:40].copy(), cv2.TM_SQDIFF), [real], 0.1),
+    ("matchTemplate", lambda a: cv2.matchTemplate(a, real[10:20, 10:20].copy(), cv2.TM_SQDIFF), [real], 0.1),
 ]
 
 digest = hashlib.sha256()
@@ -59,7 +67,8 @@ for name, function, inputs, tolerance in OPERATIONS:
     got = (result if isinstance(result, np.ndarray) else result.get()) if not isinstance(result, (list, tuple)) else None
     if got is None:
         sys.exit(f"{name}: no result")
-    worst = float(np.max(np.abs(got.astype(np.float64) - np.asarray(expected).astype(np.float64))))
+    difference = np.abs(got.astype(np.float64) - np.asarray(expected).astype(np.float64))
+    worst = float(np.mean(difference > 0) if isinstance(tolerance, Share) else np.max(difference))
     if worst > tolerance:
         sys.exit(f"{name}: differs from the CPU by {worst}, accepted {tolerance}")
     digest.update(np.ascontiguousarray(got).tobytes())

@@ -3,10 +3,15 @@
 
 A program that fails natively is not counted against Penstock, but is listed. Exit status 1 when one is lost: it passes natively and
 not through Penstock, or says something else. Ends with `N passed, N failed`.
+
+Two devices: of PoCL, its device in parts of one compute unit, natively PoCL's own two; of another driver, its device and PoCL's behind
+one platform, natively two platforms; then only programs run that use all devices they find.
 """
 import argparse
+import concurrent.futures
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +28,7 @@ VENDOR_LIBRARIES = {
     "rusticl": "/usr/lib/x86_64-linux-gnu/libRusticlOpenCL.so.1",
     "oclgrind": "/usr/lib/oclgrind/liboclgrind-rt-icd.so",
 }
-VENDOR_ENVIRONMENT = {"pocl": {}, "rusticl": {"RUSTICL_ENABLE": "llvmpipe"}, "oclgrind": {}}
+VENDOR_ENVIRONMENT = {"RUSTICL_ENABLE": "llvmpipe"}  # it shows no device unasked
 
 
 def vendors(folder, libraries):
@@ -35,6 +40,19 @@ def vendors(folder, libraries):
     return folder
 
 
+def drivers_of(driver, devices):
+    """The libraries of a pool."""
+    mixed = [driver, "pocl"] if devices > 1 and driver != "pocl" else [driver]
+    return [VENDOR_LIBRARIES[name] for name in mixed]
+
+
+def versions(environment):
+    """What the drivers of the devices that a program sees call themselves."""
+    raw = subprocess.run(["clinfo", "--raw"], env=dict(os.environ, **environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         timeout=120, check=False).stdout.decode("utf-8", "replace")
+    return [" ".join(pair) for pair in zip(re.findall(r"CL_DEVICE_NAME\s+(.*)", raw), re.findall(r"CL_DRIVER_VERSION\s+(.*)", raw))]
+
+
 class Pool:
     """A private daemon over one driver, on a socket of its own."""
 
@@ -44,22 +62,29 @@ class Pool:
         config = os.path.join(folder, "penstock.yaml")
         with open(config, "w", encoding="ascii") as file:
             file.write(f"cache:\n  dir: {folder}/cache\n" + extra)
-            if devices > 1:
+            if devices > 1 and driver == "pocl":
                 file.write("devices:\n  - match: \"*\"\n    compute_units: 1\n")
-        environment = dict(os.environ, **VENDOR_ENVIRONMENT[driver])
-        environment["OCL_ICD_VENDORS"] = vendors(os.path.join(folder, "vendors"), [VENDOR_LIBRARIES[driver]])
+        environment = dict(os.environ, **VENDOR_ENVIRONMENT)
+        environment["OCL_ICD_VENDORS"] = vendors(os.path.join(folder, "vendors"), drivers_of(driver, devices))
         self.log = open(os.path.join(folder, "penstockd.log"), "wb")
         self.daemon = subprocess.Popen([os.path.join(build, "src/daemon/penstockd"), "--config", config, "--socket", self.socket],
                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment)
         deadline = time.monotonic() + 60
         while not os.path.exists(self.socket):
             if self.daemon.poll() is not None or time.monotonic() > deadline:
-                sys.exit("penstockd did not start:\n" + open(self.log.name, encoding="utf-8", errors="replace").read())
+                self.fail("penstockd did not start")
             time.sleep(0.02)
         self.environment = {
             "PENSTOCK_SOCKET": self.socket,
             "OCL_ICD_VENDORS": vendors(os.path.join(folder, "penstock"), [os.path.join(build, "src/icd/libpenstock-icd.so")]),
         }
+        if len(versions(self.environment)) < devices:
+            self.fail("penstockd has too few devices")
+
+    def fail(self, what):
+        self.daemon.kill()
+        with open(self.log.name, encoding="utf-8", errors="replace") as file:
+            sys.exit(f"{what}:\n{file.read()}")
 
     def close(self):
         self.daemon.send_signal(signal.SIGTERM)
@@ -72,7 +97,7 @@ class Pool:
 
 def execute(program, folder, environment):
     """(exit status or 'timeout', normalized standard output or points, raw output with standard error, seconds)"""
-    os.makedirs(folder)
+    os.makedirs(os.path.join(folder, ".cache"))  # some look for it, and take a shared one without
     if program.setup:
         program.setup(folder)
     full = dict(os.environ, HOME=folder, XDG_CACHE_HOME=os.path.join(folder, ".cache"), **program.environment)
@@ -114,19 +139,41 @@ def judge(native, through):
     return "same", ""
 
 
+def compare(program, folder, native_environment, environment):
+    """One program both ways; its result, and what it said through Penstock."""
+    native = execute(program, folder + "-native", native_environment)
+    if native[0] == "timeout":  # it would only take as long again
+        return {"program": program.name, "verdict": "not native", "why": f"natively: not done in {program.timeout_s} s",
+                "native_s": round(native[3], 3)}, ""
+    through = execute(program, folder + "-penstock", environment)
+    verdict, why = judge(native, through)
+    result = {"program": program.name, "verdict": verdict, "why": why, "native_s": round(native[3], 3), "penstock_s": round(through[3], 3)}
+    if program.points:
+        passed = [name for name, good in native[1].items() if good]
+        result["points"] = {"all": len(native[1]), "native": len(passed), "kept": sum(through[1].get(name, False) for name in passed)}
+    return result, through[2]
+
+
+def fits(program, options):
+    if options.devices > 1 and options.driver != "pocl":
+        return program.mixed
+    return options.devices in program.devices
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.path.join(TOP, "build"), help="the build folder (default: build)")
     parser.add_argument("--driver", choices=DRIVERS, default="pocl")
     parser.add_argument("--devices", type=int, choices=(1, 2), default=1)
     parser.add_argument("--quick", action="store_true", help="only the quick programs, those of ./do test")
-    parser.add_argument("--only", help="only programs whose name contains this")
+    parser.add_argument("--only", help="only programs whose name this regular expression is found in")
+    parser.add_argument("--jobs", type=int, default=1, help="programs at a time (default: 1; more make the times worth nothing)")
     parser.add_argument("--json", help="write the results to this file")
     parser.add_argument("--keep", action="store_true", help="keep the working folder, and print it")
     options = parser.parse_args()
 
-    table = [p for p in programs() if options.driver in p.drivers and options.devices in p.devices and (p.quick or not options.quick)
-             and (not options.only or options.only in p.name)]
+    table = [p for p in programs() if options.driver in p.drivers and fits(p, options) and (p.quick or not options.quick)
+             and (not options.only or re.search(options.only, p.name))]
     missing = sorted({p.command[0] for p in table if not shutil.which(p.command[0])})
     if missing or not os.path.exists(VENDOR_LIBRARIES[options.driver]):
         sys.exit(f"not installed: {' '.join(missing) or VENDOR_LIBRARIES[options.driver]}; ./do installs what the tests need")
@@ -134,30 +181,38 @@ def main():
         sys.exit("no program matches")
     folder = tempfile.mkdtemp(prefix="penstock-conformance-")
     pool = Pool(options.build, os.path.join(folder), options.driver, options.devices)
-    native_environment = dict(VENDOR_ENVIRONMENT[options.driver])
-    native_environment["OCL_ICD_VENDORS"] = vendors(os.path.join(folder, "native"), [VENDOR_LIBRARIES[options.driver]])
+    native_environment = dict(VENDOR_ENVIRONMENT)
+    native_environment["OCL_ICD_VENDORS"] = vendors(os.path.join(folder, "native"), drivers_of(options.driver, options.devices))
     if options.devices > 1 and options.driver == "pocl":
         native_environment["POCL_DEVICES"] = "pthread pthread"
+    drivers = versions(native_environment)
     results = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what is done so far is written
+    begin = time.monotonic()
+    workers = concurrent.futures.ThreadPoolExecutor(options.jobs)
     try:
-        for number, program in enumerate(table):
-            native = execute(program, os.path.join(folder, f"{number}-native"), native_environment)
-            through = execute(program, os.path.join(folder, f"{number}-penstock"), pool.environment)
-            verdict, why = judge(native, through)
-            results.append({"program": program.name, "driver": options.driver, "devices": options.devices, "verdict": verdict, "why": why,
-                            "native_s": round(native[3], 3), "penstock_s": round(through[3], 3)})
-            print(f"{verdict:10} {program.name:32} native {native[3]:6.2f} s, Penstock {through[3]:6.2f} s  {why}", flush=True)
-            if verdict == "lost":
-                print("\n".join("    | " + line for line in through[2].splitlines()[-12:]), flush=True)
+        pairs = [workers.submit(compare, program, os.path.join(folder, str(number)), native_environment, pool.environment)
+                 for number, program in enumerate(table)]
+        for number, pair in enumerate(pairs):
+            result, said = pair.result()
+            results.append(result)
+            seconds = [f"{result[key]:6.2f} s" if key in result else "-" for key in ("native_s", "penstock_s")]
+            print(f"{number + 1}/{len(table)} {result['verdict']:10} {result['program']:32} native {seconds[0]}, Penstock {seconds[1]}  "
+                  f"{result['why']}", flush=True)
+            if result["verdict"] == "lost":
+                print("\n".join("    | " + line for line in said.splitlines()[-12:]), flush=True)
     finally:
+        workers.shutdown(cancel_futures=True)
+        seconds = round(time.monotonic() - begin)
         pool.close()
+        if options.json:
+            with open(options.json, "w", encoding="utf-8") as file:
+                json.dump({"driver": options.driver, "devices": options.devices, "versions": drivers, "seconds": seconds,
+                           "results": results}, file, indent=1)
         if options.keep:
             print("kept:", folder)
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=1)
     lost = sum(r["verdict"] == "lost" for r in results)
     same = sum(r["verdict"] == "same" for r in results)
     print(f"{same} passed, {lost} failed")
