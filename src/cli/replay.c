@@ -85,7 +85,7 @@ int pen_cli_replay(const char *file, bool json)
     if (!rc)
         rc = pen_pool_query(&pool, &error);
     if (!rc)
-        rc = pen_session_open(&session, &error);
+        rc = pen_session_open(&pool, &session, &error);
     if (!rc)
         rc = replay_all(reader, session, &pool, json, &different, &error);
     pen_progress_end();

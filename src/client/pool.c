@@ -113,6 +113,7 @@ static int query(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns, str
         return pen_fail(error, -PEN_ELIMIT, "the daemon has %u devices, at most %u are allowed (DEVICES)",
                         devices.count, PEN_LIMIT_DEVICES);
     }
+    pool->number = devices.pool;
     pool->jail = devices.jail;
     pool->devices = calloc(devices.count ? devices.count : 1, sizeof *pool->devices);
     if (!pool->devices) {

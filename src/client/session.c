@@ -47,7 +47,7 @@ static int record_path(char *out_path, size_t size, struct pen_error *error)
     return 0;
 }
 
-static int request(int fd, uint64_t deadline_ns, struct pen_unix_frame *frame,
+static int request(int fd, uint64_t pool, uint64_t deadline_ns, struct pen_unix_frame *frame,
                    struct pen_msg_session_opened *out_opened, struct pen_error *error)
 {
     char path[PATH_MAX];
@@ -58,6 +58,7 @@ static int request(int fd, uint64_t deadline_ns, struct pen_unix_frame *frame,
     }
     const struct pen_msg_session_open open = {
         .features = path[0] ? PEN_FEATURE_RECORD : PEN_FEATURE_DIRECT,
+        .pool = pool,
         .program = program_invocation_short_name,
         .record_path = path,
     };
@@ -129,7 +130,7 @@ static struct pen_session *session_create(void)
     return session;
 }
 
-int pen_session_open(struct pen_session **out_session, struct pen_error *error)
+int pen_session_open(const struct pen_pool *pool, struct pen_session **out_session, struct pen_error *error)
 {
     uint64_t deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
     struct pen_session *session = session_create();
@@ -140,7 +141,7 @@ int pen_session_open(struct pen_session **out_session, struct pen_error *error)
     }
     int rc = pen_daemon_connect(deadline_ns, &session->socket, error);
     if (!rc) {
-        rc = request(session->socket, deadline_ns, &frame, &opened, error);
+        rc = request(session->socket, pool ? pool->number : 0, deadline_ns, &frame, &opened, error);
     }
     if (!rc) {
         rc = map_files(session, &frame, &opened, error);

@@ -37,6 +37,7 @@ struct pen_pool_device {
 struct pen_pool {
     struct pen_pool_device *devices;
     uint32_t device_count;
+    uint64_t number;  /* the daemon's, of this list of devices */
     const char *jail; /* active parts of the workers' sandbox, separated by spaces; lives as long as the pool */
     void *storage;    /* private */
 };
@@ -49,7 +50,8 @@ void pen_pool_finish(struct pen_pool *pool);
 
 /* ---- life ------------------------------------------------------------------------------------------- */
 
-int pen_session_open(struct pen_session **out_session, struct pen_error *error);
+/* With the devices of `pool`: -PEN_EDEVICEGONE when the daemon has others by now. NULL: with whatever it has. */
+int pen_session_open(const struct pen_pool *pool, struct pen_session **out_session, struct pen_error *error);
 /* Ends the session; what was not finished is dropped. Accepts NULL. */
 void pen_session_close(struct pen_session *session);
 /* 0, or -PEN_EGONE when the worker is lost (or in a forked child); cheap. */

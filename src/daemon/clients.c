@@ -255,6 +255,16 @@ static bool try_adopt(struct client *client)
     return true;
 }
 
+/* True, and it is refused, when the devices are not those that the program knows. */
+static bool other_pool(struct client *client, uint64_t pool)
+{
+    if (!pool || pool == client->daemon->pool.number)
+        return false;
+    say_no(client, -PEN_EDEVICEGONE,
+           "the pool's devices have changed since the program asked for them: it must be started again");
+    return true;
+}
+
 /* 1: the connection is the worker's. */
 static int on_session_open(struct client *client, const void *frame, size_t size, struct pen_scratch *scratch)
 {
@@ -272,6 +282,9 @@ static int on_session_open(struct client *client, const void *frame, size_t size
     if ((message.features & PEN_FEATURE_RECORD) && open_record(client, message.record_path))
         return 0;
 
+    if (other_pool(client, message.pool))
+        return 0;
+    client->request.pool = message.pool;
     client->request.client_fd = client->fd;
     client->request.client_pid = client->peer.pid;
     client->request.features = message.features;
@@ -515,6 +528,8 @@ void pen_clients_pool_changed(struct pen_daemon *daemon)
         struct client *client = client_of(link);
         if (client->state == CLIENT_WANTS_POOL) {
             send_pool(client);
+            flush(client);
+        } else if (client->state == CLIENT_WANTS_WORKER && other_pool(client, client->request.pool)) {
             flush(client);
         }
     }

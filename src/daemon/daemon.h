@@ -29,7 +29,9 @@ struct pen_daemon_pool {
     enum pen_pool_state state;
     char failure[512];                   /* why, in state FAILED */
     struct evbuffer *listing;            /* the answer to device_list: whole frames; in state KNOWN */
-    uint64_t devices[PEN_LIMIT_DEVICES]; /* their ids */
+    uint64_t number;                     /* digest of the listing; 0: none yet */
+    uint64_t found;                      /* digest of what the drivers have; workers must have the same */
+    uint64_t devices[PEN_LIMIT_DEVICES]; /* ids of those that are offered */
     uint32_t device_count;
 };
 
@@ -100,11 +102,14 @@ struct pen_session_request {
     int client_fd;
     int record_fd; /* -1: not recorded */
     uint32_t features;
+    uint64_t pool; /* whose ids the program knows; 0: any */
     pid_t client_pid;
     char program[PEN_DAEMON_PROGRAM];
     const char *record_path; /* "" when not recorded */
 };
-/* Hands the connection to a warm worker, which has its own copy of the descriptors from then on.
+/* The pool is known: ends the warm workers whose drivers have other devices. */
+void pen_workers_check(struct pen_daemon *daemon);
+/* Hands the connection to a warm worker of the pool, which has its own copy of the descriptors from then on.
  * -PEN_EBUSY: none is warm; one is being started. */
 int pen_workers_adopt(struct pen_daemon *daemon, const struct pen_session_request *request);
 

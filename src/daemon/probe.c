@@ -9,6 +9,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "daemon/daemon.h"
 
 /* Most devices that a probe may tell of; PEN_LIMIT_DEVICES of them are offered. */
@@ -42,6 +45,7 @@ struct pen_probe {
     bool counted, timed_out;
     bool done; /* all was said and the pool is known: only its exit is awaited */
     uint32_t expected;
+    uint64_t found;
     char *jail;
     struct found_device *devices;
     uint32_t device_count;
@@ -124,6 +128,7 @@ static int take_count(struct pen_probe *probe, const void *frame, size_t size)
         return -PEN_EPROTO;
     probe->counted = true;
     probe->expected = message.count;
+    probe->found = message.pool;
     probe->devices = calloc(message.count ? message.count : 1, sizeof *probe->devices);
     probe->jail = strdup(message.jail);
     return probe->devices && probe->jail ? 0 : -PEN_ENOMEM;
@@ -260,6 +265,24 @@ static int append_device(struct evbuffer *out, const struct found_device *device
     return rc;
 }
 
+/* Of what the drivers have and what is offered of it under which name. */
+static uint64_t list_digest(const struct pen_probe *probe)
+{
+    XXH3_state_t state;
+    XXH3_64bits_reset(&state);
+    XXH3_64bits_update(&state, &probe->found, sizeof probe->found);
+    for (uint32_t i = 0; i < probe->device_count; i++) {
+        const struct pen_msg_device *info = &probe->devices[i].info;
+        const uint32_t class = (uint32_t)info->class;
+        if (!probe->devices[i].rule)
+            continue;
+        XXH3_64bits_update(&state, &info->device, sizeof info->device);
+        XXH3_64bits_update(&state, &class, sizeof class);
+        XXH3_64bits_update(&state, info->name, strlen(info->name) + 1);
+    }
+    return XXH3_64bits_digest(&state);
+}
+
 static int make_listing(struct pen_probe *probe)
 {
     struct pen_daemon *daemon = probe->daemon;
@@ -284,14 +307,18 @@ static int make_listing(struct pen_probe *probe)
         }
         count.count += device->rule != NULL;
     }
+    for (uint32_t i = 0; i < probe->device_count; i++)
+        if (probe->devices[i].rule) {
+            apply_rule(probe, i);
+            ids[offered++] = probe->devices[i].info.device;
+        }
+    count.pool = list_digest(probe);
     int rc = APPEND(out, devices, &count);
     for (uint32_t i = 0; i < probe->device_count && !rc; i++) {
         struct found_device *device = &probe->devices[i];
         if (!device->rule)
             continue;
-        apply_rule(probe, i);
         rc = append_device(out, device);
-        ids[offered++] = device->info.device;
         pen_report(PEN_REPORT_INFO, "device %s: %s of %s %s, %u compute units, %" PRIu64 " MiB", device->info.name,
                    device->info.vendor_name, device->info.driver, device->info.driver_version,
                    device->info.compute_units, device->info.memory_bytes >> 20);
@@ -304,6 +331,8 @@ static int make_listing(struct pen_probe *probe)
         evbuffer_free(daemon->pool.listing);
     daemon->pool.listing = out;
     memcpy(daemon->pool.devices, ids, sizeof ids);
+    daemon->pool.number = count.pool;
+    daemon->pool.found = probe->found;
     daemon->pool.device_count = offered;
     return 0;
 }
@@ -359,7 +388,9 @@ static void succeed(struct pen_probe *probe)
     if (daemon->pool.device_count == 0)
         pen_report(PEN_REPORT_WARN, "the pool has no device: no driver that was found has one that the configuration "
                                     "offers");
+    pen_workers_check(daemon);
     pen_clients_pool_changed(daemon);
+    pen_clients_worker_ready(daemon);
 }
 
 static bool complete(const struct pen_probe *probe)

@@ -33,6 +33,7 @@ struct worker {
     int control_fd, crash_fd; /* -1: none */
     struct event *event, *timer;
     struct pen_unix_frame frame;
+    uint64_t pool;   /* digest of the devices that its drivers have */
     uint64_t number; /* its directory's name */
 
     /* the session, from SERVING on */
@@ -247,14 +248,44 @@ static int take_ready(struct worker *worker, struct pen_unix_frame *frame)
         rc = -PEN_EPROTO;
     if (rc)
         return rc;
+    worker->pool = message.pool;
     worker->crash_fd = frame->fds[0];
     frame->fds[0] = -1;
     return 0;
 }
 
+/* False, and it is let go, when its drivers have other devices than the pool: ids would mean others in it. While a
+ * probe runs nobody knows. */
+static bool fits(struct worker *worker)
+{
+    struct pen_daemon *daemon = worker->daemon;
+    if (daemon->pool.state != PEN_POOL_KNOWN || worker->pool == daemon->pool.found)
+        return true;
+    pen_report(
+        PEN_REPORT_ERROR,
+        "worker %d sees other devices than the pool has (did a driver fail in it?); it is ended; SIGHUP looks for "
+        "devices again",
+        (int)worker->pid);
+    daemon->start_failures++;
+    worker->asked_to_end = true;
+    let_go(worker);
+    return false;
+}
+
+void pen_workers_check(struct pen_daemon *daemon)
+{
+    PEN_LIST_EACH(link, next, &daemon->workers)
+    {
+        if (worker_of(link)->state == WORKER_WARM)
+            (void)fits(worker_of(link));
+    }
+}
+
 static void became_warm(struct worker *worker)
 {
     struct pen_daemon *daemon = worker->daemon;
+    if (!fits(worker))
+        return;
     worker->state = WORKER_WARM;
     event_del(worker->timer);
     daemon->start_failures = 0;
@@ -385,7 +416,7 @@ void pen_workers_fill(struct pen_daemon *daemon)
 static struct worker *warm_worker(struct pen_daemon *daemon)
 {
     PEN_LIST_EACH(link, next, &daemon->workers)
-    if (worker_of(link)->state == WORKER_WARM)
+    if (worker_of(link)->state == WORKER_WARM && worker_of(link)->pool == daemon->pool.found)
         return worker_of(link);
     return NULL;
 }

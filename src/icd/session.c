@@ -53,7 +53,7 @@ static int open_another(void)
 {
     struct pen_error error = {0};
     struct pen_session *session = NULL;
-    int rc = pen_session_open(&session, &error);
+    int rc = pen_session_open(&pen_platform()->pool, &session, &error);
     if (!rc)
         rc = handle_fork();
     if (rc) {

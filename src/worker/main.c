@@ -7,6 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "net/unix.h"
 #include "state/log.h"
 #include "worker/cache.h"
@@ -58,6 +61,22 @@ static int refuse(int fd, const struct pen_error *error)
     return 1;
 }
 
+/* Of what makes a device what it is, in order. Not of its memory, which may be what is free. */
+static uint64_t pool_digest(const struct worker *worker)
+{
+    XXH3_state_t state;
+    XXH3_64bits_reset(&state);
+    for (uint32_t i = 0; i < worker->device_count; i++) {
+        const struct pen_backend_device *device = &worker->devices[i];
+        const char *const texts[] = {device->driver, device->driver_version, device->vendor_name};
+        for (size_t j = 0; j < sizeof texts / sizeof *texts; j++)
+            XXH3_64bits_update(&state, texts[j], strlen(texts[j]) + 1);
+        const uint32_t numbers[] = {(uint32_t)device->class, device->flags, device->compute_units};
+        XXH3_64bits_update(&state, numbers, sizeof numbers);
+    }
+    return XXH3_64bits_digest(&state);
+}
+
 static int send_device(const struct worker *worker, uint32_t index, uint32_t *numbers)
 {
     static const char *const classes[] = {"cpu", "gpu", "accelerator", "custom"};
@@ -88,7 +107,8 @@ static int send_device(const struct worker *worker, uint32_t index, uint32_t *nu
 
 static int probe(const struct worker *worker)
 {
-    const struct pen_msg_devices devices = {.count = worker->device_count, .jail = worker->crash->jail};
+    const struct pen_msg_devices devices = {
+        .count = worker->device_count, .pool = pool_digest(worker), .jail = worker->crash->jail};
     uint32_t numbers[4] = {0};
     int rc = SEND(worker->options.control_fd, devices, &devices, NULL, 0);
     for (uint32_t i = 0; i < worker->device_count && !rc; i++)
@@ -212,7 +232,8 @@ static int wait_for_adoption(struct worker *worker, struct pen_unix_frame *frame
                                     error);
     if (rc)
         return rc;
-    const struct pen_msg_ready ready = {.pid = (uint32_t)getpid(), .devices = worker->device_count};
+    const struct pen_msg_ready ready = {
+        .pid = (uint32_t)getpid(), .devices = worker->device_count, .pool = pool_digest(worker)};
     if (SEND(worker->options.control_fd, ready, &ready, &worker->crash_fd, 1))
         return 0;
     set_phase(worker, PEN_CRASH_WARM);

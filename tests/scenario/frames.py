@@ -13,8 +13,8 @@ NAMES = {number: name for name, number in OPCODES.items()}
 
 # Fields in order: I u32, i i32, Q u64, s string, b bytes.
 LAYOUT = {
-    'hello': 'IIIIs', 'refused': 'iIs', 'device_list': '', 'devices': 'IIs', 'device': 'QIIQIIsssss',
-    'device_property': 'QIIb', 'session_open': 'IIss', 'session_opened': 'QIIQQII', 'adopt': 'QIIss', 'ready': 'II',
+    'hello': 'IIIIs', 'refused': 'iIs', 'device_list': '', 'devices': 'IIQs', 'device': 'QIIQIIsssss',
+    'device_property': 'QIIb', 'session_open': 'IIQss', 'session_opened': 'QIIQQII', 'adopt': 'QIIss', 'ready': 'IIQ',
     'session_list': '', 'shutdown': '', 'done': 'iIs',
 }
 

@@ -131,10 +131,10 @@ class Daemon:
         connection.close()
         return found
 
-    def open_session(self, program='scenario', features=0, record=''):
+    def open_session(self, program='scenario', features=0, record='', pool=0):
         """(connection, answer)"""
         connection = self.dial()
-        connection.send('session_open', features, 0, program, record)
+        connection.send('session_open', features, 0, pool, program, record)
         return connection, connection.receive()
 
     def cpu_ticks(self):

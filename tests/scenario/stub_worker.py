@@ -2,7 +2,7 @@
 """In place of penstock-worker: speaks the daemon's side of its protocol and misbehaves as STUB says.
 
 STUB is a list of words: probe-crash, probe-hang, probe-garbage, probe-short, start-crash, start-slow, start-garbage,
-start-hang, adopt-crash, adopt-garbage, adopt-stay. STUB_DEVICES: how many devices (2)."""
+start-hang, start-other, adopt-crash, adopt-garbage, adopt-stay. STUB_DEVICES: how many devices (2)."""
 import os
 import signal
 import socket
@@ -14,6 +14,7 @@ import frames
 
 PAGE_MAGIC = 0x68737263
 SERVING = 2
+POOL = 77
 words = os.environ.get('STUB', '').split()
 control = frames.Connection(socket.socket(fileno=3))
 
@@ -31,7 +32,7 @@ def probe():
     if 'probe-garbage' in words:
         control.socket.sendall(b'\xff' * 64)
         return
-    control.send('devices', count, 0, 'stub-jail')
+    control.send('devices', count, 0, POOL, 'stub-jail')
     if 'probe-short' in words:
         return
     memory = struct.pack('<Q', 8 << 30)
@@ -61,7 +62,7 @@ def serve():
     if 'start-slow' in words:
         time.sleep(1)
     page = crash_page(['first_kernel', 'bad_kernel'])
-    control.send('ready', os.getpid(), 2, fds=[page])
+    control.send('ready', os.getpid(), 2, POOL + ('start-other' in words), fds=[page])
     data, fds, _, _ = socket.recv_fds(control.socket, 65536, 4)
     if not data:
         return

@@ -12,7 +12,7 @@ import unittest
 import frames
 import harness
 
-EPERM, ETIMEOUT, ELIMIT, EVERSION, EPROTO, ENODEV = -11, -13, -3, -10, -4, -7
+EPERM, ETIMEOUT, ELIMIT, EVERSION, EPROTO, ENODEV, EDEVICEGONE = -11, -13, -3, -10, -4, -7, -47
 RECORD = 2
 
 
@@ -131,6 +131,25 @@ class Workers(harness.Scenario):
         with self.assertRaises(TimeoutError):
             second.receive()
 
+    def test_worker_with_other_devices(self):
+        """Ids are places in a list: a worker whose drivers made another list gets no session."""
+        daemon = self.daemon('limits: {worker_wait_ms: 500}\n', stub='start-other')
+        daemon.wait_log('sees other devices than the pool has')
+        _, (name, values) = daemon.open_session()
+        self.assertEqual((name, values[0]), ('refused', ETIMEOUT))
+
+    def test_program_with_other_devices(self):
+        """The same for a program that knows the list of before."""
+        daemon = self.daemon(stub='')
+        listing = daemon.dial()
+        listing.send('device_list')
+        _, (_, _, pool, _) = listing.receive()
+        _, (name, values) = daemon.open_session(pool=pool + 1)
+        self.assertEqual((name, values[0]), ('refused', EDEVICEGONE))
+        self.assertIn('have changed', values[2])
+        _, (name, _) = daemon.open_session(pool=pool)
+        self.assertEqual(name, 'session_opened')
+
     def test_crash_at_adopt(self):
         daemon = self.daemon(stub='adopt-crash')
         daemon.wait_log('is warm')
@@ -233,7 +252,7 @@ class Clients(harness.Scenario):
         hello = frames.encode('hello', 1, 0, 1, 0, 'x')
         wrong = [b'\xff' * 64, struct.pack('<IHHQ', 0xffffffff, 0x401, 0, 0), struct.pack('<IHHQ', 0, 0x401, 0, 0),
                  struct.pack('<IHHQ', 17, 0x401, 0, 0) + b'\0' * 8, frames.encode('device_list'),
-                 hello + frames.encode('ready', 1, 2), hello + frames.encode('hello', 1, 0, 1, 0, 'again'),
+                 hello + frames.encode('ready', 1, 2, 0), hello + frames.encode('hello', 1, 0, 1, 0, 'again'),
                  hello + hello[:16] + b'\xff' * (len(hello) - 16)]
         wrong += [hello + bytes(rng.randrange(256) for _ in range(rng.randrange(16, 400))) for _ in range(50)]
         for data in wrong:
@@ -277,7 +296,7 @@ class Clients(harness.Scenario):
     def test_waits_and_leaves(self):
         daemon = self.daemon('workers: {warm: 0}\n', stub='start-hang')
         connection = daemon.dial()
-        connection.send('session_open', 0, 0, 'x', '')
+        connection.send('session_open', 0, 0, 0, 'x', '')
         harness.wait_for(daemon.workers, what='a worker is started')
         connection.close()
         self.assertEqual(len(daemon.devices()), 2)
@@ -363,7 +382,7 @@ class Life(harness.Scenario):
         for _ in range(40):
             connection = daemon.dial(hello=False)
             for frame in (frames.encode('hello', 1, 0, 1, 0, 'x'), frames.encode('device_list'),
-                          frames.encode('session_open', 0, 0, 'x', '')):
+                          frames.encode('session_open', 0, 0, 0, 'x', '')):
                 cut = rng.choice([len(frame)] * 3 + [rng.randrange(len(frame))])
                 connection.socket.sendall(frame[:cut])
                 if cut < len(frame):

@@ -31,7 +31,7 @@ int main(void)
     struct pen_session *session;
     struct pen_error error = {0};
     uint64_t sequence = 0;
-    if (fake_start(&fake, FAKE_NORMAL) || pen_session_open(&session, &error)) {
+    if (fake_start(&fake, FAKE_NORMAL) || pen_session_open(NULL, &session, &error)) {
         fprintf(stderr, "%s\n", error.message);
         return 1;
     }

@@ -31,7 +31,7 @@ static int set_up(void **state)
     if (fake_start(&fake, FAKE_NORMAL)) {
         return -1;
     }
-    if (pen_session_open(&session, &error)) {
+    if (pen_session_open(NULL, &session, &error)) {
         print_error("%s\n", error.message);
         return -1;
     }
@@ -87,7 +87,7 @@ static void pool(void **unused)
     fake_stop(&fake);
     uint64_t start = pen_now_ns();
     assert_int_equal(pen_pool_query(&devices, &error), -PEN_ENOENT);
-    assert_int_equal(pen_session_open(&session, &error), -PEN_ENOENT);
+    assert_int_equal(pen_session_open(NULL, &session, &error), -PEN_ENOENT);
     assert_true(pen_now_ns() - start < 1000000000u);
     assert_null(session);
     assert_non_null(strstr(error.message, "PENSTOCK_SOCKET"));
@@ -108,7 +108,7 @@ static void bad_opens(void **unused)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct pen_error error = {0};
         assert_int_equal(fake_start(&fake, cases[i].mode), 0);
-        assert_int_equal(pen_session_open(&session, &error), cases[i].expected);
+        assert_int_equal(pen_session_open(NULL, &session, &error), cases[i].expected);
         assert_non_null(strstr(error.message, cases[i].text));
         assert_null(session);
         fake_stop(&fake);

@@ -141,8 +141,9 @@ void pen_pool_finish(struct pen_pool *out_pool)
 
 /* ---- life ---- */
 
-int pen_session_open(struct pen_session **out_session, struct pen_error *error)
+int pen_session_open(const struct pen_pool *wanted, struct pen_session **out_session, struct pen_error *error)
 {
+    (void)wanted;
     if (stub.open_error)
         return pen_fail(error, stub.open_error, "the stub will not");
     if (open_session)
