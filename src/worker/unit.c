@@ -148,7 +148,9 @@ void pen_unit_forget_all(struct pen_work *work)
 
 /* ---- the driver's part ------------------------------------------------------------------------------------------ */
 
-/* Asks the driver for the kernels of an executable. */
+/* Asks the driver for the kernels of an executable. One that it lists and then does not know is left out (Oclgrind,
+ * when the kernel calls what it cannot interpret): a program finds that out when it creates it, and can use the others.
+ */
 static int describe_kernels(struct pen_work_unit *unit)
 {
     const struct pen_backend_ops *ops = unit->work->ops;
@@ -166,6 +168,10 @@ static int describe_kernels(struct pen_work_unit *unit)
     for (uint32_t i = 0; i < count && !rc; i++) {
         struct pen_backend_kernel *kernel;
         rc = ops->kernel_create(unit->backend, names[i], &kernel);
+        if (rc == -PEN_EKERNELNAME) {
+            rc = 0;
+            continue;
+        }
         if (rc)
             break;
         rc = ops->kernel_info(kernel, &unit->kernels[unit->kernel_count]);

@@ -70,6 +70,11 @@ static int program_build(struct pen_backend_domain *domain, const struct pen_bac
     return pen_backend_fake.program_build(of(domain)->real, &real, out, results, logs);
 }
 
+static int kernel_create(struct pen_backend_program *program, const char *name, struct pen_backend_kernel **out)
+{
+    return strcmp(name, RIG_UNKNOWN_KERNEL) ? pen_backend_fake.kernel_create(program, name, out) : -PEN_EKERNELNAME;
+}
+
 /* ---- what the worker asks of the device ----------------------------------------------------------------------------
  */
 
@@ -106,6 +111,7 @@ static void make_shadows(struct rig *rig, uint32_t domains)
     ops.sampler_create = sampler_create;
     ops.program_create = program_create;
     ops.program_build = program_build;
+    ops.kernel_create = kernel_create;
     ops.set_value = set_value;
     ops.launch = launch;
     ops.marker = marker;

@@ -13,6 +13,9 @@
 /* The fake driver refuses this value of an argument. */
 #define RIG_REFUSED_VALUE 0xBAD0BAD0u
 
+/* A kernel that is listed in its program and cannot be created. */
+#define RIG_UNKNOWN_KERNEL "saxpy"
+
 struct rig_options {
     uint32_t domains;  /* devices 1 .. domains, each in a domain of its own; 0: 1 */
     uint32_t hidden;   /* the first that many are not the session's */

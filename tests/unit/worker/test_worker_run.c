@@ -378,6 +378,9 @@ static void test_builds(void **state)
     assert_int_equal(atomic_load(&rig.crash->build_hits), 2);
     rig_program(&rig, P + 2, "error no such thing\n");
     assert_int_equal(rig_build(&rig, P + 2, 1), -PEN_EBUILD);
+    /* The kernels that the driver does know are to be had. */
+    rig_program(&rig, P + 4, "kernel nop()\nkernel " RIG_UNKNOWN_KERNEL "(global y, global x, value a)\n");
+    assert_int_equal(rig_build(&rig, P + 4, 2), 0);
     /* Kernels of what was not built fail by themselves. */
     rig_queue(&rig, Q, 1, 0, 0);
     rig_kernel(&rig, INC, P + 2, "inc");
