@@ -35,14 +35,16 @@ def row_of(program):
 def cell(results):
     if not results:
         return "–"
-    verdicts = [result["verdict"] for result in results]
+    verdicts = ["late" if "penstock_s" not in result else result["verdict"] for result in results]
     if len(results) == 1:
-        return {"same": "same", "lost": "**lost**", "not native": "fails natively"}[verdicts[0]]
+        return {"same": "same", "lost": "**lost**", "not native": "fails natively", "late": "not done natively in time"}[verdicts[0]]
     text = f"{verdicts.count('same')} of {len(results)} the same"
     if "lost" in verdicts:
         text += f", **{verdicts.count('lost')} lost**"
     if "not native" in verdicts:
         text += f"; {verdicts.count('not native')} fail natively"
+    if "late" in verdicts:
+        text += f"; {verdicts.count('late')} not done natively in time"
     points = sum(result.get("points", {}).get("kept", 0) for result in results)
     return text + (f" ({points} sub-tests)" if points else "")
 
@@ -67,8 +69,11 @@ def main():
                 if result["verdict"] == verdict:
                     reasons.setdefault((result["program"], result["why"].removeprefix("natively: ")), []).append(title(*key))
         print(f"\n{heading}:{'' if reasons else ' none.'}\n")
+        by_why = {}
         for (program, why), where in reasons.items():
-            print(f"- {program} ({'; '.join(where)}): {why}")
+            by_why.setdefault(("; ".join(where), why), []).append(program)
+        for (where, why), names in by_why.items():
+            print(f"- {where}, {why}: {', '.join(names)}")
     return any(result["verdict"] == "lost" for pool in pools.values() for result in pool["results"].values())
 
 
