@@ -30,6 +30,11 @@ static cl_int copy_here(struct pen_enqueue *e, const struct pen_copy *copy)
 
 static int copy_send(struct pen_enqueue *e, const struct pen_copy *copy)
 {
+    int error = pen_hostptr_before_use(e, copy->source, false);
+    if (!error)
+        error = pen_hostptr_before_use(e, copy->target, true);
+    if (error)
+        return error;
     struct pen_msg_copy message = {
         .queue = e->queue->id,
         .event = e->event_id,
@@ -42,10 +47,7 @@ static int copy_send(struct pen_enqueue *e, const struct pen_copy *copy)
         .waits = e->waits,
         .waits_count = e->wait_count,
     };
-    int error = pen_hostptr_before_use(e, copy->source, false);
-    if (!error)
-        error = pen_hostptr_before_use(e, copy->target, true);
-    return error ? error : PEN_ENQUEUE(e, copy, &message);
+    return PEN_ENQUEUE(e, copy, &message);
 }
 
 cl_int pen_copy_run(cl_command_queue queue, const struct pen_copy *copy, cl_uint wait_count, const cl_event *wait_list,
@@ -100,6 +102,9 @@ static cl_int fill_here(struct pen_enqueue *e, const struct pen_fill *fill)
 
 static int fill_send(struct pen_enqueue *e, const struct pen_fill *fill)
 {
+    int error = pen_hostptr_before_use(e, fill->memory, true);
+    if (error)
+        return error;
     struct pen_msg_fill message = {
         .queue = e->queue->id,
         .event = e->event_id,
@@ -111,8 +116,7 @@ static int fill_send(struct pen_enqueue *e, const struct pen_fill *fill)
         .waits = e->waits,
         .waits_count = e->wait_count,
     };
-    int error = pen_hostptr_before_use(e, fill->memory, true);
-    return error ? error : PEN_ENQUEUE(e, fill, &message);
+    return PEN_ENQUEUE(e, fill, &message);
 }
 
 cl_int pen_fill_run(cl_command_queue queue, const struct pen_fill *fill, cl_uint wait_count, const cl_event *wait_list,

@@ -1,8 +1,11 @@
 /* icd/enqueue.c - what every clEnqueue* does around its own command: checks, wait list, event. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "icd/service.h"
 #include "wire/futex.h"
+
+#define STORED_WAITS ((uint32_t)(sizeof((struct pen_enqueue *)0)->wait_storage / sizeof(uint64_t)))
 
 cl_int pen_enqueue_check_wait_list(cl_command_queue queue, cl_uint wait_count, const cl_event *wait_list)
 {
@@ -19,25 +22,40 @@ cl_int pen_enqueue_check_wait_list(cl_command_queue queue, cl_uint wait_count, c
 
 static void finish(struct pen_enqueue *e)
 {
-    for (uint32_t i = 0; i < e->fold_count; i++)
-        (void)pen_release(e->folds[i], PEN_MAGIC_EVENT, CL_INVALID_EVENT);
-    free(e->folds);
-    e->folds = NULL;
-    e->fold_count = 0;
+    for (uint32_t i = 0; i < e->kept_count; i++)
+        (void)pen_release(e->kept[i], PEN_MAGIC_EVENT, CL_INVALID_EVENT);
+    free(e->kept);
+    e->kept = NULL;
+    e->kept_count = 0;
     free(e->wait_heap);
     e->wait_heap = NULL;
     e->waits = NULL;
-    e->wait_count = 0;
+    e->wait_count = e->wait_room = 0;
 }
 
-/* A marker in the command's own queue that waits for `count` events. Its event is e->folds' next. */
-static int fold(struct pen_enqueue *e, const uint64_t *ids, uint32_t count)
+/* Takes one of the program's references on the event, unless it fails. */
+static int keep(struct pen_enqueue *e, cl_event event)
+{
+    cl_event *bigger = realloc(e->kept, (e->kept_count + 1) * sizeof(cl_event));
+    if (!bigger)
+        return -PEN_ENOMEM;
+    e->kept = bigger;
+    e->kept[e->kept_count++] = event;
+    return 0;
+}
+
+/* A marker in the command's own queue that waits for `count` events. */
+static int fold(struct pen_enqueue *e, const uint64_t *ids, uint32_t count, uint64_t *out_id)
 {
     cl_event event = NULL;
     int rc = pen_event_create(e->queue->context, e->queue, CL_COMMAND_MARKER, &event);
     if (rc)
         return rc;
-    e->folds[e->fold_count++] = event;
+    rc = keep(e, event);
+    if (rc) {
+        (void)pen_release(event, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
+        return rc;
+    }
     struct pen_msg_marker message = {
         .queue = e->queue->id, .event = event->id, .slot = event->slot, .waits = ids, .waits_count = count};
     uint64_t sequence = 0;
@@ -45,38 +63,37 @@ static int fold(struct pen_enqueue *e, const uint64_t *ids, uint32_t count)
     rc = PEN_SEND_NOTE(session, marker, &message, &sequence, atomic_store(&e->queue->last, sequence));
     if (!rc)
         atomic_store_explicit(&event->sent, true, memory_order_relaxed);
+    *out_id = event->id;
     return rc;
 }
 
 /* One command names PEN_LIMIT_WAITS events at most: where the program has more, it waits for markers that wait for
  * them. Writes the markers' ids over the events'. */
-static cl_int fold_all(struct pen_enqueue *e, uint64_t *ids)
+static int fold_all(struct pen_enqueue *e, uint64_t *ids)
 {
-    uint32_t count = e->wait_count, folds = (count + PEN_LIMIT_WAITS - 1) / PEN_LIMIT_WAITS;
-    if (folds > PEN_LIMIT_WAITS)
-        return CL_OUT_OF_RESOURCES;
-    e->folds = calloc(folds, sizeof(cl_event));
-    if (!e->folds)
-        return CL_OUT_OF_HOST_MEMORY;
+    uint32_t count = e->wait_count, folds = 0;
+    if (count > PEN_LIMIT_WAITS * PEN_LIMIT_WAITS)
+        return -PEN_ELIMIT;
     for (uint32_t at = 0; at < count; at += PEN_LIMIT_WAITS) {
-        int rc = fold(e, ids + at, count - at < PEN_LIMIT_WAITS ? count - at : PEN_LIMIT_WAITS);
+        int rc = fold(e, ids + at, count - at < PEN_LIMIT_WAITS ? count - at : PEN_LIMIT_WAITS, &ids[folds]);
         if (rc)
-            return pen_status(rc);
+            return rc;
+        folds++;
     }
-    for (uint32_t i = 0; i < e->fold_count; i++)
-        ids[i] = e->folds[i]->id;
-    e->wait_count = e->fold_count;
-    return CL_SUCCESS;
+    e->wait_count = folds;
+    return 0;
 }
 
 /* Notes the ids of what is not complete. What has failed is among it: the worker poisons what waits for it. */
 static cl_int gather(struct pen_enqueue *e, cl_uint wait_count, const cl_event *wait_list, bool blocking)
 {
     uint64_t *ids = e->wait_storage;
-    if (wait_count > sizeof e->wait_storage / sizeof e->wait_storage[0]) {
+    e->wait_room = STORED_WAITS;
+    if (wait_count > STORED_WAITS) {
         ids = e->wait_heap = malloc(wait_count * sizeof *ids);
         if (!ids)
             return CL_OUT_OF_HOST_MEMORY;
+        e->wait_room = wait_count;
     }
     for (cl_uint i = 0; i < wait_count; i++) {
         cl_int status = pen_event_status(wait_list[i]);
@@ -86,7 +103,7 @@ static cl_int gather(struct pen_enqueue *e, cl_uint wait_count, const cl_event *
             ids[e->wait_count++] = wait_list[i]->id;
     }
     e->waits = ids;
-    return e->wait_count > PEN_LIMIT_WAITS ? fold_all(e, ids) : CL_SUCCESS;
+    return e->wait_count > PEN_LIMIT_WAITS ? pen_status(fold_all(e, ids)) : CL_SUCCESS;
 }
 
 cl_int pen_enqueue_begin(struct pen_enqueue *e, cl_command_queue queue, cl_command_type type, cl_uint wait_count,
@@ -135,6 +152,40 @@ cl_int pen_enqueue_wait_list(struct pen_enqueue *e, cl_uint wait_count, const cl
     if (!result)
         e->wait_count = 0;
     return result;
+}
+
+/* Room for one id more at e->waits; NULL: out of memory. */
+static uint64_t *wait_room(struct pen_enqueue *e)
+{
+    if (!e->waits) {
+        e->waits = e->wait_storage;
+        e->wait_room = STORED_WAITS;
+    }
+    if (e->wait_count == e->wait_room) {
+        uint64_t *bigger = realloc(e->wait_heap, 2 * e->wait_room * sizeof *bigger);
+        if (!bigger)
+            return NULL;
+        if (!e->wait_heap)
+            memcpy(bigger, e->wait_storage, sizeof e->wait_storage);
+        e->waits = e->wait_heap = bigger;
+        e->wait_room *= 2;
+    }
+    return e->wait_heap ? e->wait_heap : e->wait_storage;
+}
+
+int pen_enqueue_wait_for(struct pen_enqueue *e, cl_event event)
+{
+    uint64_t *ids = wait_room(e);
+    if (!ids)
+        return -PEN_ENOMEM;
+    int rc = e->wait_count < PEN_LIMIT_WAITS ? 0 : fold_all(e, ids);
+    if (!rc)
+        rc = keep(e, event);
+    if (rc)
+        return rc;
+    (void)pen_retain(event, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
+    ids[e->wait_count++] = event->id;
+    return 0;
 }
 
 bool pen_enqueue_ready(struct pen_enqueue *e)

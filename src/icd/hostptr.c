@@ -10,28 +10,148 @@
 
 /* A command that may write a range of a region (offsets in the program's range), not yet brought back. */
 struct use {
-    struct pen_list link;
-    cl_command_queue queue; /* referenced */
-    cl_event event;         /* referenced; NULL: complete when the queue is idle */
+    struct pen_list link; /* in its region's list, or of those that are to be freed */
+    struct pen_list batch;
+    cl_mem root;
+    cl_event event; /* referenced */
     size_t first, size;
+    bool fetched;
+};
+
+/* A queue of our own, one for each context and device that need it: what moves between the program's range and devices
+ * waits for nothing of the program's, which may have its own queues wait for what it does next. */
+struct lane {
+    struct pen_list link;
+    cl_command_queue queue;
 };
 
 _Atomic uint32_t pen_hostptr_count; /* regions, and farewells (memory.c) to say; relaxed: a hint */
 
-static pthread_mutex_t regions_lock = PTHREAD_MUTEX_INITIALIZER; /* guards: regions, and the uses of each */
+/* Guards: regions, the uses of each, its host_push and host_resend, and lanes; of the range of a use that is listed,
+ * the shadow is the fetching thread's. Held while commands are sent, never while one is waited for or an object may
+ * end: what is to go is collected in struct leavings. */
+static pthread_mutex_t regions_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pen_list regions = {&regions, &regions};
-static _Thread_local bool inside; /* this thread holds the lock: calls made under it do not come back in */
+static struct pen_list lanes = {&lanes, &lanes};
+/* guarded by regions_lock: one thread at a time brings bytes back, without the lock; the others wait for it, since they
+ * may not say that a command is complete before its bytes are there. It calls nothing that takes a turn. */
+static bool fetching;
+static pthread_cond_t fetched = PTHREAD_COND_INITIALIZER;
 
-static void enter(void)
+/* ---- what goes once the lock is dropped ----------------------------------------------------------------- */
+
+struct leavings {
+    struct pen_list uses;
+    cl_event pushes[2]; /* one found complete, one that another has taken the place of */
+    unsigned push_count;
+};
+
+static void leavings_init(struct leavings *leavings)
 {
-    pthread_mutex_lock(&regions_lock);
-    inside = true;
+    pen_list_init(&leavings->uses);
+    leavings->push_count = 0;
 }
 
-static void leave(void)
+static void leavings_drop(struct leavings *leavings)
 {
-    inside = false;
+    PEN_LIST_EACH(node, next, &leavings->uses)
+    {
+        struct use *use = PEN_CONTAINER(node, struct use, link);
+        pen_unref(use->event);
+        free(use);
+    }
+    for (unsigned i = 0; i < leavings->push_count; i++)
+        (void)pen_release(leavings->pushes[i], PEN_MAGIC_EVENT, CL_INVALID_EVENT);
+    leavings_init(leavings);
+}
+
+static void push_leave(cl_event push, struct leavings *leavings)
+{
+    if (push)
+        leavings->pushes[leavings->push_count++] = push;
+}
+
+static void use_leave(struct use *use, struct leavings *leavings)
+{
+    pen_list_remove(&use->link);
+    pen_list_append(&leavings->uses, &use->link);
+}
+
+/* ---- lanes --------------------------------------------------------------------------------------------- */
+
+/* The caller holds regions_lock. */
+static cl_command_queue lane_find(cl_context context, cl_device_id device)
+{
+    PEN_LIST_EACH(node, next, &lanes)
+    {
+        cl_command_queue queue = PEN_CONTAINER(node, struct lane, link)->queue;
+        if (queue->context == context && queue->device == device)
+            return queue;
+    }
+    return NULL;
+}
+
+static int lane_make(cl_context context, cl_device_id device)
+{
+    cl_int status;
+    struct lane *lane = malloc(sizeof *lane);
+    if (!lane)
+        return -PEN_ENOMEM;
+    lane->queue = pen_clCreateCommandQueue(context, device, 0, &status);
+    if (!lane->queue) {
+        free(lane);
+        int gone = pen_session_alive(context->session);
+        return gone ? gone : -PEN_ELIMIT;
+    }
+    pthread_mutex_lock(&regions_lock);
+    bool late = lane_find(context, device) != NULL;
+    if (!late)
+        pen_list_append(&lanes, &lane->link);
     pthread_mutex_unlock(&regions_lock);
+    if (late) {
+        (void)pen_release(lane->queue, PEN_MAGIC_QUEUE, CL_INVALID_COMMAND_QUEUE);
+        free(lane);
+    }
+    return 0;
+}
+
+/* Referenced; NULL: it cannot be had. */
+static cl_command_queue lane_get(cl_context context, cl_device_id device)
+{
+    cl_command_queue queue;
+    do {
+        pthread_mutex_lock(&regions_lock);
+        queue = lane_find(context, device);
+        if (queue)
+            pen_ref(queue);
+        pthread_mutex_unlock(&regions_lock);
+    } while (!queue && lane_make(context, device) == 0);
+    return queue;
+}
+
+/* Those of a context that has no region any more; they hold it. The caller holds regions_lock. */
+static void lanes_take(cl_context context, struct pen_list *out_taken)
+{
+    PEN_LIST_EACH(node, next, &regions)
+    if (PEN_CONTAINER(node, struct _cl_mem, in_host_ptrs)->context == context)
+        return;
+    PEN_LIST_EACH(node, next, &lanes)
+    {
+        if (PEN_CONTAINER(node, struct lane, link)->queue->context != context)
+            continue;
+        pen_list_remove(node);
+        pen_list_append(out_taken, node);
+    }
+}
+
+static void lanes_drop(struct pen_list *taken)
+{
+    PEN_LIST_EACH(node, next, taken)
+    {
+        struct lane *lane = PEN_CONTAINER(node, struct lane, link);
+        (void)pen_release(lane->queue, PEN_MAGIC_QUEUE, CL_INVALID_COMMAND_QUEUE);
+        free(lane);
+    }
 }
 
 /* ---- ranges -------------------------------------------------------------------------------------------- */
@@ -79,18 +199,14 @@ static size_t host_reach(cl_mem root)
     return reach;
 }
 
-/* Makes [first, first + size) of `to` equal to `from`. False when it was. */
-static bool equalize(char *to, const char *from, size_t first, size_t size)
+/* Makes [first, first + size) of `to` equal to `from`. */
+static void equalize(char *to, const char *from, size_t first, size_t size)
 {
-    bool changed = false;
     for (size_t at = first; at < first + size; at += CHUNK_BYTES) {
         size_t chunk = first + size - at < CHUNK_BYTES ? first + size - at : CHUNK_BYTES;
-        if (memcmp(to + at, from + at, chunk) != 0) {
+        if (memcmp(to + at, from + at, chunk) != 0)
             memcpy(to + at, from + at, chunk);
-            changed = true;
-        }
     }
-    return changed;
 }
 
 /* The range of its root that an object covers. */
@@ -111,7 +227,7 @@ static void push_direct(cl_mem root, size_t first, size_t size)
 {
     char *contents = pen_memory_at(root);
     if (!is_image(root)) {
-        (void)equalize(contents, root->host_ptr, first, size);
+        equalize(contents, root->host_ptr, first, size);
         return;
     }
     struct pen_move move = range_move(root, 0, size, true);
@@ -119,84 +235,118 @@ static void push_direct(cl_mem root, size_t first, size_t size)
         pen_span_copy(contents, &move.region_place, root->host_ptr, &move.program_place, &move.span);
 }
 
-/* Sends what has changed since it was last sent or fetched. */
-static int push_indirect(struct pen_enqueue *e, cl_mem root, size_t first, size_t size)
+#define NO_LANE 1 /* make one without the lock, and come again */
+
+/* Forgets a push that is complete. What one that has failed should have sent, devices lack still. */
+static void push_look(cl_mem root, struct leavings *leavings)
+{
+    if (!root->host_push)
+        return;
+    cl_int status = pen_event_peek(root->host_push);
+    if (status > CL_COMPLETE)
+        return;
+    root->host_resend |= status < 0;
+    push_leave(root->host_push, leavings);
+    root->host_push = NULL;
+}
+
+/* Sends the bytes of `move` from the program's range; root->host_push is then their write. */
+static int push_send(cl_command_queue lane, cl_mem root, const struct pen_move *move, struct leavings *leavings)
 {
     struct pen_session *session = root->context->session;
-    struct pen_move move = range_move(root, first, size, true);
-    size_t from = is_image(root) ? 0 : first, reach = is_image(root) ? host_reach(root) : size;
-    if (!equalize(root->host_shadow, root->host_ptr, from, reach))
-        return 0;
-
+    struct pen_place tight = pen_span_tight(&move->span);
+    struct pen_enqueue write = {.queue = lane};
     uint64_t staging, sequence;
-    int error = pen_arena_alloc(session, pen_span_bytes(&move.span), 256, &staging);
+    int error = pen_event_create(root->context, lane, move->type, &write.event);
     if (error)
         return error;
-    struct pen_place tight = pen_span_tight(&move.span);
-    pen_span_copy(pen_arena_at(session, staging), &tight, root->host_ptr, &move.program_place, &move.span);
-    struct pen_enqueue write = {0};
-    if (pen_enqueue_begin(&write, e->queue, move.type, 0, NULL, NULL, false, true) != CL_SUCCESS) {
-        pen_arena_free(session, staging);
-        return -PEN_ENOMEM;
+    write.event_id = write.event->id;
+    write.slot = write.event->slot;
+    if (root->host_push) { /* another device's lane may have it */
+        write.wait_storage[0] = root->host_push->id;
+        write.waits = write.wait_storage;
+        write.wait_count = 1;
     }
-    error = pen_move_send(&write, &move, staging, &sequence);
-    if (!error && !e->queue->in_order) /* nothing orders the command after it but a wait */
-        error = pen_enqueue_wait(&write, sequence);
-    if (error)
-        pen_arena_free(session, staging);
-    else
+    error = pen_arena_alloc(session, pen_span_bytes(&move->span), 256, &staging);
+    if (!error) {
+        pen_span_copy(pen_arena_at(session, staging), &tight, root->host_ptr, &move->program_place, &move->span);
         error = pen_staging_free_after(&write, staging);
-    (void)pen_enqueue_end(&write, error);
+        if (error)
+            pen_arena_free(session, staging);
+    }
+    if (!error)
+        error = pen_move_send(&write, move, staging, &sequence);
+    push_leave(error ? write.event : root->host_push, leavings);
+    if (!error)
+        root->host_push = write.event;
     return error;
 }
 
-static int push(struct pen_enqueue *e, cl_mem root, size_t first, size_t size)
+/* Sends what has changed since it was last sent or fetched. */
+static int push_indirect(struct pen_enqueue *e, cl_mem root, size_t first, size_t size, struct leavings *leavings)
 {
-    if (!root->direct)
-        return push_indirect(e, root, first, size);
-    push_direct(root, first, size);
+    push_look(root, leavings);
+    bool all = is_image(root) || (root->host_resend && pen_list_empty(&root->host_uses));
+    struct pen_move move = all ? range_move(root, 0, root->size, true) : range_move(root, first, size, true);
+    size_t from = all ? 0 : first, reach = all ? host_reach(root) : size;
+    const char *host = (const char *)root->host_ptr + from;
+    char *shadow = (char *)root->host_shadow + from;
+    if (!root->host_resend && memcmp(shadow, host, reach) == 0)
+        return 0;
+    cl_command_queue lane = lane_find(root->context, e->queue->device);
+    if (!lane)
+        return NO_LANE;
+    int error = push_send(lane, root, &move, leavings);
+    if (error)
+        return error;
+    memcpy(shadow, host, reach);
+    if (all)
+        root->host_resend = false;
     return 0;
+}
+
+/* Devices see the program's bytes before the command of `e` runs. The caller holds regions_lock. */
+static int push(struct pen_enqueue *e, cl_mem root, size_t first, size_t size, struct leavings *leavings)
+{
+    if (root->direct) {
+        push_direct(root, first, size);
+        return 0;
+    }
+    return push_indirect(e, root, first, size, leavings);
+}
+
+/* A push under way, whoever asked for it, comes before the command of `e`. The caller holds regions_lock. */
+static int push_await(struct pen_enqueue *e, cl_mem root)
+{
+    if (!root->host_push || pen_event_peek(root->host_push) == CL_COMPLETE)
+        return 0;
+    return pen_enqueue_wait_for(e, root->host_push);
 }
 
 /* ---- devices to program -------------------------------------------------------------------------------- */
 
 static bool use_done(const struct use *use)
 {
-    if (!use->event)
-        return pen_queue_idle(use->queue);
-    if (atomic_load_explicit(&use->event->local, memory_order_acquire) <= CL_COMPLETE)
-        return true;
-    return use->event->slot && pen_slot_state(use->queue->context->session, use->event->slot) <= PEN_STATE_COMPLETE;
+    return pen_event_peek(use->event) <= CL_COMPLETE;
 }
 
-static void use_free(struct use *use)
-{
-    pen_list_remove(&use->link);
-    if (use->event)
-        pen_unref(use->event);
-    pen_unref(use->queue);
-    free(use);
-}
-
-static int use_add(struct pen_enqueue *e, cl_mem root, size_t first, size_t size)
+/* The caller holds regions_lock. The command has an event. */
+static int use_add(struct pen_enqueue *e, cl_mem root, size_t first, size_t size, struct leavings *leavings)
 {
     /* A later command of the same in-order queue on the same range ends later: one is enough. */
-    if (e->queue->in_order)
+    if (e->queue->in_order && !fetching)
         PEN_LIST_EACH(node, next, &root->host_uses)
         {
             struct use *use = PEN_CONTAINER(node, struct use, link);
-            if (use->queue == e->queue && use->first == first && use->size == size)
-                use_free(use);
+            if (use->event->queue == e->queue && use->first == first && use->size == size)
+                use_leave(use, leavings);
         }
-    struct use *use = calloc(1, sizeof *use);
+    struct use *use = malloc(sizeof *use);
     if (!use)
         return -PEN_ENOMEM;
-    pen_ref(e->queue);
-    if (e->event)
-        pen_ref(e->event);
-    *use = (struct use){.queue = e->queue, .event = e->event, .first = first, .size = size};
+    pen_ref(e->event);
+    *use = (struct use){.root = root, .event = e->event, .first = first, .size = size};
     pen_list_append(&root->host_uses, &use->link);
-    atomic_store_explicit(&root->device_wrote, true, memory_order_relaxed);
     return 0;
 }
 
@@ -208,74 +358,123 @@ static void fetch_direct(cl_mem root, size_t first, size_t size)
     pen_span_copy(root->host_ptr, &move.program_place, pen_memory_at(root), &move.region_place, &move.span);
 }
 
-/* Through a queue of its own: commands that wait on the program's queues must not hold this up. */
-static void fetch_indirect(cl_mem root, const struct use *use)
+/* True when the bytes are in the program's range, and are to be noted as what devices have. */
+static bool fetch_indirect(const struct use *use)
 {
-    struct pen_move move = range_move(root, use->first, use->size, false);
-    cl_int status;
-    cl_command_queue queue = pen_clCreateCommandQueue(root->context, use->queue->device, 0, &status);
-    if (!queue)
-        return;
-    if (pen_move_run(queue, &move, 0, NULL, NULL) == CL_SUCCESS) {
-        size_t from = is_image(root) ? 0 : use->first, reach = is_image(root) ? host_reach(root) : use->size;
-        memcpy((char *)root->host_shadow + from, (char *)root->host_ptr + from, reach);
-    }
-    (void)pen_release(queue, PEN_MAGIC_QUEUE, CL_INVALID_COMMAND_QUEUE);
+    struct pen_move move = range_move(use->root, use->first, use->size, false);
+    cl_command_queue lane = lane_get(use->root->context, use->event->queue->device);
+    if (!lane)
+        return false;
+    int error = pen_move_fetch(lane, &move, use->event);
+    pen_unref(lane);
+    return error == 0;
 }
 
-/* Brings back what commands that are complete have written; each byte once. `all`: whether complete or not. */
-static void fetch(cl_mem root, bool all)
+/* Whether the batch has fetched the bytes of `use` already. Uses of one region follow each other. */
+static bool fetched_before(const struct use *use, const struct pen_list *batch)
 {
-    struct pen_list *head = &root->host_uses;
-    struct pen_list *node = head->next;
-    while (node != head) {
-        struct use *use = PEN_CONTAINER(node, struct use, link);
-        if (!all && !use_done(use)) {
-            node = node->next;
-            continue;
-        }
-        if (root->direct)
-            fetch_direct(root, use->first, use->size);
-        else
-            fetch_indirect(root, use);
-        size_t first = use->first, end = use->first + use->size;
-        PEN_LIST_EACH(other, next, node)
-        {
-            if (other == head)
-                continue;
-            struct use *inner = PEN_CONTAINER(other, struct use, link);
-            if (inner->first >= first && inner->first + inner->size <= end && (all || use_done(inner)))
-                use_free(inner);
-        }
-        node = node->next;
-        use_free(use);
+    for (const struct pen_list *node = use->batch.prev; node != batch; node = node->prev) {
+        const struct use *before = PEN_CONTAINER(node, const struct use, batch);
+        if (before->root != use->root)
+            return false;
+        if (before->fetched && before->first <= use->first && before->first + before->size >= use->first + use->size)
+            return true;
     }
-    atomic_store_explicit(&root->device_wrote, !pen_list_empty(head), memory_order_relaxed);
+    return false;
+}
+
+/* The caller does not hold regions_lock; `fetching` is set for it. Each byte once. */
+static void fetch(struct pen_list *batch)
+{
+    PEN_LIST_EACH(node, next, batch)
+    {
+        struct use *use = PEN_CONTAINER(node, struct use, batch);
+        if (fetched_before(use, batch))
+            continue;
+        if (use->root->direct)
+            fetch_direct(use->root, use->first, use->size);
+        use->fetched = use->root->direct || fetch_indirect(use);
+    }
+}
+
+/* Notes what commands that are complete may have written; `all`: whether complete or not. The caller holds
+ * regions_lock and has its turn. */
+static void collect(cl_mem root, bool all, struct pen_list *batch)
+{
+    PEN_LIST_EACH(node, next, &root->host_uses)
+    {
+        struct use *use = PEN_CONTAINER(node, struct use, link);
+        if (all || use_done(use))
+            pen_list_append(batch, &use->batch);
+    }
+}
+
+static void enter_in_turn(void)
+{
+    pthread_mutex_lock(&regions_lock);
+    while (fetching)
+        pthread_cond_wait(&fetched, &regions_lock);
+}
+
+/* Brings back what has been collected. The lock is dropped meanwhile; the uses stay listed, so that nobody overwrites
+ * what devices wrote. */
+static void bring_back(struct pen_list *batch, struct leavings *leavings)
+{
+    if (pen_list_empty(batch))
+        return;
+    fetching = true;
+    pthread_mutex_unlock(&regions_lock);
+    fetch(batch);
+    pthread_mutex_lock(&regions_lock);
+    PEN_LIST_EACH(node, next, batch)
+    {
+        struct use *use = PEN_CONTAINER(node, struct use, batch);
+        cl_mem root = use->root;
+        if (use->fetched && !root->direct) {
+            size_t from = is_image(root) ? 0 : use->first, reach = is_image(root) ? host_reach(root) : use->size;
+            memcpy((char *)root->host_shadow + from, (char *)root->host_ptr + from, reach);
+        }
+        use_leave(use, leavings);
+    }
+    fetching = false;
+    pthread_cond_broadcast(&fetched);
 }
 
 /* ---- what the others call ------------------------------------------------------------------------------ */
 
+static bool may_be_newer(cl_mem root, size_t first, size_t size)
+{
+    PEN_LIST_EACH(node, next, &root->host_uses)
+    {
+        struct use *use = PEN_CONTAINER(node, struct use, link);
+        if (pen_range_overlap(use->first, use->size, first, size))
+            return true;
+    }
+    return false;
+}
+
 int pen_hostptr_before_use(struct pen_enqueue *e, cl_mem memory, bool writes)
 {
-    if (!pen_hostptr_any() || !memory || inside)
+    if (!pen_hostptr_any() || !memory)
         return 0;
     size_t first, size;
     cl_mem root = covered(memory, &first, &size);
     if (!root->host_ptr)
         return 0;
+    struct leavings leavings;
+    leavings_init(&leavings);
     int error = 0;
-    bool unsynced = false;
-    enter();
-    PEN_LIST_EACH(node, next, &root->host_uses)
-    {
-        struct use *use = PEN_CONTAINER(node, struct use, link);
-        unsynced |= pen_range_overlap(use->first, use->size, first, size);
-    }
-    if (!unsynced) /* otherwise the program has not been told yet that it may look, let alone write */
-        error = push(e, root, first, size);
-    if (!error && writes)
-        error = use_add(e, root, first, size);
-    leave();
+    do {
+        pthread_mutex_lock(&regions_lock);
+        /* Otherwise the program has not been told yet that it may look, let alone write. */
+        error = may_be_newer(root, first, size) ? 0 : push(e, root, first, size, &leavings);
+        if (!error)
+            error = push_await(e, root);
+        if (!error && writes)
+            error = use_add(e, root, first, size, &leavings);
+        pthread_mutex_unlock(&regions_lock);
+        leavings_drop(&leavings);
+    } while (error == NO_LANE && (error = lane_make(root->context, e->queue->device)) == 0);
     return error;
 }
 
@@ -284,9 +483,17 @@ int pen_hostptr_push(struct pen_enqueue *e, cl_mem memory, size_t first, size_t 
     size_t all_first, all_size;
     cl_mem root = covered(memory, &all_first, &all_size);
     bool part = memory->type == CL_MEM_OBJECT_BUFFER; /* an image's pixels lie anywhere in it */
-    enter();
-    int error = push(e, root, part ? all_first + first : all_first, part ? size : all_size);
-    leave();
+    struct leavings leavings;
+    leavings_init(&leavings);
+    int error = 0;
+    do {
+        pthread_mutex_lock(&regions_lock);
+        error = push(e, root, part ? all_first + first : all_first, part ? size : all_size, &leavings);
+        if (!error)
+            error = push_await(e, root);
+        pthread_mutex_unlock(&regions_lock);
+        leavings_drop(&leavings);
+    } while (error == NO_LANE && (error = lane_make(root->context, e->queue->device)) == 0);
     return error;
 }
 
@@ -304,16 +511,22 @@ void pen_hostptr_wrote_here(cl_mem memory, size_t first, size_t reach)
 
 void pen_hostptr_after_sync(struct pen_session *session)
 {
-    if (!pen_hostptr_any() || inside)
+    if (!pen_hostptr_any())
         return;
-    enter();
+    struct pen_list batch;
+    struct leavings leavings;
+    pen_list_init(&batch);
+    leavings_init(&leavings);
+    enter_in_turn();
     PEN_LIST_EACH(node, next, &regions)
     {
         cl_mem root = PEN_CONTAINER(node, struct _cl_mem, in_host_ptrs);
-        if (root->context->session == session && !pen_list_empty(&root->host_uses))
-            fetch(root, false);
+        if (root->context->session == session)
+            collect(root, false, &batch);
     }
-    leave();
+    bring_back(&batch, &leavings);
+    pthread_mutex_unlock(&regions_lock);
+    leavings_drop(&leavings);
     pen_farewell_run(session);
 }
 
@@ -328,19 +541,25 @@ int pen_hostptr_add(cl_mem memory)
         }
         memcpy(memory->host_shadow, memory->host_ptr, reach);
     }
-    enter();
+    pthread_mutex_lock(&regions_lock);
     pen_list_append(&regions, &memory->in_host_ptrs);
-    leave();
+    pthread_mutex_unlock(&regions_lock);
     atomic_fetch_add_explicit(&pen_hostptr_count, 1, memory_order_relaxed);
     return 0;
 }
 
 bool pen_hostptr_settled(cl_mem memory)
 {
-    enter();
-    fetch(memory, false);
+    struct pen_list batch;
+    struct leavings leavings;
+    pen_list_init(&batch);
+    leavings_init(&leavings);
+    enter_in_turn();
+    collect(memory, false, &batch);
+    bring_back(&batch, &leavings);
     bool settled = pen_list_empty(&memory->host_uses);
-    leave();
+    pthread_mutex_unlock(&regions_lock);
+    leavings_drop(&leavings);
     return settled;
 }
 
@@ -348,20 +567,33 @@ void pen_hostptr_remove(cl_mem memory)
 {
     if (memory->parent || !memory->host_ptr)
         return;
-    enter();
-    if (memory->direct)
-        fetch(memory, true);
+    struct pen_list batch, taken;
+    struct leavings leavings;
+    pen_list_init(&batch);
+    pen_list_init(&taken);
+    leavings_init(&leavings);
+    enter_in_turn();
+    if (memory->direct) {
+        collect(memory, true, &batch);
+        bring_back(&batch, &leavings);
+    }
     PEN_LIST_EACH(node, next, &memory->host_uses)
-    use_free(PEN_CONTAINER(node, struct use, link));
+    use_leave(PEN_CONTAINER(node, struct use, link), &leavings);
+    push_leave(memory->host_push, &leavings);
+    memory->host_push = NULL;
     pen_list_remove(&memory->in_host_ptrs);
-    leave();
+    lanes_take(memory->context, &taken);
+    pthread_mutex_unlock(&regions_lock);
+    leavings_drop(&leavings);
+    lanes_drop(&taken);
     atomic_fetch_sub_explicit(&pen_hostptr_count, 1, memory_order_relaxed);
     free(memory->host_shadow);
     memory->host_shadow = NULL;
     memory->host_ptr = NULL;
 }
 
-/* The parent's commands are the parent's to finish; its regions' session is gone in the child. */
+/* The parent's commands are the parent's to finish; its regions' session is gone in the child, and so is the thread
+ * that was fetching. */
 void pen_hostptr_at_fork(enum pen_fork when)
 {
     switch (when) {
@@ -373,6 +605,8 @@ void pen_hostptr_at_fork(enum pen_fork when)
         break;
     case PEN_FORK_CHILD:
         regions_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+        fetched = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+        fetching = false;
         break;
     }
 }

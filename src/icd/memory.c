@@ -295,23 +295,30 @@ static bool farewell_due(const struct farewell *farewell)
     return pen_hostptr_settled(farewell->memory);
 }
 
+/* The session's farewells are this thread's while it looks at them: no lock is held while bytes are fetched and
+ * callbacks called. Another thread may miss them meanwhile, which only makes them later. */
 void pen_farewell_run(struct pen_session *session)
 {
-    struct pen_list due;
-    pen_list_init(&due);
+    struct pen_list mine;
+    pen_list_init(&mine);
     pthread_mutex_lock(&farewell_lock);
     PEN_LIST_EACH(node, next, &farewells)
     {
-        struct farewell *farewell = PEN_CONTAINER(node, struct farewell, link);
-        if (farewell->memory->context->session == session && farewell_due(farewell)) {
-            pen_list_remove(node);
-            pen_list_append(&due, node);
-        }
+        if (PEN_CONTAINER(node, struct farewell, link)->memory->context->session != session)
+            continue;
+        pen_list_remove(node);
+        pen_list_append(&mine, node);
     }
     pthread_mutex_unlock(&farewell_lock);
-    PEN_LIST_EACH(node, next, &due)
+    PEN_LIST_EACH(node, next, &mine)
     {
         struct farewell *farewell = PEN_CONTAINER(node, struct farewell, link);
+        if (!farewell_due(farewell)) {
+            pthread_mutex_lock(&farewell_lock);
+            pen_list_append(&farewells, node);
+            pthread_mutex_unlock(&farewell_lock);
+            continue;
+        }
         atomic_fetch_sub_explicit(&pen_hostptr_count, 1, memory_order_relaxed);
         if (farewell->slot) {
             pen_slot_release(session, farewell->slot);

@@ -94,8 +94,7 @@ static inline bool pen_hostptr_is(cl_mem memory)
 /* This thread has changed a direct object's contents: `reach` bytes from its byte `first`. */
 void pen_hostptr_wrote_here(cl_mem memory, size_t first, size_t reach);
 /* The program has changed its range through a map, `size` bytes from byte `first` of the object (all of an image):
- * devices are to see it. On an in-order queue the command of `e` comes after what this sends; on others it is complete
- * on return. */
+ * the command of `e` is to wait (e->waits) until devices see it. Waits for nothing. */
 int pen_hostptr_push(struct pen_enqueue *e, cl_mem memory, size_t first, size_t size);
 
 #endif

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "icd/service.h"
+
 uint64_t pen_enqueue_clock(const struct pen_enqueue *e)
 {
     struct timespec now;
@@ -387,6 +389,45 @@ static cl_int move_pieces(cl_command_queue queue, const struct pen_move *move, c
             (void)pen_release(last, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
     }
     return status;
+}
+
+static int fetch_piece(cl_command_queue queue, const struct pen_move *piece, uint64_t staging, cl_event after)
+{
+    struct pen_session *session = queue->context->session;
+    struct pen_enqueue e = {.queue = queue};
+    if (pen_event_peek(after) == CL_COMPLETE) { /* what waits for one that has failed fails */
+        e.waits = &after->id;
+        e.wait_count = 1;
+    }
+    uint64_t sequence;
+    int error = pen_event_create(queue->context, queue, piece->type, &e.event);
+    if (error)
+        return error;
+    e.event_id = e.event->id;
+    e.slot = e.event->slot;
+    error = pen_move_send(&e, piece, staging, &sequence);
+    if (!error)
+        error = pen_wait_slot(session, e.slot);
+    if (!error)
+        staged_copy_out(piece, session, staging);
+    (void)pen_release(e.event, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
+    return error;
+}
+
+int pen_move_fetch(cl_command_queue queue, const struct pen_move *move, cl_event after)
+{
+    struct pen_session *session = queue->context->session;
+    struct cursor cursor = {0};
+    uint64_t staging;
+    int error = pen_arena_alloc(session, least(pen_span_bytes(&move->span), PEN_PIECE_BYTES), STAGING_ALIGN, &staging);
+    if (error)
+        return error;
+    while (!error && cursor.slice < move->span.slices) {
+        struct pen_move piece = cursor_take(&cursor, move);
+        error = fetch_piece(queue, &piece, staging, after);
+    }
+    pen_arena_free(session, staging);
+    return error;
 }
 
 /* ---- all of it ----------------------------------------------------------------------------------------- */

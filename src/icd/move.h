@@ -31,6 +31,11 @@ struct pen_move {
 cl_int pen_move_run(cl_command_queue queue, const struct pen_move *move, cl_uint wait_count, const cl_event *wait_list,
                     cl_event *out_event);
 
+/* A read's bytes, waited for on a queue that nothing of the program's holds up, in pieces where they are many. `after`
+ * is complete and has brought them about: a log of the session tells that order. Runs no action and none of the
+ * program's functions: for threads that others wait for. 0 or -PEN_E*. */
+int pen_move_fetch(cl_command_queue queue, const struct pen_move *move, cl_event after);
+
 /* A command without an effect of its own that still has its place in the queue; `turn`: what it waits for is complete,
  * and so is it. Ends `e`. */
 cl_int pen_enqueue_nothing(struct pen_enqueue *e, bool turn);

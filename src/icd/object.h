@@ -225,8 +225,9 @@ struct pen_enqueue {
     uint32_t wait_count; /* ids of the unfinished events of the wait list */
     uint64_t wait_storage[16];
     uint64_t *wait_heap;
-    cl_event *folds; /* enqueue.c's: markers that stand for more events than one command may name */
-    uint32_t fold_count;
+    uint32_t wait_room; /* enqueue.c's: entries at `waits` */
+    cl_event *kept;     /* enqueue.c's: events of ours among those that it waits for; dropped when it is sent */
+    uint32_t kept_count;
 };
 /* CL_INVALID_EVENT_WAIT_LIST, CL_INVALID_CONTEXT. */
 cl_int pen_enqueue_check_wait_list(cl_command_queue queue, cl_uint wait_count, const cl_event *wait_list);
@@ -238,6 +239,8 @@ cl_int pen_enqueue_begin(struct pen_enqueue *e, cl_command_queue queue, cl_comma
 cl_int pen_enqueue_end(struct pen_enqueue *e, int error);
 /* Waits until the wait list is complete (0 or CL_EXEC_STATUS_ERROR_...); then e->wait_count is 0. */
 cl_int pen_enqueue_wait_list(struct pen_enqueue *e, cl_uint wait_count, const cl_event *wait_list);
+/* The command waits for an event of ours, too. 0 or -PEN_E*. */
+int pen_enqueue_wait_for(struct pen_enqueue *e, cl_event event);
 /* True when a direct region may be touched now on this command's behalf: wait list complete and queue idle. */
 bool pen_enqueue_ready(struct pen_enqueue *e);
 /* The command was done by this thread: its event, if any, is complete. `started_ns` of CLOCK_MONOTONIC. */
@@ -311,7 +314,8 @@ struct _cl_mem {
     struct pen_list in_host_ptrs; /* link in hostptr.c's list of regions with a host pointer */
     struct pen_list host_uses;    /* hostptr.c's: commands that may write it, not yet synced */
     void *host_shadow;            /* hostptr.c's: indirect regions: the program's range as last sent or fetched */
-    _Atomic bool device_wrote;    /* with host_ptr: a command that may write it was sent since the last sync */
+    cl_event host_push;           /* hostptr.c's: the write that sent it last, or NULL: commands wait for it */
+    bool host_resend;             /* hostptr.c's: such a write has failed */
 };
 
 /* hostptr.c: CL_MEM_USE_HOST_PTR. The arena range is what devices see; the program's range is kept equal to it at every
@@ -322,8 +326,9 @@ static inline bool pen_hostptr_any(void)
 {
     return atomic_load_explicit(&pen_hostptr_count, memory_order_relaxed) != 0;
 }
-/* Before a command that uses `memory` is sent: the program may have changed its range; `writes`: the command may write
- * it. NULL is accepted. 0 or -PEN_E*. */
+/* Before a command that uses `memory` is made and sent: the program may have changed its range, and the command is to
+ * wait (e->waits) until devices see that; `writes`: the command may write it, and has an event. Waits for nothing. NULL
+ * is accepted. 0 or -PEN_E*. */
 int pen_hostptr_before_use(struct pen_enqueue *e, cl_mem memory, bool writes);
 /* After a synchronizing call (pen_settle calls it): the program may look. */
 void pen_hostptr_after_sync(struct pen_session *session);

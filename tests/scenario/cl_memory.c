@@ -3,6 +3,8 @@
 #include "cl_check.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char source[] = "kernel void add(global int *a, int n) { a[get_global_id(0)] += n; }\n"
@@ -919,6 +921,80 @@ static void use_host_ptr_unmapped(struct world *w)
     free(back);
 }
 
+/* A queue without order waits at a gate; nothing but the commands behind it may wait with it. */
+static void use_host_ptr_at_a_gate(struct world *w)
+{
+    enum { COUNT = 20000 };
+    cl_int status, *host = host_range(COUNT), *back = calloc(COUNT, 4);
+    cl_mem buffer = buffer_of(w, CL_MEM_USE_HOST_PTR, COUNT * 4, host);
+    cl_command_queue queue =
+        clCreateCommandQueue(w->context, w->device, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &status);
+    if (!queue) {
+        skip("no out-of-order queues");
+        EXPECT_OK(clReleaseMemObject(buffer));
+        return;
+    }
+    for (int round = 0; round < 2; round++) { /* with an event and without one */
+        cl_event open = gate(w), unmapped = NULL;
+        cl_int *p =
+            clEnqueueMapBuffer(queue, buffer, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, 400, 4000, 0, NULL, NULL, &status);
+        EXPECT_OK(status);
+        for (int i = 0; i < 1000; i++)
+            p[i] += 50;
+        EXPECT_OK(clEnqueueBarrierWithWaitList(queue, 1, &open, NULL));
+        alarm(30); /* to be killed is better than to hang */
+        EXPECT_OK(clEnqueueUnmapMemObject(queue, buffer, p, 0, NULL, round ? NULL : &unmapped));
+        add(w, queue, buffer, 1, COUNT, unmapped != NULL, unmapped ? &unmapped : NULL, NULL);
+        alarm(0);
+        EXPECT_OK(clSetUserEventStatus(open, CL_COMPLETE));
+        EXPECT_OK(clFinish(queue));
+        EXPECT_OK(clEnqueueReadBuffer(queue, buffer, CL_TRUE, 0, COUNT * 4, back, 0, NULL, NULL));
+        cl_int n = round + 1;
+        EXPECT(counts_up(back, 100, n) && counts_up(back + 100, 1000, 100 + 51 * n) &&
+               counts_up(back + 1100, COUNT - 1100, 1100 + n));
+        EXPECT_OK(clReleaseEvent(open));
+        if (unmapped)
+            EXPECT_OK(clReleaseEvent(unmapped));
+    }
+    EXPECT_OK(clReleaseCommandQueue(queue));
+    EXPECT_OK(clReleaseMemObject(buffer));
+    free(host);
+    free(back);
+}
+
+/* What the program has written is there for whoever comes first, though another queue's command asked for it first. */
+static void use_host_ptr_two_queues(struct world *w)
+{
+    enum { COUNT = 20000 };
+    if (!w->host_memory) {
+        skip("the device does not share memory with the host");
+        return;
+    }
+    cl_int status, *host = host_range(COUNT), *back = calloc(COUNT, 4);
+    cl_mem buffer = buffer_of(w, CL_MEM_USE_HOST_PTR, COUNT * 4, host), plain = buffer_of(w, 0, COUNT * 4, NULL);
+    cl_command_queue other = clCreateCommandQueue(w->context, w->device, 0, &status);
+    EXPECT_OK(status);
+    cl_event open = gate(w);
+    EXPECT_OK(clEnqueueMarkerWithWaitList(w->queue, 1, &open, NULL));
+    for (int i = 0; i < COUNT; i++)
+        host[i] += 100;
+    copy_by_kernel(w, buffer, plain, COUNT);
+    add(w, other, buffer, 1, COUNT, 0, NULL, NULL);
+    EXPECT_OK(clFinish(other));
+    EXPECT(counts_up(host, COUNT, 101));
+    EXPECT_OK(clSetUserEventStatus(open, CL_COMPLETE));
+    EXPECT_OK(clEnqueueReadBuffer(w->queue, plain, CL_TRUE, 0, COUNT * 4, back, 0, NULL, NULL));
+    EXPECT(counts_up(back, COUNT, 101));
+    EXPECT_OK(clEnqueueReadBuffer(w->queue, buffer, CL_TRUE, 0, COUNT * 4, back, 0, NULL, NULL));
+    EXPECT(counts_up(back, COUNT, 101));
+    EXPECT_OK(clReleaseEvent(open));
+    EXPECT_OK(clReleaseCommandQueue(other));
+    EXPECT_OK(clReleaseMemObject(buffer));
+    EXPECT_OK(clReleaseMemObject(plain));
+    free(host);
+    free(back);
+}
+
 static void use_host_ptr_sub(struct world *w)
 {
     size_t part = w->align < 4096 ? 4096 : w->align, count = part / 4;
@@ -1281,6 +1357,76 @@ static void many_transfers(struct world *w)
     free(back);
 }
 
+/* ---- fork beside traffic --------------------------------------------------------------------------------- */
+
+struct traffic {
+    struct world *w;
+    pthread_t thread;
+    _Atomic bool *over;
+    int failures;
+};
+
+static void CL_CALLBACK count_call(cl_event event, cl_int status, void *calls)
+{
+    (void)event, (void)status;
+    atomic_fetch_add((_Atomic int *)calls, 1);
+}
+
+/* Host pointers that come and go, queues and events that end with the last of a read, callbacks. */
+static void *make_traffic(void *argument)
+{
+    enum { COUNT = 3000 };
+    struct traffic *t = argument;
+    cl_int status, one = 1, *host = host_range(COUNT), back[16];
+    static _Atomic int calls;
+    while (!atomic_load(t->over)) {
+        cl_mem buffer = clCreateBuffer(t->w->context, CL_MEM_USE_HOST_PTR, COUNT * 4, host, &status);
+        cl_command_queue queue = clCreateCommandQueue(t->w->context, t->w->device, 0, &status);
+        cl_event filled = NULL, read = NULL;
+        t->failures += status != CL_SUCCESS;
+        t->failures += clEnqueueFillBuffer(queue, buffer, &one, 4, 0, COUNT * 4, 0, NULL, &filled) != CL_SUCCESS;
+        t->failures += clSetEventCallback(filled, CL_COMPLETE, count_call, &calls) != CL_SUCCESS;
+        t->failures += clEnqueueReadBuffer(queue, buffer, CL_FALSE, 0, sizeof back, back, 0, NULL, &read) != CL_SUCCESS;
+        t->failures += clWaitForEvents(1, &filled) != CL_SUCCESS;
+        t->failures += clReleaseEvent(filled) != CL_SUCCESS;
+        t->failures += clWaitForEvents(1, &read) != CL_SUCCESS || back[15] != 1;
+        t->failures += clReleaseEvent(read) != CL_SUCCESS;
+        t->failures += clReleaseCommandQueue(queue) != CL_SUCCESS;
+        t->failures += clReleaseMemObject(buffer) != CL_SUCCESS;
+    }
+    free(host);
+    return NULL;
+}
+
+/* A child that only ends needs no more than that fork returns; drivers in the program itself promise not even that. */
+static void forks(struct world *w)
+{
+    if (!w->strict)
+        return;
+    _Atomic bool over = false;
+    struct traffic traffic[3];
+    for (int i = 0; i < 3; i++) {
+        traffic[i] = (struct traffic){.w = w, .over = &over};
+        pthread_create(&traffic[i].thread, NULL, make_traffic, &traffic[i]);
+    }
+    fflush(NULL);
+    alarm(60); /* to be killed is better than to hang */
+    for (int i = 0; i < 200; i++) {
+        pid_t child = fork();
+        if (child == 0)
+            _exit(0);
+        int status = -1;
+        EXPECT(waitpid(child, &status, 0) == child && status == 0);
+        usleep(500);
+    }
+    atomic_store(&over, true);
+    for (int i = 0; i < 3; i++) {
+        pthread_join(traffic[i].thread, NULL);
+        EXPECT(traffic[i].failures == 0);
+    }
+    alarm(0);
+}
+
 int main(int argc, char **argv)
 {
     static const struct check checks[] = {
@@ -1309,6 +1455,8 @@ int main(int argc, char **argv)
         {"map_behind_a_gate", map_behind_a_gate},
         {"use_host_ptr", use_host_ptr},
         {"use_host_ptr_unmapped", use_host_ptr_unmapped},
+        {"use_host_ptr_at_a_gate", use_host_ptr_at_a_gate},
+        {"use_host_ptr_two_queues", use_host_ptr_two_queues},
         {"use_host_ptr_sub", use_host_ptr_sub},
         {"copy_and_alloc_host_ptr", copy_and_alloc_host_ptr},
         {"destructor_callbacks", destructor_callbacks},
@@ -1319,6 +1467,7 @@ int main(int argc, char **argv)
         {"several_devices", several_devices},
         {"threads", threads},
         {"many_transfers", many_transfers},
+        {"forks", forks},
     };
     return run_checks(argc, argv, checks, sizeof checks / sizeof *checks);
 }
