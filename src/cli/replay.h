@@ -53,6 +53,7 @@ void pen_replay_finish(struct pen_replay *replay);
 struct pen_replay_queue {
     uint32_t slot;
     bool in_order;
+    uint64_t last; /* sequence of its last command; 0: none */
 };
 
 /* A region's place in the arena, how wide its elements are, and who used it last. */
@@ -76,7 +77,7 @@ struct pen_replay_kernel {
 /* Before a command of `queue` that uses these regions (0s are skipped), and that waits for no event: waits until their
  * last uses are complete where the queue itself does not see to that. */
 int pen_replay_order(struct pen_replay *replay, uint64_t queue, const uint64_t *regions, uint32_t count);
-/* It has been sent; `changes`: it may write to them. */
+/* A queued command has been sent; `changes`: it may write to the regions. */
 void pen_replay_used(struct pen_replay *replay, uint64_t queue, const uint64_t *regions, uint32_t count,
                      uint64_t sequence, bool changes);
 /* Whether anything was ever put into a region: what is read from it otherwise is undefined. */

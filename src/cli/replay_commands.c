@@ -164,7 +164,7 @@ static int queue_destroy(struct pen_replay *replay, const struct pen_log_entry *
     int rc;
     AGAIN(queue_destroy, queue = pen_map_remove(&replay->queues, m.queue));
     if (queue)
-        pen_queue_slot_release(replay->session, queue->slot);
+        pen_queue_slot_release(replay->session, queue->slot, queue->in_order ? queue->last : 0);
     free(queue);
     return rc;
 }
@@ -458,17 +458,19 @@ static int digest_seen(struct pen_replay *replay, const struct pen_log_entry *en
 static int launch_again(struct pen_replay *replay, const struct pen_log_entry *entry)
 {
     uint64_t sequence, queue = 0;
-    const struct pen_replay_kernel *kernel = NULL;
+    static const struct pen_replay_kernel unknown;
+    const struct pen_replay_kernel *kernel = &unknown;
     int rc;
     AGAIN(launch, {
         queue = m.queue;
         kernel = pen_map_get(&replay->kernels, m.kernel);
-        if (kernel && !m.waits_count)
+        kernel = kernel ? kernel : &unknown;
+        if (!m.waits_count)
             rc = pen_replay_order(replay, queue, kernel->regions, kernel->count);
         if (!rc)
             rc = map_slot(replay, m.event ? m.slot : 0, &m.slot);
     });
-    if (!rc && kernel)
+    if (!rc)
         pen_replay_used(replay, queue, kernel->regions, kernel->count, sequence, true);
     return rc;
 }

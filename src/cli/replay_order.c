@@ -56,6 +56,8 @@ int pen_replay_wait_queue(struct pen_replay *replay, uint64_t queue)
     struct pen_msg_marker marker = {.queue = queue, .event = replay->next_event++, .slot = slot->slot};
     rc = PEN_SEND(replay->session, marker, &marker, &sequence);
     if (!rc)
+        pen_replay_used(replay, queue, NULL, 0, sequence, false);
+    if (!rc)
         rc = pen_wait_slot(replay->session, slot->slot) == -PEN_EGONE ? -PEN_EGONE : 0;
     if (!rc)
         rc =
@@ -94,6 +96,9 @@ int pen_replay_order(struct pen_replay *replay, uint64_t queue, const uint64_t *
 void pen_replay_used(struct pen_replay *replay, uint64_t queue, const uint64_t *regions, uint32_t count,
                      uint64_t sequence, bool changes)
 {
+    struct pen_replay_queue *used = queue ? pen_map_get(&replay->queues, queue) : NULL;
+    if (used)
+        used->last = sequence;
     for (uint32_t i = 0; i < count; i++) {
         struct pen_replay_region *region = root_of(replay, regions[i]);
         if (!region)

@@ -68,6 +68,7 @@ struct pen_session {
     _Alignas(64) _Atomic uint64_t last_id; /* relaxed: only uniqueness matters */
 
     struct pen_slot_pool slots, queue_slots;
+    uint64_t queue_last[PEN_LIMIT_QUEUES]; /* of released ones, under queue_slots' lock: the last that they count */
 
     /* guarded by memory_lock */
     pthread_mutex_t memory_lock;

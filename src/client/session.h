@@ -88,9 +88,12 @@ void pen_slot_cancel(struct pen_session *session, uint32_t slot);
 int32_t pen_slot_state(struct pen_session *session, uint32_t slot);
 struct pen_event_times pen_slot_times(struct pen_session *session, uint32_t slot);
 
-/* Place of an in-order queue's completion counter. */
+/* Place of an in-order queue's completion counter; when all PEN_LIMIT_QUEUES are taken, that of a queue that is gone
+ * and complete soon is waited for. -PEN_ELIMIT: there is none. */
 int pen_queue_slot_acquire(struct pen_session *session, uint32_t *out_slot);
-void pen_queue_slot_release(struct pen_session *session, uint32_t slot);
+/* The queue is gone. Its worker goes on counting in the slot until its last command is complete, so until then nobody
+ * else gets it: `last` is that command's sequence number; 0: there was none, or the queue does not count. */
+void pen_queue_slot_release(struct pen_session *session, uint32_t slot, uint64_t last);
 /* Sequence number up to which the queue is complete. One acquire load. */
 uint64_t pen_queue_completed(struct pen_session *session, uint32_t queue_slot);
 

@@ -6,6 +6,10 @@
 #define FIRST_CAPACITY 256u
 #define LOOKS          2u /* at slots kept aside, for each acquire: what comes in at most one a release goes out */
 
+/* How long a new queue waits for the next of those kept aside when all PEN_LIMIT_QUEUES slots are taken. */
+#define QUEUE_SLOT_WAIT_NS 10000000000u
+#define QUEUE_SLOT_LOOK_MS 100u
+
 void pen_slot_pool_finish(struct pen_slot_pool *pool)
 {
     free(pool->free);
@@ -30,9 +34,14 @@ static int grow(struct pen_slot_pool *pool)
     return 0;
 }
 
-static bool is_complete(struct pen_session *session, uint32_t slot)
+/* The worker is done with a slot of the pool. Acquire: whoever gets it next comes after everything that the worker did
+ * with it. */
+static bool is_complete(struct pen_session *session, const struct pen_slot_pool *pool, uint32_t slot)
 {
-    /* Acquire: whoever gets the slot next comes after everything that the worker did with it. */
+    if (pool == &session->queue_slots) {
+        return atomic_load_explicit(&session->view.queues[slot].completed, memory_order_acquire) >=
+               session->queue_last[slot];
+    }
     return atomic_load_explicit(&session->view.slots[slot].state, memory_order_acquire) <= PEN_STATE_COMPLETE;
 }
 
@@ -44,7 +53,7 @@ static void reap(struct pen_session *session, struct pen_slot_pool *pool, uint32
             pool->cursor = 0;
         }
         uint32_t slot = pool->aside[pool->cursor];
-        if (is_complete(session, slot)) {
+        if (is_complete(session, pool, slot)) {
             pool->aside[pool->cursor] = pool->aside[--pool->aside_count];
             pool->free[pool->free_count++] = slot;
         } else {
@@ -72,21 +81,39 @@ static int take(struct pen_slot_pool *pool, uint32_t *out_slot)
     return 0;
 }
 
+/* *out_aside, may be NULL: how many are kept aside still. */
+static int acquire(struct pen_session *session, struct pen_slot_pool *pool, uint32_t *out_slot, uint32_t *out_aside)
+{
+    pen_lock_take(&pool->lock);
+    reap(session, pool, LOOKS);
+    int rc = take(pool, out_slot);
+    if (rc == -PEN_ELIMIT) {
+        reap(session, pool, pool->aside_count);
+        rc = take(pool, out_slot);
+    }
+    if (out_aside) {
+        *out_aside = pool->aside_count;
+    }
+    pen_lock_drop(&pool->lock);
+    return rc;
+}
+
+static void release(struct pen_session *session, struct pen_slot_pool *pool, uint32_t slot)
+{
+    if (is_complete(session, pool, slot)) {
+        pool->free[pool->free_count++] = slot;
+    } else {
+        pool->aside[pool->aside_count++] = slot;
+    }
+}
+
 int pen_slot_acquire(struct pen_session *session, uint32_t *out_slot)
 {
-    struct pen_slot_pool *pool = &session->slots;
     if (pen_session_dead(session)) {
         return -PEN_EGONE;
     }
     uint32_t slot = 0;
-    pen_lock_take(&pool->lock);
-    reap(session, pool, LOOKS);
-    int rc = take(pool, &slot);
-    if (rc == -PEN_ELIMIT) {
-        reap(session, pool, pool->aside_count);
-        rc = take(pool, &slot);
-    }
-    pen_lock_drop(&pool->lock);
+    int rc = acquire(session, &session->slots, &slot, NULL);
     if (rc) {
         return rc;
     }
@@ -103,11 +130,7 @@ void pen_slot_release(struct pen_session *session, uint32_t slot)
         return;
     }
     pen_lock_take(&pool->lock);
-    if (is_complete(session, slot)) {
-        pool->free[pool->free_count++] = slot;
-    } else {
-        pool->aside[pool->aside_count++] = slot;
-    }
+    release(session, pool, slot);
     pen_lock_drop(&pool->lock);
 }
 
@@ -149,27 +172,42 @@ struct pen_event_times pen_slot_times(struct pen_session *session, uint32_t slot
     return session->view.times[slot];
 }
 
-/* A counter is not reset: sequence numbers only grow, so that what an earlier queue left is never too high. */
+/* A counter is not reset: sequence numbers only grow, so that what an earlier queue left is never too high. Each slot
+ * kept aside that becomes free meanwhile (another thread may take it) is hope for the next. */
 int pen_queue_slot_acquire(struct pen_session *session, uint32_t *out_slot)
 {
-    struct pen_slot_pool *pool = &session->queue_slots;
-    if (pen_session_dead(session)) {
-        return -PEN_EGONE;
+    uint32_t least = UINT32_MAX, aside = 0;
+    uint64_t deadline = 0;
+    for (;;) {
+        uint32_t epoch = pen_epoch(session);
+        if (pen_session_dead(session)) {
+            return -PEN_EGONE;
+        }
+        int rc = acquire(session, &session->queue_slots, out_slot, &aside);
+        if (rc != -PEN_ELIMIT || !aside) {
+            return rc;
+        }
+        uint64_t now = pen_now_ns();
+        if (aside < least) {
+            deadline = now + QUEUE_SLOT_WAIT_NS;
+        }
+        least = aside;
+        if (now > deadline) {
+            return rc;
+        }
+        (void)pen_wait_epoch(session, epoch, QUEUE_SLOT_LOOK_MS);
     }
-    pen_lock_take(&pool->lock);
-    int rc = take(pool, out_slot);
-    pen_lock_drop(&pool->lock);
-    return rc;
 }
 
-void pen_queue_slot_release(struct pen_session *session, uint32_t slot)
+void pen_queue_slot_release(struct pen_session *session, uint32_t slot, uint64_t last)
 {
     struct pen_slot_pool *pool = &session->queue_slots;
     if (pen_session_dead(session) & PEN_DEAD_FORKED) {
         return;
     }
     pen_lock_take(&pool->lock);
-    pool->free[pool->free_count++] = slot;
+    session->queue_last[slot] = last;
+    release(session, pool, slot);
     pen_lock_drop(&pool->lock);
 }
 

@@ -66,23 +66,35 @@ void pen_settle(struct pen_session *session)
     pen_hostptr_after_sync(session);
 }
 
-/* The parent's commands are the parent's to finish: the child forgets them. */
-void pen_action_at_fork(enum pen_fork when)
+void pen_running_at_fork(enum pen_fork when)
 {
     switch (when) {
     case PEN_FORK_PREPARE:
         pthread_mutex_lock(&running);
-        pthread_mutex_lock(&lock);
         break;
     case PEN_FORK_PARENT:
-        pthread_mutex_unlock(&lock);
         pthread_mutex_unlock(&running);
         break;
     case PEN_FORK_CHILD:
         /* A recursive lock knows its thread, which the child's is not. */
         running = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-        lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
         pen_list_init(&due);
+        break;
+    }
+}
+
+/* The parent's commands are the parent's to finish: the child forgets them. */
+void pen_action_at_fork(enum pen_fork when)
+{
+    switch (when) {
+    case PEN_FORK_PREPARE:
+        pthread_mutex_lock(&lock);
+        break;
+    case PEN_FORK_PARENT:
+        pthread_mutex_unlock(&lock);
+        break;
+    case PEN_FORK_CHILD:
+        lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
         pen_list_init(&pending);
         atomic_store(&outstanding, 0);
         break;

@@ -6,77 +6,6 @@
 #include "icd/service.h"
 #include "wire/futex.h"
 
-/* ---- completion counters of queues that are gone ----------------------------------------------------- */
-
-/* The worker goes on counting in a queue's slot until its last command is complete: until then nobody else may have
- * the slot. Looked through when a queue is made. */
-struct retired {
-    struct pen_list link;
-    struct pen_session *session;
-    uint32_t slot;
-    uint64_t last;
-};
-
-/* How long a new queue waits for the next of them when all PEN_LIMIT_QUEUES slots are taken. */
-#define SLOT_WAIT_NS 10000000000u
-
-static pthread_mutex_t retired_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct pen_list retired_slots = {&retired_slots, &retired_slots}; /* guarded by retired_lock */
-
-/* Returns how many are still not complete. */
-static size_t reclaim_slots(void)
-{
-    size_t left = 0;
-    pthread_mutex_lock(&retired_lock);
-    PEN_LIST_EACH(node, next, &retired_slots)
-    {
-        struct retired *retired = PEN_CONTAINER(node, struct retired, link);
-        if (!pen_session_alive(retired->session) &&
-            pen_queue_completed(retired->session, retired->slot) < retired->last) {
-            left++;
-            continue;
-        }
-        pen_list_remove(node);
-        pen_queue_slot_release(retired->session, retired->slot);
-        free(retired);
-    }
-    pthread_mutex_unlock(&retired_lock);
-    return left;
-}
-
-static void retire_slot(cl_command_queue queue)
-{
-    struct pen_session *session = queue->context->session;
-    uint64_t last = atomic_load(&queue->last);
-    if (!queue->in_order || pen_queue_completed(session, queue->slot) >= last) {
-        pen_queue_slot_release(session, queue->slot);
-        return;
-    }
-    struct retired *retired = malloc(sizeof *retired);
-    if (!retired) /* the slot is lost: better than two queues in it */
-        return;
-    *retired = (struct retired){.session = session, .slot = queue->slot, .last = last};
-    pthread_mutex_lock(&retired_lock);
-    pen_list_append(&retired_slots, &retired->link);
-    pthread_mutex_unlock(&retired_lock);
-}
-
-void pen_queue_at_fork(enum pen_fork when)
-{
-    switch (when) {
-    case PEN_FORK_PREPARE:
-        pthread_mutex_lock(&retired_lock);
-        break;
-    case PEN_FORK_PARENT:
-        pthread_mutex_unlock(&retired_lock);
-        break;
-    case PEN_FORK_CHILD:
-        retired_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-        pen_list_init(&retired_slots);
-        break;
-    }
-}
-
 /* ---- creation --------------------------------------------------------------------------------------- */
 
 #define HOST_PROPERTIES                                                                                                \
@@ -104,40 +33,16 @@ static int send_create(cl_command_queue queue)
     return PEN_SEND(queue->context->session, queue_create, &message, &sequence);
 }
 
-/* A slot; when all are taken, that of a queue that is gone and will be complete soon. Each that becomes complete
- * meanwhile (another thread may take its slot) is hope for the next. */
-static int acquire_slot(struct pen_session *session, uint32_t *out_slot)
-{
-    size_t least = SIZE_MAX;
-    uint64_t deadline = 0;
-    for (;;) {
-        uint32_t epoch = pen_epoch(session);
-        size_t left = reclaim_slots();
-        int rc = pen_queue_slot_acquire(session, out_slot);
-        if (rc != -PEN_ELIMIT || !left)
-            return rc;
-        uint64_t now = pen_now_ns();
-        if (left < least)
-            deadline = now + SLOT_WAIT_NS;
-        least = left;
-        if (now > deadline)
-            return rc;
-        rc = pen_wait_epoch(session, epoch, 100);
-        if (rc)
-            return rc;
-    }
-}
-
 static int start(cl_command_queue queue)
 {
     struct pen_session *session = queue->context->session;
-    int rc = acquire_slot(session, &queue->slot);
+    int rc = pen_queue_slot_acquire(session, &queue->slot);
     if (rc)
         return rc;
     queue->id = pen_session_new_id(session);
     rc = send_create(queue);
     if (rc)
-        pen_queue_slot_release(session, queue->slot);
+        pen_queue_slot_release(session, queue->slot, 0);
     return rc;
 }
 
@@ -262,7 +167,7 @@ void pen_queue_destroy(cl_command_queue queue)
     struct pen_msg_queue_destroy message = {.queue = queue->id};
     uint64_t sequence = 0;
     (void)PEN_SEND(queue->context->session, queue_destroy, &message, &sequence); /* gone with its session */
-    retire_slot(queue);
+    pen_queue_slot_release(queue->context->session, queue->slot, queue->in_order ? atomic_load(&queue->last) : 0);
     pthread_mutex_destroy(&queue->lock);
     pen_unref(queue->device);
     pen_unref(queue->context);

@@ -25,12 +25,12 @@ int pen_service_watch(cl_event event);
 void pen_service_kick(void);
 
 /* Around fork: hold the file's own locks, so that the child finds its data whole; the child makes new locks and forgets
- * what only the parent can finish. */
+ * what only the parent can finish. In the order in which the locks are taken (icd/README.md, threads). */
 enum pen_fork { PEN_FORK_PREPARE, PEN_FORK_PARENT, PEN_FORK_CHILD };
-void pen_service_at_fork(enum pen_fork when);
-void pen_action_at_fork(enum pen_fork when);
-void pen_queue_at_fork(enum pen_fork when);
-void pen_hostptr_at_fork(enum pen_fork when);
+void pen_running_at_fork(enum pen_fork when);  /* action.c */
 void pen_farewell_at_fork(enum pen_fork when); /* memory.c */
+void pen_hostptr_at_fork(enum pen_fork when);
+void pen_action_at_fork(enum pen_fork when);
+void pen_service_at_fork(enum pen_fork when);
 
 #endif

@@ -10,9 +10,19 @@ static struct pen_session *_Atomic current;
 static bool fork_handled; /* guarded by lock */
 static _Thread_local char failure[sizeof((struct pen_error *)0)->message];
 
+static void session_at_fork(enum pen_fork when)
+{
+    if (when == PEN_FORK_PREPARE)
+        pthread_mutex_lock(&lock);
+    else
+        pthread_mutex_unlock(&lock);
+}
+
+/* In the order of the locks: icd/README.md, threads. */
 static void at_fork(enum pen_fork when)
 {
-    pen_queue_at_fork(when);
+    pen_running_at_fork(when);
+    session_at_fork(when);
     pen_farewell_at_fork(when);
     pen_hostptr_at_fork(when);
     pen_action_at_fork(when);
@@ -21,21 +31,18 @@ static void at_fork(enum pen_fork when)
 
 static void before_fork(void)
 {
-    pthread_mutex_lock(&lock);
     at_fork(PEN_FORK_PREPARE);
 }
 
 static void after_fork_in_parent(void)
 {
     at_fork(PEN_FORK_PARENT);
-    pthread_mutex_unlock(&lock);
 }
 
 /* In a child every call on the parent's session says that it is gone, so the next context opens the child's own. */
 static void after_fork_in_child(void)
 {
     at_fork(PEN_FORK_CHILD);
-    pthread_mutex_unlock(&lock);
 }
 
 /* Once, after the client library has registered its own: handlers before fork run last registered first, so that our

@@ -348,8 +348,32 @@ static void slots_run_out(void **unused)
     }
     assert_int_equal(rc, -PEN_ELIMIT);
     assert_int_equal(count, PEN_LIMIT_QUEUES);
-    pen_queue_slot_release(session, slot);
+    pen_queue_slot_release(session, slot, 0);
     assert_int_equal(pen_queue_slot_acquire(session, &slot), 0);
+}
+
+/* The counter of a queue that is gone goes to another when the worker counts no more in it; that is waited for. */
+static void a_queue_that_is_gone(void **unused)
+{
+    (void)unused;
+    uint32_t slot, others[PEN_LIMIT_QUEUES], last = 0;
+    assert_int_equal(pen_queue_slot_acquire(session, &slot), 0);
+    fake.delay_us = 100000;
+    uint64_t sequence = send_marker(slot, 0, 0);
+    pen_queue_slot_release(session, slot, sequence);
+    for (uint32_t i = 1; i < PEN_LIMIT_QUEUES; i++) {
+        assert_int_equal(pen_queue_slot_acquire(session, &others[i]), 0);
+        assert_int_not_equal(others[i], slot);
+    }
+    assert_true(pen_queue_completed(session, slot) < sequence);
+    assert_int_equal(pen_queue_slot_acquire(session, &last), 0);
+    assert_int_equal(last, slot);
+    assert_int_equal(pen_queue_completed(session, slot), sequence);
+    fake.delay_us = 0;
+    /* Complete already: free at once. */
+    pen_queue_slot_release(session, slot, sequence);
+    assert_int_equal(pen_queue_slot_acquire(session, &last), 0);
+    assert_int_equal(last, slot);
 }
 
 static void memory(void **unused)
@@ -712,7 +736,7 @@ static int in_child(void)
     bad += pen_slot_times(session, 1).ended != 0 || pen_queue_completed(session, 1) != 0;
     pen_slot_release(session, 1);
     pen_slot_cancel(session, 1);
-    pen_queue_slot_release(session, 1);
+    pen_queue_slot_release(session, 1, 0);
     pen_arena_free(session, 0);
     pen_arena_free_after(session, 0, 1);
     pen_session_drain_output(session);
@@ -764,6 +788,7 @@ int main(void)
         WITH(epoch),
         WITH(slots_wait_until_they_are_complete),
         WITH(slots_run_out),
+        WITH(a_queue_that_is_gone),
         WITH(memory),
         WITH(freed_memory_goes_back),
         WITH(answers_find_their_askers),

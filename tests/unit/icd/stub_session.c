@@ -14,7 +14,8 @@ struct pen_session {
     bool lost;
     _Atomic int32_t states[STUB_SLOTS];
     _Atomic uint64_t completed[PEN_LIMIT_QUEUES];
-    bool queue_used[PEN_LIMIT_QUEUES];
+    bool queue_used[PEN_LIMIT_QUEUES], queue_gone[PEN_LIMIT_QUEUES];
+    uint64_t queue_last[PEN_LIMIT_QUEUES]; /* of those that are gone: what they count yet */
     uint32_t next_slot;
     uint64_t next_id, next_sequence;
     uint64_t *frame; /* being encoded */
@@ -230,8 +231,19 @@ struct pen_event_times pen_slot_times(struct pen_session *session, uint32_t slot
     return (struct pen_event_times){slot, slot + 1, slot + 2, slot + 3};
 }
 
+static void reap_queue_slots(struct pen_session *session)
+{
+    for (uint32_t i = 0; i < PEN_LIMIT_QUEUES; i++) {
+        if (!session->queue_gone[i] || atomic_load(&session->completed[i]) < session->queue_last[i])
+            continue;
+        session->queue_used[i] = session->queue_gone[i] = false;
+        stub.queue_slots--;
+    }
+}
+
 int pen_queue_slot_acquire(struct pen_session *session, uint32_t *out_slot)
 {
+    reap_queue_slots(session);
     for (uint32_t i = 0; i < PEN_LIMIT_QUEUES; i++) {
         if (session->queue_used[i])
             continue;
@@ -243,11 +255,12 @@ int pen_queue_slot_acquire(struct pen_session *session, uint32_t *out_slot)
     return -PEN_ELIMIT;
 }
 
-void pen_queue_slot_release(struct pen_session *session, uint32_t slot)
+void pen_queue_slot_release(struct pen_session *session, uint32_t slot, uint64_t last)
 {
-    assert(session->queue_used[slot]);
-    session->queue_used[slot] = false;
-    stub.queue_slots--;
+    assert(session->queue_used[slot] && !session->queue_gone[slot]);
+    session->queue_gone[slot] = true;
+    session->queue_last[slot] = last;
+    reap_queue_slots(session);
 }
 
 uint64_t pen_queue_completed(struct pen_session *session, uint32_t queue_slot)
