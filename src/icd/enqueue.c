@@ -119,7 +119,10 @@ cl_int pen_enqueue_begin(struct pen_enqueue *e, cl_command_queue queue, cl_comma
     if (wait_count)
         status = gather(e, wait_count, wait_list, blocking);
     if (!status && (out_event || force_event)) {
-        status = pen_status(pen_event_create(queue->context, queue, type, &e->event));
+        int rc = pen_event_create(queue->context, queue, type, &e->event);
+        if (rc == -PEN_EGONE)
+            pen_context_tell_lost(queue->context);
+        status = pen_status(rc);
         if (!status) {
             e->event_id = e->event->id;
             e->slot = e->event->slot;

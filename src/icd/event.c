@@ -225,15 +225,15 @@ static cl_int create_user(cl_context context, cl_event *out_event)
         return CL_INVALID_CONTEXT;
     cl_event event = NULL;
     int rc = pen_event_create(context, NULL, CL_COMMAND_USER, &event);
-    if (rc)
-        return pen_status(rc);
-    struct pen_msg_event_create message = {.event = event->id, .slot = event->slot};
-    uint64_t sequence = 0;
-    rc = PEN_SEND(context->session, event_create, &message, &sequence);
-    if (rc) {
-        (void)pen_release(event, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
-        return CL_OUT_OF_RESOURCES; /* the specification lists no better one here */
+    if (!rc) {
+        struct pen_msg_event_create message = {.event = event->id, .slot = event->slot};
+        uint64_t sequence = 0;
+        rc = PEN_SEND(context->session, event_create, &message, &sequence);
+        if (rc)
+            (void)pen_release(event, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
     }
+    if (rc) /* of a lost session: the specification lists no better one here */
+        return rc == -PEN_EGONE ? CL_OUT_OF_RESOURCES : pen_status(rc);
     event->sent = true;
     *out_event = event;
     return CL_SUCCESS;

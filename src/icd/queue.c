@@ -263,12 +263,14 @@ static int wait_unordered(cl_command_queue queue)
     uint64_t last = atomic_load_explicit(&queue->last, memory_order_acquire);
     if (last <= finished)
         return 0;
+    struct pen_session *session = queue->context->session;
     struct pen_enqueue e = {0};
     cl_int status = pen_enqueue_begin(&e, queue, CL_COMMAND_MARKER, 0, NULL, NULL, false, true);
-    if (status)
-        return status == CL_OUT_OF_HOST_MEMORY ? -PEN_ENOMEM : -PEN_ELIMIT;
+    if (status) {
+        int gone = pen_session_alive(session);
+        return gone ? gone : status == CL_OUT_OF_HOST_MEMORY ? -PEN_ENOMEM : -PEN_ELIMIT;
+    }
     struct pen_msg_marker message = {.queue = queue->id, .event = e.event_id, .slot = e.slot};
-    struct pen_session *session = queue->context->session;
     uint64_t sequence = 0;
     int rc = PEN_SEND_NOTE(session, marker, &message, &sequence, pen_enqueue_note(&e, sequence));
     if (!rc)

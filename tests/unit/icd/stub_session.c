@@ -199,6 +199,8 @@ uint64_t pen_session_new_id(struct pen_session *session)
 
 int pen_slot_acquire(struct pen_session *session, uint32_t *out_slot)
 {
+    if (lost(session))
+        return -PEN_EGONE;
     if (stub.slot_error || session->next_slot == STUB_SLOTS)
         return stub.slot_error ? stub.slot_error : -PEN_ELIMIT;
     *out_slot = session->next_slot++;
@@ -243,6 +245,8 @@ static void reap_queue_slots(struct pen_session *session)
 
 int pen_queue_slot_acquire(struct pen_session *session, uint32_t *out_slot)
 {
+    if (lost(session))
+        return -PEN_EGONE;
     reap_queue_slots(session);
     for (uint32_t i = 0; i < PEN_LIMIT_QUEUES; i++) {
         if (session->queue_used[i])

@@ -374,6 +374,37 @@ static void test_slice_align(void **state)
     assert_int_equal(pen_device_slice_align(devices[2]), 1); /* its driver does not say */
 }
 
+/* Whatever notices that the session is lost says so, in the same words, and tells the program, once. */
+static void test_lost_is_told(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 6; way++) {
+        cl_int error = 0;
+        cl_context old = pen_clCreateContext(NULL, 1, devices, hear, NULL, &error);
+        bool ordered = way < 3;
+        cl_command_queue_properties properties = ordered ? 0 : CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
+        cl_command_queue queue = pen_clCreateCommandQueue(old, devices[0], properties, &error);
+        cl_event user = pen_clCreateUserEvent(old, &error), event = NULL;
+        assert_int_equal(pen_clEnqueueMarkerWithWaitList(queue, 1, &user, NULL), CL_SUCCESS);
+        stub.lost = true;
+        heard_count = 0;
+        for (int again = 0; again < 2; again++) {
+            if (way % 3 == 0)
+                error = pen_clFinish(queue);
+            else if (way % 3 == 1)
+                error = pen_clEnqueueMarkerWithWaitList(queue, 0, NULL, NULL);
+            else
+                error = pen_clEnqueueMarkerWithWaitList(queue, 0, NULL, &event);
+            assert_int_equal(error, CL_DEVICE_NOT_AVAILABLE);
+            assert_int_equal(heard_count, 1);
+        }
+        assert_null(event);
+        assert_int_equal(pen_clReleaseEvent(user), CL_SUCCESS);
+        assert_int_equal(pen_clReleaseCommandQueue(queue), CL_SUCCESS);
+        assert_int_equal(pen_clReleaseContext(old), CL_SUCCESS);
+    }
+}
+
 /* What belongs to a lost session fails; the next context has another session. */
 static void test_lost(void **state)
 {
@@ -703,6 +734,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_barrier_keeps_hands_off, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_barriers_of_two_threads, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lost, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_lost_is_told, set_up, tear_down),
     };
     const struct CMUnitTest first[] = {cmocka_unit_test(test_no_platform)};
     int failed = cmocka_run_group_tests_name("icd without devices", first, NULL, NULL);
