@@ -281,6 +281,12 @@ void pen_workers_check(struct pen_daemon *daemon)
     }
 }
 
+static uint32_t wanted_workers(struct pen_daemon *daemon)
+{
+    uint32_t waiting = pen_clients_waiting(daemon);
+    return waiting > daemon->spare_wanted ? waiting : daemon->spare_wanted;
+}
+
 static void became_warm(struct worker *worker)
 {
     struct pen_daemon *daemon = worker->daemon;
@@ -295,6 +301,11 @@ static void became_warm(struct worker *worker)
     pen_report(worker->number == 1 ? PEN_REPORT_INFO : PEN_REPORT_DEBUG, "worker %d is warm; jail: %s",
                (int)worker->pid, page.jail[0] ? page.jail : "unknown");
     pen_clients_worker_ready(daemon);
+    /* The clients that it was started for may have given up. */
+    if (worker->state == WORKER_WARM && count_in(daemon, WORKER_WARM) > wanted_workers(daemon)) {
+        worker->asked_to_end = true;
+        let_go(worker);
+    }
 }
 
 static void say_refusal(const struct worker *worker)
@@ -381,8 +392,7 @@ static void refill_later(struct pen_daemon *daemon, uint64_t ms)
 /* Starts what is missing now; after failures, not before the timer's next turn. */
 static void start_missing(struct pen_daemon *daemon)
 {
-    uint32_t waiting = pen_clients_waiting(daemon);
-    uint32_t wanted = waiting > daemon->spare_wanted ? waiting : daemon->spare_wanted;
+    uint32_t wanted = wanted_workers(daemon);
     uint32_t spare = count_in(daemon, WORKER_STARTING) + count_in(daemon, WORKER_WARM);
     for (; spare < wanted && !daemon->stopping; spare++) {
         struct pen_error error = {0};

@@ -131,6 +131,19 @@ class Workers(harness.Scenario):
         with self.assertRaises(TimeoutError):
             second.receive()
 
+    def test_surplus_workers(self):
+        """Workers that were started for clients that gave up do not stay."""
+        daemon = self.daemon('limits: {worker_wait_ms: 200}\n', stub='start-slow')
+        waiting = [daemon.dial() for _ in range(3)]
+        for connection in waiting:
+            connection.send('session_open', 0, 0, 0, 'x', '')
+        for connection in waiting:
+            self.assertEqual(connection.receive()[0], 'refused')
+        self.assertGreaterEqual(len(daemon.workers()), 3)
+        harness.wait_for(lambda: len(daemon.workers()) == 1, what='one worker to be left')
+        time.sleep(0.3)
+        self.assertEqual(len(daemon.workers()), 1)
+
     def test_worker_with_other_devices(self):
         """Ids are places in a list: a worker whose drivers made another list gets no session."""
         daemon = self.daemon('limits: {worker_wait_ms: 500}\n', stub='start-other')
