@@ -23,8 +23,7 @@ int pen_daemon_receive(int fd, struct pen_unix_frame *frame, uint16_t opcode, ui
         return pen_fail(error, rc, "the daemon closed the connection");
     }
     if (rc) {
-        return pen_fail(error, rc, "waiting for the daemon's answer (at most %d ms): %s", PEN_CONNECT_TIMEOUT_MS,
-                        pen_error_text(rc));
+        return pen_fail(error, rc, "waiting for the daemon's answer: %s", pen_error_text(rc));
     }
     if (frame->opcode == opcode) {
         return 0;

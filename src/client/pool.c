@@ -98,12 +98,13 @@ static int query(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns, str
         return pen_fail(error, rc, "asking the daemon for its devices: %s", pen_error_text(rc));
     }
     rc = pen_daemon_greeted(fd, frame, deadline_ns, error);
-    if (!rc) {
-        rc = receive_kept(fd, frame, PEN_OP_DEVICES, deadline_ns, pool, &bytes, error);
+    if (!rc) { /* it is there and well; how long its drivers take, it alone knows, and bounds */
+        rc = receive_kept(fd, frame, PEN_OP_DEVICES, pen_deadline_ms(PEN_PROBE_TIMEOUT_MS), pool, &bytes, error);
     }
     if (rc) {
         return rc;
     }
+    deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
     rc = pen_msg_devices_decode(bytes, frame->size, &scratch, &devices);
     pen_scratch_finish(&scratch);
     if (rc) {

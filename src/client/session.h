@@ -43,10 +43,12 @@ struct pen_pool {
 };
 
 /* Connects to the daemon (PENSTOCK_SOCKET, else the default path), asks for its devices, disconnects.
- * With no daemon: -PEN_ENOENT at once. Takes at most PEN_CONNECT_TIMEOUT_MS. */
+ * With no daemon: -PEN_ENOENT at once. A daemon that looks for its devices still is waited for; one that does not
+ * greet within PEN_CONNECT_TIMEOUT_MS is not. */
 int pen_pool_query(struct pen_pool *out_pool, struct pen_error *error);
 void pen_pool_finish(struct pen_pool *pool);
 #define PEN_CONNECT_TIMEOUT_MS 10000
+#define PEN_PROBE_TIMEOUT_MS   3610000 /* the most that the daemon's limits.probe_ms may be, and some more */
 
 /* ---- life ------------------------------------------------------------------------------------------- */
 

@@ -4,11 +4,15 @@
 
 #include "icd/device.h"
 #include "icd/entry.h"
+#include "icd/service.h"
 
 static struct _cl_platform_id the_platform;
 static struct pen_extensions extensions;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static _Atomic bool loaded; /* release: the platform is complete */
+static _Atomic bool loaded;                              /* release: the platform is complete */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* held while the daemon is asked */
+/* guarded by lock */
+static bool answered;     /* there is nothing to ask a second time */
+static bool fork_handled; /* the child has a lock of its own: the thread that may have asked is not in it */
 
 static int make_extensions(cl_platform_id platform)
 {
@@ -36,30 +40,60 @@ static int make_devices(cl_platform_id platform)
     return make_extensions(platform);
 }
 
-/* A worker loads the vendors' drivers through the same loader: in it there is no Penstock (no recursion). */
-static void load(void)
+/* 0, or why there is no platform. The caller holds lock. */
+static int load(struct pen_error *error)
 {
-    if (getenv("PENSTOCK_WORKER"))
-        return;
-    struct pen_error error = {0};
     cl_platform_id platform = &the_platform;
+    *platform = (struct _cl_platform_id){0};
     pen_object_init(&platform->object, PEN_MAGIC_PLATFORM);
-    if (pen_pool_query(&platform->pool, &error))
-        return;
-    if (platform->pool.device_count && !make_devices(platform)) {
-        atomic_store_explicit(&loaded, true, memory_order_release);
-        return;
-    }
+    int rc = pen_pool_query(&platform->pool, error);
+    if (rc)
+        return rc;
+    if (!platform->pool.device_count)
+        rc = pen_fail(error, -PEN_ENOENT, "the pool has no device");
+    else if (make_devices(platform))
+        rc = pen_fail(error, -PEN_ENOMEM, "reading the daemon's devices: out of memory");
+    if (!rc)
+        return 0;
     for (cl_uint i = 0; i < platform->device_count; i++)
         pen_device_finish_root(&platform->devices[i]);
     free(platform->devices);
     pen_pool_finish(&platform->pool);
+    return rc;
+}
+
+static void after_fork_in_child(void)
+{
+    lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+}
+
+/* A worker loads the vendors' drivers through the same loader: in it there is no Penstock (no recursion). No daemon, or
+ * one without devices, is an answer for the process's life; what went wrong may go right the next time. The caller
+ * holds lock. */
+static void ask(void)
+{
+    if (!fork_handled && pthread_atfork(NULL, NULL, after_fork_in_child))
+        return;
+    fork_handled = true;
+    if (getenv("PENSTOCK_WORKER")) {
+        answered = true;
+        return;
+    }
+    struct pen_error error = {0};
+    int rc = load(&error);
+    if (rc)
+        pen_say("no platform", &error);
+    answered = rc == 0 || rc == -PEN_ENOENT;
+    atomic_store_explicit(&loaded, rc == 0, memory_order_release);
 }
 
 cl_platform_id pen_platform(void)
 {
     if (!atomic_load_explicit(&loaded, memory_order_acquire)) {
-        pthread_once(&once, load);
+        pthread_mutex_lock(&lock);
+        if (!answered)
+            ask();
+        pthread_mutex_unlock(&lock);
         if (!atomic_load_explicit(&loaded, memory_order_acquire))
             return NULL;
     }

@@ -1,10 +1,14 @@
-/* icd/service.h - what the core files of icd/ (context.c, queue.c, event.c, enqueue.c, sync.c, action.c, service.c,
- * session.c) need of each other and nobody else does.
+/* icd/service.h - what the core files of icd/ (platform.c, context.c, queue.c, event.c, enqueue.c, sync.c, action.c,
+ * service.c, session.c) need of each other and nobody else does.
  * Ownership and threads: said at each. Errors: 0 or -PEN_E*. */
 #ifndef PEN_ICD_SERVICE_H
 #define PEN_ICD_SERVICE_H
 
 #include "icd/object.h"
+
+/* session.c: tells the user on standard error why something is not to be had, if PENSTOCK_VERBOSE asks for it; a
+ * library prints nothing unasked. */
+void pen_say(const char *what, const struct pen_error *why);
 
 /* session.c: true when there was a session and it is lost; the next context will open another. */
 bool pen_session_lost(void);

@@ -1,5 +1,6 @@
 /* icd/session.c - the process's one session, and what fork does to it. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "icd/service.h"
@@ -9,6 +10,13 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pen_session *_Atomic current;
 static bool fork_handled; /* guarded by lock */
 static _Thread_local char failure[sizeof((struct pen_error *)0)->message];
+
+void pen_say(const char *what, const struct pen_error *why)
+{
+    const char *wanted = getenv("PENSTOCK_VERBOSE");
+    if (wanted && wanted[0] && strcmp(wanted, "0") != 0)
+        fprintf(stderr, "penstock: %s: %s\n", what, why->message);
+}
 
 static void session_at_fork(enum pen_fork when)
 {
@@ -65,7 +73,10 @@ static int open_another(void)
         rc = handle_fork();
     if (rc) {
         pen_session_close(session);
-        snprintf(failure, sizeof failure, "%s", error.message[0] ? error.message : pen_error_text(rc));
+        if (!error.message[0])
+            (void)pen_fail(&error, rc, "%s", pen_error_text(rc));
+        pen_say("no session", &error);
+        snprintf(failure, sizeof failure, "%s", error.message);
         return rc;
     }
     atomic_store_explicit(&current, session, memory_order_release);

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """In place of penstock-worker: speaks the daemon's side of its protocol and misbehaves as STUB says.
 
-STUB is a list of words: probe-crash, probe-hang, probe-garbage, probe-short, start-crash, start-slow, start-garbage,
-start-hang, start-other, adopt-crash, adopt-garbage, adopt-stay. STUB_DEVICES: how many devices (2)."""
+STUB is a list of words: probe-crash, probe-hang, probe-slow, probe-garbage, probe-short, start-crash, start-slow,
+start-garbage, start-hang, start-other, adopt-crash, adopt-garbage, adopt-stay. STUB_DEVICES: how many devices (2)."""
 import os
 import signal
 import socket
@@ -29,6 +29,8 @@ def probe():
         die()
     if 'probe-hang' in words:
         time.sleep(1000)
+    if 'probe-slow' in words:
+        time.sleep(11)
     if 'probe-garbage' in words:
         control.socket.sendall(b'\xff' * 64)
         return

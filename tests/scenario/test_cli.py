@@ -75,6 +75,13 @@ class Commands(harness.Scenario):
         self.assertIn('one of the drivers it loads crashes', done.stderr)
         self.assertEqual(os.listdir(self.folder), [])
 
+    def test_devices_are_waited_for(self):
+        """A probe may take longer than a daemon is given to answer at all."""
+        daemon = self.daemon(stub='probe-slow')
+        done = daemon.run(harness.PENSTOCK, 'devices', '--json')
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len(json.loads(done.stdout)), 2)
+
     def test_sessions(self):
         daemon = self.daemon(stub='')
         connection, (_, answer) = daemon.open_session('some "program"')

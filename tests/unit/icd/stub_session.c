@@ -129,6 +129,10 @@ static struct pen_pool_device pool[] = {
 
 int pen_pool_query(struct pen_pool *out_pool, struct pen_error *error)
 {
+    const char *failure = getenv("STUB_POOL_ERROR");
+    stub.pool_queries++;
+    if (failure)
+        return pen_fail(error, -atoi(failure), "the stub's daemon has its reasons");
     if (getenv("STUB_NO_DAEMON"))
         return pen_fail(error, -PEN_ENOENT, "no daemon");
     *out_pool = (struct pen_pool){.devices = pool, .device_count = getenv("STUB_NO_DEVICE") ? 0 : 3};

@@ -27,7 +27,7 @@ struct stub {
     uint32_t features;
     _Atomic int acquired, released, cancelled; /* event slots */
     int queue_slots;                           /* in use */
-    int opened;                                /* sessions ever */
+    int opened, pool_queries;                  /* ever */
     _Atomic int drained;
 };
 extern struct stub stub;

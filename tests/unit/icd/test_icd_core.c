@@ -149,6 +149,57 @@ static void test_no_platform(void **state)
     }
 }
 
+/* What the first calls of a process say on standard error, and how often the daemon is asked. */
+static int first_calls(const char *failure, const char *verbose, char *out_said, size_t size, bool *out_later)
+{
+    int ends[2], status = -1;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (!child) {
+        cl_platform_id platform;
+        dup2(ends[1], STDERR_FILENO);
+        setenv("STUB_POOL_ERROR", failure, 1);
+        if (verbose)
+            setenv("PENSTOCK_VERBOSE", verbose, 1);
+        int found = pen_clGetPlatformIDs(1, &platform, NULL) == CL_SUCCESS;
+        unsetenv("STUB_POOL_ERROR");
+        bool later = pen_clGetPlatformIDs(1, &platform, NULL) == CL_SUCCESS;
+        _exit(found ? 100 : stub.pool_queries * 2 + later);
+    }
+    close(ends[1]);
+    ssize_t got = read(ends[0], out_said, size - 1);
+    out_said[got < 0 ? 0 : got] = 0;
+    close(ends[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 100);
+    *out_later = WEXITSTATUS(status) & 1;
+    return WEXITSTATUS(status) / 2;
+}
+
+/* No daemon is an answer. Anything else may be over at the next call, and is said where it is asked for. */
+static void test_late_platform(void **state)
+{
+    (void)state;
+    static const int reasons[] = {PEN_ETIMEOUT, PEN_EVERSION, PEN_EBUSY, PEN_EPERM, PEN_EGONE, PEN_ENODEV};
+    char said[200], number[12];
+    bool later;
+    for (size_t i = 0; i < COUNT(reasons); i++) {
+        snprintf(number, sizeof number, "%d", reasons[i]);
+        assert_int_equal(first_calls(number, NULL, said, sizeof said, &later), 2);
+        assert_true(later);
+        assert_string_equal(said, "");
+        assert_int_equal(first_calls(number, "1", said, sizeof said, &later), 2);
+        assert_true(later);
+        assert_string_equal(said, "penstock: no platform: the stub's daemon has its reasons\n");
+    }
+    snprintf(number, sizeof number, "%d", PEN_ENOENT);
+    assert_int_equal(first_calls(number, "0", said, sizeof said, &later), 1);
+    assert_false(later);
+    assert_string_equal(said, "");
+    assert_int_equal(first_calls(number, "1", said, sizeof said, &later), 1);
+    assert_non_null(strstr(said, "reasons"));
+}
+
 static void test_extensions(void **state)
 {
     (void)state;
@@ -736,7 +787,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lost, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lost_is_told, set_up, tear_down),
     };
-    const struct CMUnitTest first[] = {cmocka_unit_test(test_no_platform)};
+    const struct CMUnitTest first[] = {cmocka_unit_test(test_no_platform), cmocka_unit_test(test_late_platform)};
     int failed = cmocka_run_group_tests_name("icd without devices", first, NULL, NULL);
     return failed + cmocka_run_group_tests_name("icd core", tests, NULL, NULL);
 }
