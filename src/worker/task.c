@@ -383,13 +383,16 @@ static int add_edges(struct pen_work *work, const struct pen_work_command *comma
     }
     if (queue->barrier)
         rc = pen_graph_edge(&work->graph, &queue->barrier->node, &task->node, PEN_GRAPH_UNTIL_SUBMITTED, false);
-    if (waits_for_all(command)) {
-        PEN_LIST_EACH(node, next, &queue->held)
-        {
-            struct pen_work_task *before = PEN_CONTAINER(node, struct pen_work_task, held);
-            if (!rc && before != queue->barrier)
-                rc = pen_graph_edge(&work->graph, &before->node, &task->node, PEN_GRAPH_UNTIL_SUBMITTED, false);
-        }
+    if (!waits_for_all(command))
+        return rc;
+    /* Back to the last that waited for all: it stands for those before it, so that edges are as many as commands. */
+    for (struct pen_list *node = queue->held.prev; !rc && node != &queue->held; node = node->prev) {
+        struct pen_work_task *before = PEN_CONTAINER(node, struct pen_work_task, held);
+        if (before == queue->barrier)
+            break;
+        rc = pen_graph_edge(&work->graph, &before->node, &task->node, PEN_GRAPH_UNTIL_SUBMITTED, false);
+        if (waits_for_all(before->command))
+            break;
     }
     return rc;
 }

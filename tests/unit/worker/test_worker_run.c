@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -559,6 +560,37 @@ static void test_event_never_set(void **state)
     rig_stop(&rig);
 }
 
+static long resident_kib(void)
+{
+    struct rusage usage;
+    assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_maxrss;
+}
+
+/* Markers that wait for everything before them, behind commands that wait: what they cost grows as their number does.
+ */
+static void test_many_markers(void **state)
+{
+    (void)state;
+    enum { MANY = 4000 };
+    struct rig rig;
+    const uint64_t user = E;
+    rig_start(&rig, &(struct rig_options){0});
+    prepare(&rig, 1, PEN_QUEUE_FLAG_OUT_OF_ORDER);
+    long before = resident_kib();
+    RIG_SEND(&rig, event_create, .event = user, .slot = 1);
+    for (uint32_t i = 0; i < MANY; i++)
+        rig_launch(&rig, Q, NOP, 1, 0, 0, &user, 1);
+    for (uint32_t i = 0; i < MANY; i++)
+        RIG_SEND(&rig, marker, .queue = Q);
+    atomic_store(&rig.view.slots[2].state, PEN_STATE_QUEUED);
+    RIG_SEND(&rig, marker, .queue = Q, .event = E + 1, .slot = 2);
+    RIG_SEND(&rig, event_set, .event = user);
+    assert_int_equal(rig_wait_slot(&rig, 2), 0);
+    assert_true(resident_kib() - before < 100 * 1024);
+    rig_stop(&rig);
+}
+
 /* A launch whose arguments the driver takes only in part leaves no trace in one with older arguments that was held. */
 static void test_arguments_after_a_refusal(void **state)
 {
@@ -589,6 +621,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_event_never_set),
+        cmocka_unit_test(test_many_markers),
         cmocka_unit_test(test_arguments_after_a_refusal),
         cmocka_unit_test(test_in_order),
         cmocka_unit_test(test_arguments_hold_for_later_launches),
