@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "base/error.h"
+#include "base/name.h"
 #include "penstock-protocol.h"
 
 enum tag {
@@ -184,22 +185,11 @@ static char *get_string(const struct reader *content, size_t limit)
     return strndup((const char *)content->at, left(content));
 }
 
-/* The worker puts headers into a directory of its own: a name must stay in there. */
-static bool header_name_ok(const char *name)
-{
-    if (name[0] == '/' || !name[0])
-        return false;
-    for (const char *part = name; part; part = strchr(part, '/') ? strchr(part, '/') + 1 : NULL)
-        if (strncmp(part, "../", 3) == 0 || strcmp(part, "..") == 0)
-            return false;
-    return true;
-}
-
 static int get_header(const struct reader *content, struct pen_recipe *recipe)
 {
     const unsigned char *zero = memchr(content->at, 0, left(content));
     if (!zero || zero - content->at > PEN_LIMIT_NAME || recipe->header_count == PEN_LIMIT_HEADERS ||
-        !header_name_ok((const char *)content->at))
+        !pen_header_name_ok((const char *)content->at) || (size_t)(content->end - zero - 1) > PEN_LIMIT_PROGRAM)
         return -PEN_EBINARY;
     struct pen_recipe_header *grown = realloc(recipe->headers, (recipe->header_count + 1) * sizeof *grown);
     if (!grown)

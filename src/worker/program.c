@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/name.h"
 #include "worker/work.h"
 
 /* Specialization constants of one program. */
@@ -88,28 +89,12 @@ static bool create(struct pen_work *work, const struct pen_msg_program_create *m
     return false;
 }
 
-/* "N/relative/path": below the directory that it is put into, whatever happens. */
-static bool is_sound_name(const char *name)
-{
-    if (!*name || *name == '/')
-        return false;
-    for (const char *at = name; *at;) {
-        size_t length = strcspn(at, "/");
-        if (!length || (length == 1 && at[0] == '.') || (length == 2 && at[0] == '.' && at[1] == '.'))
-            return false;
-        at += length;
-        if (*at && !*++at)
-            return false;
-    }
-    return strchr(name, '/') != NULL;
-}
-
 static bool add_header(struct pen_work *work, const struct pen_msg_program_header *message)
 {
     struct pen_work_program *program = pen_program_find(work, message->program, "program");
     if (!program)
         return false;
-    if (!is_sound_name(message->name))
+    if (!pen_header_name_ok(message->name))
         return pen_work_fail(
             work, -PEN_EPROTO,
             "program_header named \"%.200s\": only names of the form N/path without . and .. are allowed",

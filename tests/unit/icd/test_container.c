@@ -248,7 +248,8 @@ static void assert_recipe_refused(struct pen_recipe *recipe)
 static void test_hostile_recipes(void **state)
 {
     (void)state;
-    static const char *const names[] = {"/etc/passwd", "../x.h", "1/../../x.h", "1/..", "..", ""};
+    static const char *const names[] = {"/etc/passwd", "../x.h", "1/../../x.h", "1/..", "..", "",
+                                        "a",           "./a",    "1/./a",       "1//a", "1/", "1/a/"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct pen_recipe *recipe = source_recipe("x", "");
         free(recipe->headers[0].name);
