@@ -253,6 +253,12 @@ CL_API_ENTRY cl_int CL_API_CALL pen_clGetKernelInfo(cl_kernel kernel, cl_kernel_
     }
 }
 
+/* A name that was left out (message kernel_info) is "". */
+static cl_int argument_string(const char *text, size_t size, void *value, size_t *out_size)
+{
+    return *text ? pen_info_string(text, size, value, out_size) : CL_KERNEL_ARG_INFO_NOT_AVAILABLE;
+}
+
 CL_API_ENTRY cl_int CL_API_CALL pen_clGetKernelArgInfo(cl_kernel kernel, cl_uint index, cl_kernel_arg_info name,
                                                        size_t param_value_size, void *param_value,
                                                        size_t *param_value_size_ret)
@@ -272,11 +278,11 @@ CL_API_ENTRY cl_int CL_API_CALL pen_clGetKernelArgInfo(cl_kernel kernel, cl_uint
     case CL_KERNEL_ARG_ACCESS_QUALIFIER:
         PEN_INFO(cl_kernel_arg_access_qualifier, info->access);
     case CL_KERNEL_ARG_TYPE_NAME:
-        return pen_info_string(info->type_name, param_value_size, param_value, param_value_size_ret);
+        return argument_string(info->type_name, param_value_size, param_value, param_value_size_ret);
     case CL_KERNEL_ARG_TYPE_QUALIFIER:
         PEN_INFO(cl_kernel_arg_type_qualifier, info->qualifiers);
     case CL_KERNEL_ARG_NAME:
-        return pen_info_string(info->name, param_value_size, param_value, param_value_size_ret);
+        return argument_string(info->name, param_value_size, param_value, param_value_size_ret);
     default:
         return CL_INVALID_VALUE;
     }

@@ -148,6 +148,40 @@ void pen_unit_forget_all(struct pen_work *work)
 
 /* ---- the driver's part ------------------------------------------------------------------------------------------ */
 
+static bool fits(const struct pen_msg_kernel_info *info)
+{
+    struct pen_msg_kernel_info most = *info;
+    most.devices_count = PEN_LIMIT_DEVICES; /* only counted */
+    return pen_msg_kernel_info_size(&most) != 0;
+}
+
+static bool blank(const char **text)
+{
+    char *empty = strdup("");
+    if (!empty)
+        return false;
+    free((void *)(uintptr_t)*text);
+    *text = empty;
+    return true;
+}
+
+/* Types whose names the front end looks at are shorter. */
+#define TYPE_NAME_KEPT 32u
+
+/* A description goes out in one frame, with whatever devices it is built for. Very many arguments with very long names
+ * go without names: first the arguments', then their types'. */
+static int fit_frame(struct pen_msg_kernel_info *info)
+{
+    struct pen_argument_info *arguments = (struct pen_argument_info *)info->arguments;
+    for (uint32_t i = 0; !fits(info) && i < info->arguments_count; i++)
+        if (*arguments[i].name && !blank(&arguments[i].name))
+            return -PEN_ENOMEM;
+    for (uint32_t i = 0; !fits(info) && i < info->arguments_count; i++)
+        if (strlen(arguments[i].type_name) > TYPE_NAME_KEPT && !blank(&arguments[i].type_name))
+            return -PEN_ENOMEM;
+    return fits(info) ? 0 : -PEN_ELIMIT;
+}
+
 /* Asks the driver for the kernels of an executable. One that it lists and then does not know is left out (Oclgrind,
  * when the kernel calls what it cannot interpret): a program finds that out when it creates it, and can use the others.
  */
@@ -177,7 +211,7 @@ static int describe_kernels(struct pen_work_unit *unit)
         rc = ops->kernel_info(kernel, &unit->kernels[unit->kernel_count]);
         ops->kernel_destroy(kernel);
         if (!rc)
-            unit->kernel_count++;
+            rc = fit_frame(&unit->kernels[unit->kernel_count++]);
     }
     for (uint32_t i = 0; i < count; i++)
         free(names[i]);

@@ -103,6 +103,30 @@ static int marker(struct pen_backend_queue *queue, const struct pen_backend_orde
     return pen_backend_fake.marker(queue, order);
 }
 
+/* PEN_LIMIT_ARGUMENTS of them, with names as long as they may be. */
+static bool many_arguments;
+
+static int kernel_info(struct pen_backend_kernel *kernel, struct pen_msg_kernel_info *out)
+{
+    int rc = pen_backend_fake.kernel_info(kernel, out);
+    if (rc || !many_arguments)
+        return rc;
+    struct pen_argument_info *arguments = calloc(PEN_LIMIT_ARGUMENTS, sizeof *arguments);
+    char name[PEN_LIMIT_NAME + 1] = "";
+    memset(name, 'x', PEN_LIMIT_NAME);
+    for (uint32_t i = 0; i < PEN_LIMIT_ARGUMENTS; i++)
+        arguments[i] = (struct pen_argument_info){.kind = PEN_ARGUMENT_KIND_VALUE,
+                                                  .known = 1,
+                                                  .size = i + 1,
+                                                  .type_name = strdup(i ? name : "int"),
+                                                  .name = strdup(name)};
+    struct pen_msg_kernel_info old = {.arguments = out->arguments, .arguments_count = out->arguments_count};
+    pen_backend_kernel_info_free(&old);
+    out->arguments = arguments;
+    out->arguments_count = PEN_LIMIT_ARGUMENTS;
+    return 0;
+}
+
 static void make_shadows(struct rig *rig, uint32_t domains)
 {
     ops = pen_backend_fake;
@@ -113,6 +137,7 @@ static void make_shadows(struct rig *rig, uint32_t domains)
     ops.program_build = program_build;
     ops.kernel_create = kernel_create;
     ops.set_value = set_value;
+    ops.kernel_info = kernel_info;
     ops.launch = launch;
     ops.marker = marker;
     for (uint32_t i = 0; i < domains; i++) {
@@ -172,6 +197,7 @@ void rig_start(struct rig *rig, const struct rig_options *options)
         fail_msg("%s", error.message);
     make_shadows(rig, domains);
     build_us = options->build_ms * 1000;
+    many_arguments = options->many_arguments;
     assert_int_equal(pen_crash_create(&rig->crash, &rig->crash_fd), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     rig->client_fd = ends[0];

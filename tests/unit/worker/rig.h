@@ -17,14 +17,15 @@
 #define RIG_UNKNOWN_KERNEL "saxpy"
 
 struct rig_options {
-    uint32_t domains;  /* devices 1 .. domains, each in a domain of its own; 0: 1 */
-    uint32_t hidden;   /* the first that many are not the session's */
-    bool indirect;     /* devices with memory of their own */
-    uint32_t build_ms; /* how long a build takes */
-    bool no_thread;    /* nobody runs the session: rig_pump does */
-    uint32_t features; /* 0: direct, unless indirect */
-    const char *seed;  /* PENSTOCK_FAKE_SEED */
-    const char *fail;  /* PENSTOCK_FAKE_FAIL */
+    uint32_t domains;    /* devices 1 .. domains, each in a domain of its own; 0: 1 */
+    uint32_t hidden;     /* the first that many are not the session's */
+    bool indirect;       /* devices with memory of their own */
+    uint32_t build_ms;   /* how long a build takes */
+    bool many_arguments; /* kernels have as many as may be, with the longest names */
+    bool no_thread;      /* nobody runs the session: rig_pump does */
+    uint32_t features;   /* 0: direct, unless indirect */
+    const char *seed;    /* PENSTOCK_FAKE_SEED */
+    const char *fail;    /* PENSTOCK_FAKE_FAIL */
     const char *cache_dir;
     struct pen_log_writer *log;
     struct pen_capture *capture;

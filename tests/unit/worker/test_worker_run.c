@@ -414,6 +414,31 @@ static void test_builds(void **state)
     rig_stop(&rig);
 }
 
+/* A kernel whose description is longer than a frame goes without names. */
+static void test_long_description(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct pen_msg_kernel_info info;
+    const uint64_t one = 1;
+    rig_start(&rig, &(struct rig_options){.many_arguments = true});
+    rig_program(&rig, P, "kernel nop()\n");
+    RIG_SEND(&rig, program_build, .program = P, .devices = &one, .devices_count = 1);
+    rig_answer(&rig, PEN_OP_BUILT);
+    rig_answer(&rig, PEN_OP_KERNEL_INFO);
+    assert_int_equal(pen_msg_kernel_info_decode(rig.frame.data, rig.frame.size, &rig.scratch, &info), 0);
+    assert_int_equal(info.arguments_count, PEN_LIMIT_ARGUMENTS);
+    for (uint32_t i = 0; i < info.arguments_count; i++) {
+        assert_int_equal(info.arguments[i].size, i + 1);
+        assert_string_equal(info.arguments[i].name, "");
+    }
+    assert_string_equal(info.arguments[0].type_name, "int");
+    assert_string_equal(info.arguments[1].type_name, "");
+    rig_kernel(&rig, INC, P, "nop");
+    rig_queue(&rig, Q, 1, 0, 0);
+    rig_stop(&rig);
+}
+
 /* Queues go on while a compiler works; what names the program waits for it. */
 static void test_queues_go_on_during_builds(void **state)
 {
@@ -624,6 +649,7 @@ int main(void)
         cmocka_unit_test(test_many_markers),
         cmocka_unit_test(test_arguments_after_a_refusal),
         cmocka_unit_test(test_in_order),
+        cmocka_unit_test(test_long_description),
         cmocka_unit_test(test_arguments_hold_for_later_launches),
         cmocka_unit_test(test_held_by_user_event),
         cmocka_unit_test(test_held_with_a_dead_region),
