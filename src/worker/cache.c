@@ -4,9 +4,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +22,8 @@
 #define CACHE_MAGIC UINT64_C(0x31656863616e6570) /* "penache1" */
 /* Over the bound, so much of it is freed at once that not every build has to look. */
 #define EVICT_TO(max) ((max) / 4 * 3)
+/* What a file of a set of headers takes at least, and the set besides. */
+#define BLOCK UINT64_C(4096)
 /* Largest file that is read back. */
 #define FILE_MAX (UINT64_C(512) << 20)
 
@@ -34,7 +38,7 @@ struct file_header {
 #define CHECKED_FROM offsetof(struct file_header, key)
 
 struct pen_cache {
-    char *dir, *builds;
+    char *dir, *builds, *headers;
     uint64_t max_bytes;
     uint64_t bytes; /* estimate: as found at the last scan, and what we wrote since */
 };
@@ -48,7 +52,8 @@ struct pen_cache *pen_cache_open(const char *dir, uint64_t max_bytes)
         return NULL;
     cache->max_bytes = max_bytes;
     cache->dir = strdup(dir);
-    if (!cache->dir || asprintf(&cache->builds, "%s/builds", dir) < 0 || pen_file_make_directory(cache->builds)) {
+    if (!cache->dir || asprintf(&cache->builds, "%s/builds", dir) < 0 || pen_file_make_directory(cache->builds) ||
+        asprintf(&cache->headers, "%s/headers", dir) < 0 || pen_file_make_directory(cache->headers)) {
         pen_cache_close(cache);
         return NULL;
     }
@@ -62,12 +67,33 @@ void pen_cache_close(struct pen_cache *cache)
         return;
     free(cache->dir);
     free(cache->builds);
+    free(cache->headers);
     free(cache);
 }
 
 const char *pen_cache_dir(const struct pen_cache *cache)
 {
     return cache->dir;
+}
+
+const char *pen_cache_headers(const struct pen_cache *cache)
+{
+    return cache->headers;
+}
+
+uint64_t pen_cache_header_bytes(uint64_t size)
+{
+    return (size + BLOCK - 1) / BLOCK * BLOCK;
+}
+
+bool pen_cache_take_room(struct pen_cache *cache, uint64_t bytes)
+{
+    if (bytes >= cache->max_bytes)
+        return false;
+    if (cache->bytes + bytes > cache->max_bytes)
+        cache->bytes = evict(cache, EVICT_TO(cache->max_bytes) > bytes ? EVICT_TO(cache->max_bytes) - bytes : 0);
+    cache->bytes += bytes;
+    return true;
 }
 
 static char *path_of(const struct pen_cache *cache, const uint64_t key[2], const char *suffix)
@@ -190,7 +216,7 @@ bool pen_cache_put(struct pen_cache *cache, const uint64_t key[2], const void *b
         header.kernels_bytes += size;
     }
     uint64_t size = sizeof header + header.kernels_bytes + header.log_bytes + binary_size;
-    unsigned char *bytes = size < cache->max_bytes && size < FILE_MAX ? calloc(1, size) : NULL;
+    unsigned char *bytes = size < FILE_MAX && pen_cache_take_room(cache, size) ? calloc(1, size) : NULL;
     if (!bytes)
         return false;
     unsigned char *at = bytes + sizeof header;
@@ -203,72 +229,114 @@ bool pen_cache_put(struct pen_cache *cache, const uint64_t key[2], const void *b
     memcpy(bytes, &header, sizeof header);
     checksum(bytes, size, header.checksum);
     memcpy(bytes, &header, sizeof header);
-    if (cache->bytes + size > cache->max_bytes)
-        cache->bytes = evict(cache, EVICT_TO(cache->max_bytes) > size ? EVICT_TO(cache->max_bytes) - size : 0);
     bool ok = put(cache, key, bytes, size);
-    if (ok)
-        cache->bytes += size;
     free(bytes);
     return ok;
 }
 
 /* ---- eviction --------------------------------------------------------------------------------------------------- */
 
-struct file {
+struct entry {
     char name[64];
+    bool is_directory; /* a set of headers */
     struct timespec used;
     uint64_t bytes;
 };
 
+struct entries {
+    struct entry *items;
+    size_t count, room;
+};
+
 static int by_age(const void *a, const void *b)
 {
-    const struct file *x = a, *y = b;
+    const struct entry *x = a, *y = b;
     if (x->used.tv_sec != y->used.tv_sec)
         return x->used.tv_sec < y->used.tv_sec ? -1 : 1;
     return (x->used.tv_nsec > y->used.tv_nsec) - (x->used.tv_nsec < y->used.tv_nsec);
 }
 
-static struct file *list(const struct pen_cache *cache, size_t *out_count)
+static uint64_t bytes_of_tree(const char *folder, const char *name)
 {
-    struct file *files = NULL;
-    size_t count = 0, room = 0;
-    DIR *dir = opendir(cache->builds);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+    uint64_t bytes = BLOCK;
+    char *path;
+    if (asprintf(&path, "%s/%s", folder, name) < 0)
+        return bytes;
+    char *const paths[] = {path, NULL};
+    FTS *walk = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+    for (const FTSENT *found; walk && (found = fts_read(walk));)
+        if (found->fts_info == FTS_F)
+            bytes += pen_cache_header_bytes((uint64_t)found->fts_statp->st_size);
+    if (walk)
+        fts_close(walk);
+    free(path);
+    return bytes;
+}
+
+/* All of a folder: files, or directories. */
+static void list(struct entries *entries, const char *folder, bool directories)
+{
+    DIR *dir = opendir(folder);
+    for (struct dirent *found; dir && (found = readdir(dir));) {
         struct stat status;
-        if (strlen(entry->d_name) >= sizeof files->name ||
-            fstatat(dirfd(dir), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) || !S_ISREG(status.st_mode))
+        if (found->d_name[0] == '.' || strlen(found->d_name) >= sizeof entries->items->name ||
+            fstatat(dirfd(dir), found->d_name, &status, AT_SYMLINK_NOFOLLOW) ||
+            !(directories ? S_ISDIR(status.st_mode) : S_ISREG(status.st_mode)))
             continue;
-        if (count == room) {
-            struct file *grown = realloc(files, (room = room ? room * 2 : 64) * sizeof *files);
+        if (entries->count == entries->room) {
+            size_t room = entries->room ? entries->room * 2 : 64;
+            struct entry *grown = realloc(entries->items, room * sizeof *grown);
             if (!grown)
                 break;
-            files = grown;
+            entries->items = grown;
+            entries->room = room;
         }
-        files[count] = (struct file){.used = status.st_mtim, .bytes = (uint64_t)status.st_size};
-        memcpy(files[count++].name, entry->d_name, strlen(entry->d_name) + 1);
+        struct entry *entry = &entries->items[entries->count++];
+        *entry = (struct entry){.is_directory = directories, .used = status.st_mtim};
+        entry->bytes = directories ? bytes_of_tree(folder, found->d_name) : (uint64_t)status.st_size;
+        memcpy(entry->name, found->d_name, strlen(found->d_name) + 1);
     }
     if (dir)
         closedir(dir);
-    *out_count = count;
-    return files;
 }
 
-/* Removes the files used longest ago until at most down_to bytes are left; returns how many bytes are. */
+/* A set of headers, unless a build uses it: gone at once under its name, then piece by piece. */
+static bool remove_headers(const struct pen_cache *cache, const char *name)
+{
+    char *path = NULL, *gone = NULL;
+    int fd = -1;
+    bool ok = asprintf(&path, "%s/%s", cache->headers, name) >= 0 &&
+              asprintf(&gone, "%s/gone.%d", cache->headers, (int)getpid()) >= 0 &&
+              (fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)) >= 0 &&
+              !flock(fd, LOCK_EX | LOCK_NB) && (!strcmp(path, gone) || !rename(path, gone));
+    if (ok)
+        pen_file_remove_tree(gone);
+    if (fd >= 0)
+        close(fd);
+    free(path);
+    free(gone);
+    return ok;
+}
+
+/* Removes what was used longest ago until at most down_to bytes are left; returns how many bytes are. */
 static uint64_t evict(struct pen_cache *cache, uint64_t down_to)
 {
-    size_t count;
+    struct entries entries = {0};
     uint64_t total = 0;
-    struct file *files = list(cache, &count);
-    for (size_t i = 0; i < count; i++)
-        total += files[i].bytes;
+    list(&entries, cache->builds, false);
+    list(&entries, cache->headers, true);
+    for (size_t i = 0; i < entries.count; i++)
+        total += entries.items[i].bytes;
     if (total > down_to)
-        qsort(files, count, sizeof *files, by_age);
-    int dir = open(cache->builds, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (size_t i = 0; i < count && total > down_to && dir >= 0; i++)
-        if (!unlinkat(dir, files[i].name, 0))
-            total -= files[i].bytes;
-    if (dir >= 0)
-        close(dir);
-    free(files);
+        qsort(entries.items, entries.count, sizeof *entries.items, by_age);
+    int builds = open(cache->builds, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < entries.count && total > down_to; i++) {
+        const struct entry *entry = &entries.items[i];
+        if (entry->is_directory ? remove_headers(cache, entry->name) : !unlinkat(builds, entry->name, 0))
+            total -= entry->bytes;
+    }
+    if (builds >= 0)
+        close(builds);
+    free(entries.items);
     return total;
 }

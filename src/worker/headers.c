@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -70,33 +71,108 @@ static int write_all(const struct pen_work_program *program, const char *directo
     return 0;
 }
 
-int pen_headers_place(struct pen_work_program *program, const char *options, char **out_options)
+/* ---- the directory ----------------------------------------------------------------------------------------------- */
+
+/* How often another worker may take away, or make first, what we are about to use. */
+#define TRIES 8
+
+/* Opens it and keeps it from being evicted; -1 when it is not there (any more). */
+static int hold(const char *directory)
 {
-    struct pen_work *work = program->work;
-    const char *base = work->config.cache ? pen_cache_dir(work->config.cache) : work->config.tmp_dir;
-    char name[33], *directory = NULL, *made = NULL;
-    if (!program->header_count) {
-        *out_options = strdup(options);
-        return *out_options ? 0 : -PEN_ENOMEM;
+    struct stat held, named;
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0 && (flock(fd, LOCK_SH) || fstat(fd, &held) || stat(directory, &named) || held.st_ino != named.st_ino)) {
+        close(fd); /* it was removed before we had the lock */
+        return -1;
     }
-    digest(program, name);
-    if (asprintf(&directory, "%s/headers/%s", base, name) < 0 ||
-        asprintf(&made, "%s/headers/%s.%d", base, name, (int)getpid()) < 0)
+    if (fd >= 0)
+        futimens(fd, NULL); /* used now */
+    return fd;
+}
+
+/* Made under another name, new and thus empty, and renamed: nobody sees a part of it. */
+static int make(const struct pen_work_program *program, const char *directory)
+{
+    char *made;
+    if (asprintf(&made, "%s.XXXXXX", directory) < 0)
         return -PEN_ENOMEM;
-    int rc = 0;
-    if (utimensat(AT_FDCWD, directory, NULL, 0)) {
-        rc = pen_file_make_parents(made, 1);
-        if (!rc && mkdir(made, 0700) && errno != EEXIST)
-            rc = -PEN_EIO;
-        if (!rc)
-            rc = write_all(program, made);
+    int rc = mkdtemp(made) ? 0 : -PEN_EIO;
+    if (!rc) {
+        int fd = hold(made);
+        rc = write_all(program, made);
         if (!rc && rename(made, directory) && errno != EEXIST && errno != ENOTEMPTY)
             rc = -PEN_EIO;
         pen_file_remove_tree(made); /* gone already, unless another worker was faster or something failed */
+        if (fd >= 0)
+            close(fd);
     }
-    if (!rc && !(*out_options = substitute(options, directory)))
-        rc = -PEN_ENOMEM;
-    free(directory);
     free(made);
     return rc;
+}
+
+static char *join(const char *base, const char *folder, const char *name)
+{
+    char *path;
+    return asprintf(&path, "%s/%s%s", base, folder, name) < 0 ? NULL : path;
+}
+
+static uint64_t room_for(const struct pen_work_program *program)
+{
+    uint64_t bytes = pen_cache_header_bytes(1);
+    for (uint32_t i = 0; i < program->header_count; i++)
+        bytes += pen_cache_header_bytes(program->headers[i].size);
+    return bytes;
+}
+
+/* In the cache when it is there or has room, else in the worker's own folder, for this build. */
+static int find_or_make(const struct pen_work_program *program, const char *name, struct pen_headers *headers)
+{
+    struct pen_cache *cache = program->work->config.cache;
+    if (cache && !(headers->directory = join(pen_cache_headers(cache), "", name)))
+        return -PEN_ENOMEM;
+    if (cache && (headers->fd = hold(headers->directory)) >= 0)
+        return 0;
+    headers->passing = !cache || !pen_cache_take_room(cache, room_for(program));
+    if (headers->passing) {
+        free(headers->directory);
+        headers->directory = join(program->work->config.tmp_dir, "headers/", name);
+        if (!headers->directory || pen_file_make_parents(headers->directory, 1))
+            return headers->directory ? -PEN_EIO : -PEN_ENOMEM;
+    }
+    int rc = 0;
+    for (int i = 0; i < TRIES && !rc && headers->fd < 0; i++) {
+        rc = make(program, headers->directory);
+        headers->fd = rc ? -1 : hold(headers->directory);
+    }
+    return rc ? rc : headers->fd < 0 ? -PEN_EIO : 0;
+}
+
+int pen_headers_place(const struct pen_work_program *program, const char *options, struct pen_headers *out_headers)
+{
+    struct pen_headers headers = {.fd = -1};
+    char name[33];
+    int rc = 0;
+    if (program->header_count) {
+        digest(program, name);
+        rc = find_or_make(program, name, &headers);
+    }
+    if (!rc) {
+        headers.options = headers.directory ? substitute(options, headers.directory) : strdup(options);
+        rc = headers.options ? 0 : -PEN_ENOMEM;
+    }
+    if (rc)
+        pen_headers_leave(&headers);
+    else
+        *out_headers = headers;
+    return rc;
+}
+
+void pen_headers_leave(struct pen_headers *headers)
+{
+    if (headers->passing && headers->directory)
+        pen_file_remove_tree(headers->directory);
+    if (headers->fd >= 0)
+        close(headers->fd);
+    free(headers->directory);
+    free(headers->options);
 }

@@ -266,19 +266,19 @@ static int create_backend(struct pen_work_unit *unit, const struct pen_work_prog
 static int make_from_text(struct pen_work_unit *unit, struct pen_work_program *program, enum pen_build_step step,
                           const char *options)
 {
-    char *placed = NULL;
+    struct pen_headers headers;
     int rc = create_backend(unit, program);
     if (!rc)
-        rc = pen_headers_place(program, options, &placed);
-    if (!rc) {
-        const struct pen_backend_build build = {.step = step,
-                                                .program = unit->backend,
-                                                .devices = &unit->device->backend->index,
-                                                .device_count = 1,
-                                                .options = placed};
-        rc = run_driver(unit, &build);
-    }
-    free(placed);
+        rc = pen_headers_place(program, options, &headers);
+    if (rc)
+        return rc;
+    const struct pen_backend_build build = {.step = step,
+                                            .program = unit->backend,
+                                            .devices = &unit->device->backend->index,
+                                            .device_count = 1,
+                                            .options = headers.options};
+    rc = run_driver(unit, &build);
+    pen_headers_leave(&headers);
     return rc;
 }
 

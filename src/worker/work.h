@@ -449,9 +449,16 @@ void pen_unit_unref(struct pen_work_unit *unit);
 const struct pen_msg_kernel_info *pen_unit_kernel(const struct pen_work_unit *unit, const char *name);
 /* Forgets the units kept for the next build of the same. */
 void pen_unit_forget_all(struct pen_work *work);
-/* headers.c: writes the program's headers where a compiler finds them (once for equal ones), and the options with @N@
- * replaced by directory N of them; malloc'ed. */
-int pen_headers_place(struct pen_work_program *program, const char *options, char **out_options);
+/* headers.c: a program's headers where a compiler finds them. */
+struct pen_headers {
+    char *options;   /* with @N@ replaced by directory N of them */
+    char *directory; /* NULL: there are none */
+    bool passing;    /* for this build only */
+    int fd;          /* locks it; -1 */
+};
+/* Writes them, once for equal ones if there is a cache. They stay until they are left. On the builder's thread. */
+int pen_headers_place(const struct pen_work_program *program, const char *options, struct pen_headers *out_headers);
+void pen_headers_leave(struct pen_headers *headers);
 
 /* ---- kernel.c ------------------------------------------------------------------------------------------- */
 

@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/error.h"
+#include "rig.h"
 #include "worker/cache.h"
 #include "worker/files.h"
 
@@ -200,6 +202,148 @@ static void test_cannot_be_had(void **state)
     assert_int_equal(pen_file_write(full, "x", 1), -PEN_EIO); /* no link is followed */
 }
 
+/* ---- headers ---- */
+
+static char *headers_path(const char *name)
+{
+    static char path[200];
+    snprintf(path, sizeof path, "%s/headers/%s", dir, name);
+    return path;
+}
+
+static void make_set(const char *name, uint64_t bytes)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/1/x.h", headers_path(name));
+    void *text = calloc(1, bytes);
+    assert_int_equal(pen_file_make_parents(path, 1), 0);
+    assert_int_equal(pen_file_write(path, text, bytes), 0);
+    free(text);
+    usleep(2000);
+}
+
+static bool exists(const char *path)
+{
+    struct stat status;
+    return !lstat(path, &status);
+}
+
+/* Sets of headers and builds have one bound; what a build uses stays. */
+static void test_headers_go(void **state)
+{
+    (void)state;
+    static char binary[10000];
+    struct pen_cache *cache = open_cache(100000);
+    make_set("used", 20000);
+    make_set("old.XyZ123", 20000); /* of a worker that has crashed */
+    assert_true(put(cache, 1, binary, sizeof binary));
+    usleep(2000);
+    make_set("young", 20000);
+    pen_cache_close(cache);
+    int fd = open(headers_path("used"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(fd, LOCK_SH), 0);
+    cache = open_cache(70000);
+    assert_true(exists(headers_path("used")));
+    assert_false(exists(headers_path("old.XyZ123")));
+    assert_true(exists(headers_path("young")));
+    pen_cache_close(cache);
+    close(fd);
+    cache = open_cache(70000);
+    assert_true(pen_cache_take_room(cache, 20000));
+    assert_false(exists(headers_path("used")));
+    assert_true(exists(headers_path("young")));
+    assert_false(pen_cache_take_room(cache, 70000));
+    pen_cache_close(cache);
+}
+
+/* A program with one header of so many bytes is built; each number is another program, each letter another header. */
+static void build_with_header(struct rig *rig, uint64_t number, char letter, uint64_t bytes)
+{
+    char text[64];
+    snprintf(text, sizeof text, "# %llu\nkernel nop()\n", (unsigned long long)number);
+    rig_program(rig, number, text);
+    memset(rig->arena, letter, bytes);
+    RIG_SEND(rig, program_header, .program = number, .name = "0/it.h", .text = {0, bytes});
+    assert_int_equal(rig_build(rig, number, 1), 0);
+}
+
+/* The one set of headers in a folder; "" when there is none. */
+static void only_set(const char *folder, char *out)
+{
+    DIR *list = opendir(folder);
+    int count = 0;
+    *out = 0;
+    assert_non_null(list);
+    for (struct dirent *entry; (entry = readdir(list));)
+        if (entry->d_name[0] != '.') {
+            strcpy(out, entry->d_name);
+            count++;
+        }
+    closedir(list);
+    assert_in_range(count, 0, 1);
+}
+
+static void test_headers_of_builds(void **state)
+{
+    (void)state;
+    struct rig rig;
+    char name[300], path[400];
+    rig_start(&rig, &(struct rig_options){.cache_dir = dir});
+    build_with_header(&rig, 1, 'a', 1000);
+    only_set(headers_path(""), name);
+    assert_int_equal(strlen(name), 32);
+    build_with_header(&rig, 2, 'a', 1000);
+    only_set(headers_path(""), name);
+    /* Half a set that a crashed worker with our number has left. */
+    pen_file_remove_tree(headers_path(name));
+    snprintf(path, sizeof path, "%s.%d/0/stale.h", headers_path(name), (int)getpid());
+    assert_int_equal(pen_file_make_parents(path, 1), 0);
+    assert_int_equal(pen_file_write(path, "x", 1), 0);
+    build_with_header(&rig, 3, 'a', 1000);
+    snprintf(path, sizeof path, "%s/0/it.h", headers_path(name));
+    assert_true(exists(path));
+    snprintf(path, sizeof path, "%s/0/stale.h", headers_path(name));
+    assert_false(exists(path));
+    rig_stop(&rig);
+}
+
+/* The rig's cache has 1 MiB. */
+static void test_headers_are_bounded(void **state)
+{
+    (void)state;
+    struct rig rig;
+    int sets = 0;
+    rig_start(&rig, &(struct rig_options){.cache_dir = dir});
+    for (int i = 0; i < 25; i++)
+        build_with_header(&rig, 1 + i, (char)('a' + i), 100000);
+    DIR *list = opendir(headers_path(""));
+    for (struct dirent *entry; (entry = readdir(list));)
+        sets += entry->d_name[0] != '.';
+    closedir(list);
+    assert_in_range(sets, 1, 10);
+    /* One that is larger than all: for its build only, in the worker's own folder. */
+    build_with_header(&rig, 100, 'z', 2 << 20);
+    char folder[100], name[300];
+    snprintf(folder, sizeof folder, "%s/headers", rig.tmp_dir);
+    only_set(folder, name);
+    assert_string_equal(name, "");
+    rig_stop(&rig);
+}
+
+static void test_headers_without_a_cache(void **state)
+{
+    (void)state;
+    struct rig rig;
+    char folder[100], name[300];
+    rig_start(&rig, &(struct rig_options){0});
+    for (int i = 0; i < 3; i++)
+        build_with_header(&rig, 1 + i, (char)('a' + i), 1000);
+    snprintf(folder, sizeof folder, "%s/headers", rig.tmp_dir);
+    only_set(folder, name);
+    assert_string_equal(name, "");
+    rig_stop(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +351,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damage_at_every_byte, setup, teardown),
         cmocka_unit_test_setup_teardown(test_oldest_go, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cannot_be_had, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_headers_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_headers_of_builds, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_headers_are_bounded, setup, teardown),
+        cmocka_unit_test(test_headers_without_a_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
