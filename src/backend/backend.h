@@ -7,8 +7,12 @@
  *
  * Ownership: handles are owned by the worker, which destroys each; a destroyed handle may be in use by commands
  *            still running (the runtime retains it).
- * Threads:   the worker calls from its one dispatch thread. `done` callbacks come on any thread of the driver's,
- *            also before the enqueue call has returned; they only note and wake.
+ * Threads:   the worker calls from two: dispatch calls everything; a builder meanwhile program_create, _constant,
+ *            _build, _kernels, _binary, _destroy, kernel_create, kernel_info and kernel_destroy, of other programs and
+ *            kernels than dispatch's at the time. Only what a link takes in, dispatch may make kernels of and read
+ *            binaries of at the same time. A device with `one_thread` sees dispatch alone.
+ *            `done` callbacks come on any thread of the driver's, also before the enqueue call has returned; they only
+ *            note and wake.
  * Errors:    0 or -PEN_E*. A command whose call fails was not queued: its `done` is never called, *out_event not set.
  *            One that fails later says so through `done`, and poisons what waits for its event (-PEN_EDEPENDENCY). */
 #ifndef PEN_BACKEND_BACKEND_H
@@ -49,7 +53,8 @@ struct pen_backend_device {
     struct pen_backend_domain *domain;
     uint32_t index;
     enum pen_device_class class;
-    uint32_t flags; /* PEN_DEVICE_FLAG_*, probed, not believed */
+    uint32_t flags;  /* PEN_DEVICE_FLAG_*, probed, not believed */
+    bool one_thread; /* the driver cannot be called by two threads at the same time */
     uint64_t memory_bytes;
     uint32_t compute_units;
     char vendor_name[256], driver[256], driver_version[256];

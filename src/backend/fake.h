@@ -1,5 +1,6 @@
 /* backend/fake.h - what the fake_*.c files share; private to this folder.
- * Threads: `pen_fake.lock` guards references, events and queues; a kernel's arguments belong to the dispatch thread.
+ * Threads: `pen_fake.lock` guards references, events, queues and the count of calls; a program and a kernel with its
+ *          arguments belong to one thread at a time, texts and built-ins are constant.
  * Errors:  0 or -PEN_E*. */
 #ifndef PEN_BACKEND_FAKE_H
 #define PEN_BACKEND_FAKE_H

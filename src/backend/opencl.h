@@ -1,7 +1,9 @@
 /* backend/opencl.h - what the opencl_*.c files share; private to this folder.
  * Model:     README.md, invariants 1-8
  * Ownership: see backend.h; what the drivers hand out is released by the file that asked for it.
- * Threads:   all but completion callbacks (opencl_queue.c) run on the worker's dispatch thread.
+ * Threads:   opencl_program.c, opencl_kernel.c's creation and destruction and opencl_kernel_info.c run on the builder's
+ *            thread too (backend.h) and read of a domain what is constant; all else but completion callbacks
+ *            (opencl_event.c) is the dispatch thread's.
  * Errors:    cl_int becomes -PEN_E* in opencl_status.c alone. */
 #ifndef PEN_BACKEND_OPENCL_H
 #define PEN_BACKEND_OPENCL_H
@@ -47,7 +49,9 @@ struct pen_backend_domain {
     cl_context context;
     struct pen_opencl_device *devices;
     uint32_t device_count;
+    /* constant, as all above */
     bool arg_info_option;   /* the compiler takes -cl-kernel-arg-info */
+    bool one_thread;        /* pen_backend_device.one_thread */
     bool fatal_binaries;    /* a binary that is not the driver's own ends the process: opencl_program.c */
     struct pen_list queues; /* struct pen_backend_queue */
     /* Completion notes to use again: callbacks push onto `returned` (release), the dispatch thread takes all of it

@@ -168,7 +168,9 @@ static int domain_create(cl_platform_id platform, const struct found *found, str
         domain_destroy(domain);
         return pen_opencl_status(status);
     }
-    domain->arg_info_option = strcmp(name, "Oclgrind") != 0; /* it always keeps the information */
+    bool oclgrind = !strcmp(name, "Oclgrind");
+    domain->arg_info_option = !oclgrind; /* it always keeps the information */
+    domain->one_thread = oclgrind;       /* its objects, the context among them, count references without atomics */
     pen_opencl_text(found->ids[0], CL_DRIVER_VERSION, version, sizeof version);
     domain->fatal_binaries = !strcmp(name, "rusticl") && !strncmp(version, "22.", 3); /* later ones have a magic word */
     for (uint32_t i = 0; i < found->count; i++) {
@@ -232,6 +234,7 @@ static int enlist(struct pen_backend_domain *domain, uint32_t index, uint32_t fl
     out->domain = domain;
     out->index = index;
     out->flags = flags;
+    out->one_thread = domain->one_thread;
     if (device->queue_properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)
         out->flags |= PEN_DEVICE_FLAG_OUT_OF_ORDER;
     return 0;

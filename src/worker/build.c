@@ -257,20 +257,24 @@ bool pen_work_build(struct pen_work *work, const struct pen_msg_program_build *m
 {
     pen_build_collect(work);
     struct pen_work_job *job = job_create(work, message, sequence);
-    bool all = true;
+    bool all = true, here = false;
     if (!job)
         return false;
     atomic_fetch_add_explicit(&work->crash->builds, 1, memory_order_relaxed);
     for (uint32_t i = 0; i < job->device_count; i++) {
         job->units[i] = pen_unit_find(job->program, job->devices[i], job->step, job->options, job->keys[i]);
         all = all && job->units[i];
+        here = here || job->devices[i]->backend->one_thread;
     }
     if (all)
         return finish(job);
     pen_ring_give_room(&work->ring);
-    job->program->job = job;
-    if (!pen_builder_add(work, job))
-        return true;
-    pen_job_run(job); /* no thread: here, then */
+    if (!here) {
+        job->program->job = job;
+        if (!pen_builder_add(work, job))
+            return true;
+    }
+    pen_builder_rest(work); /* the cache is one thread's */
+    pen_job_run(job);       /* also when there is no thread to be had */
     return finish(job);
 }

@@ -11,6 +11,7 @@ struct pen_builder {
     pthread_cond_t added, ended;
     /* guarded by lock */
     struct pen_list waiting, finished;
+    uint32_t unfinished; /* waiting, or running */
     bool stop;
     _Atomic bool any_finished; /* a hint for pen_builder_take */
 };
@@ -30,6 +31,7 @@ static void *builder_main(void *context)
         pen_job_run(job);
         pthread_mutex_lock(&builder->lock);
         job->finished = true;
+        builder->unfinished--;
         pen_list_append(&builder->finished, &job->link);
         atomic_store_explicit(&builder->any_finished, true, memory_order_release);
         pthread_cond_signal(&builder->ended);
@@ -68,6 +70,7 @@ int pen_builder_add(struct pen_work *work, struct pen_work_job *job)
     while (builder->jobs >= PEN_BUILDER_JOBS && pen_list_empty(&builder->finished))
         pthread_cond_wait(&builder->ended, &builder->lock);
     builder->jobs++;
+    builder->unfinished++;
     pen_list_append(&builder->waiting, &job->link);
     pthread_cond_signal(&builder->added);
     pthread_mutex_unlock(&builder->lock);
@@ -97,6 +100,17 @@ void pen_builder_wait(struct pen_work *work, struct pen_work_job *job)
     struct pen_builder *builder = work->builder;
     pthread_mutex_lock(&builder->lock);
     while (!job->finished)
+        pthread_cond_wait(&builder->ended, &builder->lock);
+    pthread_mutex_unlock(&builder->lock);
+}
+
+void pen_builder_rest(struct pen_work *work)
+{
+    struct pen_builder *builder = work->builder;
+    if (!builder)
+        return;
+    pthread_mutex_lock(&builder->lock);
+    while (builder->unfinished)
         pthread_cond_wait(&builder->ended, &builder->lock);
     pthread_mutex_unlock(&builder->lock);
 }

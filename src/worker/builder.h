@@ -34,6 +34,8 @@ int pen_builder_add(struct pen_work *work, struct pen_work_job *job);
 struct pen_work_job *pen_builder_take(struct pen_work *work);
 /* Waits until the job is finished (and leaves it to be taken). */
 void pen_builder_wait(struct pen_work *work, struct pen_work_job *job);
+/* Waits until all jobs are finished: dispatch is going to build. */
+void pen_builder_rest(struct pen_work *work);
 /* Are jobs under way or finished and not taken? */
 bool pen_builder_busy(const struct pen_work *work);
 /* Waits for the job that runs, ends the thread. Jobs are left to be taken. */

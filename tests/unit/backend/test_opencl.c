@@ -64,6 +64,7 @@ static void probes_find_what_drivers_do(void **unused)
         uint32_t flags = test.devices[i].flags;
         assert_int_equal(flags & both, test.rusticl ? PEN_DEVICE_FLAG_DIRECT : both);
         assert_int_equal(!(flags & PEN_DEVICE_FLAG_OUT_OF_ORDER), test.rusticl);
+        assert_int_equal(test.devices[i].one_thread, test.oclgrind);
         assert_int_equal(!(flags & PEN_DEVICE_FLAG_ANY_SLICE), test.pocl);
     }
 }

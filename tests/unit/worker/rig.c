@@ -28,6 +28,10 @@ struct shadow {
 static struct shadow shadows[RIG_DOMAINS];
 static struct pen_backend_ops ops;
 static useconds_t build_us;
+static pthread_t dispatch;
+static _Atomic int building;
+
+struct rig_asked rig_asked;
 
 static const struct shadow *of(struct pen_backend_domain *domain)
 {
@@ -66,8 +70,13 @@ static int program_build(struct pen_backend_domain *domain, const struct pen_bac
     struct pen_backend_build real = *build;
     uint32_t index = of(domain)->index;
     real.devices = &index;
+    if (atomic_fetch_add(&building, 1))
+        rig_asked.builds_at_once = true;
+    rig_asked.builds_by_dispatch += pthread_equal(pthread_self(), dispatch) != 0;
     usleep(build_us);
-    return pen_backend_fake.program_build(of(domain)->real, &real, out, results, logs);
+    int rc = pen_backend_fake.program_build(of(domain)->real, &real, out, results, logs);
+    atomic_fetch_sub(&building, 1);
+    return rc;
 }
 
 static int kernel_create(struct pen_backend_program *program, const char *name, struct pen_backend_kernel **out)
@@ -77,8 +86,6 @@ static int kernel_create(struct pen_backend_program *program, const char *name, 
 
 /* ---- what the worker asks of the device ----------------------------------------------------------------------------
  */
-
-struct rig_asked rig_asked;
 
 static int set_value(struct pen_backend_kernel *kernel, uint32_t index, const void *value, size_t size)
 {
@@ -127,7 +134,7 @@ static int kernel_info(struct pen_backend_kernel *kernel, struct pen_msg_kernel_
     return 0;
 }
 
-static void make_shadows(struct rig *rig, uint32_t domains)
+static void make_shadows(struct rig *rig, uint32_t domains, uint32_t one_thread)
 {
     ops = pen_backend_fake;
     ops.queue_create = queue_create;
@@ -145,6 +152,7 @@ static void make_shadows(struct rig *rig, uint32_t domains)
         shadows[i] = (struct shadow){rig->devices[i].domain, i};
         rig->shadows[i].domain = (struct pen_backend_domain *)(void *)&shadows[i];
         rig->shadows[i].index = 0;
+        rig->shadows[i].one_thread = one_thread & 1u << i;
     }
 }
 
@@ -152,6 +160,7 @@ static void make_shadows(struct rig *rig, uint32_t domains)
 
 static void *run(void *context)
 {
+    dispatch = pthread_self();
     pen_work_run(context);
     return NULL;
 }
@@ -195,7 +204,7 @@ void rig_start(struct rig *rig, const struct rig_options *options)
     environment("PENSTOCK_FAKE_FAIL", options->fail);
     if (pen_backend_fake.init(NULL, NULL, &rig->devices, &rig->device_count, &error))
         fail_msg("%s", error.message);
-    make_shadows(rig, domains);
+    make_shadows(rig, domains, options->one_thread);
     build_us = options->build_ms * 1000;
     many_arguments = options->many_arguments;
     assert_int_equal(pen_crash_create(&rig->crash, &rig->crash_fd), 0);

@@ -20,6 +20,7 @@ struct rig_options {
     uint32_t domains;    /* devices 1 .. domains, each in a domain of its own; 0: 1 */
     uint32_t hidden;     /* the first that many are not the session's */
     bool indirect;       /* devices with memory of their own */
+    uint32_t one_thread; /* bits of the devices that say so */
     uint32_t build_ms;   /* how long a build takes */
     bool many_arguments; /* kernels have as many as may be, with the longest names */
     bool no_thread;      /* nobody runs the session: rig_pump does */
@@ -56,6 +57,9 @@ struct rig {
 struct rig_asked {
     uint32_t launches, markers;
     uint32_t callbacks, events; /* asked for with a launch */
+    /* Written by whoever builds. */
+    uint32_t builds_by_dispatch;
+    bool builds_at_once;
 };
 extern struct rig_asked rig_asked;
 

@@ -439,6 +439,31 @@ static void test_long_description(void **state)
     rig_stop(&rig);
 }
 
+/* A driver that takes one thread only: dispatch builds, and never beside the builder. */
+static void test_one_thread(void **state)
+{
+    (void)state;
+    struct rig rig;
+    const uint64_t devices[] = {1, 2};
+    rig_start(&rig, &(struct rig_options){.domains = 2, .one_thread = 1u << 1, .build_ms = 50});
+    for (uint64_t i = 0; i < 4; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "# %u\nkernel nop()\n", (unsigned)i);
+        rig_program(&rig, P + i, text);
+        RIG_SEND(&rig, program_build, .program = P + i, .devices = devices + i % 2, .devices_count = 1);
+    }
+    for (int i = 0; i < 4; i++) {
+        struct pen_msg_built built;
+        rig_answer(&rig, PEN_OP_BUILT);
+        assert_int_equal(pen_msg_built_decode(rig.frame.data, rig.frame.size, &rig.scratch, &built), 0);
+        assert_int_equal(built.status, 0);
+        rig_answer(&rig, PEN_OP_KERNEL_INFO);
+    }
+    assert_int_equal(rig_asked.builds_by_dispatch, 2);
+    assert_false(rig_asked.builds_at_once);
+    rig_stop(&rig);
+}
+
 /* Queues go on while a compiler works; what names the program waits for it. */
 static void test_queues_go_on_during_builds(void **state)
 {
@@ -650,6 +675,7 @@ int main(void)
         cmocka_unit_test(test_arguments_after_a_refusal),
         cmocka_unit_test(test_in_order),
         cmocka_unit_test(test_long_description),
+        cmocka_unit_test(test_one_thread),
         cmocka_unit_test(test_arguments_hold_for_later_launches),
         cmocka_unit_test(test_held_by_user_event),
         cmocka_unit_test(test_held_with_a_dead_region),
