@@ -88,6 +88,14 @@ struct choice {
     int64_t value;
 };
 static const struct choice booleans[] = {{"on", 1}, {"off", 0}, {"true", 1}, {"false", 0}, {"yes", 1}, {"no", 0}, {0}};
+static const struct choice jails[] = {{"required", PEN_CONFIG_JAIL_REQUIRED},
+                                      {"on", PEN_CONFIG_JAIL_ON},
+                                      {"off", PEN_CONFIG_JAIL_OFF},
+                                      {"true", PEN_CONFIG_JAIL_ON},
+                                      {"false", PEN_CONFIG_JAIL_OFF},
+                                      {"yes", PEN_CONFIG_JAIL_ON},
+                                      {"no", PEN_CONFIG_JAIL_OFF},
+                                      {0}};
 static const struct choice backends[] = {{"opencl", PEN_CONFIG_OPENCL}, {"fake", PEN_CONFIG_FAKE}, {0}};
 static const struct choice levels[] = {{"error", PEN_REPORT_ERROR},
                                        {"warn", PEN_REPORT_WARN},
@@ -136,7 +144,7 @@ static const struct setting settings[] = {
     {"cache.size", KIND_SIZE, AT(cache.size, cache_bytes), MIB(1), TIB(1024), GIB(1), NULL},
     {"workers.warm", KIND_COUNT, AT(workers.warm, warm_workers), 0, 64, 1, NULL},
     {"workers.path", KIND_TEXT, AT(workers.path, worker_path), 1, 3072, 0, NULL},
-    {"workers.jail", KIND_CHOICE, AT(workers.jail, jail), 0, 0, 1, booleans},
+    {"workers.jail", KIND_CHOICE, AT(workers.jail, jail), 0, 0, PEN_CONFIG_JAIL_ON, jails},
 };
 
 #undef AT

@@ -15,6 +15,7 @@
 #define PEN_CONFIG_ENVIRONMENT 256
 
 enum pen_config_backend { PEN_CONFIG_OPENCL = 0, PEN_CONFIG_FAKE = 1 };
+enum pen_config_jail { PEN_CONFIG_JAIL_OFF = 0, PEN_CONFIG_JAIL_ON = 1, PEN_CONFIG_JAIL_REQUIRED = 2 };
 
 /* One entry of `devices`: what to do with the devices it matches. */
 struct pen_config_rule {
@@ -38,7 +39,8 @@ struct pen_config {
     uint64_t probe_ms, stop_ms;                             /* limits */
     char *cache_dir;                                        /* cache; NULL: by the environment */
     uint64_t cache_bytes, cache_enabled;                    /* cache */
-    uint64_t warm_workers, jail;                            /* workers */
+    uint64_t warm_workers;                                  /* workers */
+    uint64_t jail;                                          /* workers; enum pen_config_jail */
     char *worker_path;                                      /* workers; NULL: beside the executable */
 
     struct pen_config_rule *rules;

@@ -283,6 +283,12 @@ static uint64_t list_digest(const struct pen_probe *probe)
     return XXH3_64bits_digest(&state);
 }
 
+/* What a worker says of its jail (worker/jail.h): is a part missing? */
+static bool jail_lacks(const char *jail)
+{
+    return strstr(jail, "without-") || strstr(jail, "partly-");
+}
+
 static int make_listing(struct pen_probe *probe)
 {
     struct pen_daemon *daemon = probe->daemon;
@@ -313,6 +319,11 @@ static int make_listing(struct pen_probe *probe)
             ids[offered++] = probe->devices[i].info.device;
         }
     count.pool = list_digest(probe);
+    if (jail_lacks(probe->jail))
+        pen_report(PEN_REPORT_WARN,
+                   "the workers' jail is not whole on this system: %s (`workers.jail: required` would "
+                   "not serve without landlock and seccomp)",
+                   probe->jail);
     int rc = APPEND(out, devices, &count);
     for (uint32_t i = 0; i < probe->device_count && !rc; i++) {
         struct found_device *device = &probe->devices[i];

@@ -44,8 +44,10 @@ void pen_arguments_common(struct pen_arguments *arguments, const struct pen_daem
     pen_arguments_add(arguments, "%s", daemon->worker_path);
     pen_arguments_add(arguments, "--control-fd=%d", CONTROL_FD);
     pen_arguments_add(arguments, "--backend=%s", config->backend == PEN_CONFIG_FAKE ? "fake" : "opencl");
-    if (!config->jail)
+    if (config->jail == PEN_CONFIG_JAIL_OFF)
         pen_arguments_add(arguments, "--no-jail");
+    else if (config->jail == PEN_CONFIG_JAIL_REQUIRED)
+        pen_arguments_add(arguments, "--require-jail");
     if (config->cache_enabled && config->cache_dir) {
         pen_arguments_add(arguments, "--cache-dir=%s", config->cache_dir);
         pen_arguments_add(arguments, "--cache-bytes=%" PRIu64, config->cache_bytes);

@@ -66,8 +66,10 @@ static bool leave_network(void)
         return true;
     if (unshare(CLONE_NEWUSER | CLONE_NEWNET))
         return false;
-    return write_text("/proc/self/setgroups", "deny") && write_text("/proc/self/uid_map", "%u %u 1", uid, uid) &&
-           write_text("/proc/self/gid_map", "%u %u 1", gid, gid);
+    /* Only how our ids look in there: the network is left whether or not they can be written. */
+    if (write_text("/proc/self/setgroups", "deny") && write_text("/proc/self/gid_map", "%u %u 1", gid, gid))
+        write_text("/proc/self/uid_map", "%u %u 1", uid, uid);
+    return true;
 }
 
 /* ---- files
@@ -111,12 +113,14 @@ static bool restrict_files(const char *const *writable, size_t writable_count)
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0);
     if (ruleset < 0)
         return false;
-    bool ok = true;
+    /* What cannot be allowed stays forbidden: no reason to go without the rest. */
     for (size_t i = 0; i < writable_count; i++)
-        ok = allow_below(ruleset, writable[i], write_accesses(abi)) && ok;
+        if (!allow_below(ruleset, writable[i], write_accesses(abi)))
+            fprintf(stderr, "penstock-worker: %s cannot be made writable in the jail: %s\n", writable[i],
+                    strerror(errno));
     allow_below(ruleset, "/dev", files);
     allow_below(ruleset, "/proc/self", files); /* thread names */
-    ok = !syscall(SYS_landlock_restrict_self, ruleset, 0) && ok;
+    bool ok = !syscall(SYS_landlock_restrict_self, ruleset, 0);
     close(ruleset);
     return ok;
 }
@@ -124,7 +128,7 @@ static bool restrict_files(const char *const *writable, size_t writable_count)
 /* ---- system calls
  * -------------------------------------------------------------------------------------------------------- */
 
-/* By name: the library knows more of them than some systems' headers; those that it does not know are skipped. */
+/* By name: the library knows more of them than some systems' headers. */
 static const char *const denied[] = {
     "acct",
     "add_key",
@@ -181,40 +185,53 @@ static const char *const denied[] = {
     "vhangup",
 };
 
-static bool filter_system_calls(void)
+enum pen_jail_part pen_jail_deny(const char *const *calls, size_t count)
 {
+    enum pen_jail_part part = PEN_JAIL_WHOLE;
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
     if (!filter)
-        return false;
-    bool ok = true;
-    for (size_t i = 0; i < sizeof denied / sizeof *denied; i++) {
-        int number = seccomp_syscall_resolve_name(denied[i]);
-        if (number != __NR_SCMP_ERROR)
-            ok = !seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), number, 0) && ok;
+        return PEN_JAIL_WITHOUT;
+    for (size_t i = 0; i < count; i++) {
+        int number = seccomp_syscall_resolve_name(calls[i]);
+        if (number == __NR_SCMP_ERROR || seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), number, 0)) {
+            fprintf(stderr, "penstock-worker: the system call %s cannot be denied in the jail\n", calls[i]);
+            part = PEN_JAIL_PARTLY;
+        }
     }
-    ok = ok && !seccomp_load(filter);
+    if (seccomp_load(filter))
+        part = PEN_JAIL_WITHOUT;
     seccomp_release(filter);
-    return ok;
+    return part;
 }
 
 /* ---- all of it
  * ------------------------------------------------------------------------------------------------------------ */
 
-static void say(bool active, const char *name, char *out, size_t size)
+static void say(enum pen_jail_part part, const char *name, char *out, size_t size)
 {
+    static const char *const prefixes[] = {
+        [PEN_JAIL_WITHOUT] = "without-", [PEN_JAIL_PARTLY] = "partly-", [PEN_JAIL_WHOLE] = ""};
     size_t used = strlen(out);
-    snprintf(out + used, size - used, "%s%s%s", used ? " " : "", active ? "" : "no-", name);
+    snprintf(out + used, size - used, "%s%s%s", used ? " " : "", prefixes[part], name);
 }
 
-void pen_jail_enter(const char *const *writable, size_t writable_count, char *out_active, size_t size)
+static enum pen_jail_part whole(bool active)
 {
-    out_active[0] = 0;
-    say(write_text("/proc/self/oom_score_adj", OOM_SCORE), "oom-score", out_active, size);
-    say(leave_network(), "network-namespace", out_active, size);
-    say(drop_capabilities(), "drop-capabilities", out_active, size);
+    return active ? PEN_JAIL_WHOLE : PEN_JAIL_WITHOUT;
+}
+
+bool pen_jail_enter(const char *const *writable, size_t writable_count, char *out_status, size_t size)
+{
+    out_status[0] = 0;
+    say(whole(write_text("/proc/self/oom_score_adj", OOM_SCORE)), "oom-score", out_status, size);
+    say(whole(leave_network()), "network-namespace", out_status, size);
+    say(whole(drop_capabilities()), "drop-capabilities", out_status, size);
     bool sealed = !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    say(sealed, "no-new-privileges", out_active, size);
-    say(limit_process(), "limits", out_active, size);
-    say(sealed && restrict_files(writable, writable_count), "landlock", out_active, size);
-    say(sealed && filter_system_calls(), "seccomp", out_active, size);
+    say(whole(sealed), "no-new-privileges", out_status, size);
+    say(whole(limit_process()), "limits", out_status, size);
+    enum pen_jail_part files = whole(sealed && restrict_files(writable, writable_count));
+    say(files, "landlock", out_status, size);
+    enum pen_jail_part calls = sealed ? pen_jail_deny(denied, sizeof denied / sizeof *denied) : PEN_JAIL_WITHOUT;
+    say(calls, "seccomp", out_status, size);
+    return files == PEN_JAIL_WHOLE && calls == PEN_JAIL_WHOLE;
 }

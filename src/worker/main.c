@@ -160,8 +160,9 @@ static const char *place_cache(struct worker *worker, const char *variable, cons
     return getenv(variable) ? getenv(variable) : worker->tmp_dir;
 }
 
-static void enter_jail(struct worker *worker)
+static int enter_jail(struct worker *worker, struct pen_error *error)
 {
+    bool held = true;
     const char *writable[8];
     size_t count = 0;
     setenv("PENSTOCK_WORKER", "1", 1);
@@ -176,9 +177,14 @@ static void enter_jail(struct worker *worker)
     if (worker->options.no_jail)
         strcpy(worker->crash->jail, "off");
     else
-        pen_jail_enter(writable, count, worker->crash->jail, sizeof worker->crash->jail);
+        held = pen_jail_enter(writable, count, worker->crash->jail, sizeof worker->crash->jail);
     if (worker->options.verbose)
         fprintf(stderr, "penstock-worker: jail: %s\n", worker->crash->jail);
+    if (!held && worker->options.require_jail)
+        return pen_fail(error, -PEN_EUNSUPPORTED,
+                        "workers.jail is \"required\", and this system holds not all of landlock and seccomp: %s",
+                        worker->crash->jail);
+    return 0;
 }
 
 static int start(struct worker *worker, struct pen_error *error)
@@ -193,7 +199,8 @@ static int start(struct worker *worker, struct pen_error *error)
     worker->cache = pen_cache_open(worker->options.cache_dir, worker->options.cache_bytes);
     if (worker->options.cache_dir && !worker->cache)
         atomic_fetch_add_explicit(&worker->crash->cache_errors, 1, memory_order_relaxed);
-    enter_jail(worker);
+    if ((rc = enter_jail(worker, error)))
+        return rc;
     if ((rc = pen_capture_start(&worker->capture)))
         return pen_fail(error, rc, "starting a worker: no pipe for standard output");
     return worker->options.ops->init(pen_worker_partition_units, &worker->options, &worker->devices,

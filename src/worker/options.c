@@ -24,6 +24,7 @@ enum {
     ARENA_BYTES,
     SPIN_US,
     NO_JAIL,
+    REQUIRE_JAIL,
     VERBOSE
 };
 
@@ -39,6 +40,7 @@ static const struct option table[] = {
     {"arena-bytes", required_argument, NULL, ARENA_BYTES},
     {"spin-us", required_argument, NULL, SPIN_US},
     {"no-jail", no_argument, NULL, NO_JAIL},
+    {"require-jail", no_argument, NULL, REQUIRE_JAIL},
     {"verbose", no_argument, NULL, VERBOSE},
     {NULL, 0, NULL, 0},
 };
@@ -124,6 +126,9 @@ static int apply(struct pen_worker_options *options, int option, const char *val
         return number("spin-us", value, 0, 1000000, &options->spin_us, error);
     case NO_JAIL:
         options->no_jail = true;
+        return 0;
+    case REQUIRE_JAIL:
+        options->require_jail = true;
         return 0;
     case VERBOSE:
         options->verbose = true;

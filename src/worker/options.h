@@ -11,7 +11,7 @@
 
 struct pen_worker_options {
     int control_fd;
-    bool probe, no_jail, verbose;
+    bool probe, no_jail, require_jail, verbose;
     const struct pen_backend_ops *ops;
     const char *cache_dir, *tmp_dir; /* NULL: not given */
     uint64_t cache_bytes, ring_bytes, arena_bytes, spin_us;

@@ -61,7 +61,7 @@ def wait_for(condition, seconds=10, what=None):
 class Daemon:
     """A penstockd that listens in `folder`."""
 
-    def __init__(self, folder, config='', stub=None, environment=None, arguments=()):
+    def __init__(self, folder, config='', stub=None, environment=None, arguments=(), preexec=None):
         self.folder = folder
         self.socket = os.path.join(folder, 'penstockd.sock')
         self.config = os.path.join(folder, 'penstock.yaml')
@@ -75,7 +75,7 @@ class Daemon:
         with open(self.log_path, 'wb') as log:
             self.process = subprocess.Popen(
                 [PENSTOCKD, '--config', self.config, '--socket', self.socket, '--log', 'debug', *arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=daemon_environment)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=daemon_environment, preexec_fn=preexec)
         self.pid = self.process.pid
         self.connections = []
         wait_for(lambda: self.listens() or self.process.poll() is not None, what='the socket')

@@ -24,7 +24,7 @@ WRONG = [
     ('workers:\n  warm: one\n', 2, ['workers.warm', '"one"']),
     ('workers:\n  warm: 99999999999999999999999\n', 2, ['workers.warm', 'from 0 to 64']),
     ('workers:\n  warm: 1\n  warm: 2\n', 3, ['workers.warm is given twice']),
-    ('workers:\n  jail: maybe\n', 2, ['workers.jail', 'on, off']),
+    ('workers:\n  jail: maybe\n', 2, ['workers.jail', 'required, on, off']),
     ('workers:\n  path: worker\n', 2, ['workers.path', 'absolute path']),
     ('cache: {dir: here}\n', 1, ['cache.dir', 'absolute path']),
     ('cache:\n  size: [1]\n', 2, ['cache.size must be a single value']),
@@ -48,7 +48,7 @@ WRONG = [
     ('- a\n', 1, ['the configuration must be a mapping']),
 ]
 
-GOOD = ['', '# nothing\n', '---\n', 'devices: []\n', 'workers: {warm: 0, jail: off}\n', 'session: {ring: 2 MiB}\n',
+GOOD = ['', '# nothing\n', '---\n', 'devices: []\n', 'workers: {warm: 0, jail: off}\n', 'workers: {jail: required}\n', 'session: {ring: 2 MiB}\n',
         'drivers:\n  environment: {}\n', 'limits:\n  sessions: 1\n  connections: 1\n',
         'devices:\n  - {match: "*", name: d, class: gpu, memory: 1GB, compute_units: 2, enabled: no}\n']
 

@@ -1,11 +1,14 @@
 #!/usr/bin/python3
 """Programs, daemon and workers together: on the fake device and on PoCL. What must hold when one of them dies."""
+import ctypes
+import errno
 import glob
 import json
 import os
 import random
 import signal
 import statistics
+import struct
 import subprocess
 import sys
 import time
@@ -23,6 +26,19 @@ def memory_files(pid):
         return [os.readlink(link) for link in glob.glob(f'/proc/{pid}/fd/*') if 'memfd:' in os.readlink(link)]
     except (FileNotFoundError, PermissionError):
         return []
+
+
+def without_landlock():
+    """In a child: from now on its processes find no Landlock, as on a kernel without it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    load, equal, leave = 0x20, 0x15, 0x06  # BPF: load a word, compare, return
+    errno_enosys, allow, create_ruleset = 0x00050000 | errno.ENOSYS, 0x7FFF0000, 444
+    program = b''.join(struct.pack('<HBBI', *each) for each in (
+        (load, 0, 0, 0), (equal, 0, 1, create_ruleset), (leave, 0, 0, errno_enosys), (leave, 0, 0, allow)))
+    buffer = ctypes.create_string_buffer(program)
+    filter_ = struct.pack('HxxxxxxP', 4, ctypes.addressof(buffer))
+    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, filter_, 0, 0):  # NO_NEW_PRIVS, SECCOMP
+        raise OSError(ctypes.get_errno(), 'no filter')
 
 
 def ticks(pid):
@@ -270,6 +286,21 @@ class Fake(Sessions, harness.Scenario):
         """The log says what holds the workers; and the configuration can leave it off."""
         self.pool('workers: {jail: off}\n').wait_log('info .* is warm; jail: off$')
         self.pool().wait_log('info .* is warm; jail: .*no-new-privileges')
+
+    @unittest.skipIf(harness.SANITIZED, 'a sanitizer wants calls of its own')
+    def test_jail_lacks(self):
+        """On a system without Landlock: the log warns of it once; or, as configured, nothing is served."""
+        daemon = self.pool(preexec=without_landlock)
+        daemon.wait_log("warn .*the workers' jail is not whole on this system: .*without-landlock seccomp")
+        self.assertEqual(daemon.run(PROGRAM, 'loop', '0.1').returncode, 0)
+        self.assertEqual(daemon.log().count('is not whole'), 1)
+        done = daemon.run(harness.PENSTOCK, 'devices', '--verbose')
+        self.assertIn('without-landlock', done.stdout)
+
+        daemon = self.daemon('backend: fake\nworkers: {jail: required}\n', preexec=without_landlock)
+        daemon.wait_log('error .*workers.jail is "required", and this system holds not all .*without-landlock')
+        self.assertEqual(daemon.run(PROGRAM, 'first').returncode, 2)
+        self.assertNotIn('is warm', daemon.log())
 
     def test_worker_gone_while_waiting(self):
         """A program that waits for a worker when its daemon dies is told."""
