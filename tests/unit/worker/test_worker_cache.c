@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -211,15 +212,16 @@ static char *headers_path(const char *name)
     return path;
 }
 
-static void make_set(const char *name, uint64_t bytes)
+static void make_set(const char *name, uint64_t bytes, time_t age_s)
 {
+    const struct timespec then = {.tv_sec = time(NULL) - age_s}, times[] = {then, then};
     char path[300];
     snprintf(path, sizeof path, "%s/1/x.h", headers_path(name));
     void *text = calloc(1, bytes);
     assert_int_equal(pen_file_make_parents(path, 1), 0);
     assert_int_equal(pen_file_write(path, text, bytes), 0);
     free(text);
-    usleep(2000);
+    assert_int_equal(utimensat(AT_FDCWD, headers_path(name), times, 0), 0);
 }
 
 static bool exists(const char *path)
@@ -234,11 +236,10 @@ static void test_headers_go(void **state)
     (void)state;
     static char binary[10000];
     struct pen_cache *cache = open_cache(100000);
-    make_set("used", 20000);
-    make_set("old.XyZ123", 20000); /* of a worker that has crashed */
+    make_set("used", 20000, 300);
+    make_set("old.XyZ123", 20000, 200); /* of a worker that has crashed */
+    make_set("young", 20000, 100);
     assert_true(put(cache, 1, binary, sizeof binary));
-    usleep(2000);
-    make_set("young", 20000);
     pen_cache_close(cache);
     int fd = open(headers_path("used"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_int_equal(flock(fd, LOCK_SH), 0);
@@ -249,7 +250,7 @@ static void test_headers_go(void **state)
     pen_cache_close(cache);
     close(fd);
     cache = open_cache(70000);
-    assert_true(pen_cache_take_room(cache, 20000));
+    assert_true(pen_cache_take_room(cache, 15000));
     assert_false(exists(headers_path("used")));
     assert_true(exists(headers_path("young")));
     assert_false(pen_cache_take_room(cache, 70000));
