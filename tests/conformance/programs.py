@@ -76,12 +76,12 @@ def cracked(text: str) -> str:
 # Twice: the second run is to take all its binaries from hashcat's own cache, where the first has put them.
 HASHCAT = """
     set -e
-    kept() { find "$HOME" -name '*.kernel' | sort | xargs md5sum | md5sum; }
+    kept() { find "$XDG_CACHE_HOME" -name '*.kernel' | sort | xargs md5sum | md5sum; }
     hashcat "$@"
-    [ "$(find "$HOME" -name '*.kernel' | wc -l)" -gt 0 ] && echo binaries kept
-    before=$(kept; find "$HOME" -name '*.kernel' -printf '%T@ ')
+    [ "$(find "$XDG_CACHE_HOME" -name '*.kernel' | wc -l)" -gt 0 ] && echo binaries kept
+    before=$(kept; find "$XDG_CACHE_HOME" -name '*.kernel' -printf '%T@ ')
     hashcat "$@"
-    [ "$before" = "$(kept; find "$HOME" -name '*.kernel' -printf '%T@ ')" ] && echo binaries used again
+    [ "$before" = "$(kept; find "$XDG_CACHE_HOME" -name '*.kernel' -printf '%T@ ')" ] && echo binaries used again
 """
 
 

@@ -100,7 +100,8 @@ def execute(program, folder, environment):
     os.makedirs(os.path.join(folder, ".cache"))  # some look for it, and take a shared one without
     if program.setup:
         program.setup(folder)
-    full = dict(os.environ, HOME=folder, XDG_CACHE_HOME=os.path.join(folder, ".cache"), **program.environment)
+    full = dict(os.environ, HOME=folder, XDG_CACHE_HOME=os.path.join(folder, ".cache"), XDG_DATA_HOME=os.path.join(folder, ".data"),
+                **program.environment)  # hashcat, for one, runs once for each of these
     full.update(environment)
     begin = time.monotonic()
     try:
