@@ -155,6 +155,12 @@ def compare(program, folder, native_environment, environment):
     return result, through[2]
 
 
+def stop(*_):
+    """Ends the run early: what is done so far is written, and a second signal does not hinder that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+
+
 def fits(program, options):
     if options.devices > 1 and options.driver != "pocl":
         return program.mixed
@@ -188,7 +194,7 @@ def main():
         native_environment["POCL_DEVICES"] = "pthread pthread"
     drivers = versions(native_environment)
     results = []
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what is done so far is written
+    signal.signal(signal.SIGTERM, stop)
     begin = time.monotonic()
     workers = concurrent.futures.ThreadPoolExecutor(options.jobs)
     try:
