@@ -33,6 +33,11 @@ int pen_cli_fail(int status, const char *format, ...) __attribute__((format(prin
  * returned after the sentence has been printed. */
 int pen_cli_option(int argc, char **argv, const struct option *known);
 
+/* ---- sessions.c ---------------------------------------------------------------------------------------- */
+
+/* Until the daemon has no session of process `client` any more; -PEN_ETIMEOUT with a sentence. */
+int pen_sessions_wait(pid_t client, uint64_t timeout_ms, struct pen_error *error);
+
 /* ---- progress.c -------------------------------------------------------------------------------------- */
 
 /* If stderr is a terminal and `what` is not over within a second, it is shown there until it is. */

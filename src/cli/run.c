@@ -18,6 +18,9 @@
 #include "cli/vendors.h"
 #include "state/log.h"
 
+/* How long a session may take to end after its program. */
+#define RECORD_END_MS 10000
+
 /* ---- the program's environment ----------------------------------------------------------------------- */
 
 /* The log's absolute path. Only what is no file yet, or a log, is written over. */
@@ -97,7 +100,16 @@ static int end_like(int status)
     return 128 + number;
 }
 
-static int run_as_child(char **argv, struct pen_helper *helper)
+/* A log is whole when its session has ended, a moment after its program. With a daemon of our own its end comes first.
+ */
+static void complete_record(pid_t program, const struct pen_helper *helper, const char *record)
+{
+    struct pen_error error = {0};
+    if (record && !helper->socket[0] && pen_sessions_wait(program, RECORD_END_MS, &error))
+        pen_cli_fail(0, "%s may not be complete yet: %s", record, error.message);
+}
+
+static int run_as_child(char **argv, struct pen_helper *helper, const char *record)
 {
     sigset_t signals, before;
     pid_t parent = getpid();
@@ -113,6 +125,8 @@ static int run_as_child(char **argv, struct pen_helper *helper)
     }
     int status = program < 0 ? -1 : attend(program, &signals);
     int reason = errno;
+    if (program > 0)
+        complete_record(program, helper, record);
     pen_helper_end(helper);
     if (program < 0)
         return pen_cli_fail(PEN_EXIT_FAILED, "cannot fork: %s", strerror(reason));
@@ -141,9 +155,9 @@ int pen_run_program(const struct pen_run *run, char **argv)
     setenv("OCL_ICD_VENDORS", vendors, 1);
     if (!run->keep_vendors)
         unsetenv("OCL_ICD_FILENAMES"); /* more vendors, to the Khronos loader */
-    if (helper.pid <= 0)
+    if (helper.pid <= 0 && !run->record)
         exec_program(argv);
-    return run_as_child(argv, &helper);
+    return run_as_child(argv, &helper, run->record);
 }
 
 int pen_cli_run(int argc, char **argv)

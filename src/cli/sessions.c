@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "cli/control.h"
+#include "wire/futex.h"
 
 static void print_json(const struct pen_msg_sessions *message)
 {
@@ -38,6 +39,42 @@ static void print_table(const struct pen_msg_sessions *message)
     }
 }
 
+static int ask(struct pen_control *control, struct pen_scratch *scratch, struct pen_msg_sessions *out,
+               struct pen_error *error)
+{
+    int rc = PEN_CONTROL_ASK(control, session_list, &(struct pen_msg_session_list){0}, PEN_OP_SESSIONS, error);
+    if (!rc && (rc = pen_msg_sessions_decode(control->frame.data, control->frame.size, scratch, out)))
+        pen_fail(error, rc, "the daemon's list of sessions is malformed");
+    return rc;
+}
+
+int pen_sessions_wait(pid_t client, uint64_t timeout_ms, struct pen_error *error)
+{
+    const struct timespec pause = {.tv_nsec = 2000000};
+    uint64_t deadline = pen_deadline_ms(timeout_ms);
+    struct pen_control control;
+    struct pen_scratch scratch = {0};
+    bool there = true;
+    int rc = pen_control_open(&control, error);
+    while (!rc && there) {
+        struct pen_msg_sessions message;
+        pen_scratch_reset(&scratch);
+        if ((rc = ask(&control, &scratch, &message, error)))
+            break;
+        there = false;
+        for (uint32_t i = 0; i < message.sessions_count; i++)
+            there = there || message.sessions[i].client_pid == (uint32_t)client;
+        if (there && pen_now_ns() > deadline)
+            rc = pen_fail(error, -PEN_ETIMEOUT, "the session of process %d has not ended after %llu ms", (int)client,
+                          (unsigned long long)timeout_ms);
+        else if (there)
+            nanosleep(&pause, NULL);
+    }
+    pen_scratch_finish(&scratch);
+    pen_control_close(&control);
+    return rc;
+}
+
 int pen_cli_ps(int argc, char **argv)
 {
     static const struct option known[] = {{"json", no_argument, NULL, 'j'}, {0}};
@@ -57,12 +94,7 @@ int pen_cli_ps(int argc, char **argv)
     struct pen_msg_sessions message;
     int rc = pen_control_open(&control, &error);
     if (!rc)
-        rc = PEN_CONTROL_ASK(&control, session_list, &(struct pen_msg_session_list){0}, PEN_OP_SESSIONS, &error);
-    if (!rc) {
-        rc = pen_msg_sessions_decode(control.frame.data, control.frame.size, &scratch, &message);
-        if (rc)
-            pen_fail(&error, rc, "the daemon's list of sessions is malformed");
-    }
+        rc = ask(&control, &scratch, &message, &error);
     if (!rc && json)
         print_json(&message);
     else if (!rc)

@@ -250,6 +250,13 @@ class Sessions:
         done = daemon.run(harness.PENSTOCK, 'log', 'replay', self.path('short.log'), '--json')
         self.assertEqual((done.returncode, json.loads(done.stdout)['truncated']), (0, True), done.stderr)
 
+    def test_record_is_complete(self):
+        """`log record` comes back when the session has ended, not when its program has."""
+        daemon = self.pool()
+        for _ in range(5):
+            daemon.run(harness.PENSTOCK, 'log', 'record', self.path('session.log'), '--', PROGRAM, 'idle', '0')
+            self.assertEqual(json.loads(daemon.run(harness.PENSTOCK, 'ps', '--json').stdout), [])
+
     def test_replay_differs(self):
         """A digest that is not what the replay reads is found."""
         daemon = self.pool()
