@@ -11,6 +11,7 @@
 struct stub stub = {.features = PEN_FEATURE_DIRECT};
 
 struct pen_session {
+    struct pen_session *before; /* a lost one stays, for the objects that it had */
     bool lost;
     _Atomic int32_t states[STUB_SLOTS];
     _Atomic uint64_t completed[PEN_LIMIT_QUEUES];
@@ -159,8 +160,10 @@ int pen_session_open(const struct pen_pool *wanted, struct pen_session **out_ses
         pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
         pthread_mutex_init(&lock, &attributes);
     }
+    struct pen_session *before = open_session;
     open_session = calloc(1, sizeof *open_session);
     assert(open_session);
+    open_session->before = before;
     open_session->next_slot = 1;
     stub.lost = false;
     stub.opened++;
