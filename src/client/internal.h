@@ -96,7 +96,7 @@ struct pen_session {
     _Atomic uint64_t output_written; /* frames; release, so that who finds it high enough may return */
 
     /* adaptive spinning; relaxed, a hint */
-    _Atomic uint32_t long_waits, wait_count;
+    struct pen_spinner spinner;
 };
 
 static inline uint32_t pen_session_dead(struct pen_session *session)

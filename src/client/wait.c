@@ -29,36 +29,16 @@ static bool output_waits(struct pen_session *session)
 
 /* ---- spinning ---------------------------------------------------------------------------------------- */
 
-#define LONG_WAITS_MAX 32u
-#define LONG_WAITS     16u /* above this most recent waits outlasted the spin: it is skipped ... */
-#define PROBE          16u /* ... but for one in so many, to notice when waits are short again */
-
-static bool should_spin(struct pen_session *session)
-{
-    uint32_t count = atomic_fetch_add_explicit(&session->wait_count, 1, memory_order_relaxed);
-    return atomic_load_explicit(&session->long_waits, memory_order_relaxed) < LONG_WAITS || count % PROBE == 0;
-}
-
-static void learn(struct pen_session *session, bool was_short)
-{
-    /* Racing updates lose a count, which does not matter. */
-    uint32_t waits = atomic_load_explicit(&session->long_waits, memory_order_relaxed);
-    if (was_short) {
-        waits = waits > 8 ? waits - 8 : 0;
-    } else if (waits < LONG_WAITS_MAX) {
-        waits++;
-    }
-    atomic_store_explicit(&session->long_waits, waits, memory_order_relaxed);
-}
-
 static int spin(struct pen_session *session, const struct target *target)
 {
-    uint64_t end = pen_now_ns() + session->spin_ns;
+    uint64_t now = pen_now_ns(), end = now + session->spin_ns;
     int rc = 0;
-    for (uint32_t turn = 0; !rc && pen_now_ns() < end; turn++) {
+    for (uint32_t turn = 0; !rc && now < end; turn++) {
         pen_spin_turn(turn);
         rc = look(session, target);
+        now = pen_now_ns();
     }
+    pen_spin_learn(&session->spinner, rc != 0, now > end ? now - end : 0);
     return rc;
 }
 
@@ -128,11 +108,7 @@ static int wait_for(struct pen_session *session, const struct target *target)
     }
     int rc = look(session, target);
     if (!rc) {
-        bool spins = should_spin(session);
-        rc = spins ? spin(session, target) : 0;
-        if (spins) {
-            learn(session, rc != 0);
-        }
+        rc = pen_spin_pays(&session->spinner) ? spin(session, target) : 0;
         rc = rc ? rc : sleep_until(session, target);
     }
     pen_session_drain_output(session);

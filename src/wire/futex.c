@@ -31,6 +31,30 @@ uint64_t pen_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+#define IN_VAIN_MAX 32u
+#define IN_VAIN     16u     /* from here on spinning is left out ... */
+#define PROBE       16u     /* ... but for one wait in so many, to notice when it pays again */
+#define LATE_NS     100000u /* more than any turn takes: others were at work in between */
+
+bool pen_spin_pays(struct pen_spinner *spinner)
+{
+    uint32_t wait = atomic_fetch_add_explicit(&spinner->waits, 1, memory_order_relaxed);
+    return atomic_load_explicit(&spinner->in_vain, memory_order_relaxed) < IN_VAIN || wait % PROBE == 0;
+}
+
+void pen_spin_learn(struct pen_spinner *spinner, bool in_time, uint64_t late_ns)
+{
+    uint32_t in_vain = atomic_load_explicit(&spinner->in_vain, memory_order_relaxed);
+    if (late_ns > LATE_NS) {
+        in_vain = IN_VAIN_MAX;
+    } else if (in_time) {
+        in_vain = in_vain > 8 ? in_vain - 8 : 0;
+    } else if (in_vain < IN_VAIN_MAX) {
+        in_vain++;
+    }
+    atomic_store_explicit(&spinner->in_vain, in_vain, memory_order_relaxed);
+}
+
 void pen_spin_turn(uint32_t turn)
 {
     if ((turn & 3) == 3) {

@@ -19,6 +19,17 @@ uint64_t pen_now_ns(void);
  * without yielding can starve the very thread that is waited for (docs: field notes, hand-offs). */
 void pen_spin_turn(uint32_t turn);
 
+/* Whether spinning pays, learned from the waits before: not where most of them outlast it, and least where others want
+ * the CPU, so that a yield comes back late (a wake-up by the kernel is in time). Zero-initialize. Any thread, without
+ * locks: updates that race lose a count, which does not matter. */
+struct pen_spinner {
+    _Atomic uint32_t waits;
+    _Atomic uint32_t in_vain;
+};
+bool pen_spin_pays(struct pen_spinner *spinner);
+/* After a wait that did spin: did it end in time, and how long after the budget's end did the spin come back? */
+void pen_spin_learn(struct pen_spinner *spinner, bool in_time, uint64_t late_ns);
+
 /* Orders a store before a later load of another location (Dekker); pairs with the peer's own, or with its seq_cst
  * read-modify-write. Adds no happens-before of its own, so that ThreadSanitizer needs not know it. */
 static inline void pen_fence(void)

@@ -140,12 +140,13 @@ unsigned pen_ring_wait(struct pen_ring_reader *reader, uint64_t spin_budget_ns, 
     }
     uint64_t now = pen_now_ns();
     uint64_t deadline = timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns;
-    uint64_t spin_end = now + spin_budget_ns < deadline ? now + spin_budget_ns : deadline;
-    for (uint32_t turn = 0; now < spin_end; turn++, now = pen_now_ns()) {
-        pen_spin_turn(turn);
-        if ((result = pending(reader))) {
-            return result;
+    if (spin_budget_ns && pen_spin_pays(&reader->spinner)) {
+        uint64_t spin_end = now + spin_budget_ns < deadline ? now + spin_budget_ns : deadline;
+        for (uint32_t turn = 0; !result && now < spin_end; turn++, now = pen_now_ns()) {
+            pen_spin_turn(turn);
+            result = pending(reader);
         }
+        pen_spin_learn(&reader->spinner, result, now > spin_end ? now - spin_end : 0);
     }
     while (!result && now < deadline) {
         result = sleep_once(reader, now, deadline);

@@ -69,6 +69,7 @@ struct pen_ring_reader {
     uint64_t head;        /* as last seen and found sane */
     unsigned char *frame; /* PEN_LIMIT_FRAME bytes, 64-aligned, private */
     int broken;           /* sticky error */
+    struct pen_spinner spinner;
     /* shared with pen_ring_kick */
     _Atomic uint32_t kicked;   /* seq_cst with `sleeping` */
     _Atomic uint32_t sleeping; /* the reading thread is, or is about to be, asleep on the doorbell */
