@@ -165,7 +165,7 @@ static uint64_t *wait_room(struct pen_enqueue *e)
         e->wait_room = STORED_WAITS;
     }
     if (e->wait_count == e->wait_room) {
-        uint64_t *bigger = realloc(e->wait_heap, 2 * e->wait_room * sizeof *bigger);
+        uint64_t *bigger = realloc(e->wait_heap, (size_t)2 * e->wait_room * sizeof *bigger);
         if (!bigger)
             return NULL;
         if (!e->wait_heap)
