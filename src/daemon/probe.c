@@ -295,7 +295,6 @@ static int make_listing(struct pen_probe *probe)
     struct evbuffer *out = evbuffer_new();
     struct pen_msg_devices count = {.jail = probe->jail};
     uint64_t ids[PEN_LIMIT_DEVICES] = {0};
-    uint32_t offered = 0;
     if (!out)
         return -PEN_ENOMEM;
     for (uint32_t i = 0; i < probe->device_count; i++) {
@@ -311,13 +310,12 @@ static int make_listing(struct pen_probe *probe)
                        device->info.vendor_name, device->info.driver, count.count);
             device->rule = NULL;
         }
-        count.count += device->rule != NULL;
+        if (device->rule)
+            ids[count.count++] = device->info.device;
     }
     for (uint32_t i = 0; i < probe->device_count; i++)
-        if (probe->devices[i].rule) {
+        if (probe->devices[i].rule)
             apply_rule(probe, i);
-            ids[offered++] = probe->devices[i].info.device;
-        }
     count.pool = list_digest(probe);
     if (jail_lacks(probe->jail))
         pen_report(PEN_REPORT_WARN,
@@ -344,7 +342,7 @@ static int make_listing(struct pen_probe *probe)
     memcpy(daemon->pool.devices, ids, sizeof ids);
     daemon->pool.number = count.pool;
     daemon->pool.found = probe->found;
-    daemon->pool.device_count = offered;
+    daemon->pool.device_count = count.count;
     return 0;
 }
 

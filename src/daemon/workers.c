@@ -133,6 +133,13 @@ static void let_go(struct worker *worker)
         arm(worker, worker->daemon->config.stop_ms);
 }
 
+/* The same, and what becomes of it is no failure of its own. */
+static void dismiss(struct worker *worker)
+{
+    worker->asked_to_end = true;
+    let_go(worker);
+}
+
 static void work_directory(const struct worker *worker, char *out, size_t size)
 {
     snprintf(out, size, "%s/worker-%" PRIu64, worker->daemon->work_dir, worker->number);
@@ -267,8 +274,7 @@ static bool fits(struct worker *worker)
         "devices again",
         (int)worker->pid);
     daemon->start_failures++;
-    worker->asked_to_end = true;
-    let_go(worker);
+    dismiss(worker);
     return false;
 }
 
@@ -303,8 +309,7 @@ static void became_warm(struct worker *worker)
     pen_clients_worker_ready(daemon);
     /* The clients that it was started for may have given up. */
     if (worker->state == WORKER_WARM && count_in(daemon, WORKER_WARM) > wanted_workers(daemon)) {
-        worker->asked_to_end = true;
-        let_go(worker);
+        dismiss(worker);
     }
 }
 
@@ -534,8 +539,7 @@ void pen_workers_retire(struct pen_daemon *daemon)
     {
         struct worker *worker = worker_of(link);
         if (worker->state == WORKER_STARTING || worker->state == WORKER_WARM) {
-            worker->asked_to_end = true;
-            let_go(worker);
+            dismiss(worker);
         }
     }
 }
