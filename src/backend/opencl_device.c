@@ -258,12 +258,11 @@ static void find_devices(cl_platform_id platform,
         const cl_device_partition_property equally[] = {CL_DEVICE_PARTITION_EQUALLY, units, 0};
         uint32_t parts = 0;
         if (units && units < whole.compute_units && can_part(roots[i], CL_DEVICE_PARTITION_EQUALLY) &&
-            !create_parts(roots[i], equally, MOST_PARTS - found->count, found->ids + found->count, &parts)) {
+            !create_parts(roots[i], equally, MOST_PARTS - found->count, found->ids + found->count, &parts))
             while (parts--)
                 found->parents[found->count++] = roots[i];
-        } else {
+        else
             found->ids[found->count++] = roots[i];
-        }
     }
 }
 

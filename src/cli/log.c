@@ -60,7 +60,7 @@ static int of_file(int argc, char **argv, int (*work)(const char *file, bool jso
 {
     const char *file = NULL;
     bool json = false;
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc; i++)
         if (!strcmp(argv[i], "--json"))
             json = true;
         else if (argv[i][0] == '-')
@@ -70,7 +70,6 @@ static int of_file(int argc, char **argv, int (*work)(const char *file, bool jso
             return pen_cli_fail(PEN_EXIT_USAGE, "log %s takes one file, not also \"%s\"", argv[0], argv[i]);
         else
             file = argv[i];
-    }
     if (!file)
         return pen_cli_fail(PEN_EXIT_USAGE, "log %s needs a file: penstock log %s FILE [--json]", argv[0], argv[0]);
     return work(file, json);

@@ -60,9 +60,8 @@ static int map_slot(struct pen_replay *replay, uint32_t logged, uint32_t *out_sl
     do {                                                                                                               \
         struct pen_msg_##name_ m;                                                                                      \
         rc = pen_msg_##name_##_decode(entry->frame, entry->size, &replay->scratch, &m);                                \
-        if (!rc) {                                                                                                     \
+        if (!rc)                                                                                                       \
             __VA_ARGS__;                                                                                               \
-        }                                                                                                              \
         if (!rc)                                                                                                       \
             rc = PEN_SEND(replay->session, name_, &m, &sequence);                                                      \
     } while (0)

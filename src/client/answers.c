@@ -26,9 +26,8 @@ static void wake_sleepers(struct pen_session *session)
 /* The reason is in two parts, the second may be "". Caller holds answers_lock. */
 static void lose(struct pen_session *session, const char *why, const char *detail)
 {
-    if (pen_session_dead(session)) {
+    if (pen_session_dead(session))
         return;
-    }
     snprintf(session->epitaph, sizeof session->epitaph, "%s%s", why, detail);
     /* Release: pairs with the acquire in pen_session_dead, for the epitaph. */
     atomic_fetch_or_explicit(&session->dead, PEN_DEAD_LOST, memory_order_release);
@@ -65,9 +64,8 @@ static void keep(struct pen_session *session, struct pen_list *list, const void 
         .sequence = ((const struct pen_frame_header *)frame)->sequence, .size = size, .frame = copy};
     pen_list_append(list, &answer->link);
     session->answer_bytes += size;
-    if (list == &session->output) {
+    if (list == &session->output)
         session->output_bytes += size;
-    }
 }
 
 /* Takes an answer out of its list; returns the frame. Caller holds answers_lock. */
@@ -76,9 +74,8 @@ static void *take(struct pen_session *session, struct pen_answer *answer, size_t
     void *frame = answer->frame;
     pen_list_remove(&answer->link);
     session->answer_bytes -= answer->size;
-    if (((const struct pen_frame_header *)frame)->opcode == PEN_OP_OUTPUT) {
+    if (((const struct pen_frame_header *)frame)->opcode == PEN_OP_OUTPUT)
         session->output_bytes -= answer->size;
-    }
     *out_size = answer->size;
     free(answer);
     return frame;
@@ -88,11 +85,10 @@ static void read_epitaph(struct pen_session *session, const void *frame, size_t 
 {
     struct pen_scratch scratch = {0};
     struct pen_msg_fatal fatal;
-    if (pen_msg_fatal_decode(frame, size, &scratch, &fatal)) {
+    if (pen_msg_fatal_decode(frame, size, &scratch, &fatal))
         lose(session, "the session failed, and the worker's message about it is malformed", "");
-    } else {
+    else
         lose(session, fatal.message, "");
-    }
     pen_scratch_finish(&scratch);
 }
 
@@ -104,15 +100,13 @@ static void sort_frames(struct pen_session *session)
     int rc;
     while ((rc = pen_frame_reader_next(&session->reader, &frame, &size)) > 0) {
         uint16_t opcode = ((const struct pen_frame_header *)frame)->opcode;
-        if (opcode == PEN_OP_FATAL) {
+        if (opcode == PEN_OP_FATAL)
             read_epitaph(session, frame, size);
-        } else {
+        else
             keep(session, opcode == PEN_OP_OUTPUT ? &session->output : &session->answers, frame, size);
-        }
     }
-    if (rc < 0) {
+    if (rc < 0)
         lose(session, "the worker's answers are malformed", "");
-    }
 }
 
 /* Reads what is there, until the socket is empty or so much output is kept that it must be written first. Caller holds
@@ -141,9 +135,8 @@ static void wait_socket(int fd, uint64_t spin_ns, uint64_t deadline)
     struct pollfd poller = {.fd = fd, .events = POLLIN};
     uint64_t now = pen_now_ns(), spin_end = now + spin_ns;
     for (uint32_t turn = 3; now < spin_end && now < deadline; now = pen_now_ns()) {
-        if (poll(&poller, 1, 0) > 0) {
+        if (poll(&poller, 1, 0) > 0)
             return;
-        }
         pen_spin_turn(turn); /* always a yield: each turn is a system call anyway */
     }
     uint64_t left = deadline > now ? deadline - now : 0;
@@ -174,9 +167,8 @@ static void wait_round(struct pen_session *session, uint64_t spin_ns, uint64_t d
 
 void pen_answers_poll(struct pen_session *session)
 {
-    if (pen_session_dead(session)) {
+    if (pen_session_dead(session))
         return;
-    }
     pthread_mutex_lock(&session->answers_lock);
     if (!session->reading) { /* else its reader will see what there is */
         read_all(session);
@@ -184,9 +176,8 @@ void pen_answers_poll(struct pen_session *session)
     }
     bool much = session->output_bytes > PEN_OUTPUT_BYTES;
     pthread_mutex_unlock(&session->answers_lock);
-    if (much) { /* of a program that does not wait for its kernels */
+    if (much) /* of a program that does not wait for its kernels */
         pen_session_drain_output(session);
-    }
 }
 
 void pen_answers_poll_now_and_then(struct pen_session *session)
@@ -195,9 +186,8 @@ void pen_answers_poll_now_and_then(struct pen_session *session)
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     uint64_t looked = atomic_load_explicit(&session->peer_looked, memory_order_relaxed);
-    if (now_ns > looked && now_ns - looked >= PEN_PEER_CHECK_NS) {
+    if (now_ns > looked && now_ns - looked >= PEN_PEER_CHECK_NS)
         pen_answers_poll(session);
-    }
 }
 
 /* ---- answers ----------------------------------------------------------------------------------------- */
@@ -207,9 +197,8 @@ static struct pen_answer *find(struct pen_session *session, uint64_t sequence)
     PEN_LIST_EACH(node, next, &session->answers)
     {
         struct pen_answer *answer = PEN_CONTAINER(node, struct pen_answer, link);
-        if (answer->sequence == sequence) {
+        if (answer->sequence == sequence)
             return answer;
-        }
     }
     return NULL;
 }
@@ -217,9 +206,8 @@ static struct pen_answer *find(struct pen_session *session, uint64_t sequence)
 int pen_session_answer(struct pen_session *session, uint64_t sequence, uint16_t *out_opcode, void **out_frame,
                        size_t *out_size)
 {
-    if (pen_session_dead(session) & PEN_DEAD_FORKED) {
+    if (pen_session_dead(session) & PEN_DEAD_FORKED)
         return -PEN_EGONE;
-    }
     uint64_t spin_ns = session->spin_ns;
     pthread_mutex_lock(&session->answers_lock);
     struct pen_answer *answer;
@@ -230,9 +218,8 @@ int pen_session_answer(struct pen_session *session, uint64_t sequence, uint16_t 
             pthread_mutex_unlock(&session->answers_lock);
             pen_session_drain_output(session);
             pthread_mutex_lock(&session->answers_lock);
-            if (find(session, sequence)) {
+            if (find(session, sequence))
                 continue;
-            }
         }
         wait_round(session, spin_ns, UINT64_MAX);
         spin_ns = 0;
@@ -248,28 +235,22 @@ int pen_session_answer(struct pen_session *session, uint64_t sequence, uint16_t 
 /* Adds one part to the buffer: 1 when the answer is whole, 0 when more follows. */
 static int add_part(const struct pen_msg_data *part, void **buffer, uint64_t *filled)
 {
-    if (part->status) {
+    if (part->status)
         return part->status < 0 ? part->status : -PEN_EPROTO;
-    }
-    if (part->total > PEN_LIMIT_PROGRAM) {
+    if (part->total > PEN_LIMIT_PROGRAM)
         return -PEN_ELIMIT;
-    }
     if (!*buffer) {
         *buffer = malloc(part->total + 1);
-        if (!*buffer) {
+        if (!*buffer)
             return -PEN_ENOMEM;
-        }
     }
-    if (part->offset != *filled || part->part.size > part->total - part->offset) {
+    if (part->offset != *filled || part->part.size > part->total - part->offset)
         return -PEN_EPROTO;
-    }
-    if (part->part.size) {
+    if (part->part.size)
         memcpy((char *)*buffer + *filled, part->part.data, part->part.size);
-    }
     *filled += part->part.size;
-    if (!part->part.size && *filled < part->total) {
+    if (!part->part.size && *filled < part->total)
         return -PEN_EPROTO; /* would never end */
-    }
     return *filled == part->total;
 }
 
@@ -285,13 +266,11 @@ int pen_session_answer_data(struct pen_session *session, uint64_t sequence, void
         void *frame;
         size_t size;
         rc = pen_session_answer(session, sequence, &opcode, &frame, &size);
-        if (rc) {
+        if (rc)
             break;
-        }
         rc = opcode == PEN_OP_DATA ? pen_msg_data_decode(frame, size, &scratch, &part) : -PEN_EPROTO;
-        if (!rc && buffer && part.total != total) {
+        if (!rc && buffer && part.total != total)
             rc = -PEN_EPROTO;
-        }
         if (!rc) {
             total = part.total;
             rc = add_part(&part, &buffer, &filled);
@@ -319,17 +298,14 @@ int pen_answers_output(struct pen_session *session, uint64_t quiet_ns, void **ou
     while (pen_list_empty(&session->output) && !rc) {
         uint64_t received = session->received;
         wait_round(session, 0, deadline);
-        if (session->received != received) {
+        if (session->received != received)
             deadline = pen_now_ns() + quiet_ns;
-        }
-        if (!pen_list_empty(&session->output)) {
+        if (!pen_list_empty(&session->output))
             break;
-        }
         rc = pen_session_dead(session) ? -PEN_EGONE : pen_now_ns() >= deadline ? -PEN_ETIMEOUT : 0;
     }
-    if (!rc) {
+    if (!rc)
         *out_frame = take(session, PEN_CONTAINER(session->output.next, struct pen_answer, link), out_size);
-    }
     pthread_mutex_unlock(&session->answers_lock);
     return rc;
 }

@@ -7,9 +7,8 @@
 
 int pen_daemon_send(int fd, void *frame, size_t size, uint64_t deadline_ns)
 {
-    if (!frame) {
+    if (!frame)
         return size ? -PEN_ENOMEM : -PEN_ELIMIT;
-    }
     int rc = pen_unix_send(fd, frame, size, NULL, 0, deadline_ns);
     free(frame);
     return rc;
@@ -19,15 +18,12 @@ int pen_daemon_receive(int fd, struct pen_unix_frame *frame, uint16_t opcode, ui
                        struct pen_error *error)
 {
     int rc = pen_unix_receive(fd, frame, deadline_ns);
-    if (rc == -PEN_EGONE) {
+    if (rc == -PEN_EGONE)
         return pen_fail(error, rc, "the daemon closed the connection");
-    }
-    if (rc) {
+    if (rc)
         return pen_fail(error, rc, "waiting for the daemon's answer: %s", pen_error_text(rc));
-    }
-    if (frame->opcode == opcode) {
+    if (frame->opcode == opcode)
         return 0;
-    }
     struct pen_scratch scratch = {0};
     struct pen_msg_refused refused;
     if (frame->opcode == PEN_OP_REFUSED && !pen_msg_refused_decode(frame->data, frame->size, &scratch, &refused)) {
@@ -60,9 +56,8 @@ int pen_daemon_connect(uint64_t deadline_ns, int *out_fd, struct pen_error *erro
     char path[256];
     int fd = -1;
     int rc = pen_unix_default_path(path, sizeof path, error);
-    if (rc || (rc = pen_unix_connect(path, deadline_ns, &fd, error))) {
+    if (rc || (rc = pen_unix_connect(path, deadline_ns, &fd, error)))
         return rc;
-    }
     const struct pen_msg_hello hello = {
         .major = PEN_PROTOCOL_MAJOR,
         .minor = PEN_PROTOCOL_MINOR,

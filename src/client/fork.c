@@ -49,9 +49,8 @@ static void register_handlers(void)
 int pen_fork_enter(struct pen_session *session)
 {
     pthread_once(&once, register_handlers);
-    if (registered) {
+    if (registered)
         return -PEN_ENOMEM;
-    }
     pthread_mutex_lock(&lock);
     pen_list_append(&sessions, &session->in_process);
     pthread_mutex_unlock(&lock);
@@ -60,9 +59,8 @@ int pen_fork_enter(struct pen_session *session)
 
 void pen_fork_leave(struct pen_session *session)
 {
-    if (!session->in_process.next) {
+    if (!session->in_process.next)
         return;
-    }
     pthread_mutex_lock(&lock);
     pen_list_remove(&session->in_process);
     pthread_mutex_unlock(&lock);

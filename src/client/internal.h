@@ -119,9 +119,8 @@ int pen_daemon_send(int fd, void *frame, size_t size, uint64_t deadline_ns);
     __extension__({                                                                                                    \
         size_t pen_size_ = pen_msg_##name_##_size(message_);                                                           \
         void *pen_frame_ = pen_size_ ? malloc(pen_size_) : NULL;                                                       \
-        if (pen_frame_) {                                                                                              \
+        if (pen_frame_)                                                                                                \
             pen_msg_##name_##_encode((message_), 0, pen_frame_);                                                       \
-        }                                                                                                              \
         pen_daemon_send((fd_), pen_frame_, pen_size_, (deadline_));                                                    \
     })
 

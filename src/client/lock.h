@@ -29,9 +29,8 @@ static inline bool pen_lock_try(struct pen_lock *lock)
 
 static inline void pen_lock_take(struct pen_lock *lock)
 {
-    if (__builtin_expect(!pen_lock_try(lock), 0)) {
+    if (__builtin_expect(!pen_lock_try(lock), 0))
         pen_lock_wait(lock);
-    }
 }
 
 /* Also a full fence between what the caller stored before and what it loads after (pen_session_commit counts on it).
@@ -40,9 +39,8 @@ static inline void pen_lock_drop(struct pen_lock *lock)
 {
     atomic_store_explicit(&lock->held, 0, memory_order_release);
     pen_fence();
-    if (__builtin_expect(atomic_load_explicit(&lock->sleepers, memory_order_relaxed) != 0, 0)) {
+    if (__builtin_expect(atomic_load_explicit(&lock->sleepers, memory_order_relaxed) != 0, 0))
         pen_lock_wake(lock);
-    }
 }
 
 #endif

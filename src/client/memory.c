@@ -23,18 +23,16 @@ static void punch(void *context, uint64_t offset, uint64_t size)
 static void free_now(struct pen_session *session, uint64_t offset)
 {
     (void)pen_space_free(&session->space, offset); /* refuses what was not allocated */
-    if (session->space.dirty_bytes > PEN_ARENA_KEPT_BYTES) {
+    if (session->space.dirty_bytes > PEN_ARENA_KEPT_BYTES)
         pen_space_trim(&session->space, PEN_ARENA_KEPT_BYTES / 2, punch, session);
-    }
 }
 
 /* Frees those of up to `looks` pending ranges whose slot is complete, going round. Caller holds memory_lock. */
 static void reap(struct pen_session *session, uint32_t looks)
 {
     for (; looks && session->pending_count; looks--) {
-        if (session->pending_cursor >= session->pending_count) {
+        if (session->pending_cursor >= session->pending_count)
             session->pending_cursor = 0;
-        }
         struct pen_pending_free *entry = &session->pending[session->pending_cursor];
         if (pen_slot_state(session, entry->slot) > PEN_STATE_COMPLETE) {
             session->pending_cursor++;
@@ -51,9 +49,8 @@ int pen_arena_alloc(struct pen_session *session, uint64_t size, uint64_t align, 
 {
     uint64_t deadline = 0;
     for (;;) {
-        if (pen_session_dead(session)) {
+        if (pen_session_dead(session))
             return -PEN_EGONE;
-        }
         uint32_t seen = pen_epoch(session);
         pthread_mutex_lock(&session->memory_lock);
         reap(session, LOOKS);
@@ -64,24 +61,21 @@ int pen_arena_alloc(struct pen_session *session, uint64_t size, uint64_t align, 
         }
         bool more = session->pending_count > 0;
         pthread_mutex_unlock(&session->memory_lock);
-        if (rc != -PEN_EDEVMEM || !more) {
+        if (rc != -PEN_EDEVMEM || !more)
             return rc;
-        }
         /* Released regions may be in use a moment longer; not for ever, for they may wait for this very thread. */
         uint64_t now = pen_now_ns();
         deadline = deadline ? deadline : now + WAIT_NS;
-        if (now >= deadline) {
+        if (now >= deadline)
             return rc;
-        }
         (void)pen_wait_epoch(session, seen, 10);
     }
 }
 
 void pen_arena_free(struct pen_session *session, uint64_t offset)
 {
-    if (pen_session_dead(session) & PEN_DEAD_FORKED) {
+    if (pen_session_dead(session) & PEN_DEAD_FORKED)
         return;
-    }
     pthread_mutex_lock(&session->memory_lock);
     free_now(session, offset);
     pthread_mutex_unlock(&session->memory_lock);
@@ -89,9 +83,8 @@ void pen_arena_free(struct pen_session *session, uint64_t offset)
 
 void pen_arena_free_after(struct pen_session *session, uint64_t offset, uint32_t slot)
 {
-    if (pen_session_dead(session) & PEN_DEAD_FORKED) {
+    if (pen_session_dead(session) & PEN_DEAD_FORKED)
         return;
-    }
     pthread_mutex_lock(&session->memory_lock);
     if (session->pending_count == session->pending_capacity) {
         uint32_t capacity = session->pending_capacity ? session->pending_capacity * 2 : 64;

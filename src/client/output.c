@@ -21,22 +21,19 @@ static void write_frame(const void *frame, size_t size)
 {
     struct pen_scratch scratch = {0};
     struct pen_msg_output output;
-    if (!pen_msg_output_decode(frame, size, &scratch, &output) && output.text.size) {
+    if (!pen_msg_output_decode(frame, size, &scratch, &output) && output.text.size)
         (void)fwrite(output.text.data, 1, output.text.size, stdout);
-    }
     pen_scratch_finish(&scratch);
 }
 
 void pen_session_drain_output(struct pen_session *session)
 {
-    if (pen_session_dead(session) & PEN_DEAD_FORKED) {
+    if (pen_session_dead(session) & PEN_DEAD_FORKED)
         return;
-    }
     /* Acquire: pairs with the release in pen_publish_output; the frame is on its way. */
     uint64_t target = atomic_load_explicit(&session->view.shared->output_frames, memory_order_acquire);
-    if (atomic_load_explicit(&session->output_written, memory_order_acquire) >= target) {
+    if (atomic_load_explicit(&session->output_written, memory_order_acquire) >= target)
         return;
-    }
     pthread_mutex_lock(&session->output_lock);
     uint64_t written = atomic_load_explicit(&session->output_written, memory_order_relaxed);
     int rc = 0;
@@ -55,7 +52,6 @@ void pen_session_drain_output(struct pen_session *session)
     /* Release: pairs with the acquire above; who sees it returns after the text is out. */
     atomic_store_explicit(&session->output_written, written, memory_order_release);
     pthread_mutex_unlock(&session->output_lock);
-    if (rc == -PEN_ETIMEOUT) {
+    if (rc == -PEN_ETIMEOUT)
         pen_session_fail(session, "the worker counted more frames of kernels' output than it sent");
-    }
 }

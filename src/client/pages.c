@@ -36,13 +36,11 @@ void pen_pages_fill(struct pen_pages *pages, uint64_t offset, uint64_t size)
     uint64_t piece = (offset + PEN_ARENA_HUGE - 1) / PEN_ARENA_HUGE, end = (offset + size) / PEN_ARENA_HUGE;
     while (pages->made && piece < end) {
         uint64_t first = piece;
-        while (piece < end && claim(pages, piece)) {
+        while (piece < end && claim(pages, piece))
             piece++;
-        }
 #ifdef MADV_POPULATE_WRITE
-        if (piece > first) {
+        if (piece > first)
             (void)madvise(pages->base + first * PEN_ARENA_HUGE, (piece - first) * PEN_ARENA_HUGE, MADV_POPULATE_WRITE);
-        }
 #endif
         piece += piece == first;
     }
@@ -51,7 +49,6 @@ void pen_pages_fill(struct pen_pages *pages, uint64_t offset, uint64_t size)
 void pen_pages_forget(struct pen_pages *pages, uint64_t offset, uint64_t size)
 {
     uint64_t piece = offset / PEN_ARENA_HUGE, end = (offset + size + PEN_ARENA_HUGE - 1) / PEN_ARENA_HUGE;
-    for (; pages->made && piece < end; piece++) {
+    for (; pages->made && piece < end; piece++)
         atomic_fetch_and_explicit(&pages->made[piece / WORD], ~bit(piece), memory_order_relaxed);
-    }
 }

@@ -16,13 +16,11 @@ static int receive_kept(int fd, struct pen_unix_frame *frame, uint16_t opcode, u
                         struct pen_pool *pool, const void **out_frame, struct pen_error *error)
 {
     int rc = pen_daemon_receive(fd, frame, opcode, deadline_ns, error);
-    if (rc) {
+    if (rc)
         return rc;
-    }
     struct block *block = malloc(sizeof *block + frame->size);
-    if (!block) {
+    if (!block)
         return pen_fail(error, -PEN_ENOMEM, "reading the daemon's devices: out of memory");
-    }
     memcpy(block->frame, frame->data, frame->size);
     block->next = pool->storage;
     pool->storage = block;
@@ -45,23 +43,20 @@ static int query_properties(int fd, struct pen_unix_frame *frame, uint64_t deadl
                         device->info.name, count, PEN_LIMIT_PROPERTIES);
     }
     struct pen_property *properties = calloc(count ? count : 1, sizeof *properties);
-    if (!properties) {
+    if (!properties)
         return pen_fail(error, -PEN_ENOMEM, "reading the daemon's devices: out of memory");
-    }
     device->properties = properties;
     for (uint32_t i = 0; i < count; i++) {
         const void *bytes = NULL;
         struct pen_scratch scratch = {0};
         struct pen_msg_device_property message;
         int rc = receive_kept(fd, frame, PEN_OP_DEVICE_PROPERTY, deadline_ns, pool, &bytes, error);
-        if (rc) {
+        if (rc)
             return rc;
-        }
         rc = pen_msg_device_property_decode(bytes, frame->size, &scratch, &message);
         pen_scratch_finish(&scratch);
-        if (rc || message.device != device->info.device) {
+        if (rc || message.device != device->info.device)
             return malformed(rc ? rc : -PEN_EPROTO, error);
-        }
         properties[i] = (struct pen_property){message.key, message.value.size, message.value.data};
         device->property_count = i + 1;
     }
@@ -73,16 +68,14 @@ static int query_device(int fd, struct pen_unix_frame *frame, uint64_t deadline_
 {
     const void *bytes = NULL;
     int rc = receive_kept(fd, frame, PEN_OP_DEVICE, deadline_ns, pool, &bytes, error);
-    if (rc) {
+    if (rc)
         return rc;
-    }
     struct pen_pool_device *device = &pool->devices[pool->device_count];
     struct pen_scratch scratch = {0};
     rc = pen_msg_device_decode(bytes, frame->size, &scratch, &device->info);
     pen_scratch_finish(&scratch); /* the message has no lists: all of it points into the frame */
-    if (rc) {
+    if (rc)
         return malformed(rc, error);
-    }
     pool->device_count++;
     return query_properties(fd, frame, deadline_ns, pool, device, error);
 }
@@ -94,22 +87,18 @@ static int query(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns, str
     struct pen_scratch scratch = {0};
     const void *bytes = NULL;
     int rc = PEN_DAEMON_SEND(fd, device_list, &(struct pen_msg_device_list){0}, deadline_ns);
-    if (rc) {
+    if (rc)
         return pen_fail(error, rc, "asking the daemon for its devices: %s", pen_error_text(rc));
-    }
     rc = pen_daemon_greeted(fd, frame, deadline_ns, error);
-    if (!rc) { /* it is there and well; how long its drivers take, it alone knows, and bounds */
+    if (!rc) /* it is there and well; how long its drivers take, it alone knows, and bounds */
         rc = receive_kept(fd, frame, PEN_OP_DEVICES, pen_deadline_ms(PEN_PROBE_TIMEOUT_MS), pool, &bytes, error);
-    }
-    if (rc) {
+    if (rc)
         return rc;
-    }
     deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
     rc = pen_msg_devices_decode(bytes, frame->size, &scratch, &devices);
     pen_scratch_finish(&scratch);
-    if (rc) {
+    if (rc)
         return malformed(rc, error);
-    }
     if (devices.count > PEN_LIMIT_DEVICES) {
         return pen_fail(error, -PEN_ELIMIT, "the daemon has %u devices, at most %u are allowed (DEVICES)",
                         devices.count, PEN_LIMIT_DEVICES);
@@ -117,12 +106,10 @@ static int query(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns, str
     pool->number = devices.pool;
     pool->jail = devices.jail;
     pool->devices = calloc(devices.count ? devices.count : 1, sizeof *pool->devices);
-    if (!pool->devices) {
+    if (!pool->devices)
         return pen_fail(error, -PEN_ENOMEM, "reading the daemon's devices: out of memory");
-    }
-    for (uint32_t i = 0; !rc && i < devices.count; i++) {
+    for (uint32_t i = 0; !rc && i < devices.count; i++)
         rc = query_device(fd, frame, deadline_ns, pool, error);
-    }
     return rc;
 }
 
@@ -133,9 +120,8 @@ int pen_pool_query(struct pen_pool *out_pool, struct pen_error *error)
     struct pen_pool pool = {0};
     int fd = -1;
     int rc = pen_daemon_connect(deadline_ns, &fd, error);
-    if (rc) {
+    if (rc)
         return rc;
-    }
     rc = query(fd, &frame, deadline_ns, &pool, error);
     close(fd);
     pen_unix_frame_finish(&frame);
@@ -149,9 +135,8 @@ int pen_pool_query(struct pen_pool *out_pool, struct pen_error *error)
 
 void pen_pool_finish(struct pen_pool *pool)
 {
-    for (uint32_t i = 0; i < pool->device_count; i++) {
+    for (uint32_t i = 0; i < pool->device_count; i++)
         free((void *)(uintptr_t)pool->devices[i].properties);
-    }
     free(pool->devices);
     struct block *block = pool->storage;
     while (block) {

@@ -16,15 +16,13 @@
 static uint64_t spin_budget(void)
 {
     const char *text = getenv("PENSTOCK_SPIN_US");
-    if (!text || !*text) {
+    if (!text || !*text)
         return PEN_SPIN_BUDGET_NS;
-    }
     char *end;
     errno = 0;
     unsigned long value = strtoul(text, &end, 10);
-    if (*end || errno) {
+    if (*end || errno)
         return PEN_SPIN_BUDGET_NS;
-    }
     return (value < SPIN_US_MAX ? value : SPIN_US_MAX) * 1000u;
 }
 
@@ -34,16 +32,13 @@ static int record_path(char *out_path, size_t size, struct pen_error *error)
     const char *path = getenv("PENSTOCK_RECORD");
     char directory[PATH_MAX] = "";
     out_path[0] = 0;
-    if (!path || !*path) {
+    if (!path || !*path)
         return 0;
-    }
-    if (path[0] != '/' && !getcwd(directory, sizeof directory)) {
+    if (path[0] != '/' && !getcwd(directory, sizeof directory))
         return pen_fail(error, -PEN_EIO, "finding the directory of PENSTOCK_RECORD=%s: %s", path, strerror(errno));
-    }
     int length = snprintf(out_path, size, "%s%s%s", directory, path[0] == '/' ? "" : "/", path);
-    if (length < 0 || (size_t)length >= size) {
+    if (length < 0 || (size_t)length >= size)
         return pen_fail(error, -PEN_ELIMIT, "PENSTOCK_RECORD: a path may have %zu bytes: %s", size - 1, path);
-    }
     return 0;
 }
 
@@ -53,9 +48,8 @@ static int request(int fd, uint64_t pool, uint64_t deadline_ns, struct pen_unix_
     char path[PATH_MAX];
     struct pen_scratch scratch = {0};
     int rc = record_path(path, sizeof path, error);
-    if (rc) {
+    if (rc)
         return rc;
-    }
     const struct pen_msg_session_open open = {
         .features = path[0] ? PEN_FEATURE_RECORD : PEN_FEATURE_DIRECT,
         .pool = pool,
@@ -63,21 +57,17 @@ static int request(int fd, uint64_t pool, uint64_t deadline_ns, struct pen_unix_
         .record_path = path,
     };
     rc = PEN_DAEMON_SEND(fd, session_open, &open, deadline_ns);
-    if (rc) {
+    if (rc)
         return pen_fail(error, rc, "asking the daemon for a session: %s", pen_error_text(rc));
-    }
     rc = pen_daemon_greeted(fd, frame, deadline_ns, error);
-    if (!rc) {
+    if (!rc)
         rc = pen_daemon_receive(fd, frame, PEN_OP_SESSION_OPENED, deadline_ns, error);
-    }
-    if (rc) {
+    if (rc)
         return rc;
-    }
     rc = pen_msg_session_opened_decode(frame->data, frame->size, &scratch, out_opened);
     pen_scratch_finish(&scratch);
-    if (rc || frame->fd_count != 2 || (out_opened->features & ~open.features)) {
+    if (rc || frame->fd_count != 2 || (out_opened->features & ~open.features))
         return pen_fail(error, rc ? rc : -PEN_EPROTO, "the worker's answer to session_open is malformed");
-    }
     return 0;
 }
 
@@ -86,23 +76,19 @@ static int map_files(struct pen_session *session, struct pen_unix_frame *frame,
                      const struct pen_msg_session_opened *opened, struct pen_error *error)
 {
     int rc = pen_shared_map(frame->fds[0], &session->view, error);
-    if (rc) {
+    if (rc)
         return rc;
-    }
-    if (session->view.shared_bytes != opened->shared_bytes || session->view.ring_bytes != opened->ring_bytes) {
+    if (session->view.shared_bytes != opened->shared_bytes || session->view.ring_bytes != opened->ring_bytes)
         return pen_fail(error, -PEN_EPROTO, "the session's shared page is not as the worker announced it");
-    }
     rc = pen_arena_map(frame->fds[1], opened->arena_bytes, &session->arena_base, error);
-    if (rc) {
+    if (rc)
         return rc;
-    }
     session->arena_bytes = opened->arena_bytes;
     session->arena_fd = frame->fds[1];
     pen_pages_init(&session->pages, session->arena_base, session->arena_bytes);
     frame->fds[1] = -1;
-    if (pen_space_init(&session->space, opened->arena_bytes)) {
+    if (pen_space_init(&session->space, opened->arena_bytes))
         return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
-    }
     pen_ring_writer_init(&session->writer, &session->view);
     session->number = opened->session;
     session->features = opened->features;
@@ -112,9 +98,8 @@ static int map_files(struct pen_session *session, struct pen_unix_frame *frame,
 static struct pen_session *session_create(void)
 {
     struct pen_session *session = aligned_alloc(64, (sizeof *session + 63) / 64 * 64);
-    if (!session) {
+    if (!session)
         return NULL;
-    }
     memset(session, 0, sizeof *session);
     session->socket = session->arena_fd = -1;
     session->spin_ns = spin_budget();
@@ -136,20 +121,16 @@ int pen_session_open(const struct pen_pool *pool, struct pen_session **out_sessi
     struct pen_session *session = session_create();
     struct pen_unix_frame frame = {0};
     struct pen_msg_session_opened opened = {0};
-    if (!session) {
+    if (!session)
         return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
-    }
     int rc = pen_daemon_connect(deadline_ns, &session->socket, error);
-    if (!rc) {
+    if (!rc)
         rc = request(session->socket, pool ? pool->number : 0, deadline_ns, &frame, &opened, error);
-    }
-    if (!rc) {
+    if (!rc)
         rc = map_files(session, &frame, &opened, error);
-    }
     pen_unix_frame_finish(&frame);
-    if (!rc && pen_fork_enter(session)) {
+    if (!rc && pen_fork_enter(session))
         rc = pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
-    }
     if (rc) {
         pen_session_close(session);
         return rc;
@@ -160,18 +141,15 @@ int pen_session_open(const struct pen_pool *pool, struct pen_session **out_sessi
 
 void pen_session_close(struct pen_session *session)
 {
-    if (!session) {
+    if (!session)
         return;
-    }
     pen_fork_leave(session);
-    if (session->socket >= 0) {
+    if (session->socket >= 0)
         close(session->socket);
-    }
     pen_answers_finish(session);
     pen_memory_finish(session);
-    if (session->arena_fd >= 0) {
+    if (session->arena_fd >= 0)
         close(session->arena_fd);
-    }
     pen_slot_pool_finish(&session->slots);
     pen_slot_pool_finish(&session->queue_slots);
     if (!(pen_session_dead(session) &
@@ -189,11 +167,10 @@ int pen_session_alive(struct pen_session *session)
 {
     if (!pen_session_dead(session)) {
         /* Relaxed: what it tells is read from the socket. */
-        if (atomic_load_explicit(&session->view.shared->gone, memory_order_relaxed)) {
+        if (atomic_load_explicit(&session->view.shared->gone, memory_order_relaxed))
             pen_answers_poll(session);
-        } else {
+        else
             pen_answers_poll_now_and_then(session);
-        }
     }
     return pen_session_dead(session) ? -PEN_EGONE : 0;
 }
@@ -201,9 +178,8 @@ int pen_session_alive(struct pen_session *session)
 const char *pen_session_epitaph(struct pen_session *session)
 {
     uint32_t dead = pen_session_dead(session);
-    if (dead & PEN_DEAD_FORKED) {
+    if (dead & PEN_DEAD_FORKED)
         return "the program was forked: a session belongs to the process that opened it";
-    }
     return dead ? session->epitaph : "";
 }
 
@@ -239,9 +215,8 @@ static inline void enter(struct pen_session *session)
 /* The outermost one rings the doorbell: pen_lock_drop's fence lies between our head and the worker's `asleep`. */
 static inline void leave(struct pen_session *session)
 {
-    if (--session->depth) {
+    if (--session->depth)
         return;
-    }
     atomic_store_explicit(&session->sender, 0, memory_order_relaxed);
     pen_lock_drop(&session->sending);
     pen_ring_doorbell(&session->view);
@@ -251,9 +226,8 @@ static inline void leave(struct pen_session *session)
 static void *wait_for_room(struct pen_session *session, size_t size)
 {
     while (!pen_session_dead(session)) {
-        if (pen_ring_wait_room(&session->writer, size, session->spin_ns, PEN_PEER_CHECK_NS)) {
+        if (pen_ring_wait_room(&session->writer, size, session->spin_ns, PEN_PEER_CHECK_NS))
             return pen_ring_reserve(&session->writer, size);
-        }
         pen_answers_poll(session);
     }
     return NULL;
@@ -289,14 +263,12 @@ void pen_session_commit(struct pen_session *session)
 
 void pen_session_lock(struct pen_session *session)
 {
-    if (!(pen_session_dead(session) & PEN_DEAD_FORKED)) {
+    if (!(pen_session_dead(session) & PEN_DEAD_FORKED))
         enter(session);
-    }
 }
 
 void pen_session_unlock(struct pen_session *session)
 {
-    if (!(pen_session_dead(session) & PEN_DEAD_FORKED)) {
+    if (!(pen_session_dead(session) & PEN_DEAD_FORKED))
         leave(session);
-    }
 }

@@ -21,14 +21,12 @@ static int grow(struct pen_slot_pool *pool)
 {
     uint32_t capacity = pool->capacity ? pool->capacity * 2 : FIRST_CAPACITY;
     uint32_t *bigger = realloc(pool->free, capacity * sizeof *bigger);
-    if (!bigger) {
+    if (!bigger)
         return -PEN_ENOMEM;
-    }
     pool->free = bigger;
     bigger = realloc(pool->aside, capacity * sizeof *bigger);
-    if (!bigger) {
+    if (!bigger)
         return -PEN_ENOMEM;
-    }
     pool->aside = bigger;
     pool->capacity = capacity;
     return 0;
@@ -49,9 +47,8 @@ static bool is_complete(struct pen_session *session, const struct pen_slot_pool 
 static void reap(struct pen_session *session, struct pen_slot_pool *pool, uint32_t looks)
 {
     for (; looks && pool->aside_count; looks--) {
-        if (pool->cursor >= pool->aside_count) {
+        if (pool->cursor >= pool->aside_count)
             pool->cursor = 0;
-        }
         uint32_t slot = pool->aside[pool->cursor];
         if (is_complete(session, pool, slot)) {
             pool->aside[pool->cursor] = pool->aside[--pool->aside_count];
@@ -68,14 +65,12 @@ static int take(struct pen_slot_pool *pool, uint32_t *out_slot)
         *out_slot = pool->free[--pool->free_count];
         return 0;
     }
-    if (pool->next >= pool->limit) {
+    if (pool->next >= pool->limit)
         return -PEN_ELIMIT;
-    }
     if (pool->next >= pool->capacity) {
         int rc = grow(pool);
-        if (rc) {
+        if (rc)
             return rc;
-        }
     }
     *out_slot = pool->next++;
     return 0;
@@ -91,32 +86,28 @@ static int acquire(struct pen_session *session, struct pen_slot_pool *pool, uint
         reap(session, pool, pool->aside_count);
         rc = take(pool, out_slot);
     }
-    if (out_aside) {
+    if (out_aside)
         *out_aside = pool->aside_count;
-    }
     pen_lock_drop(&pool->lock);
     return rc;
 }
 
 static void release(struct pen_session *session, struct pen_slot_pool *pool, uint32_t slot)
 {
-    if (is_complete(session, pool, slot)) {
+    if (is_complete(session, pool, slot))
         pool->free[pool->free_count++] = slot;
-    } else {
+    else
         pool->aside[pool->aside_count++] = slot;
-    }
 }
 
 int pen_slot_acquire(struct pen_session *session, uint32_t *out_slot)
 {
-    if (pen_session_dead(session)) {
+    if (pen_session_dead(session))
         return -PEN_EGONE;
-    }
     uint32_t slot = 0;
     int rc = acquire(session, &session->slots, &slot, NULL);
-    if (rc) {
+    if (rc)
         return rc;
-    }
     /* Relaxed: the worker learns of the slot by a frame, which is published with release. */
     atomic_store_explicit(&session->view.slots[slot].state, PEN_STATE_QUEUED, memory_order_relaxed);
     *out_slot = slot;
@@ -126,9 +117,8 @@ int pen_slot_acquire(struct pen_session *session, uint32_t *out_slot)
 void pen_slot_release(struct pen_session *session, uint32_t slot)
 {
     struct pen_slot_pool *pool = &session->slots;
-    if (!slot || (pen_session_dead(session) & PEN_DEAD_FORKED)) {
+    if (!slot || (pen_session_dead(session) & PEN_DEAD_FORKED))
         return;
-    }
     pen_lock_take(&pool->lock);
     release(session, pool, slot);
     pen_lock_drop(&pool->lock);
@@ -146,29 +136,24 @@ void pen_slot_cancel(struct pen_session *session, uint32_t slot)
 int32_t pen_slot_state(struct pen_session *session, uint32_t slot)
 {
     uint32_t dead = pen_session_dead(session);
-    if (!slot) {
+    if (!slot)
         return PEN_STATE_COMPLETE;
-    }
-    if (dead & PEN_DEAD_FORKED) {
+    if (dead & PEN_DEAD_FORKED)
         return -PEN_EGONE;
-    }
     /* Acquire: pairs with the worker's release in pen_publish_event. */
     int32_t state = atomic_load_explicit(&session->view.slots[slot].state, memory_order_acquire);
-    if (state <= PEN_STATE_COMPLETE) {
+    if (state <= PEN_STATE_COMPLETE)
         return state;
-    }
-    if (dead) {
+    if (dead)
         return -PEN_EGONE;
-    }
     pen_answers_poll_now_and_then(session); /* a program that only polls must learn of a dead worker too */
     return state & ~PEN_SLOT_WAITED;
 }
 
 struct pen_event_times pen_slot_times(struct pen_session *session, uint32_t slot)
 {
-    if (!slot || (pen_session_dead(session) & PEN_DEAD_FORKED)) {
+    if (!slot || (pen_session_dead(session) & PEN_DEAD_FORKED))
         return (struct pen_event_times){0};
-    }
     return session->view.times[slot];
 }
 
@@ -180,21 +165,17 @@ int pen_queue_slot_acquire(struct pen_session *session, uint32_t *out_slot)
     uint64_t deadline = 0;
     for (;;) {
         uint32_t epoch = pen_epoch(session);
-        if (pen_session_dead(session)) {
+        if (pen_session_dead(session))
             return -PEN_EGONE;
-        }
         int rc = acquire(session, &session->queue_slots, out_slot, &aside);
-        if (rc != -PEN_ELIMIT || !aside) {
+        if (rc != -PEN_ELIMIT || !aside)
             return rc;
-        }
         uint64_t now = pen_now_ns();
-        if (aside < least) {
+        if (aside < least)
             deadline = now + QUEUE_SLOT_WAIT_NS;
-        }
         least = aside;
-        if (now > deadline) {
+        if (now > deadline)
             return rc;
-        }
         (void)pen_wait_epoch(session, epoch, QUEUE_SLOT_LOOK_MS);
     }
 }
@@ -202,9 +183,8 @@ int pen_queue_slot_acquire(struct pen_session *session, uint32_t *out_slot)
 void pen_queue_slot_release(struct pen_session *session, uint32_t slot, uint64_t last)
 {
     struct pen_slot_pool *pool = &session->queue_slots;
-    if (pen_session_dead(session) & PEN_DEAD_FORKED) {
+    if (pen_session_dead(session) & PEN_DEAD_FORKED)
         return;
-    }
     pen_lock_take(&pool->lock);
     session->queue_last[slot] = last;
     release(session, pool, slot);
@@ -213,9 +193,8 @@ void pen_queue_slot_release(struct pen_session *session, uint32_t slot, uint64_t
 
 uint64_t pen_queue_completed(struct pen_session *session, uint32_t queue_slot)
 {
-    if (pen_session_dead(session) & PEN_DEAD_FORKED) {
+    if (pen_session_dead(session) & PEN_DEAD_FORKED)
         return 0;
-    }
     /* Acquire: pairs with the worker's release in pen_publish_queue. */
     return atomic_load_explicit(&session->view.queues[queue_slot].completed, memory_order_acquire);
 }

@@ -13,9 +13,8 @@ struct target {
 /* 1: complete, 0: not yet, negative: the slot's error. */
 static int look(struct pen_session *session, const struct target *target)
 {
-    if (target->queue) {
+    if (target->queue)
         return pen_queue_completed(session, target->slot) >= target->sequence;
-    }
     /* Acquire: pairs with the worker's release in pen_publish_event. */
     int32_t state = atomic_load_explicit(&session->view.slots[target->slot].state, memory_order_acquire);
     return state == PEN_STATE_COMPLETE ? 1 : state < 0 ? state : 0;
@@ -89,13 +88,12 @@ static int sleep_until(struct pen_session *session, const struct target *target)
         bool dead = pen_session_dead(session) != 0;
         ask(session, target);
         rc = look(session, target); /* after `dead`: what was published before the worker died counts */
-        if (rc || dead) {
+        if (rc || dead)
             rc = rc ? rc : -PEN_EGONE;
-        } else if (output_waits(session)) {
+        else if (output_waits(session))
             pen_session_drain_output(session); /* the worker may be waiting for room in its outbox */
-        } else {
+        else
             sleep_on_epoch(session, seen, UINT64_MAX);
-        }
     }
     atomic_fetch_sub_explicit(&shared->waiters, 1, memory_order_relaxed);
     return rc;
@@ -103,9 +101,8 @@ static int sleep_until(struct pen_session *session, const struct target *target)
 
 static int wait_for(struct pen_session *session, const struct target *target)
 {
-    if (pen_session_dead(session) & PEN_DEAD_FORKED) {
+    if (pen_session_dead(session) & PEN_DEAD_FORKED)
         return -PEN_EGONE;
-    }
     int rc = look(session, target);
     if (!rc) {
         rc = pen_spin_pays(&session->spinner) ? spin(session, target) : 0;
@@ -129,18 +126,16 @@ int pen_wait_queue(struct pen_session *session, uint32_t queue_slot, uint64_t se
 
 uint32_t pen_epoch(struct pen_session *session)
 {
-    if (pen_session_dead(session) & PEN_DEAD_FORKED) {
+    if (pen_session_dead(session) & PEN_DEAD_FORKED)
         return 0;
-    }
     /* Acquire at least: what was published before this epoch is seen by the caller's looks after it. */
     return atomic_load_explicit(&session->view.shared->epoch, memory_order_seq_cst);
 }
 
 int pen_wait_epoch(struct pen_session *session, uint32_t seen_epoch, uint32_t timeout_ms)
 {
-    if (pen_session_dead(session)) {
+    if (pen_session_dead(session))
         return -PEN_EGONE;
-    }
     struct pen_shared *shared = session->view.shared;
     uint64_t now = pen_now_ns(), deadline = now + timeout_ms * 1000000ull;
     /* seq_cst both, as in pen_publish_wake; a watcher is a waiter too. */
@@ -158,7 +153,6 @@ int pen_wait_epoch(struct pen_session *session, uint32_t seen_epoch, uint32_t ti
 
 void pen_wake_epoch(struct pen_session *session)
 {
-    if (!(pen_session_dead(session) & PEN_DEAD_FORKED)) {
+    if (!(pen_session_dead(session) & PEN_DEAD_FORKED))
         pen_publish_wake(&session->view);
-    }
 }

@@ -308,9 +308,8 @@ static void became_warm(struct worker *worker)
                (int)worker->pid, page.jail[0] ? page.jail : "unknown");
     pen_clients_worker_ready(daemon);
     /* The clients that it was started for may have given up. */
-    if (worker->state == WORKER_WARM && count_in(daemon, WORKER_WARM) > wanted_workers(daemon)) {
+    if (worker->state == WORKER_WARM && count_in(daemon, WORKER_WARM) > wanted_workers(daemon))
         dismiss(worker);
-    }
 }
 
 static void say_refusal(const struct worker *worker)
@@ -538,9 +537,8 @@ void pen_workers_retire(struct pen_daemon *daemon)
     PEN_LIST_EACH(link, next, &daemon->workers)
     {
         struct worker *worker = worker_of(link);
-        if (worker->state == WORKER_STARTING || worker->state == WORKER_WARM) {
+        if (worker->state == WORKER_STARTING || worker->state == WORKER_WARM)
             dismiss(worker);
-        }
     }
 }
 

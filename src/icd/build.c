@@ -440,14 +440,13 @@ CL_API_ENTRY cl_int CL_API_CALL pen_clCompileProgram(cl_program program, cl_uint
     if (!given)
         return CL_OUT_OF_HOST_MEMORY;
     cl_int status = CL_SUCCESS;
-    for (cl_uint i = 0; status == CL_SUCCESS && i < header_count; i++) {
+    for (cl_uint i = 0; status == CL_SUCCESS && i < header_count; i++)
         if (!pen_object_is(headers[i], PEN_MAGIC_PROGRAM) || !headers[i]->source)
             status = CL_INVALID_PROGRAM;
         else if (!names[i])
             status = CL_INVALID_VALUE;
         else
             given[i] = (struct pen_include_given){names[i], headers[i]->source};
-    }
     if (status == CL_SUCCESS)
         status =
             build(program, PEN_BUILD_STEP_COMPILE, device_count, devices, options, given, header_count, notify, user);

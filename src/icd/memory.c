@@ -278,9 +278,8 @@ static void memory_destroy(cl_mem memory)
 static void farewell_later(cl_mem memory, uint32_t slot)
 {
     struct farewell *farewell = malloc(sizeof *farewell);
-    if (!farewell) { /* the object, its range and its callbacks are lost: better than memory in use given back */
+    if (!farewell) /* the object, its range and its callbacks are lost: better than memory in use given back */
         return;
-    }
     *farewell = (struct farewell){.memory = memory, .slot = slot};
     pthread_mutex_lock(&farewell_lock);
     pen_list_append(&farewells, &farewell->link);

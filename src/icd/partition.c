@@ -178,12 +178,11 @@ static cl_int create_parts(cl_device_id device, const cl_device_partition_proper
     }
     if (!rc)
         rc = ask(session, device, partition, ids);
-    for (uint32_t i = 0; i < partition->count; i++) {
+    for (uint32_t i = 0; i < partition->count; i++)
         if (!rc)
             out_devices[i] = parts[i];
         else if (parts[i])
             pen_unref(parts[i]);
-    }
     if (rc == -PEN_EGONE) /* the specification lists no better one here */
         return CL_OUT_OF_RESOURCES;
     return pen_status(rc);

@@ -21,15 +21,12 @@ static int wait_ready(int fd, short events, uint64_t deadline_ns)
         int timeout = deadline_ns == UINT64_MAX ? -1 : left_ms > 3600000 ? 3600000 : (int)left_ms;
         struct pollfd poller = {.fd = fd, .events = events};
         int rc = poll(&poller, 1, timeout);
-        if (rc > 0) {
+        if (rc > 0)
             return 0;
-        }
-        if (rc < 0 && errno != EINTR) {
+        if (rc < 0 && errno != EINTR)
             return -PEN_EIO;
-        }
-        if (deadline_ns != UINT64_MAX && pen_now_ns() >= deadline_ns) {
+        if (deadline_ns != UINT64_MAX && pen_now_ns() >= deadline_ns)
             return -PEN_ETIMEOUT;
-        }
     }
 }
 
@@ -43,9 +40,8 @@ static int socket_error(int code)
 int pen_unix_send(int fd, const void *frame, size_t size, const int *descriptors, unsigned descriptor_count,
                   uint64_t deadline_ns)
 {
-    if (size < HEADER || size > PEN_LIMIT_FRAME || descriptor_count > PEN_UNIX_DESCRIPTORS) {
+    if (size < HEADER || size > PEN_LIMIT_FRAME || descriptor_count > PEN_UNIX_DESCRIPTORS)
         return -PEN_EINVAL;
-    }
     union {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(sizeof(int) * PEN_UNIX_DESCRIPTORS)];
@@ -68,9 +64,8 @@ int pen_unix_send(int fd, const void *frame, size_t size, const int *descriptors
             sent += (size_t)rc;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             int waited = wait_ready(fd, POLLOUT, deadline_ns);
-            if (waited) {
+            if (waited)
                 return waited;
-            }
         } else if (errno != EINTR) {
             return socket_error(errno);
         }
@@ -86,9 +81,8 @@ static bool take_descriptors(struct msghdr *message, int *fds, unsigned *count)
 {
     bool all = !(message->msg_flags & MSG_CTRUNC);
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
-        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
             continue;
-        }
         size_t received = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         for (size_t i = 0; i < received; i++) {
             int fd;
@@ -118,12 +112,10 @@ static ssize_t receive_some(int fd, void *at, size_t size, int *fds, unsigned *c
     do {
         rc = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     } while (rc < 0 && errno == EINTR);
-    if (rc < 0) {
+    if (rc < 0)
         return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : socket_error(errno);
-    }
-    if (!take_descriptors(&message, fds, count)) {
+    if (!take_descriptors(&message, fds, count))
         return -PEN_EPROTO;
-    }
     return rc == 0 ? -PEN_EGONE : rc;
 }
 
@@ -131,12 +123,10 @@ static int receive_all(int fd, void *at, size_t size, struct pen_unix_frame *fra
 {
     for (size_t got = 0; got < size;) {
         ssize_t rc = receive_some(fd, (char *)at + got, size - got, frame->fds, &frame->fd_count);
-        if (rc == 0) {
+        if (rc == 0)
             rc = wait_ready(fd, POLLIN, deadline_ns);
-        }
-        if (rc < 0) {
+        if (rc < 0)
             return (int)rc;
-        }
         got += (size_t)rc;
     }
     return 0;
@@ -144,11 +134,9 @@ static int receive_all(int fd, void *at, size_t size, struct pen_unix_frame *fra
 
 static void close_descriptors(struct pen_unix_frame *frame)
 {
-    for (unsigned i = 0; i < frame->fd_count && i < PEN_UNIX_DESCRIPTORS; i++) {
-        if (frame->fds[i] >= 0) {
+    for (unsigned i = 0; i < frame->fd_count && i < PEN_UNIX_DESCRIPTORS; i++)
+        if (frame->fds[i] >= 0)
             close(frame->fds[i]);
-        }
-    }
     frame->fd_count = 0;
 }
 
@@ -157,18 +145,15 @@ int pen_unix_receive(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns)
     close_descriptors(frame);
     if (!frame->data) {
         frame->data = malloc(PEN_LIMIT_FRAME);
-        if (!frame->data) {
+        if (!frame->data)
             return -PEN_ENOMEM;
-        }
     }
     size_t size = 0;
     int rc = receive_all(fd, frame->data, HEADER, frame, deadline_ns);
-    if (!rc) {
+    if (!rc)
         rc = pen_frame_check_header(frame->data, HEADER, &size);
-    }
-    if (!rc && size > HEADER) {
+    if (!rc && size > HEADER)
         rc = receive_all(fd, (char *)frame->data + HEADER, size - HEADER, frame, deadline_ns);
-    }
     if (rc) {
         close_descriptors(frame);
         return rc;
@@ -191,9 +176,8 @@ int pen_frame_reader_space(struct pen_frame_reader *reader, void **out_at, size_
 {
     if (!reader->buffer) {
         reader->buffer = malloc(PEN_FRAME_READER_BYTES);
-        if (!reader->buffer) {
+        if (!reader->buffer)
             return -PEN_ENOMEM;
-        }
         reader->capacity = PEN_FRAME_READER_BYTES;
     }
     if (reader->start && reader->capacity - reader->end < PEN_LIMIT_FRAME) {
@@ -216,38 +200,31 @@ ssize_t pen_frame_reader_fill(struct pen_frame_reader *reader, int fd)
     void *at;
     size_t space;
     int rc = pen_frame_reader_space(reader, &at, &space);
-    if (rc) {
+    if (rc)
         return rc;
-    }
-    if (!space) {
+    if (!space)
         return -PEN_ELIMIT; /* the caller left frames unread */
-    }
     ssize_t got = receive_some(fd, at, space, NULL, NULL);
-    if (got > 0) {
+    if (got > 0)
         pen_frame_reader_filled(reader, (size_t)got);
-    }
     return got;
 }
 
 int pen_frame_reader_next(struct pen_frame_reader *reader, const void **out_frame, size_t *out_size)
 {
-    if (reader->broken) {
+    if (reader->broken)
         return reader->broken;
-    }
     size_t available = reader->end - reader->start, size = 0;
     if (available < HEADER) {
-        if (!available) {
+        if (!available)
             reader->start = reader->end = 0;
-        }
         return 0;
     }
     if (pen_frame_check_header(reader->buffer + reader->start, HEADER, &size) || size < HEADER ||
-        size > PEN_LIMIT_FRAME) {
+        size > PEN_LIMIT_FRAME)
         return reader->broken = -PEN_EPROTO;
-    }
-    if (available < size) {
+    if (available < size)
         return 0;
-    }
     *out_frame = reader->buffer + reader->start;
     *out_size = size;
     reader->start += size;

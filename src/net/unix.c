@@ -91,9 +91,8 @@ static int open_directory(const char *path, int *out_fd, struct pen_error *error
     struct stat status;
     if (fd < 0 || fstat(fd, &status)) {
         int rc = pen_fail(error, -PEN_EIO, "opening the socket's directory %s: %s", directory, strerror(errno));
-        if (fd >= 0) {
+        if (fd >= 0)
             close(fd);
-        }
         return rc;
     }
     bool ours = status.st_uid == geteuid() || status.st_uid == 0;
@@ -114,24 +113,19 @@ static int open_directory(const char *path, int *out_fd, struct pen_error *error
 static int remove_stale(const char *path, const struct sockaddr_un *address, struct pen_error *error)
 {
     struct stat status;
-    if (lstat(path, &status)) {
+    if (lstat(path, &status))
         return 0;
-    }
-    if (!S_ISSOCK(status.st_mode)) {
+    if (!S_ISSOCK(status.st_mode))
         return pen_fail(error, -PEN_EBUSY, "%s exists and is no socket: remove it or set PENSTOCK_SOCKET", path);
-    }
     int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (probe < 0) {
+    if (probe < 0)
         return pen_fail(error, -PEN_EIO, "socket: %s", strerror(errno));
-    }
     bool stale = connect(probe, (const struct sockaddr *)address, sizeof *address) < 0 && errno == ECONNREFUSED;
     close(probe);
-    if (!stale) {
+    if (!stale)
         return pen_fail(error, -PEN_EBUSY, "a daemon listens on %s already: stop it or set PENSTOCK_SOCKET", path);
-    }
-    if (unlink(path) && errno != ENOENT) {
+    if (unlink(path) && errno != ENOENT)
         return pen_fail(error, -PEN_EIO, "removing the stale socket %s: %s", path, strerror(errno));
-    }
     return 0;
 }
 
@@ -140,18 +134,16 @@ int pen_unix_listen(const char *path, int *out_fd, struct pen_error *error)
     struct sockaddr_un address;
     int directory = -1, fd = -1;
     int rc = address_of(path, &address, error);
-    if (rc || (rc = open_directory(path, &directory, error))) {
+    if (rc || (rc = open_directory(path, &directory, error)))
         return rc;
-    }
     /* Two daemons that start together: one replaces at a time. The lock goes with the descriptor. */
     if (flock(directory, LOCK_EX)) {
         rc = pen_fail(error, -PEN_EIO, "locking the directory of %s: %s", path, strerror(errno));
         goto out;
     }
     rc = remove_stale(path, &address, error);
-    if (rc) {
+    if (rc)
         goto out;
-    }
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* fchmod before bind: the file is born with mode 0600. */
     if (fd < 0 || fchmod(fd, 0600) || bind(fd, (const struct sockaddr *)&address, sizeof address) ||
@@ -162,9 +154,8 @@ int pen_unix_listen(const char *path, int *out_fd, struct pen_error *error)
     *out_fd = fd;
     fd = -1;
 out:
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
     close(directory);
     return rc;
 }
@@ -175,9 +166,8 @@ int pen_unix_accept(int listen_fd, int *out_fd)
     do {
         fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
-    if (fd < 0) {
+    if (fd < 0)
         return errno == EAGAIN || errno == EWOULDBLOCK ? -PEN_ETIMEOUT : -PEN_EIO;
-    }
     *out_fd = fd;
     return 0;
 }
@@ -206,13 +196,11 @@ int pen_unix_connect(const char *path, uint64_t deadline_ns, int *out_fd, struct
 {
     struct sockaddr_un address;
     int rc = address_of(path, &address, error);
-    if (rc) {
+    if (rc)
         return rc;
-    }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
+    if (fd < 0)
         return pen_fail(error, -PEN_EIO, "socket: %s", strerror(errno));
-    }
     /* connect() to a full backlog waits for as long as a send may (unix(7)); it never says EINPROGRESS. */
     int failed;
     do {
@@ -244,9 +232,8 @@ int pen_unix_peer(int fd, struct pen_unix_peer *out_peer)
 {
     struct ucred credentials;
     socklen_t size = sizeof credentials;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) || size != sizeof credentials) {
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) || size != sizeof credentials)
         return -PEN_EIO;
-    }
     *out_peer = (struct pen_unix_peer){credentials.pid, credentials.uid, credentials.gid};
     return 0;
 }

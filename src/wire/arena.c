@@ -25,9 +25,8 @@ int pen_arena_create(uint64_t bytes, int *out_fd, struct pen_error *error)
             (unsigned long long)bytes, PEN_ARENA_HUGE, PEN_ARENA_BYTES_MIN, PEN_ARENA_BYTES_MAX);
     }
     int fd = memfd_create("penstock-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0) {
+    if (fd < 0)
         return pen_fail(error, -PEN_EIO, "making the session's arena: memfd_create: %s", strerror(errno));
-    }
     if (ftruncate(fd, (off_t)bytes) || fcntl(fd, F_ADD_SEALS, SEALS)) {
         int rc = pen_fail(error, -PEN_EIO, "making the session's arena of %llu bytes (session.arena_bytes): %s",
                           (unsigned long long)bytes, strerror(errno));
@@ -58,9 +57,8 @@ int pen_arena_map(int fd, uint64_t bytes, void **out_base, struct pen_error *err
     }
     size_t before = (PEN_ARENA_HUGE - (uintptr_t)base % PEN_ARENA_HUGE) % PEN_ARENA_HUGE;
     unsigned char *at = base + before;
-    if (before) {
+    if (before)
         munmap(base, before);
-    }
     munmap(at + bytes, PEN_ARENA_HUGE - before);
     if (mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) == MAP_FAILED) {
         int rc = pen_fail(error, -PEN_ENOMEM, "mapping the session's arena of %llu bytes: %s",
@@ -75,7 +73,6 @@ int pen_arena_map(int fd, uint64_t bytes, void **out_base, struct pen_error *err
 
 void pen_arena_unmap(void *base, uint64_t bytes)
 {
-    if (base) {
+    if (base)
         munmap(base, bytes);
-    }
 }

@@ -45,13 +45,12 @@ bool pen_spin_pays(struct pen_spinner *spinner)
 void pen_spin_learn(struct pen_spinner *spinner, bool in_time, uint64_t late_ns)
 {
     uint32_t in_vain = atomic_load_explicit(&spinner->in_vain, memory_order_relaxed);
-    if (late_ns > LATE_NS) {
+    if (late_ns > LATE_NS)
         in_vain = IN_VAIN_MAX;
-    } else if (in_time) {
+    else if (in_time)
         in_vain = in_vain > 8 ? in_vain - 8 : 0;
-    } else if (in_vain < IN_VAIN_MAX) {
+    else if (in_vain < IN_VAIN_MAX)
         in_vain++;
-    }
     atomic_store_explicit(&spinner->in_vain, in_vain, memory_order_relaxed);
 }
 

@@ -10,9 +10,8 @@
 int pen_ring_reader_init(struct pen_ring_reader *reader, struct pen_shared_view *view)
 {
     unsigned char *frame = aligned_alloc(64, PEN_LIMIT_FRAME);
-    if (!frame) {
+    if (!frame)
         return -PEN_ENOMEM;
-    }
     memset(reader, 0, sizeof *reader);
     reader->view = view;
     reader->frame = frame;
@@ -28,19 +27,16 @@ void pen_ring_reader_finish(struct pen_ring_reader *reader)
 /* Looks at head again when all that was seen is consumed; true when there is something to read. */
 static bool look(struct pen_ring_reader *reader)
 {
-    if (reader->broken || reader->head != reader->tail) {
+    if (reader->broken || reader->head != reader->tail)
         return true;
-    }
     /* Acquire: pairs with the writer's release in pen_ring_publish. */
     uint64_t head = atomic_load_explicit(&reader->view->shared->head, memory_order_acquire);
-    if (head == reader->tail) {
+    if (head == reader->tail)
         return false;
-    }
-    if (head - reader->tail > reader->view->ring_bytes || head % 8) {
+    if (head - reader->tail > reader->view->ring_bytes || head % 8)
         reader->broken = -PEN_EPROTO; /* also a head that went back: the difference wraps */
-    } else {
+    else
         reader->head = head;
-    }
     return true;
 }
 
@@ -52,9 +48,8 @@ bool pen_ring_ready(struct pen_ring_reader *reader)
 void pen_ring_give_room(struct pen_ring_reader *reader)
 {
     struct pen_shared *shared = reader->view->shared;
-    if (reader->published == reader->tail) {
+    if (reader->published == reader->tail)
         return;
-    }
     reader->published = reader->tail;
     /* Release: pairs with the acquire of tail in pen_ring_reserve. Then Dekker with pen_ring_wait_room: tail; fence;
      * room_waiters here, room_waiters; fence; tail there. */
@@ -68,16 +63,14 @@ void pen_ring_give_room(struct pen_ring_reader *reader)
 
 int pen_ring_next(struct pen_ring_reader *reader, const void **out_frame, size_t *out_size)
 {
-    if (reader->tail - reader->published >= reader->view->ring_bytes / 8) {
+    if (reader->tail - reader->published >= reader->view->ring_bytes / 8)
         pen_ring_give_room(reader);
-    }
     if (!look(reader)) {
         pen_ring_give_room(reader);
         return 0;
     }
-    if (reader->broken) {
+    if (reader->broken)
         return reader->broken;
-    }
     uint64_t available = reader->head - reader->tail;
     const unsigned char *at = reader->view->ring + (reader->tail & (reader->view->ring_bytes - 1));
     const size_t header = sizeof(struct pen_frame_header);
@@ -85,13 +78,11 @@ int pen_ring_next(struct pen_ring_reader *reader, const void **out_frame, size_t
     /* The header is read once, into private memory: what is checked is what is used. */
     if (available >= header) {
         memcpy(reader->frame, at, header);
-        if (pen_frame_check_header(reader->frame, header, &size)) {
+        if (pen_frame_check_header(reader->frame, header, &size))
             size = 0;
-        }
     }
-    if (size < header || size > available || size > PEN_LIMIT_FRAME || size % 8) {
+    if (size < header || size > available || size > PEN_LIMIT_FRAME || size % 8)
         return reader->broken = -PEN_EPROTO;
-    }
     memcpy(reader->frame + header, at + header, size - header);
     reader->tail += size;
     *out_frame = reader->frame;
@@ -105,9 +96,8 @@ static unsigned pending(struct pen_ring_reader *reader)
     unsigned result = look(reader) ? PEN_RING_FRAMES : 0;
     if (atomic_load_explicit(&reader->kicked, memory_order_relaxed) &&
         /* Acquire: pairs with the release in pen_ring_kick; we see what the kicker has done. */
-        atomic_exchange_explicit(&reader->kicked, 0, memory_order_acq_rel)) {
+        atomic_exchange_explicit(&reader->kicked, 0, memory_order_acq_rel))
         result |= PEN_RING_KICKED;
-    }
     return result;
 }
 
@@ -123,9 +113,8 @@ static unsigned sleep_once(struct pen_ring_reader *reader, uint64_t now, uint64_
     atomic_store_explicit(&shared->asleep, 1, memory_order_relaxed);
     pen_fence();
     unsigned result = pending(reader);
-    if (!result) {
+    if (!result)
         pen_futex_wait(&shared->doorbell, seen, deadline == UINT64_MAX ? UINT64_MAX : deadline - now, true);
-    }
     atomic_store_explicit(&shared->asleep, 0, memory_order_relaxed);
     atomic_store_explicit(&reader->sleeping, 0, memory_order_relaxed);
     return result ? result : pending(reader);
@@ -135,9 +124,8 @@ unsigned pen_ring_wait(struct pen_ring_reader *reader, uint64_t spin_budget_ns, 
 {
     pen_ring_give_room(reader);
     unsigned result = pending(reader);
-    if (result) {
+    if (result)
         return result;
-    }
     uint64_t now = pen_now_ns();
     uint64_t deadline = timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns;
     if (spin_budget_ns && pen_spin_pays(&reader->spinner)) {
@@ -158,9 +146,8 @@ unsigned pen_ring_wait(struct pen_ring_reader *reader, uint64_t spin_budget_ns, 
 void pen_ring_kick(struct pen_ring_reader *reader)
 {
     /* acq_rel: releases what the kicker did to pending(). One that finds it set leaves the waking to who set it. */
-    if (atomic_exchange_explicit(&reader->kicked, 1, memory_order_acq_rel)) {
+    if (atomic_exchange_explicit(&reader->kicked, 1, memory_order_acq_rel))
         return;
-    }
     pen_fence();
     if (atomic_load_explicit(&reader->sleeping, memory_order_relaxed)) {
         struct pen_shared *shared = reader->view->shared;
@@ -206,9 +193,8 @@ bool pen_ring_wait_room(struct pen_ring_writer *writer, size_t size, uint64_t sp
         uint32_t seen = atomic_load_explicit(&shared->tail_epoch, memory_order_acquire);
         pen_fence();
         room = pen_ring_reserve(writer, size);
-        if (!room) {
+        if (!room)
             pen_futex_wait(&shared->tail_epoch, seen, deadline == UINT64_MAX ? UINT64_MAX : deadline - now, true);
-        }
         atomic_fetch_sub_explicit(&shared->room_waiters, 1, memory_order_relaxed);
         room = room || pen_ring_reserve(writer, size);
         now = pen_now_ns();

@@ -140,9 +140,8 @@ static inline void *pen_ring_reserve(struct pen_ring_writer *writer, size_t size
     if (__builtin_expect(writer->head - writer->tail_seen + size > view->ring_bytes, 0)) {
         /* Acquire: pairs with the reader's release of tail, so that we overwrite only what it has copied out. */
         writer->tail_seen = atomic_load_explicit(&view->shared->tail, memory_order_acquire);
-        if (writer->head - writer->tail_seen + size > view->ring_bytes) {
+        if (writer->head - writer->tail_seen + size > view->ring_bytes)
             return NULL;
-        }
     }
     return view->ring + (writer->head & (view->ring_bytes - 1));
 }
@@ -163,9 +162,8 @@ void pen_ring_doorbell_wake(struct pen_shared_view *view);
  * Pairs with pen_ring_wait: asleep = 1; fence; load head. */
 static inline void pen_ring_doorbell(struct pen_shared_view *view)
 {
-    if (__builtin_expect(atomic_load_explicit(&view->shared->asleep, memory_order_relaxed), 0)) {
+    if (__builtin_expect(atomic_load_explicit(&view->shared->asleep, memory_order_relaxed), 0))
         pen_ring_doorbell_wake(view);
-    }
 }
 
 /* Waits until pen_ring_reserve would find `size` bytes: spins, yielding, then sleeps; at most timeout_ns in all. True

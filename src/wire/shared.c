@@ -78,9 +78,8 @@ int pen_shared_create(uint32_t ring_bytes, int *out_fd, struct pen_shared_view *
     size_t shared_bytes = constants.ring_offset + ring_bytes;
 
     int fd = memfd_create("penstock-shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0) {
+    if (fd < 0)
         return pen_fail(error, -PEN_EIO, "making the session's shared page: memfd_create: %s", strerror(errno));
-    }
     struct pen_shared_view view = {0};
     if (ftruncate(fd, (off_t)shared_bytes) || fcntl(fd, F_ADD_SEALS, SEALS)) {
         int rc = pen_fail(error, -PEN_EIO, "making the session's shared page of %zu bytes: %s", shared_bytes,
@@ -114,9 +113,8 @@ static bool constants_ok(const struct pen_shared *constants, uint64_t shared_byt
     uint64_t end = 0;
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         if (ranges[i].offset < end || ranges[i].offset % PAGE || ranges[i].offset > shared_bytes ||
-            ranges[i].size > shared_bytes - ranges[i].offset) {
+            ranges[i].size > shared_bytes - ranges[i].offset)
             return false;
-        }
         end = ranges[i].offset + ranges[i].size;
     }
     return end == shared_bytes && ring_bytes_ok(constants->ring_bytes);
@@ -126,13 +124,11 @@ int pen_shared_map(int fd, struct pen_shared_view *out_view, struct pen_error *e
 {
     int seals = fcntl(fd, F_GET_SEALS);
     struct stat status;
-    if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &status)) {
+    if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &status))
         return pen_fail(error, -PEN_EPROTO, "the session's shared page is not a sealed memory file");
-    }
     struct pen_shared constants;
-    if (pread(fd, &constants, CONSTANTS, 0) != (ssize_t)CONSTANTS || constants.magic != PEN_SHARED_MAGIC) {
+    if (pread(fd, &constants, CONSTANTS, 0) != (ssize_t)CONSTANTS || constants.magic != PEN_SHARED_MAGIC)
         return pen_fail(error, -PEN_EPROTO, "what the worker sent is not a session's shared page");
-    }
     if (constants.version != PEN_SHARED_VERSION) {
         return pen_fail(error, -PEN_EVERSION, "the worker's shared page has version %u, this library knows %u",
                         constants.version, PEN_SHARED_VERSION);
@@ -143,9 +139,8 @@ int pen_shared_map(int fd, struct pen_shared_view *out_view, struct pen_error *e
     }
     struct pen_shared_view view = {0};
     int rc = map_file(fd, &constants, (size_t)status.st_size, &view, error);
-    if (rc) {
+    if (rc)
         return rc;
-    }
     if (madvise(view.shared, view.mapped_bytes, MADV_DONTFORK)) {
         rc = pen_fail(error, -PEN_EIO, "keeping the session's shared page from forked children: %s", strerror(errno));
         pen_shared_unmap(&view);
@@ -157,18 +152,16 @@ int pen_shared_map(int fd, struct pen_shared_view *out_view, struct pen_error *e
 
 void pen_shared_unmap(struct pen_shared_view *view)
 {
-    if (view->shared) {
+    if (view->shared)
         munmap(view->shared, view->mapped_bytes);
-    }
     *view = (struct pen_shared_view){0};
 }
 
 void pen_publish_times(struct pen_shared_view *view, uint32_t slot, const struct pen_event_times *times)
 {
     assert(pen_slot_ok(slot));
-    if (slot) {
+    if (slot)
         view->times[slot] = *times;
-    }
 }
 
 /* Wakes all that sleep on epoch. Release at least: who sees the new epoch sees what was published before. */
@@ -181,27 +174,23 @@ static void wake_all(struct pen_shared *shared)
 bool pen_publish_event(struct pen_shared_view *view, uint32_t slot, int32_t state)
 {
     assert(pen_slot_ok(slot));
-    if (!slot) {
+    if (!slot)
         return false;
-    }
     _Atomic int32_t *at = &view->slots[slot].state;
     if (state > PEN_STATE_COMPLETE) {
         /* Keeps the waiter's mark. Once more when the mark came just now; news of progress is not worth more. */
         int32_t old = atomic_load_explicit(at, memory_order_relaxed);
-        for (int tries = 0; tries < 2 && old > 0; tries++) {
+        for (int tries = 0; tries < 2 && old > 0; tries++)
             if (atomic_compare_exchange_strong_explicit(at, &old, state | (old & PEN_SLOT_WAITED), memory_order_release,
-                                                        memory_order_relaxed)) {
+                                                        memory_order_relaxed))
                 break;
-            }
-        }
         return false;
     }
     /* Release: pairs with the client's acquire in pen_slot_state. The mark is in the same word: nobody is missed. */
     int32_t old = atomic_exchange_explicit(at, state, memory_order_acq_rel);
     bool waited = old > 0 && (old & PEN_SLOT_WAITED);
-    if (waited) {
+    if (waited)
         wake_all(view->shared);
-    }
     return waited;
 }
 
@@ -229,9 +218,8 @@ void pen_publish_output(struct pen_shared_view *view)
     /* Release: pairs with the client's acquire before it returns from a wait. */
     atomic_fetch_add_explicit(&view->shared->output_frames, 1, memory_order_release);
     atomic_fetch_add_explicit(&view->shared->epoch, 1, memory_order_seq_cst);
-    if (atomic_load_explicit(&view->shared->waiters, memory_order_seq_cst)) {
+    if (atomic_load_explicit(&view->shared->waiters, memory_order_seq_cst))
         pen_futex_wake(&view->shared->epoch, INT_MAX, true);
-    }
 }
 
 void pen_publish_gone(struct pen_shared_view *view)
@@ -246,8 +234,7 @@ bool pen_publish_wake(struct pen_shared_view *view)
      * new epoch, and with it what was published before. */
     atomic_fetch_add_explicit(&view->shared->epoch, 1, memory_order_seq_cst);
     bool watched = atomic_load_explicit(&view->shared->watchers, memory_order_seq_cst) != 0;
-    if (watched) {
+    if (watched)
         pen_futex_wake(&view->shared->epoch, INT_MAX, true);
-    }
     return watched;
 }

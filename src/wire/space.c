@@ -26,9 +26,8 @@ struct place {
 static struct place place_of(uint64_t size)
 {
     uint64_t grains = size / PEN_ARENA_GRAIN;
-    if (grains < PEN_SPACE_STEPS) {
+    if (grains < PEN_SPACE_STEPS)
         return (struct place){0, (unsigned)grains};
-    }
     unsigned log = 63u - (unsigned)__builtin_clzll(grains);
     return (struct place){log - 3, (unsigned)(grains >> (log - 4)) - PEN_SPACE_STEPS};
 }
@@ -55,9 +54,8 @@ static void insert_free(struct pen_space *space, struct pen_space_block *block)
     block->is_free = true;
     block->free_prev = NULL;
     block->free_next = space->free[at.level][at.step];
-    if (block->free_next) {
+    if (block->free_next)
         block->free_next->free_prev = block;
-    }
     space->free[at.level][at.step] = block;
     space->levels |= 1ull << at.level;
     space->steps[at.level] = (uint16_t)(space->steps[at.level] | 1u << at.step);
@@ -67,19 +65,16 @@ static void insert_free(struct pen_space *space, struct pen_space_block *block)
 static void remove_free(struct pen_space *space, struct pen_space_block *block)
 {
     struct place at = place_of(block->size);
-    if (block->free_prev) {
+    if (block->free_prev)
         block->free_prev->free_next = block->free_next;
-    } else {
+    else
         space->free[at.level][at.step] = block->free_next;
-    }
-    if (block->free_next) {
+    if (block->free_next)
         block->free_next->free_prev = block->free_prev;
-    }
     if (!space->free[at.level][at.step]) {
         space->steps[at.level] = (uint16_t)(space->steps[at.level] & ~(1u << at.step));
-        if (!space->steps[at.level]) {
+        if (!space->steps[at.level])
             space->levels &= ~(1ull << at.level);
-        }
     }
     block->is_free = false;
     space->dirty_bytes -= dirty_of(block);
@@ -88,15 +83,13 @@ static void remove_free(struct pen_space *space, struct pen_space_block *block)
 /* Moves *at to the first list from there on that is not empty; false: none. */
 static bool next_list(const struct pen_space *space, struct place *at)
 {
-    if (at->level >= PEN_SPACE_LEVELS) {
+    if (at->level >= PEN_SPACE_LEVELS)
         return false;
-    }
     unsigned steps = at->step < PEN_SPACE_STEPS ? space->steps[at->level] & (~0u << at->step) : 0;
     if (!steps) {
         uint64_t levels = space->levels & (~0ull << at->level) & ~(1ull << at->level);
-        if (!levels) {
+        if (!levels)
             return false;
-        }
         at->level = (unsigned)__builtin_ctzll(levels);
         steps = space->steps[at->level];
     }
@@ -113,9 +106,8 @@ static int need_spares(struct pen_space *space, int count)
     for (int i = 0; i < count; i++) {
         if (!*link) {
             *link = calloc(1, sizeof **link);
-            if (!*link) {
+            if (!*link)
                 return -PEN_ENOMEM;
-            }
         }
         link = &(*link)->next;
     }
@@ -139,9 +131,8 @@ static struct pen_space_block *split(struct pen_space *space, struct pen_space_b
     rest->size = block->size - size;
     rest->prev = block;
     rest->next = block->next;
-    if (rest->next) {
+    if (rest->next)
         rest->next->prev = rest;
-    }
     block->next = rest;
     block->size = size;
     rest->dirty_from = block->dirty_from > rest->offset ? block->dirty_from : rest->offset;
@@ -156,9 +147,8 @@ static void merge(struct pen_space *space, struct pen_space_block *block, struct
 {
     block->size += next->size;
     block->next = next->next;
-    if (block->next) {
+    if (block->next)
         block->next->prev = block;
-    }
     if (!dirty_of(block)) {
         block->dirty_from = next->dirty_from;
         block->dirty_to = next->dirty_to;
@@ -171,14 +161,12 @@ static void merge(struct pen_space *space, struct pen_space_block *block, struct
 
 int pen_space_init(struct pen_space *space, uint64_t bytes)
 {
-    if (bytes < PEN_ARENA_GRAIN || bytes % PEN_ARENA_GRAIN || bytes > PEN_ARENA_BYTES_MAX) {
+    if (bytes < PEN_ARENA_GRAIN || bytes % PEN_ARENA_GRAIN || bytes > PEN_ARENA_BYTES_MAX)
         return -PEN_EINVAL;
-    }
     *space = (struct pen_space){.bytes = bytes};
     int rc = need_spares(space, 1);
-    if (rc) {
+    if (rc)
         return rc;
-    }
     space->first = take_spare(space);
     space->first->size = bytes;
     insert_free(space, space->first);
@@ -221,11 +209,9 @@ static struct pen_space_block *try_list(const struct pen_space *space, struct pl
                                         uint64_t tries)
 {
     struct pen_space_block *block = space->free[at.level][at.step];
-    for (uint64_t i = 0; block && i < tries; i++, block = block->free_next) {
-        if (fits(block, size, align)) {
+    for (uint64_t i = 0; block && i < tries; i++, block = block->free_next)
+        if (fits(block, size, align))
             return block;
-        }
-    }
     return NULL;
 }
 
@@ -236,57 +222,47 @@ static struct pen_space_block *find(const struct pen_space *space, uint64_t size
 {
     struct pen_space_block *block = try_list(space, place_of(size), size, align, TRIES);
     struct place at = place_above(size);
-    if (!block && next_list(space, &at)) {
+    if (!block && next_list(space, &at))
         block = try_list(space, at, size, align, TRIES);
-    }
     at = place_above(size + align - PEN_ARENA_GRAIN);
-    if (!block && next_list(space, &at)) {
+    if (!block && next_list(space, &at))
         block = space->free[at.level][at.step];
-    }
-    for (at = place_of(size); !block && next_list(space, &at); at.step++) {
+    for (at = place_of(size); !block && next_list(space, &at); at.step++)
         block = try_list(space, at, size, align, UINT64_MAX);
-    }
     return block;
 }
 
 int pen_space_alloc(struct pen_space *space, uint64_t size, uint64_t align, uint64_t *out_offset)
 {
-    if (!size || (align & (align - 1)) || align > PEN_ARENA_BYTES_MAX) {
+    if (!size || (align & (align - 1)) || align > PEN_ARENA_BYTES_MAX)
         return -PEN_EINVAL;
-    }
-    if (size > space->bytes) {
+    if (size > space->bytes)
         return -PEN_EDEVMEM;
-    }
     size = (size + PEN_ARENA_GRAIN - 1) / PEN_ARENA_GRAIN * PEN_ARENA_GRAIN;
     uint64_t least = size >= PEN_ARENA_HUGE ? PEN_ARENA_HUGE : PEN_ARENA_GRAIN;
     align = align > least ? align : least;
 
     struct pen_space_block *block = find(space, size, align);
-    if (!block) {
+    if (!block)
         return -PEN_EDEVMEM;
-    }
     uint64_t offset = (block->offset + align - 1) & ~(align - 1);
     /* What may fail comes first. */
     struct pen_space_block *named = block;
-    if (need_spares(space, 2)) {
+    if (need_spares(space, 2))
         return -PEN_ENOMEM;
-    }
     bool skips = offset != block->offset;
-    if (skips) {
+    if (skips)
         named = space->spare; /* the record that split() will take */
-    }
-    if (pen_map_set(&space->used, key_of(offset), named)) {
+    if (pen_map_set(&space->used, key_of(offset), named))
         return -PEN_ENOMEM;
-    }
     remove_free(space, block);
     if (skips) {
         struct pen_space_block *rest = split(space, block, offset - block->offset);
         insert_free(space, block);
         block = rest;
     }
-    if (block->size > size) {
+    if (block->size > size)
         insert_free(space, split(space, block, size));
-    }
     space->used_bytes += size;
     assert(block == named && block->offset == offset);
     *out_offset = offset;
@@ -295,13 +271,11 @@ int pen_space_alloc(struct pen_space *space, uint64_t size, uint64_t align, uint
 
 int pen_space_free(struct pen_space *space, uint64_t offset)
 {
-    if (offset % PEN_ARENA_GRAIN) {
+    if (offset % PEN_ARENA_GRAIN)
         return -PEN_EINVAL;
-    }
     struct pen_space_block *block = pen_map_remove(&space->used, key_of(offset));
-    if (!block) {
+    if (!block)
         return -PEN_EINVAL;
-    }
     space->used_bytes -= block->size;
     block->dirty_from = block->offset;
     block->dirty_to = block->offset + block->size;
@@ -333,9 +307,8 @@ void pen_space_trim(struct pen_space *space, uint64_t keep_bytes,
         struct pen_space_block *block = space->free[i / PEN_SPACE_STEPS][i % PEN_SPACE_STEPS];
         for (; block && space->dirty_bytes > keep_bytes; block = block->free_next) {
             uint64_t from = (block->dirty_from + PAGE - 1) / PAGE * PAGE, to = block->dirty_to / PAGE * PAGE;
-            if (from < to) {
+            if (from < to)
                 punch(context, from, to - from);
-            }
             space->dirty_bytes -= dirty_of(block);
             block->dirty_from = block->dirty_to = block->offset;
         }

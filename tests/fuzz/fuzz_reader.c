@@ -10,9 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void require(bool what)
 {
-    if (!what) {
+    if (!what)
         abort();
-    }
 }
 
 /* Feeds `step` bytes at a time; returns a hash of what came out, the error included. */
@@ -33,9 +32,8 @@ static uint64_t frames_of(const uint8_t *data, size_t size, size_t step)
         at += part;
         while ((rc = pen_frame_reader_next(&reader, &frame, &length)) == 1) {
             require(!pen_frame_check_header(frame, length, &claimed) && claimed == length && (uintptr_t)frame % 8 == 0);
-            for (size_t i = 0; i < length; i++) {
+            for (size_t i = 0; i < length; i++)
                 hash = (hash ^ ((const uint8_t *)frame)[i]) * 1099511628211u;
-            }
         }
     }
     pen_frame_reader_finish(&reader);
@@ -44,8 +42,7 @@ static uint64_t frames_of(const uint8_t *data, size_t size, size_t step)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size > 1) {
+    if (size > 1)
         require(frames_of(data + 1, size - 1, data[0] + 1u) == frames_of(data + 1, size - 1, SIZE_MAX));
-    }
     return 0;
 }

@@ -15,9 +15,8 @@ static struct pen_shared_view view;
 
 static void require(bool what)
 {
-    if (!what) {
+    if (!what)
         abort();
-    }
 }
 
 static void next(struct pen_ring_reader *reader, bool *broken)
@@ -50,9 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct pen_ring_reader reader;
     int fd;
     bool broken = false;
-    if (!view.shared) {
+    if (!view.shared)
         require(!pen_shared_create(PEN_RING_BYTES_MIN, &fd, &view, NULL));
-    }
     memset(view.ring, 0, PEN_LIMIT_FRAME);
     view.shared->head = view.shared->tail = 0;
     require(!pen_ring_reader_init(&reader, &view));
@@ -74,9 +72,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             next(&reader, &broken);
         }
     }
-    for (int i = 0; i < 64; i++) {
+    for (int i = 0; i < 64; i++)
         next(&reader, &broken);
-    }
     pen_ring_reader_finish(&reader);
     return 0;
 }

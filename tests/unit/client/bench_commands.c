@@ -40,18 +40,16 @@ int main(void)
         .queue = 1, .dimensions = 1, .kernel = 5, .global = {1024, 1, 1}, .local = {64, 1, 1}};
     for (unsigned round = 0; round < ROUNDS; round++) {
         uint64_t start = pen_now_ns();
-        for (unsigned i = 0; i < BURST; i++) {
+        for (unsigned i = 0; i < BURST; i++)
             PEN_SEND(session, marker, &marker, &sequence);
-        }
         samples[round] = (double)(pen_now_ns() - start);
         pen_wait_queue(session, 1, sequence);
     }
     report("marker: encode, lock, publish", samples, BURST);
     for (unsigned round = 0; round < ROUNDS; round++) {
         uint64_t start = pen_now_ns();
-        for (unsigned i = 0; i < BURST; i++) {
+        for (unsigned i = 0; i < BURST; i++)
             PEN_SEND(session, launch, &launch, &sequence);
-        }
         samples[round] = (double)(pen_now_ns() - start);
         PEN_SEND(session, marker, &marker, &sequence);
         pen_wait_queue(session, 1, sequence);

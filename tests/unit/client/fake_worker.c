@@ -26,9 +26,8 @@ struct session {
 
 static void complete(struct session *s, uint64_t queue, uint32_t slot, uint64_t sequence)
 {
-    if (s->fake->delay_us) {
+    if (s->fake->delay_us)
         usleep(s->fake->delay_us);
-    }
     const struct pen_event_times times = {sequence, sequence + 1, sequence + 2, sequence + 3};
     pen_publish_times(&s->view, slot, &times);
     pen_publish_event(&s->view, slot, PEN_STATE_COMPLETE);
@@ -104,17 +103,15 @@ static void execute(struct session *s, const void *frame, size_t size)
 {
     const struct pen_frame_header *header = frame;
     uint64_t sequence = header->sequence;
-    if (sequence != s->last + 1) {
+    if (sequence != s->last + 1)
         s->fake->malformed++;
-    }
     s->last = sequence;
     s->fake->commands++;
     switch (header->opcode) {
     case PEN_OP_MARKER: {
         DECODE(marker);
-        if (message.queue != FAKE_QUEUE_NEVER) {
+        if (message.queue != FAKE_QUEUE_NEVER)
             complete(s, message.queue, message.slot, sequence);
-        }
         break;
     }
     case PEN_OP_FILL: {
@@ -167,9 +164,8 @@ static void work(struct session *s)
             return;
         } else if (!pen_ring_wait(&s->reader, PEN_SPIN_BUDGET_NS, 20000000)) {
             struct pollfd poller = {.fd = s->fd, .events = POLLIN};
-            if (poll(&poller, 1, 0) > 0) {
+            if (poll(&poller, 1, 0) > 0)
                 return; /* the client has gone */
-            }
         }
     }
 }
@@ -179,9 +175,8 @@ static void open_session(struct fake_worker *fake, int fd)
     struct session s = {.fake = fake, .fd = fd};
     int fds[2] = {-1, -1};
     if (pen_shared_create(PEN_RING_BYTES_MIN, &fds[0], &s.view, NULL) ||
-        pen_arena_create(FAKE_ARENA_BYTES, &fds[1], NULL) || pen_ring_reader_init(&s.reader, &s.view)) {
+        pen_arena_create(FAKE_ARENA_BYTES, &fds[1], NULL) || pen_ring_reader_init(&s.reader, &s.view))
         abort();
-    }
     struct pen_msg_session_opened opened = {
         .session = 7,
         .features = fake->features,
@@ -189,15 +184,13 @@ static void open_session(struct fake_worker *fake, int fd)
         .shared_bytes = s.view.shared_bytes,
         .arena_bytes = FAKE_ARENA_BYTES,
     };
-    if (fake->mode == FAKE_WRONG_SIZES) {
+    if (fake->mode == FAKE_WRONG_SIZES)
         opened.arena_bytes *= 2;
-    }
     SEND(fd, session_opened, &opened, 0, fds, fake->mode == FAKE_NO_DESCRIPTORS ? 0 : 2);
     close(fds[0]);
     close(fds[1]);
-    if (fake->mode == FAKE_NORMAL) {
+    if (fake->mode == FAKE_NORMAL)
         work(&s);
-    }
     pen_ring_reader_finish(&s.reader);
     pen_scratch_finish(&s.scratch);
     pen_shared_unmap(&s.view);
@@ -276,14 +269,12 @@ int fake_start(struct fake_worker *fake, enum fake_mode mode)
     memset(fake, 0, sizeof *fake);
     fake->mode = mode;
     snprintf(fake->directory, sizeof fake->directory, "/tmp/pen-fake-XXXXXX");
-    if (!mkdtemp(fake->directory)) {
+    if (!mkdtemp(fake->directory))
         return -1;
-    }
     snprintf(fake->path, sizeof fake->path, "%s/d.sock", fake->directory);
     setenv("PENSTOCK_SOCKET", fake->path, 1);
-    if (pen_unix_listen(fake->path, &fake->listener, NULL)) {
+    if (pen_unix_listen(fake->path, &fake->listener, NULL))
         return -1;
-    }
     return pthread_create(&fake->thread, NULL, serving_thread, fake) ? -1 : 0;
 }
 

@@ -28,9 +28,8 @@ static int set_up(void **state)
 {
     (void)state;
     struct pen_error error = {0};
-    if (fake_start(&fake, FAKE_NORMAL)) {
+    if (fake_start(&fake, FAKE_NORMAL))
         return -1;
-    }
     if (pen_session_open(NULL, &session, &error)) {
         print_error("%s\n", error.message);
         return -1;
@@ -243,9 +242,8 @@ static void *sending_thread(void *context)
         sender->failures += PEN_SEND_NOTE(session, marker, &marker, &second, last = second) != 0;
         pen_session_unlock(session);
         sender->failures += second != first + 1 || last != second;
-        if (i % 512 == 0) {
+        if (i % 512 == 0)
             sender->failures += pen_wait_queue(session, sender->queue, last) != 0;
-        }
     }
     sender->failures += pen_wait_queue(session, sender->queue, last) != 0;
     return NULL;
@@ -272,9 +270,8 @@ static void a_stalled_worker_fills_the_ring(void **unused)
     (void)unused;
     uint64_t sequence = 0;
     tell(FAKE_STALL);
-    for (int i = 0; i < 20000; i++) { /* more than fits */
+    for (int i = 0; i < 20000; i++) /* more than fits */
         sequence = send_marker(1, 0, 0);
-    }
     assert_int_equal(pen_wait_queue(session, 1, sequence), 0);
 }
 
@@ -296,9 +293,8 @@ static void epoch(void **unused)
     assert_true(pen_now_ns() - start >= 30000000);
     send_marker(0, 0, 0);
     assert_int_equal(pen_wait_epoch(session, seen, 5000), 0);
-    while (pen_queue_completed(session, 0) < 1) {
+    while (pen_queue_completed(session, 0) < 1)
         usleep(100);
-    }
     seen = pen_epoch(session);
     start = pen_now_ns();
     assert_int_equal(pthread_create(&thread, NULL, waking_thread, NULL), 0);
@@ -321,9 +317,8 @@ static void slots_wait_until_they_are_complete(void **unused)
         assert_int_not_equal(slot, never);
         assert_true(slot < 1000); /* used again and again */
         send_marker(2, 1, slot);
-        if (i % 2) {
+        if (i % 2)
             assert_int_equal(pen_wait_slot(session, slot), 0);
-        }
         pen_slot_release(session, slot); /* half of them unfinished */
         if (i % 100 == 0) {
             assert_int_equal(pen_slot_acquire(session, &slot), 0);
@@ -343,9 +338,8 @@ static void slots_run_out(void **unused)
     }
     assert_int_equal(rc, -PEN_ELIMIT);
     assert_int_equal(count, PEN_LIMIT_SLOTS - 1);
-    for (count = 0; !(rc = pen_queue_slot_acquire(session, &slot)); count++) {
+    for (count = 0; !(rc = pen_queue_slot_acquire(session, &slot)); count++)
         assert_true(slot < PEN_LIMIT_QUEUES);
-    }
     assert_int_equal(rc, -PEN_ELIMIT);
     assert_int_equal(count, PEN_LIMIT_QUEUES);
     pen_queue_slot_release(session, slot, 0);
@@ -411,18 +405,16 @@ static size_t resident_pages(uint64_t offset, size_t size)
     size_t pages = size / 4096, count = 0;
     unsigned char *bits = malloc(pages);
     assert_int_equal(mincore(pen_arena_at(session, offset), size, bits), 0);
-    for (size_t i = 0; i < pages; i++) {
+    for (size_t i = 0; i < pages; i++)
         count += bits[i] & 1;
-    }
     free(bits);
     return count;
 }
 
 static void touch(uint64_t offset, size_t size)
 {
-    for (size_t at = 0; at < size; at += 4096) {
+    for (size_t at = 0; at < size; at += 4096)
         ((volatile char *)pen_arena_at(session, offset))[at] = 1;
-    }
 }
 
 static void freed_memory_goes_back(void **unused)
@@ -465,9 +457,8 @@ static int ask_facts(uint64_t kernel, uint32_t answers)
 static void *asking_thread(void *context)
 {
     uintptr_t bad = 0;
-    for (uint32_t i = 0; i < 300; i++) {
+    for (uint32_t i = 0; i < 300; i++)
         bad += (uintptr_t)ask_facts((uintptr_t)context * 1000 + i, 1 + i % 3);
-    }
     return (void *)bad;
 }
 
@@ -475,9 +466,8 @@ static void answers_find_their_askers(void **unused)
 {
     (void)unused;
     pthread_t threads[THREADS];
-    for (uintptr_t i = 0; i < THREADS; i++) {
+    for (uintptr_t i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, asking_thread, (void *)i), 0);
-    }
     for (int i = 0; i < THREADS; i++) {
         void *bad;
         pthread_join(threads[i], &bad);
@@ -533,9 +523,8 @@ static void output_comes_before_the_wait_returns(void **unused)
         }
     }
     bad += ask_facts(3, 1); /* an answer that comes after the output of all of them */
-    while (pen_queue_completed(session, 1) < 500) {
+    while (pen_queue_completed(session, 1) < 500)
         usleep(100);
-    }
     pen_session_drain_output(session);
     ssize_t size = pread(file, got, sizeof got - 1, 0);
     dup2(saved, 1);
@@ -620,9 +609,8 @@ static void *waiting_thread(void *context)
     size_t size;
     switch (waiter->kind) {
     case 0:
-        if (!pen_slot_acquire(session, &slot)) {
+        if (!pen_slot_acquire(session, &slot))
             waiter->rc = pen_wait_slot(session, slot);
-        }
         break;
     case 1:
         waiter->rc = pen_wait_queue(session, 5, 1000000);
@@ -637,9 +625,8 @@ static void *waiting_thread(void *context)
         break;
     default: /* only polls */
         pen_slot_acquire(session, &slot);
-        while ((waiter->rc = pen_slot_state(session, slot)) > 0) {
+        while ((waiter->rc = pen_slot_state(session, slot)) > 0)
             usleep(1000);
-        }
         break;
     }
     return NULL;
@@ -706,9 +693,8 @@ static void the_worker_dies_with_a_full_ring(void **unused)
     tell(FAKE_STALL);
     tell(FAKE_DIE);
     uint64_t start = pen_now_ns();
-    for (int i = 0; i < 100000 && !rc; i++) {
+    for (int i = 0; i < 100000 && !rc; i++)
         rc = PEN_SEND(session, marker, &marker, &sequence);
-    }
     assert_int_equal(rc, -PEN_EGONE);
     assert_true(pen_now_ns() - start < 3000000000u);
     assert_int_equal(pen_wait_queue(session, 5, sequence), -PEN_EGONE); /* the lock was given back */
@@ -761,9 +747,8 @@ static void a_forked_child_keeps_off(void **unused)
     for (int i = 0; i < 5; i++) {
         uint64_t sequence = send_marker(1, 0, 0);
         pid_t child = fork();
-        if (child == 0) {
+        if (child == 0)
             _exit(in_child());
-        }
         int status;
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_true(WIFEXITED(status));

@@ -29,9 +29,8 @@ static void check_frame(const void *frame, size_t size, size_t expected, uint64_
     assert_int_equal((uintptr_t)frame % 8, 0);
     memcpy(&header, frame, sizeof header);
     assert_int_equal(header.sequence, sequence);
-    for (size_t i = sizeof header; i < size; i++) {
+    for (size_t i = sizeof header; i < size; i++)
         assert_int_equal(((const unsigned char *)frame)[i], (unsigned char)sequence);
-    }
 }
 
 static void feed(struct pen_frame_reader *reader, const unsigned char *bytes, size_t size)
@@ -50,9 +49,8 @@ static void every_split(void **unused)
     static const size_t sizes[] = {16, 24, 72, 16, 128};
     unsigned char bytes[512];
     size_t total = 0;
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < 5; i++)
         total += make_frame(bytes + total, sizes[i], i + 1);
-    }
     for (size_t first = 0; first <= total; first++) {
         for (size_t second = first; second <= total; second++) {
             struct pen_frame_reader reader = {0};
@@ -122,9 +120,8 @@ static void nonsense_is_for_ever(void **unused)
 static int open_descriptors(void)
 {
     int count = 0;
-    for (int fd = 0; fd < 256; fd++) {
+    for (int fd = 0; fd < 256; fd++)
         count += fcntl(fd, F_GETFD) >= 0;
-    }
     return count;
 }
 
@@ -137,18 +134,16 @@ static void with_descriptors(void **unused)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     make_frame(bytes, 64, 3);
     int passed[PEN_UNIX_DESCRIPTORS] = {pair[0], pair[1], 0, 1};
-    for (unsigned count = 0; count <= PEN_UNIX_DESCRIPTORS; count++) {
+    for (unsigned count = 0; count <= PEN_UNIX_DESCRIPTORS; count++)
         assert_int_equal(pen_unix_send(pair[0], bytes, 64, passed, count, 0), 0);
-    }
     assert_int_equal(pen_unix_send(pair[0], bytes, 64, passed, PEN_UNIX_DESCRIPTORS + 1, 0), -PEN_EINVAL);
     for (unsigned count = 0; count <= PEN_UNIX_DESCRIPTORS; count++) {
         assert_int_equal(pen_unix_receive(pair[1], &frame, pen_deadline_ms(1000)), 0);
         check_frame(frame.data, frame.size, 64, 3);
         assert_int_equal(frame.opcode, 0x0401);
         assert_int_equal(frame.fd_count, count);
-        for (unsigned i = 0; i < count; i++) {
+        for (unsigned i = 0; i < count; i++)
             assert_true(fcntl(frame.fds[i], F_GETFD) & FD_CLOEXEC);
-        }
     }
     int taken = frame.fds[0];
     frame.fds[0] = -1;
@@ -177,9 +172,8 @@ static void send_raw(int fd, const void *bytes, size_t size, unsigned descriptor
         header->cmsg_level = SOL_SOCKET;
         header->cmsg_type = SCM_RIGHTS;
         header->cmsg_len = CMSG_LEN(sizeof(int) * descriptors);
-        for (unsigned i = 0; i < descriptors; i++) {
+        for (unsigned i = 0; i < descriptors; i++)
             memcpy(CMSG_DATA(header) + i * sizeof(int), &(int){1}, sizeof(int));
-        }
     }
     assert_int_equal(sendmsg(fd, &message, 0), (ssize_t)size);
 }
@@ -224,21 +218,18 @@ static void truncation_and_deadlines(void **unused)
             int pair[2];
             struct pen_unix_frame frame = {0};
             assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-            if (cut) {
+            if (cut)
                 send_raw(pair[0], bytes, cut, 1);
-            }
-            if (!hang) {
+            if (!hang)
                 close(pair[0]);
-            }
             uint64_t start = pen_now_ns();
             assert_int_equal(pen_unix_receive(pair[1], &frame, hang ? start + 1000000 : UINT64_MAX),
                              hang ? -PEN_ETIMEOUT : -PEN_EGONE);
             assert_true(pen_now_ns() - start < 5000000000u);
             assert_int_equal(frame.fd_count, 0);
             pen_unix_frame_finish(&frame);
-            if (hang) {
+            if (hang)
                 close(pair[0]);
-            }
             close(pair[1]);
         }
     }
@@ -270,9 +261,8 @@ static void full_socket(void **unused)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     make_frame(bytes, sizeof bytes, 1);
     int rc = 0;
-    for (int i = 0; i < 1000 && !rc; i++) {
+    for (int i = 0; i < 1000 && !rc; i++)
         rc = pen_unix_send(pair[0], bytes, sizeof bytes, NULL, 0, pen_deadline_ms(20));
-    }
     assert_int_equal(rc, -PEN_ETIMEOUT);
     close(pair[1]);
     assert_int_equal(pen_unix_send(pair[0], bytes, sizeof bytes, NULL, 0, pen_deadline_ms(20)), -PEN_EGONE);

@@ -23,9 +23,8 @@ static int set_up(void **state)
 {
     (void)state;
     snprintf(base, sizeof base, "/tmp/pen-unix-XXXXXX");
-    if (!mkdtemp(base)) {
+    if (!mkdtemp(base))
         return -1;
-    }
     snprintf(path, sizeof path, "%s/dir/d.sock", base);
     return 0;
 }
@@ -113,13 +112,11 @@ static void a_full_backlog_ends_in_time(void **unused)
     struct pen_error error = {0};
     int clients[300], listener = -1, rc = 0, count = 0;
     assert_int_equal(pen_unix_listen(path, &listener, &error), 0);
-    while (count < 300 && !(rc = pen_unix_connect(path, pen_deadline_ms(50), &clients[count], &error))) {
+    while (count < 300 && !(rc = pen_unix_connect(path, pen_deadline_ms(50), &clients[count], &error)))
         count++;
-    }
     assert_int_equal(rc, -PEN_ETIMEOUT);
-    while (count) {
+    while (count)
         close(clients[--count]);
-    }
     close(listener);
 }
 

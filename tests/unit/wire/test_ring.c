@@ -26,9 +26,8 @@ static int set_up(void **state)
     struct fixture *f = &fixture;
     memset(f, 0, sizeof *f);
     if (pen_shared_create(PEN_RING_BYTES_MIN, &f->fd, &f->worker, NULL) || pen_shared_map(f->fd, &f->client, NULL) ||
-        pen_ring_reader_init(&f->reader, &f->worker)) {
+        pen_ring_reader_init(&f->reader, &f->worker))
         return -1;
-    }
     pen_ring_writer_init(&f->writer, &f->client);
     *state = f;
     return 0;
@@ -62,11 +61,9 @@ static void check(const void *frame, size_t size, uint64_t sequence)
     assert_int_equal((uintptr_t)frame % 8, 0);
     assert_int_equal(header.size, size);
     assert_int_equal(header.sequence, sequence);
-    for (size_t i = sizeof header; i < size; i++) {
-        if (bytes[i] != (unsigned char)sequence) {
+    for (size_t i = sizeof header; i < size; i++)
+        if (bytes[i] != (unsigned char)sequence)
             fail_msg("byte %zu of frame %llu", i, (unsigned long long)sequence);
-        }
-    }
 }
 
 static size_t size_of(uint64_t sequence)
@@ -124,9 +121,8 @@ static void *writing_thread(void *context)
     struct fixture *f = context;
     for (uint64_t sequence = 1; sequence <= FRAMES; sequence++) {
         size_t size = size_of(sequence);
-        while (!pen_ring_reserve(&f->writer, size)) {
+        while (!pen_ring_reserve(&f->writer, size))
             pen_ring_wait_room(&f->writer, size, sequence % 3 ? 2000 : 0, SECOND);
-        }
         unsigned char *at = pen_ring_reserve(&f->writer, size);
         const struct pen_frame_header header = {.size = (uint32_t)size, .opcode = 1, .sequence = sequence};
         memcpy(at, &header, sizeof header);
@@ -134,9 +130,8 @@ static void *writing_thread(void *context)
         pen_ring_publish(&f->writer, size);
         pen_fence();
         pen_ring_doorbell(f->writer.view);
-        if (sequence % 1000 == 0) {
+        if (sequence % 1000 == 0)
             usleep(200); /* let the reader fall asleep at times */
-        }
     }
     return NULL;
 }
@@ -153,9 +148,8 @@ static void two_threads(struct fixture *f)
         assert_true(rc >= 0);
         if (rc) {
             check(frame, size, ++received);
-            if (received % 5000 == 0) {
+            if (received % 5000 == 0)
                 usleep(500); /* let the writer fill the ring and fall asleep */
-            }
         } else {
             /* The longest sleep is a lost wake-up. */
             assert_int_equal(pen_ring_wait(&f->reader, received % 2 ? 5000 : 0, 5 * SECOND), PEN_RING_FRAMES);
@@ -190,14 +184,12 @@ static void *kicking_thread(void *context)
     struct kicker *kicker = context;
     for (int i = 0; i < 2000; i++) {
         uint32_t before = atomic_load(&kicker->done);
-        if (kicker->delay_us) {
+        if (kicker->delay_us)
             usleep(kicker->delay_us);
-        }
         pen_ring_kick(kicker->reader);
         uint64_t end = pen_now_ns() + 10 * SECOND;
-        for (uint32_t turn = 0; atomic_load(&kicker->done) == before && pen_now_ns() < end; turn++) {
+        for (uint32_t turn = 0; atomic_load(&kicker->done) == before && pen_now_ns() < end; turn++)
             pen_spin_turn(turn);
-        }
     }
     return NULL;
 }

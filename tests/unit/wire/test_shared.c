@@ -116,9 +116,8 @@ static int changed_page(size_t field, uint64_t value, size_t width, off_t shorte
     int fd = memfd_create("changed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_int_equal(ftruncate(fd, (off_t)view.shared_bytes - shorter), 0);
     assert_int_equal(pwrite(fd, view.shared, 64, 0), 64);
-    if (width) {
+    if (width)
         assert_int_equal(pwrite(fd, &value, width, (off_t)field), (ssize_t)width);
-    }
     assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), 0);
     pen_shared_unmap(&view);
     close(good);

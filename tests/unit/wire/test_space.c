@@ -34,11 +34,9 @@ static unsigned char taken[GRAINS];
 
 static bool model_free(uint64_t offset, uint64_t size)
 {
-    for (uint64_t g = offset / PEN_ARENA_GRAIN; g < (offset + size) / PEN_ARENA_GRAIN; g++) {
-        if (taken[g]) {
+    for (uint64_t g = offset / PEN_ARENA_GRAIN; g < (offset + size) / PEN_ARENA_GRAIN; g++)
+        if (taken[g])
             return false;
-        }
-    }
     return true;
 }
 
@@ -50,11 +48,9 @@ static void model_mark(uint64_t offset, uint64_t size, int value)
 /* Whether any place would do. */
 static bool model_has_room(uint64_t size, uint64_t align)
 {
-    for (uint64_t at = 0; at + size <= MODEL_BYTES; at += align) {
-        if (model_free(at, size)) {
+    for (uint64_t at = 0; at + size <= MODEL_BYTES; at += align)
+        if (model_free(at, size))
             return true;
-        }
-    }
     return false;
 }
 
@@ -93,14 +89,12 @@ static void random_against_model(void **unused)
             assert_int_equal(pen_space_free(&space, live[i].offset), -PEN_EINVAL);
             live[i] = live[--count];
         }
-        if (step % 97 == 0) {
+        if (step % 97 == 0)
             pen_space_check(&space);
-        }
     }
     assert_true(refused > 0); /* the arena was full at times */
-    while (count) {
+    while (count)
         assert_int_equal(pen_space_free(&space, live[--count].offset), 0);
-    }
     pen_space_check(&space);
     assert_int_equal(space.used_bytes, 0);
     uint64_t offset;
