@@ -46,22 +46,29 @@ static void register_handlers(void)
     registered = pthread_atfork(prepare, parent, child);
 }
 
-int pen_fork_enter(struct pen_session *session)
+int pen_session_handle_fork(void)
 {
     pthread_once(&once, register_handlers);
-    if (registered)
-        return -PEN_ENOMEM;
+    return registered ? -PEN_ENOMEM : 0;
+}
+
+void pen_fork_hold(void)
+{
     pthread_mutex_lock(&lock);
-    pen_list_append(&sessions, &session->in_process);
+}
+
+void pen_fork_let(void)
+{
     pthread_mutex_unlock(&lock);
-    return 0;
+}
+
+void pen_fork_enter(struct pen_session *session)
+{
+    pen_list_append(&sessions, &session->in_process);
 }
 
 void pen_fork_leave(struct pen_session *session)
 {
-    if (!session->in_process.next)
-        return;
-    pthread_mutex_lock(&lock);
-    pen_list_remove(&session->in_process);
-    pthread_mutex_unlock(&lock);
+    if (session->in_process.next)
+        pen_list_remove(&session->in_process);
 }

@@ -124,8 +124,13 @@ int pen_daemon_send(int fd, void *frame, size_t size, uint64_t deadline_ns);
         pen_daemon_send((fd_), pen_frame_, pen_size_, (deadline_));                                                    \
     })
 
-/* fork.c: enters and leaves the list of sessions that a forked child must not use. */
-int pen_fork_enter(struct pen_session *session);
+/* fork.c */
+/* The process does not fork between these two. For short sections: whoever forks waits. */
+void pen_fork_hold(void);
+void pen_fork_let(void);
+/* The list of sessions that a forked child must not use, and whose descriptors it closes. Between the two above; the
+ * handlers are registered. Leaving twice, or without having entered, does nothing. */
+void pen_fork_enter(struct pen_session *session);
 void pen_fork_leave(struct pen_session *session);
 
 /* slots.c */

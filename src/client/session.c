@@ -115,6 +115,20 @@ static struct pen_session *session_create(void)
     return session;
 }
 
+/* A child of fork must not keep the socket, or the worker would not see the parent's end: it is in fork.c's list from
+ * its birth on, while the daemon's answer is yet to come. */
+static int connect_session(struct pen_session *session, uint64_t deadline_ns, struct pen_error *error)
+{
+    if (pen_session_handle_fork())
+        return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
+    pen_fork_hold();
+    int rc = pen_daemon_connect(deadline_ns, &session->socket, error);
+    if (!rc)
+        pen_fork_enter(session);
+    pen_fork_let();
+    return rc;
+}
+
 int pen_session_open(const struct pen_pool *pool, struct pen_session **out_session, struct pen_error *error)
 {
     uint64_t deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
@@ -123,14 +137,14 @@ int pen_session_open(const struct pen_pool *pool, struct pen_session **out_sessi
     struct pen_msg_session_opened opened = {0};
     if (!session)
         return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
-    int rc = pen_daemon_connect(deadline_ns, &session->socket, error);
+    int rc = connect_session(session, deadline_ns, error);
     if (!rc)
         rc = request(session->socket, pool ? pool->number : 0, deadline_ns, &frame, &opened, error);
+    pen_fork_hold(); /* the page is mapped, and kept from children, at once */
     if (!rc)
         rc = map_files(session, &frame, &opened, error);
     pen_unix_frame_finish(&frame);
-    if (!rc && pen_fork_enter(session))
-        rc = pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
+    pen_fork_let();
     if (rc) {
         pen_session_close(session);
         return rc;
@@ -143,13 +157,15 @@ void pen_session_close(struct pen_session *session)
 {
     if (!session)
         return;
+    pen_fork_hold();
     pen_fork_leave(session);
     if (session->socket >= 0)
         close(session->socket);
-    pen_answers_finish(session);
-    pen_memory_finish(session);
     if (session->arena_fd >= 0)
         close(session->arena_fd);
+    pen_fork_let();
+    pen_answers_finish(session);
+    pen_memory_finish(session);
     pen_slot_pool_finish(&session->slots);
     pen_slot_pool_finish(&session->queue_slots);
     if (!(pen_session_dead(session) &

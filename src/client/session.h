@@ -52,6 +52,9 @@ void pen_pool_finish(struct pen_pool *pool);
 
 /* ---- life ------------------------------------------------------------------------------------------- */
 
+/* Registers our handlers of fork; pen_session_open does it too. Who registers handlers of its own that take locks under
+ * which sessions are used calls this before: what is registered last runs first before a fork. -PEN_ENOMEM. */
+int pen_session_handle_fork(void);
 /* With the devices of `pool`: -PEN_EDEVICEGONE when the daemon has others by now. NULL: with whatever it has. */
 int pen_session_open(const struct pen_pool *pool, struct pen_session **out_session, struct pen_error *error);
 /* Ends the session; what was not finished is dropped. Accepts NULL. */

@@ -8,7 +8,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* The last session opened, alive or lost. Lost ones are never freed: objects of the program point to them. */
 static struct pen_session *_Atomic current;
-static bool fork_handled; /* guarded by lock */
+static bool fork_handled; /* guarded by lock; the child has a lock of its own: who opens a session is not in it */
 static _Thread_local char failure[sizeof((struct pen_error *)0)->message];
 
 void pen_say(const char *what, const struct pen_error *why)
@@ -18,12 +18,12 @@ void pen_say(const char *what, const struct pen_error *why)
         fprintf(stderr, "penstock: %s: %s\n", what, why->message);
 }
 
+/* Not taken before a fork: it is held for as long as a daemon takes to answer, and what it guards is whole at any time.
+ */
 static void session_at_fork(enum pen_fork when)
 {
-    if (when == PEN_FORK_PREPARE)
-        pthread_mutex_lock(&lock);
-    else
-        pthread_mutex_unlock(&lock);
+    if (when == PEN_FORK_CHILD)
+        lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 }
 
 /* In the order of the locks: icd/README.md, threads. */
@@ -53,14 +53,17 @@ static void after_fork_in_child(void)
     at_fork(PEN_FORK_CHILD);
 }
 
-/* Once, after the client library has registered its own: handlers before fork run last registered first, so that our
- * locks are taken before those that are taken under them. */
+/* Once, before the first session is opened, which may take long; after the client library has registered its own, since
+ * our locks are taken before those that are taken under them. The caller holds lock. */
 static int handle_fork(void)
 {
-    if (!fork_handled && pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child))
-        return -PEN_ENOMEM;
-    fork_handled = true;
-    return 0;
+    if (fork_handled)
+        return 0;
+    int rc = pen_session_handle_fork();
+    if (!rc && pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child))
+        rc = -PEN_ENOMEM;
+    fork_handled = !rc;
+    return rc;
 }
 
 /* The caller holds lock. */
@@ -68,11 +71,10 @@ static int open_another(void)
 {
     struct pen_error error = {0};
     struct pen_session *session = NULL;
-    int rc = pen_session_open(&pen_platform()->pool, &session, &error);
+    int rc = handle_fork();
     if (!rc)
-        rc = handle_fork();
+        rc = pen_session_open(&pen_platform()->pool, &session, &error);
     if (rc) {
-        pen_session_close(session);
         if (!error.message[0])
             (void)pen_fail(&error, rc, "%s", pen_error_text(rc));
         pen_say("no session", &error);

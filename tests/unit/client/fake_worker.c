@@ -189,7 +189,7 @@ static void open_session(struct fake_worker *fake, int fd)
     SEND(fd, session_opened, &opened, 0, fds, fake->mode == FAKE_NO_DESCRIPTORS ? 0 : 2);
     close(fds[0]);
     close(fds[1]);
-    if (fake->mode == FAKE_NORMAL)
+    if (fake->mode == FAKE_NORMAL || fake->mode == FAKE_SLOW)
         work(&s);
     pen_ring_reader_finish(&s.reader);
     pen_scratch_finish(&s.scratch);
@@ -241,6 +241,9 @@ static void serve(struct fake_worker *fake, int fd)
                 SEND(fd, refused, &refused, 0, NULL, 0);
             } else if (fake->mode != FAKE_HANGS_UP) {
                 fake->features = message.features;
+                fake->asked = 1;
+                while (fake->mode == FAKE_SLOW && !fake->go)
+                    usleep(1000);
                 open_session(fake, fd);
             }
             break;

@@ -37,6 +37,7 @@ enum fake_mode { /* how session_open is answered */
                  FAKE_WRONG_VERSION,
                  FAKE_HANGS_UP,
                  FAKE_WRONG_SIZES,
+                 FAKE_SLOW, /* as normal, but only when `go` is set */
 };
 
 struct fake_worker {
@@ -45,6 +46,7 @@ struct fake_worker {
     pthread_t thread;
     int listener;
     _Atomic int stop;
+    _Atomic int asked, go;      /* FAKE_SLOW: a session was asked for, and may be given */
     _Atomic uint64_t commands;  /* executed */
     _Atomic uint64_t malformed; /* commands that did not decode or were out of sequence */
     uint32_t features;          /* as asked for */

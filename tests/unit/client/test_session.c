@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -757,6 +759,48 @@ static void a_forked_child_keeps_off(void **unused)
     }
 }
 
+static void *opening_thread(void *context)
+{
+    struct pen_error error = {0};
+    *(int *)context = pen_session_open(NULL, &session, &error);
+    return NULL;
+}
+
+/* Sockets of this process that are connected to the fake. */
+static int connections(void)
+{
+    int count = 0;
+    for (int fd = 3; fd < 256; fd++) {
+        struct sockaddr_un peer = {0};
+        socklen_t size = sizeof peer;
+        count += !getpeername(fd, (struct sockaddr *)&peer, &size) && !strcmp(peer.sun_path, fake.path);
+    }
+    return count;
+}
+
+/* Else the worker would not see the parent's end before the child's. */
+static void a_child_forked_meanwhile_has_no_socket(void **unused)
+{
+    (void)unused;
+    pthread_t thread;
+    int rc = -1, status = -1;
+    assert_int_equal(fake_start(&fake, FAKE_SLOW), 0);
+    assert_int_equal(pthread_create(&thread, NULL, opening_thread, &rc), 0);
+    while (!fake.asked)
+        usleep(1000);
+    assert_int_equal(connections(), 1);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(connections());
+    assert_int_equal(waitpid(child, &status, 0), child);
+    fake.go = 1;
+    pthread_join(thread, NULL);
+    assert_int_equal(rc, 0);
+    assert_int_equal(status, 0);
+    assert_int_equal(pen_session_alive(session), 0);
+    assert_int_equal(tear_down(NULL), 0);
+}
+
 int main(void)
 {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -787,6 +831,7 @@ int main(void)
         WITH(the_worker_lies_about_output),
         WITH(the_worker_dies_with_a_full_ring),
         WITH(a_forked_child_keeps_off),
+        cmocka_unit_test(a_child_forked_meanwhile_has_no_socket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

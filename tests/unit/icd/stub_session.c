@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct stub stub = {.features = PEN_FEATURE_DIRECT};
 
@@ -147,11 +148,20 @@ void pen_pool_finish(struct pen_pool *out_pool)
 
 /* ---- life ---- */
 
+int pen_session_handle_fork(void)
+{
+    return 0;
+}
+
 int pen_session_open(const struct pen_pool *wanted, struct pen_session **out_session, struct pen_error *error)
 {
     (void)wanted;
     if (stub.open_error)
         return pen_fail(error, stub.open_error, "the stub will not");
+    stub.opening = true;
+    while (stub.open_slowly)
+        usleep(1000);
+    stub.opening = false;
     if (open_session)
         open_session->lost = true;
     else {

@@ -19,10 +19,12 @@ struct stub_command {
 struct stub {
     struct stub_command commands[STUB_COMMANDS];
     uint32_t command_count;
-    bool complete_at_once; /* every queued command is complete when its frame is committed */
-    bool lost;             /* the session that is open now */
-    int open_error;        /* what the next pen_session_open returns */
-    int slot_error;        /* what the next pen_slot_acquire returns */
+    bool complete_at_once;    /* every queued command is complete when its frame is committed */
+    bool lost;                /* the session that is open now */
+    int open_error;           /* what the next pen_session_open returns */
+    _Atomic bool open_slowly; /* pen_session_open takes until this is false again */
+    _Atomic bool opening;     /* it has begun to */
+    int slot_error;           /* what the next pen_slot_acquire returns */
     int partition_status;
     uint32_t features;
     _Atomic int acquired, released, cancelled; /* event slots */

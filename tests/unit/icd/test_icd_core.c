@@ -58,6 +58,47 @@ static int tear_down(void **state)
         pen_scratch_finish(&scratch_); /* what is used here points into the frame */                                   \
     } while (0)
 
+/* ---- the first session ---- */
+
+static void *creating_thread(void *out_context)
+{
+    cl_int error = 0;
+    *(cl_context *)out_context = pen_clCreateContext(NULL, 1, devices, NULL, NULL, &error);
+    return NULL;
+}
+
+/* A fork does not wait for a session that is being opened, and neither does the child, which opens its own. */
+static void test_fork_while_opening(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    cl_context opened = NULL;
+    cl_platform_id platform = NULL;
+    int status = -1;
+    assert_int_equal(pen_clGetPlatformIDs(1, &platform, NULL), CL_SUCCESS);
+    assert_int_equal(pen_clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 1, devices, NULL), CL_SUCCESS);
+    stub.open_slowly = true;
+    assert_int_equal(pthread_create(&thread, NULL, creating_thread, &opened), 0);
+    while (!stub.opening)
+        usleep(1000);
+    alarm(30);
+    pid_t child = fork();
+    if (!child) {
+        cl_context own = NULL;
+        alarm(5);
+        stub.open_slowly = false;
+        creating_thread(&own);
+        _exit(own ? 0 : 1);
+    }
+    alarm(0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    stub.open_slowly = false;
+    pthread_join(thread, NULL);
+    assert_int_equal(status, 0);
+    assert_non_null(opened);
+    assert_int_equal(pen_clReleaseContext(opened), CL_SUCCESS);
+}
+
 /* ---- objects ---- */
 
 static void test_references(void **state)
@@ -787,7 +828,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lost, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lost_is_told, set_up, tear_down),
     };
-    const struct CMUnitTest first[] = {cmocka_unit_test(test_no_platform), cmocka_unit_test(test_late_platform)};
-    int failed = cmocka_run_group_tests_name("icd without devices", first, NULL, NULL);
+    const struct CMUnitTest first[] = {cmocka_unit_test(test_no_platform), cmocka_unit_test(test_late_platform),
+                                       cmocka_unit_test(test_fork_while_opening)};
+    int failed = cmocka_run_group_tests_name("icd's first calls", first, NULL, NULL);
     return failed + cmocka_run_group_tests_name("icd core", tests, NULL, NULL);
 }
