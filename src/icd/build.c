@@ -27,6 +27,13 @@ void pen_job_free(struct pen_build_job *job)
     free(job);
 }
 
+/* Adds the device to the job. Room is for all of the program's. */
+static void add_device(struct pen_build_job *job, cl_uint index)
+{
+    job->indices[job->device_count] = index;
+    job->devices[job->device_count++] = job->program->devices[index]->id;
+}
+
 struct pen_build_job *pen_job_create(cl_program program, uint32_t step, const cl_uint *indices, cl_uint count,
                                      const char *options)
 {
@@ -36,19 +43,16 @@ struct pen_build_job *pen_job_create(cl_program program, uint32_t step, const cl
     job->program = program;
     pen_ref(program);
     job->step = step;
-    job->device_count = count;
-    job->indices = calloc(count, sizeof *job->indices);
-    job->devices = calloc(count, sizeof *job->devices);
+    job->indices = calloc(program->device_count, sizeof *job->indices); /* room for add_built */
+    job->devices = calloc(program->device_count, sizeof *job->devices);
     job->options = strdup(options ? options : "");
     job->no_options = !options;
     if (!job->indices || !job->devices || !job->options) {
         pen_job_free(job);
         return NULL;
     }
-    for (cl_uint i = 0; i < count; i++) {
-        job->indices[i] = indices[i];
-        job->devices[i] = program->devices[indices[i]]->id;
-    }
+    for (cl_uint i = 0; i < count; i++)
+        add_device(job, indices[i]);
     return job;
 }
 
@@ -60,14 +64,32 @@ static bool has_index(const cl_uint *indices, cl_uint count, cl_uint index)
     return false;
 }
 
-/* The job builds anew, under a new id, when no other device would lose its build by that. */
-static bool begins_anew(const struct pen_build_job *job)
+/* A device that is built and not in the job, so that it would lose its build when the job begins anew; NULL: none. */
+static const struct pen_build_state *built_outside(const struct pen_build_job *job)
 {
     cl_program program = job->program;
     for (cl_uint i = 0; i < program->device_count; i++)
         if (program->builds[i].status == CL_BUILD_SUCCESS && !has_index(job->indices, job->device_count, i))
-            return false;
-    return true;
+            return &program->builds[i];
+    return NULL;
+}
+
+/* Whatever is built is made of the text that the worker has under the program's id: if the recipe's is the same, one
+ * more device can be built of that. A link cannot be repeated so; and an #include by an absolute path is rewritten if
+ * the file is there, which may change. */
+static bool is_of_text(const struct pen_build_state *state, const struct pen_recipe *recipe)
+{
+    const struct pen_recipe *before = state->recipe;
+    return (recipe->kind == PEN_RECIPE_SOURCE || recipe->kind == PEN_RECIPE_IL) && before->kind == recipe->kind &&
+           before->size == recipe->size && !memcmp(before->text, recipe->text, recipe->size);
+}
+
+/* What is built is made again with the job, under the new id. */
+static void add_built(struct pen_build_job *job)
+{
+    for (cl_uint i = 0; i < job->program->device_count; i++)
+        if (job->program->builds[i].status == CL_BUILD_SUCCESS && !has_index(job->indices, job->device_count, i))
+            add_device(job, i);
 }
 
 static void begin_anew(struct pen_build_job *job)
@@ -91,9 +113,12 @@ cl_int pen_job_begin(struct pen_build_job *job)
     if (program->building || program->attached) {
         status = CL_INVALID_OPERATION;
     } else {
-        job->exists = program->id && !job->rewritten && !begins_anew(job);
-        if (!job->exists)
+        const struct pen_build_state *other = built_outside(job);
+        job->exists = other && (job->refusal.code || is_of_text(other, job->recipe));
+        if (!job->exists) {
+            add_built(job);
             begin_anew(job);
+        }
         job->id = program->id;
         program->building = true;
         for (cl_uint i = 0; i < job->device_count; i++) {
@@ -273,7 +298,7 @@ cl_int pen_program_indices(cl_program program, cl_uint count, const cl_device_id
     if (!devices != !count)
         return CL_INVALID_VALUE;
     cl_uint total = devices ? count : program->device_count, kept = 0;
-    cl_uint *indices = calloc(total + program->device_count, sizeof *indices); /* room for add_built */
+    cl_uint *indices = calloc(program->device_count, sizeof *indices);
     if (!indices)
         return CL_OUT_OF_HOST_MEMORY;
     for (cl_uint i = 0; i < total; i++) {
@@ -338,7 +363,6 @@ static int write_recipe(struct pen_build_job *job, const struct pen_include_give
         /* "Only available if [...] built with the -cl-kernel-arg-info option"; PoCL: or without options at all. */
         job->recipe->argument_info = job->no_options || strstr(job->options, "-cl-kernel-arg-info");
     }
-    job->rewritten = includes.source != NULL;
     pen_includes_finish(&includes);
     if (!job->recipe)
         return pen_fail(&job->refusal, -PEN_ENOMEM, "out of memory for the program's text");
@@ -367,16 +391,6 @@ static cl_int compiler_available(cl_program program, const cl_uint *indices, cl_
     return CL_SUCCESS;
 }
 
-/* A link cannot be repeated for one more device under the same id: it is made again for those that have it. */
-static void add_built(cl_program program, cl_uint *indices, cl_uint *count)
-{
-    pthread_mutex_lock(&program->lock);
-    for (cl_uint i = 0; i < program->device_count; i++)
-        if (program->builds[i].status == CL_BUILD_SUCCESS && !has_index(indices, *count, i))
-            indices[(*count)++] = i;
-    pthread_mutex_unlock(&program->lock);
-}
-
 static cl_int build(cl_program program, uint32_t step, cl_uint device_count, const cl_device_id *devices,
                     const char *options, const struct pen_include_given *given, uint32_t given_count,
                     pen_program_notify notify, void *user)
@@ -385,8 +399,6 @@ static cl_int build(cl_program program, uint32_t step, cl_uint device_count, con
     cl_int status = pen_program_indices(program, device_count, devices, &indices, &count);
     if (status != CL_SUCCESS)
         return status;
-    if (program->from_binary && program->builds[0].recipe->kind == PEN_RECIPE_LINK)
-        add_built(program, indices, &count);
     status = compiler_available(program, indices, count);
     struct pen_build_job *job = status == CL_SUCCESS ? pen_job_create(program, step, indices, count, options) : NULL;
     free(indices);

@@ -163,12 +163,19 @@ static int send_text(struct staging *staging, const struct pen_recipe *recipe, u
         .program = id,
         .kind = recipe->kind == PEN_RECIPE_IL ? PEN_PROGRAM_KIND_IL : PEN_PROGRAM_KIND_SOURCE,
         .text = stage(staging, empty ? "\n" : recipe->text, empty ? 1 : recipe->size)};
-    int rc = PEN_SEND(staging->session, program_create, &create, &sequence);
+    return PEN_SEND(staging->session, program_create, &create, &sequence);
+}
+
+/* They hold for the builds that follow, until they are set anew. */
+static int send_constants(struct pen_session *session, const struct pen_recipe *recipe, uint64_t id)
+{
+    int rc = 0;
     for (uint32_t i = 0; !rc && i < recipe->constant_count; i++) {
+        uint64_t sequence;
         const struct pen_recipe_constant *from = &recipe->constants[i];
         struct pen_msg_program_constant constant = {
             .program = id, .constant = from->id, .value = {.data = from->value, .size = from->size}};
-        rc = PEN_SEND(staging->session, program_constant, &constant, &sequence);
+        rc = PEN_SEND(session, program_constant, &constant, &sequence);
     }
     return rc;
 }
@@ -209,6 +216,8 @@ static int make_leaf(struct pen_session *session, const struct pen_recipe *recip
         return rc;
     if (!exists)
         rc = send_text(&staging, recipe, id);
+    if (!rc)
+        rc = send_constants(session, recipe, id);
     if (!rc)
         rc = send_headers(&staging, recipe, id);
     struct pen_msg_program_build message = {.program = id,

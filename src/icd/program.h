@@ -29,7 +29,7 @@ int pen_program_contain(cl_program program, struct pen_build_state *state);
 /* build.c: a build, compilation or link under way. */
 struct pen_build_job {
     cl_program program; /* referenced */
-    cl_uint *indices;   /* of the devices in program->builds */
+    cl_uint *indices;   /* of the devices in program->builds; room for all of them */
     uint64_t *devices;  /* their ids */
     cl_uint device_count;
     char *options;
@@ -38,10 +38,9 @@ struct pen_build_job {
     struct pen_error refusal;
     cl_program *inputs; /* of a link, referenced */
     cl_uint input_count;
-    uint64_t id;    /* in the protocol */
-    bool rewritten; /* the text for the worker is not the program's own */
-    bool exists;    /* the worker has the text under that id */
-    uint32_t step;  /* enum pen_build_step */
+    uint64_t id;   /* in the protocol */
+    bool exists;   /* the worker has the text under that id */
+    uint32_t step; /* enum pen_build_step */
     pen_program_notify notify;
     void *user;
 };

@@ -427,14 +427,10 @@ static void check_object_binaries(struct cl_setup *s)
 
 /* ---- two devices ---------------------------------------------------------------------------------------- */
 
-static void check_devices(struct cl_setup *s)
+/* Builds for the second device, then for the first; both then run it, and give 1. */
+static void build_one_by_one(struct cl_setup *s, cl_context context, cl_program program)
 {
-    if (s->device_count < 2)
-        return;
     cl_int status;
-    cl_context context = clCreateContext(NULL, 2, s->devices, NULL, NULL, &status);
-    CHECK_OK(status);
-    cl_program program = cl_check_program(context, "kernel void k(global int *o) { *o = 1; }");
     CHECK_OK(clBuildProgram(program, 1, &s->devices[1], "", NULL, NULL));
     CHECK(build_status(program, s->devices[0]) == CL_BUILD_NONE, "built for the other");
     CHECK(build_status(program, s->devices[1]) == CL_BUILD_SUCCESS, "not built");
@@ -447,6 +443,33 @@ static void check_devices(struct cl_setup *s)
         CHECK(cl_check_run(&one, program, "k") == 1, "wrong result on device %d", i);
         CHECK_OK(clReleaseCommandQueue(one.queue));
     }
+}
+
+/* By its absolute path, so that the worker gets another text. */
+static void check_devices_with_header(struct cl_setup *s, cl_context context)
+{
+    char path[] = "/tmp/cl-program-XXXXXX", source[256];
+    int file = mkstemp(path);
+    CHECK(file >= 0, "%s", path);
+    close(file);
+    write_file(path, "#define VALUE 1\n");
+    snprintf(source, sizeof source, "#include \"%s\"" KERNEL, path);
+    cl_program program = cl_check_program(context, source);
+    build_one_by_one(s, context, program);
+    CHECK_OK(clReleaseProgram(program));
+    unlink(path);
+}
+
+static void check_devices(struct cl_setup *s)
+{
+    if (s->device_count < 2)
+        return;
+    cl_int status;
+    cl_context context = clCreateContext(NULL, 2, s->devices, NULL, NULL, &status);
+    CHECK_OK(status);
+    check_devices_with_header(s, context);
+    cl_program program = cl_check_program(context, "kernel void k(global int *o) { *o = 1; }");
+    build_one_by_one(s, context, program);
     size_t sizes[2] = {0, 0};
     CHECK_OK(clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof sizes, sizes, NULL));
     CHECK(sizes[0] && sizes[1], "%zu and %zu", sizes[0], sizes[1]);

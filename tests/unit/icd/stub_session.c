@@ -82,6 +82,8 @@ void stub_complete_queue(uint32_t queue_slot, uint64_t sequence)
 /* ---- the pool: a CPU that can be parted, a GPU with little, a custom device ---- */
 
 static const cl_uint align_bits = 1024;
+static const cl_bool yes = CL_TRUE;
+static const char il[] = "SPIR-V_1.2";
 static const cl_device_type type_cpu = CL_DEVICE_TYPE_CPU | CL_DEVICE_TYPE_DEFAULT;
 static const cl_ulong memory = 8ull << 30, allocation = 16ull << 30, svm = CL_DEVICE_SVM_COARSE_GRAIN_BUFFER;
 static const cl_uint vendor = 77, sub_devices = 4;
@@ -112,10 +114,14 @@ static const struct pen_property cpu[] = {
     VALUE(CL_DEVICE_VENDOR_ID, vendor),
     VALUE(CL_DEVICE_MEM_BASE_ADDR_ALIGN, align_bits),
     VALUE(CL_DEVICE_EXTENSIONS, extensions),
+    VALUE(CL_DEVICE_COMPILER_AVAILABLE, yes),
+    VALUE(CL_DEVICE_IL_VERSION, il),
     VALUE(CL_DEVICE_EXTENSIONS_WITH_VERSION, versions),
 };
 static const struct pen_property gpu[] = {
     VALUE(CL_DEVICE_EXTENSIONS, few_extensions),
+    VALUE(CL_DEVICE_COMPILER_AVAILABLE, yes),
+    VALUE(CL_DEVICE_IL_VERSION, il),
     VALUE(CL_DEVICE_GLOBAL_MEM_SIZE, memory),
     VALUE(CL_DEVICE_MEM_BASE_ADDR_ALIGN, align_bits),
 };
@@ -415,18 +421,45 @@ void pen_session_commit(struct pen_session *session)
     pen_session_unlock(session);
 }
 
-/* Only partitions are asked for here. */
+#define ANSWER(name_, opcode_, message_)                                                                               \
+    do {                                                                                                               \
+        *out_size = pen_msg_##name_##_size(message_);                                                                  \
+        *out_frame = calloc(1, *out_size);                                                                             \
+        assert(*out_frame);                                                                                            \
+        pen_msg_##name_##_encode((message_), sequence, *out_frame);                                                    \
+        *out_opcode = (opcode_);                                                                                       \
+    } while (0)
+
+/* Every build is a success, and an executable without kernels. */
+static void answer_build(const struct stub_command *command, uint64_t sequence, uint16_t *out_opcode, void **out_frame,
+                         size_t *out_size)
+{
+    struct pen_scratch scratch = {0};
+    struct pen_msg_program_build build;
+    struct pen_build_result results[PEN_LIMIT_DEVICES];
+    int rc = pen_msg_program_build_decode(command->frame, command->size, &scratch, &build);
+    assert(!rc);
+    for (uint32_t i = 0; i < build.devices_count; i++)
+        results[i] = (struct pen_build_result){
+            .device = build.devices[i], .outcome = PEN_BUILD_OUTCOME_SUCCESS, .binary_type = 4};
+    struct pen_msg_built built = {.results = results, .results_count = build.devices_count, .message = ""};
+    ANSWER(built, PEN_OP_BUILT, &built);
+    pen_scratch_finish(&scratch);
+}
+
+/* Only builds and partitions are asked for here. */
 int pen_session_answer(struct pen_session *session, uint64_t sequence, uint16_t *out_opcode, void **out_frame,
                        size_t *out_size)
 {
     if (lost(session))
         return -PEN_EGONE;
+    const struct stub_command *asked = stub_last(PEN_OP_PROGRAM_BUILD);
+    if (asked && asked->sequence == sequence) {
+        answer_build(asked, sequence, out_opcode, out_frame, out_size);
+        return 0;
+    }
     struct pen_msg_device_partitioned answer = {.status = stub.partition_status};
-    *out_size = pen_msg_device_partitioned_size(&answer);
-    *out_frame = calloc(1, *out_size);
-    assert(*out_frame);
-    pen_msg_device_partitioned_encode(&answer, sequence, *out_frame);
-    *out_opcode = PEN_OP_DEVICE_PARTITIONED;
+    ANSWER(device_partitioned, PEN_OP_DEVICE_PARTITIONED, &answer);
     return 0;
 }
 
@@ -436,12 +469,17 @@ int pen_session_answer_data(struct pen_session *session, uint64_t sequence, void
     return -PEN_EGONE;
 }
 
-/* ---- the arena: nothing here needs one ---- */
+/* ---- the arena: one range for the texts of a build, which nobody reads ---- */
+
+static _Alignas(64) unsigned char arena[65536];
 
 int pen_arena_alloc(struct pen_session *session, uint64_t size, uint64_t align, uint64_t *out_offset)
 {
-    (void)session, (void)size, (void)align, (void)out_offset;
-    return -PEN_EDEVMEM;
+    (void)session, (void)align;
+    if (size > sizeof arena)
+        return -PEN_EDEVMEM;
+    *out_offset = 0;
+    return 0;
 }
 
 void pen_arena_free(struct pen_session *session, uint64_t offset)
@@ -461,6 +499,6 @@ void pen_arena_will_fill(struct pen_session *session, uint64_t offset, uint64_t 
 
 void *pen_arena_at(struct pen_session *session, uint64_t offset)
 {
-    (void)session, (void)offset;
-    return NULL;
+    (void)session;
+    return arena + offset;
 }
