@@ -29,13 +29,21 @@ void pen_argument_finish(struct pen_kernel_argument *argument)
     *argument = (struct pen_kernel_argument){0};
 }
 
+/* What a __local argument counts in the kernel's sum: no more than so much that no device has it, and that the sum of
+ * all arguments does not overflow. */
+static uint64_t local_bytes(const struct pen_kernel_argument *argument)
+{
+    const uint64_t most = UINT64_MAX / (2 * PEN_LIMIT_ARGUMENTS);
+    return argument->size < most ? argument->size : most;
+}
+
 /* `argument`, which is in place in the kernel, is about to change. */
 static void take_out(cl_kernel kernel, struct pen_kernel_argument *argument)
 {
     if (is_large(argument))
         free(argument->value.large);
     if (argument->kind == PEN_ARGUMENT_KIND_LOCAL)
-        kernel->local_argument_bytes -= argument->size;
+        kernel->local_argument_bytes -= local_bytes(argument);
     kernel->watched -= argument->watched;
     kernel->unset -= !argument->set;
 }
@@ -46,7 +54,7 @@ static void put_in(cl_kernel kernel, struct pen_kernel_argument *argument)
     argument->set = argument->dirty = kernel->dirty = true;
     kernel->watched += argument->watched;
     if (argument->kind == PEN_ARGUMENT_KIND_LOCAL)
-        kernel->local_argument_bytes += argument->size;
+        kernel->local_argument_bytes += local_bytes(argument);
 }
 
 static void exchange(cl_kernel kernel, struct pen_kernel_argument *argument, const struct pen_kernel_argument *changed)

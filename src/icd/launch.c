@@ -90,6 +90,13 @@ static cl_int check_watched(cl_command_queue queue, cl_kernel kernel, const stru
     return CL_SUCCESS;
 }
 
+/* __local arguments beside the kernel's own local memory. */
+static bool fits_local(cl_kernel kernel, const struct pen_kernel_limits *limits)
+{
+    uint64_t own = limits->info->local_bytes;
+    return own <= limits->local_bytes && kernel->local_argument_bytes <= limits->local_bytes - own;
+}
+
 cl_int pen_launch_check(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions, const size_t *offset,
                         const size_t *global, const size_t *local, struct pen_launch *shape)
 {
@@ -110,8 +117,7 @@ cl_int pen_launch_check(cl_command_queue queue, cl_kernel kernel, cl_uint dimens
     cl_int status = check_global(limits, shape, offset, global);
     if (status == CL_SUCCESS)
         status = check_local(limits, shape, local);
-    if (status == CL_SUCCESS && kernel->local_argument_bytes &&
-        kernel->local_argument_bytes + limits->info->local_bytes > limits->local_bytes)
+    if (status == CL_SUCCESS && kernel->local_argument_bytes && !fits_local(kernel, limits))
         status = CL_OUT_OF_RESOURCES;
     if (status == CL_SUCCESS && kernel->watched)
         status = check_watched(queue, kernel, limits);

@@ -15,6 +15,9 @@ static const char source[] =
     "kernel void locals(global int *o, local int *s, int n) {\n"
     "    int i = get_local_id(0); s[i] = i + n; barrier(CLK_LOCAL_MEM_FENCE);\n"
     "    o[get_global_id(0)] = s[get_local_size(0) - 1 - i]; }\n"
+    "kernel void more_locals(global int *o, local int *s, local int *t) {\n"
+    "    local int own[4]; int i = get_local_id(0); own[i] = s[i] = t[i] = i; barrier(CLK_LOCAL_MEM_FENCE);\n"
+    "    o[get_global_id(0)] = own[3 - i] + s[3 - i] + t[3 - i]; }\n"
     "kernel void ids(global int *o, int width) {\n"
     "    int x = get_global_id(0), y = get_global_id(1), z = get_global_id(2);\n"
     "    int at = ((z - get_global_offset(2)) * get_global_size(1) + y - get_global_offset(1)) * get_global_size(0)\n"
@@ -82,7 +85,7 @@ static void check_creation(struct cl_setup *s, cl_program program)
 
     cl_kernel kernels[16];
     CHECK_OK(clCreateKernelsInProgram(program, 0, NULL, &count));
-    CHECK(count == 8, "%u", count);
+    CHECK(count == 9, "%u", count);
     CHECK_STATUS(clCreateKernelsInProgram(program, count - 1, kernels, NULL), CL_INVALID_VALUE);
     CHECK_OK(clCreateKernelsInProgram(program, 16, kernels, &count));
     for (cl_uint i = 0; i < count; i++)
@@ -233,6 +236,29 @@ static void check_values(struct cl_setup *s, cl_program program)
     CHECK_OK(clReleaseMemObject(out));
 }
 
+/* Too much is too much, whatever it adds up to. */
+static void check_much_local(struct cl_setup *s, cl_program program, cl_mem out)
+{
+    static const size_t sizes[][2] = {
+        {(size_t)1 << 63, (size_t)1 << 63}, {SIZE_MAX, 16}, {16, SIZE_MAX}, {SIZE_MAX, SIZE_MAX}, {SIZE_MAX - 15, 16}};
+    cl_kernel kernel = make_kernel(program, "more_locals");
+    cl_int got[4] = {0};
+    size_t four = 4;
+    CHECK_OK(clSetKernelArg(kernel, 0, sizeof out, &out));
+    for (size_t i = 0; s->penstock && i < sizeof sizes / sizeof *sizes; i++) {
+        CHECK_OK(clSetKernelArg(kernel, 1, sizes[i][0], NULL));
+        CHECK_OK(clSetKernelArg(kernel, 2, sizes[i][1], NULL));
+        CHECK_STATUS(clEnqueueNDRangeKernel(s->queue, kernel, 1, NULL, &four, &four, 0, NULL, NULL),
+                     CL_OUT_OF_RESOURCES);
+    }
+    CHECK_OK(clSetKernelArg(kernel, 1, 16, NULL));
+    CHECK_OK(clSetKernelArg(kernel, 2, 16, NULL));
+    CHECK_OK(clEnqueueNDRangeKernel(s->queue, kernel, 1, NULL, &four, &four, 0, NULL, NULL));
+    read_ints(s, out, got, 4);
+    CHECK(got[0] == 9 && got[3] == 0, "%d %d", got[0], got[3]);
+    CHECK_OK(clReleaseKernel(kernel));
+}
+
 static void check_memory_arguments(struct cl_setup *s, cl_program program)
 {
     cl_kernel kernel = make_kernel(program, "may_be_null"), locals = make_kernel(program, "locals");
@@ -275,6 +301,7 @@ static void check_memory_arguments(struct cl_setup *s, cl_program program)
         CHECK_STATUS(clEnqueueNDRangeKernel(s->queue, locals, 1, NULL, &eight, &four, 0, NULL, NULL),
                      CL_OUT_OF_RESOURCES);
     }
+    check_much_local(s, program, out);
     CHECK_OK(clReleaseMemObject(other)); /* may go while it is still an argument */
     CHECK_OK(clReleaseMemObject(out));
     CHECK_OK(clReleaseKernel(kernel));
