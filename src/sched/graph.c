@@ -69,9 +69,11 @@ int pen_graph_edge(struct pen_graph *graph, struct pen_graph_node *from, struct 
 
 void pen_graph_hold(struct pen_graph *graph, struct pen_graph_node *node)
 {
-    assert(node->state == PEN_GRAPH_NEW && node->unmet);
-    node->state = PEN_GRAPH_HELD;
+    assert(node->state == PEN_GRAPH_NEW);
     graph->held++;
+    node->state = node->unmet ? PEN_GRAPH_HELD : PEN_GRAPH_READY;
+    if (!node->unmet)
+        pen_list_append(&graph->ready, &node->ready);
 }
 
 /* Meets the edges out of `node` that its state meets. They were added at the front: turn them round, so that targets

@@ -1,7 +1,7 @@
 /* sched/graph.h - which held command may go when: nodes, edges, states. Pure: no I/O, clock, threads or devices.
  *
  *   NEW ──edge()s──► HELD ──last edge met──► READY ──pop(), submitted()──► SUBMITTED ──done()──► DONE
- *    └─ no unmet edge: the caller submits it at once ─────────────────────────►┘
+ *    └─ no unmet edge: the caller submits it at once, or holds it: READY ──────►┘
  *   (NEW, READY → DONE directly: a node that never reaches a device: poisoned, refused, or a program's own event)
  *
  * Rules
@@ -56,7 +56,7 @@ void pen_graph_finish(struct pen_graph *graph);
 /* `to` (NEW) may not go until `from` is. Nothing is added when that is so already (but the poison is taken over). */
 int pen_graph_edge(struct pen_graph *graph, struct pen_graph_node *from, struct pen_graph_node *to,
                    enum pen_graph_until until, bool poisons);
-/* NEW with unmet edges -> HELD. */
+/* NEW -> HELD; READY at once without an unmet edge: what it was to be held for has gone meanwhile. */
 void pen_graph_hold(struct pen_graph *graph, struct pen_graph_node *node);
 /* The oldest READY node, taken off the list (it stays READY), or NULL. */
 struct pen_graph_node *pen_graph_pop(struct pen_graph *graph);

@@ -55,6 +55,28 @@ static void test_poison(void **state)
     pen_graph_finish(&graph);
 }
 
+/* What a node was to be held for may be done by the time it is held: it is ready at once, with the poison. */
+static void test_held_for_nothing(void **state)
+{
+    (void)state;
+    struct pen_graph graph;
+    struct pen_graph_node gone = {0}, node = {0}, other = {0};
+    pen_graph_init(&graph);
+    pen_graph_edge(&graph, &gone, &other, PEN_GRAPH_UNTIL_DONE, true);
+    pen_graph_hold(&graph, &other);
+    pen_graph_done(&graph, &gone, -PEN_EIO);
+    assert_int_equal(pen_graph_edge(&graph, &gone, &node, PEN_GRAPH_UNTIL_DONE, true), 0);
+    pen_graph_hold(&graph, &node);
+    assert_int_equal(graph.held, 2);
+    assert_ptr_equal(pen_graph_pop(&graph), &other);
+    assert_ptr_equal(pen_graph_pop(&graph), &node);
+    assert_int_equal(node.poison, -PEN_EDEPENDENCY);
+    pen_graph_submitted(&graph, &other);
+    pen_graph_submitted(&graph, &node);
+    assert_int_equal(graph.held, 0);
+    pen_graph_finish(&graph);
+}
+
 /* Targets of one node become ready in the order in which their edges were added. */
 static void test_order(void **state)
 {
@@ -145,10 +167,8 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_until),
-        cmocka_unit_test(test_poison),
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_until), cmocka_unit_test(test_poison), cmocka_unit_test(test_held_for_nothing),
+        cmocka_unit_test(test_order), cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -148,6 +148,29 @@ static void test_waits_for_held_marker(void **state)
     rig_stop(&rig);
 }
 
+/* It may complete while a wait list that names it many times is looked through. */
+static void test_marker_many_times_in_a_list(void **state)
+{
+    (void)state;
+    enum { MANY = PEN_LIMIT_WAITS / 2 };
+    uint64_t waits[MANY];
+    struct rig rig;
+    rig_start(&rig, &(struct rig_options){0});
+    prepare(&rig, PEN_QUEUE_FLAG_OUT_OF_ORDER);
+    for (uint32_t round = 0; round < 2000; round++) {
+        const uint64_t marker = E + 3 * (uint64_t)round;
+        for (uint32_t i = 0; i < MANY; i++)
+            waits[i] = marker;
+        rig_launch(&rig, Q, NOP, 1, 0, 0, NULL, 0);
+        send_marker(&rig, marker, 1);
+        rig_launch(&rig, Q, NOP, 1, marker + 1, 2, waits, MANY);
+        assert_int_equal(rig_wait_slot(&rig, 2), 0);
+        RIG_SEND(&rig, event_destroy, .event = marker);
+        RIG_SEND(&rig, event_destroy, .event = marker + 1);
+    }
+    rig_stop(&rig);
+}
+
 static void test_marker_has_times(void **state)
 {
     (void)state;
@@ -202,13 +225,10 @@ static void test_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain_launches_are_cheap),
-        cmocka_unit_test(test_marker),
-        cmocka_unit_test(test_marker_behind_failures),
-        cmocka_unit_test(test_waits_for_marker),
-        cmocka_unit_test(test_waits_for_held_marker),
-        cmocka_unit_test(test_marker_has_times),
-        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_plain_launches_are_cheap), cmocka_unit_test(test_marker),
+        cmocka_unit_test(test_marker_behind_failures),   cmocka_unit_test(test_waits_for_marker),
+        cmocka_unit_test(test_waits_for_held_marker),    cmocka_unit_test(test_marker_many_times_in_a_list),
+        cmocka_unit_test(test_marker_has_times),         cmocka_unit_test(test_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
