@@ -86,7 +86,7 @@ int pen_kernel_snapshot(const struct pen_work_kernel *kernel, struct pen_work_ar
     for (uint32_t i = 0; i < kernel->argument_count; i++) {
         struct pen_work_argument *argument = &(*out)[i];
         *out_bytes += sizeof *argument + argument->capacity;
-        if (argument->kind != PEN_ARGUMENT_KIND_REGION || !argument->object)
+        if (argument->kind != PEN_ARGUMENT_KIND_REGION || !argument->object || argument->error)
             continue;
         if (pen_region_alive(argument->object))
             pen_region_use(argument->object);

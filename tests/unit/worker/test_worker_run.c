@@ -136,6 +136,26 @@ static void test_held_with_a_dead_region(void **state)
     rig_stop(&rig);
 }
 
+/* A launch that is held keeps no region that it cannot be given. */
+static void test_held_with_a_wrong_argument(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_start(&rig, &(struct rig_options){0});
+    prepare(&rig, 1, 0);
+    const uint64_t user = E;
+    atomic_store(&rig.view.slots[2].state, PEN_STATE_QUEUED);
+    RIG_SEND(&rig, event_create, .event = user, .slot = 1);
+    rig_set_region(&rig, FILL, 0, B);
+    rig_set_region(&rig, FILL, 1, A); /* which is a value */
+    rig_launch(&rig, Q, FILL, 16, E + 1, 3, &user, 1);
+    RIG_SEND(&rig, event_set, .event = user);
+    assert_int_equal(rig_wait_slot(&rig, 3), -PEN_EARGVALUE);
+    RIG_SEND(&rig, region_destroy, .region = A, .slot = 2);
+    assert_int_equal(rig_wait_slot(&rig, 2), 0);
+    rig_stop(&rig);
+}
+
 /* An error reaches what waits for it, through a chain, and nothing else. */
 static void test_poison(void **state)
 {
@@ -679,6 +699,7 @@ int main(void)
         cmocka_unit_test(test_arguments_hold_for_later_launches),
         cmocka_unit_test(test_held_by_user_event),
         cmocka_unit_test(test_held_with_a_dead_region),
+        cmocka_unit_test(test_held_with_a_wrong_argument),
         cmocka_unit_test(test_poison),
         cmocka_unit_test(test_refused_at_dispatch),
         cmocka_unit_test(test_fails_late),
