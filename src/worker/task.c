@@ -144,7 +144,7 @@ void pen_task_done(void *context, int status, const struct pen_event_times *time
     }
     if (atomic_load_explicit(&work->printers, memory_order_acquire) && work->config.capture)
         pen_capture_collect(work->config.capture, &work->outbox, &work->view);
-    if (task->digest && !status)
+    if (task->digest && !status && !task->instead)
         pen_command_digest(work, task->command);
     finish(task, task->instead ? task->instead : status);
     /* Release: pairs with pen_work_destroy, which waits until nobody is in here. */

@@ -100,6 +100,42 @@ static void test_record(void **state)
     pen_log_reader_destroy(reader);
 }
 
+/* A read that never ran has delivered nothing, though a marker that tells of its end has run. */
+static void test_read_that_never_ran(void **state)
+{
+    (void)state;
+    const uint64_t user = E;
+    struct pen_error error = {0};
+    struct pen_log_reader *reader;
+    struct pen_log_entry entry;
+    struct pen_log_writer *log;
+    struct rig rig;
+    int fd = memfd_create("log", MFD_CLOEXEC), more;
+    assert_int_equal(pen_log_writer_create(dup(fd), &log), 0);
+    rig_start(&rig, &(struct rig_options){.log = log, .features = PEN_FEATURE_RECORD, .no_thread = true});
+    rig_program(&rig, P, "kernel nop()\n");
+    assert_int_equal(rig_build(&rig, P, 1), 0);
+    rig_kernel(&rig, INC, P, "nop");
+    rig_queue(&rig, Q, 1, 0, 0);
+    rig_buffer(&rig, A, 0, 16, true);
+    RIG_SEND(&rig, event_create, .event = user, .slot = 2);
+    RIG_SEND(&rig, event_set, .event = user, .status = -PEN_EIO);
+    rig_launch(&rig, Q, INC, 1, 0, 0, NULL, 0); /* whose completion is not asked for */
+    RIG_SEND(&rig, read, .queue = Q, .event = E + 1, .slot = 1, .region = A, .extent = {64, 1, 1}, .arena_offset = 4096,
+             .arena_size = 64, .waits = &user, .waits_count = 1);
+    rig_pump(&rig);
+    assert_int_equal(rig_slot(&rig, 1), -PEN_EDEPENDENCY);
+    assert_int_equal(rig_asked.markers, 1);
+    rig_stop(&rig);
+    assert_int_equal(pen_log_writer_destroy(log), 0);
+    lseek(fd, 0, SEEK_SET);
+    assert_int_equal(pen_log_reader_create(fd, &reader, &error), 0);
+    while ((more = pen_log_next(reader, &entry, &error)) == 1)
+        assert_int_not_equal(entry.opcode, PEN_OP_READ_DIGEST);
+    assert_int_equal(more, 0);
+    pen_log_reader_destroy(reader);
+}
+
 /* A disk without room: the session that asked for a record fails, with a sentence, though no further command follows
  * the one that could not be written. */
 static void test_disk_full(void **state)
@@ -124,6 +160,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_record),
+        cmocka_unit_test(test_read_that_never_ran),
         cmocka_unit_test(test_disk_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
