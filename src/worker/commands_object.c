@@ -164,11 +164,17 @@ static struct pen_work_region *derive(struct pen_work *work, struct pen_work_reg
         fail_region(work, id, "direct and its parent not, or the other way round");
         return NULL;
     }
+    if (parent->depth == PEN_WORK_DEPTH) {
+        pen_work_fail(work, -PEN_ELIMIT, "region %llu: a view of more than %u views (limit PEN_WORK_DEPTH)",
+                      (unsigned long long)id, PEN_WORK_DEPTH);
+        return NULL;
+    }
     struct pen_work_region *region = pen_region_create(work, id);
     if (!region) {
         pen_work_fail(work, -PEN_ENOMEM, "out of memory for a region");
         return NULL;
     }
+    region->depth = parent->depth + 1;
     region->flags = flags;
     region->arena_offset = parent->arena_offset;
     region->size = parent->size;

@@ -35,6 +35,7 @@ struct pen_builder;
 #define PEN_WORK_HELD       (UINT64_C(256) << 20) /* bytes of commands held in the worker */
 #define PEN_WORK_SOURCES    (UINT64_C(1) << 30)   /* bytes of program texts and headers */
 #define PEN_WORK_DEVICES    1024u                 /* root devices and parts */
+#define PEN_WORK_DEPTH      64u                   /* slices and views between a region and its root */
 #define PEN_WORK_UNITS_KEPT 64u                   /* built programs kept for the next build of the same */
 #define PEN_WORK_UNTRACKED  64u                   /* commands of an in-order queue between two completions asked for */
 
@@ -120,6 +121,7 @@ struct pen_work_region {
     uint64_t size, arena_offset;
     struct pen_image_desc image;
     struct pen_work_region *parent; /* slice, view; a use of it */
+    uint32_t depth;                 /* its parent's + 1; of a root 0 */
     struct pen_work_region *root;
     uint64_t parent_offset;
     struct pen_residency residency;       /* of the root */

@@ -219,6 +219,34 @@ static void test_hidden_device(void **state)
     rig_stop(&rig);
 }
 
+/* Region 1000 + depth, which has that many regions above it. */
+static void send_view(struct rig *rig, uint64_t depth)
+{
+    RIG_SEND(rig, region_view, .region = 1000 + depth, .parent = 1000 + depth - 1, .kind = PEN_REGION_KIND_IMAGE2D,
+             .flags = PEN_REGION_FLAG_DIRECT, .image = {RGBA8, .width = 4, .height = 4, .row_pitch = 16});
+}
+
+/* A chain of views ends before the worker's stack does; the longest one works. */
+static void test_views_of_views(void **state)
+{
+    (void)state;
+    struct rig rig;
+    char message[512];
+    rig_start(&rig, &(struct rig_options){0});
+    prepare(&rig);
+    RIG_SEND(&rig, region_slice, .region = 1001, .parent = A, .size = 64, .flags = PEN_REGION_FLAG_DIRECT);
+    for (uint64_t depth = 2; depth <= PEN_WORK_DEPTH; depth++)
+        send_view(&rig, depth);
+    rig_set_region(&rig, K, 0, 1000 + PEN_WORK_DEPTH);
+    rig_set_word(&rig, K, 1, 7);
+    rig_launch(&rig, Q, K, 16, E, 2, NULL, 0);
+    assert_int_equal(rig_wait_slot(&rig, 2), 0);
+    send_view(&rig, PEN_WORK_DEPTH + 1);
+    assert_int_equal(rig_fatal(&rig, message, sizeof message), -PEN_ELIMIT);
+    assert_non_null(strstr(message, "PEN_WORK_DEPTH"));
+    rig_stop(&rig);
+}
+
 /* A session that has failed executes nothing more and says so once. */
 static void test_nothing_after_fatal(void **state)
 {
@@ -306,7 +334,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_malformed_commands),  cmocka_unit_test(test_hidden_device),
         cmocka_unit_test(test_nothing_after_fatal), cmocka_unit_test(test_scribbled_ring),
-        cmocka_unit_test(test_errors_of_commands),
+        cmocka_unit_test(test_errors_of_commands),  cmocka_unit_test(test_views_of_views),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
