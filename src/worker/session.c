@@ -17,6 +17,9 @@
 #define END_WAIT_NS UINT64_C(5000000000)
 /* Commands between two looks at what drivers have finished. */
 #define REAP_EVERY 64u
+/* Of these looks, between two at which what is due in an idle moment is done though none has come: a program may sleep
+ * for one queue's last command while it fills the ring for another. */
+#define IDLE_EVERY 16u
 
 /* ---- failing, replying ------------------------------------------------------------------------------------------ */
 
@@ -289,7 +292,7 @@ void pen_work_idle(struct pen_work *work)
 
 int pen_work_run(struct pen_work *work)
 {
-    uint32_t since = 0;
+    uint32_t since = 0, looks = 0;
     while (!work->failed && !atomic_load_explicit(&work->stop, memory_order_relaxed)) {
         const void *frame;
         size_t size;
@@ -304,6 +307,8 @@ int pen_work_run(struct pen_work *work)
             since = 0;
             pen_task_reap(work);
             pen_build_collect(work);
+            if (++looks % IDLE_EVERY == 0)
+                pen_work_idle(work);
         } else {
             pen_task_reap(work);
             pen_build_collect(work);

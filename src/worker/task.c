@@ -303,7 +303,7 @@ void pen_task_track(struct pen_work_queue *queue)
         return;
     struct pen_work_task *task = task_create(work, queue, 0, queue->submitted);
     if (!task)
-        return; /* tried again when the ring runs empty the next time */
+        return; /* tried again in the next idle moment */
     take_off(task);
     pen_graph_submitted(&work->graph, &task->node);
     note_tracked(queue, task->sequence);

@@ -360,7 +360,7 @@ bool pen_work_fail(struct pen_work *work, int code, const char *format, ...) __a
 bool pen_work_malformed(struct pen_work *work, uint16_t opcode, int code);
 /* Executes one frame (header checked). False when the session has failed. */
 bool pen_work_execute(struct pen_work *work, const void *frame, size_t size);
-/* What is due when the ring has run empty. */
+/* What is due when the ring has run empty, and now and then when it does not. */
 void pen_work_idle(struct pen_work *work);
 /* Encodes and sends one reply: PEN_REPLY(work, data, &message, sequence). */
 #define PEN_REPLY(work_, name_, message_, sequence_)                                                                   \

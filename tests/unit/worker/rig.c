@@ -99,6 +99,7 @@ static int launch(struct pen_backend_queue *queue, const struct pen_backend_laun
                   const struct pen_backend_order *order)
 {
     rig_asked.launches++;
+    rig_asked.markers_before_launch = rig_asked.markers;
     rig_asked.callbacks += order->done != NULL;
     rig_asked.events += order->out_event != NULL;
     return pen_backend_fake.launch(queue, how, order);

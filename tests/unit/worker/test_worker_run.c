@@ -630,6 +630,30 @@ static void test_event_never_set(void **state)
     rig_stop(&rig);
 }
 
+/* One thread of a program waits for its queue while another keeps the ring full: the completion of what it waits for is
+ * asked for before the ring has run empty. */
+static void test_queue_behind_a_busy_ring(void **state)
+{
+    (void)state;
+    struct rig rig;
+    const uint64_t one = 1;
+    rig_start(&rig, &(struct rig_options){.one_thread = 1, .build_ms = 200});
+    prepare(&rig, 1, 0);
+    rig_queue(&rig, Q2, 1, 0, 1);
+    /* While dispatch builds, the ring is filled. */
+    rig_program(&rig, P + 1, "# another\n" PROGRAM);
+    RIG_SEND(&rig, program_build, .program = P + 1, .devices = &one, .devices_count = 1);
+    for (int i = 0; i < 3; i++)
+        rig_launch(&rig, Q, NOP, 1, 0, 0, NULL, 0);
+    for (int i = 0; i < 1500; i++)
+        rig_set_word(&rig, FILL, 1, 1);
+    rig_launch(&rig, Q2, NOP, 1, E, 1, NULL, 0);
+    assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    assert_int_equal(rig_asked.launches, 4);
+    assert_int_equal(rig_asked.markers_before_launch, 1);
+    rig_stop(&rig);
+}
+
 static long resident_kib(void)
 {
     struct rusage usage;
@@ -691,6 +715,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_event_never_set),
+        cmocka_unit_test(test_queue_behind_a_busy_ring),
         cmocka_unit_test(test_many_markers),
         cmocka_unit_test(test_arguments_after_a_refusal),
         cmocka_unit_test(test_in_order),
