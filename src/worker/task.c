@@ -342,10 +342,10 @@ static bool has_failed(const struct pen_work_task *wait)
     return wait->node.state == PEN_GRAPH_DONE && wait->node.status < 0;
 }
 
-/* Does the command wait for all earlier ones of an out-of-order queue? */
+/* Does the command wait for all earlier ones of an out-of-order queue? With a wait list, for that alone. */
 static bool waits_for_all(const struct pen_work_command *command)
 {
-    return command->opcode == PEN_OP_BARRIER || (command->opcode == PEN_OP_MARKER && !command->wait_count);
+    return (command->opcode == PEN_OP_BARRIER || command->opcode == PEN_OP_MARKER) && !command->wait_count;
 }
 
 static bool waits_for_held_queue(const struct pen_work_command *command)
@@ -381,15 +381,13 @@ static int add_edges(struct pen_work *work, const struct pen_work_command *comma
         struct pen_work_task *before = PEN_CONTAINER(queue->held.prev, struct pen_work_task, held);
         return pen_graph_edge(&work->graph, &before->node, &task->node, PEN_GRAPH_UNTIL_SUBMITTED, false);
     }
-    if (queue->barrier)
-        rc = pen_graph_edge(&work->graph, &queue->barrier->node, &task->node, PEN_GRAPH_UNTIL_SUBMITTED, false);
     if (!waits_for_all(command))
-        return rc;
+        return queue->barrier
+                   ? pen_graph_edge(&work->graph, &queue->barrier->node, &task->node, PEN_GRAPH_UNTIL_SUBMITTED, false)
+                   : 0;
     /* Back to the last that waited for all: it stands for those before it, so that edges are as many as commands. */
     for (struct pen_list *node = queue->held.prev; !rc && node != &queue->held; node = node->prev) {
         struct pen_work_task *before = PEN_CONTAINER(node, struct pen_work_task, held);
-        if (before == queue->barrier)
-            break;
         rc = pen_graph_edge(&work->graph, &before->node, &task->node, PEN_GRAPH_UNTIL_SUBMITTED, false);
         if (waits_for_all(before->command))
             break;

@@ -295,6 +295,41 @@ static void test_barrier_behind_held(void **state)
     rig_stop(&rig);
 }
 
+/* A barrier with a wait list waits for that alone, and what follows waits for the barrier alone; one without a list
+ * waits for what was there before, also before the barrier with a list. */
+static void test_barrier_with_waits(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_start(&rig, &(struct rig_options){.seed = "5"});
+    prepare(&rig, 1, PEN_QUEUE_FLAG_OUT_OF_ORDER);
+    const uint64_t first = E, second = E + 1;
+    for (uint32_t i = 1; i <= 7; i++)
+        atomic_store(&rig.view.slots[i].state, PEN_STATE_QUEUED);
+    RIG_SEND(&rig, event_create, .event = first, .slot = 1);
+    RIG_SEND(&rig, event_create, .event = second, .slot = 2);
+    rig_launch(&rig, Q, NOP, 1, E + 2, 3, &first, 1);
+    RIG_SEND(&rig, barrier, .queue = Q, .event = E + 3, .slot = 4, .waits = &second, .waits_count = 1);
+    rig_launch(&rig, Q, NOP, 1, E + 4, 5, NULL, 0);
+    RIG_SEND(&rig, barrier, .queue = Q, .event = E + 5, .slot = 6);
+    rig_launch(&rig, Q, NOP, 1, E + 6, 7, NULL, 0);
+    usleep(20000);
+    for (uint32_t i = 1; i <= 7; i++)
+        assert_true(rig_slot(&rig, i) > 0);
+    RIG_SEND(&rig, event_set, .event = second);
+    assert_int_equal(rig_wait_slot(&rig, 4), 0);
+    assert_int_equal(rig_wait_slot(&rig, 5), 0);
+    usleep(20000);
+    assert_int_equal(rig_slot(&rig, 3), PEN_STATE_QUEUED);
+    assert_int_equal(rig_slot(&rig, 6), PEN_STATE_QUEUED);
+    assert_int_equal(rig_slot(&rig, 7), PEN_STATE_QUEUED);
+    RIG_SEND(&rig, event_set, .event = first);
+    assert_int_equal(rig_wait_slot(&rig, 7), 0);
+    assert_int_equal(rig_slot(&rig, 6), 0);
+    assert_int_equal(rig_slot(&rig, 3), 0);
+    rig_stop(&rig);
+}
+
 /* Two drivers, one buffer: contents follow the commands, through the host replica. */
 static void test_contents_between_domains(void **state)
 {
@@ -731,6 +766,7 @@ int main(void)
         cmocka_unit_test(test_fails_while_another_is_held),
         cmocka_unit_test(test_out_of_order_chain),
         cmocka_unit_test(test_barrier_behind_held),
+        cmocka_unit_test(test_barrier_with_waits),
         cmocka_unit_test(test_contents_between_domains),
         cmocka_unit_test(test_slices_on_two_domains),
         cmocka_unit_test(test_poison_between_domains),
