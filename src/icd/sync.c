@@ -1,5 +1,6 @@
 /* icd/sync.c - markers and barriers. */
 #include "icd/entry.h"
+#include "icd/move.h"
 #include "icd/service.h"
 #include "wire/futex.h"
 
@@ -8,6 +9,23 @@
 static bool is_complete(struct pen_enqueue *e, cl_uint wait_count)
 {
     return pen_enqueue_ready(e) && (e->queue->in_order || wait_count);
+}
+
+/* Behind an unfinished barrier of an out-of-order queue, with a list of which all is complete: to the worker, nothing
+ * to wait for would mean every earlier command. So it is given an event that is complete. */
+static cl_int keep_list(struct pen_enqueue *e, cl_uint wait_count)
+{
+    if (e->queue->in_order || !wait_count || e->wait_count)
+        return CL_SUCCESS;
+    cl_int status = CL_SUCCESS;
+    cl_event complete = pen_clCreateUserEvent(e->queue->context, &status);
+    if (status)
+        return status;
+    status = pen_clSetUserEventStatus(complete, CL_COMPLETE);
+    if (!status)
+        status = pen_status(pen_enqueue_wait_for(e, complete));
+    (void)pen_clReleaseEvent(complete);
+    return status;
 }
 
 cl_int CL_API_CALL pen_clEnqueueMarkerWithWaitList(cl_command_queue queue, cl_uint wait_count,
@@ -21,6 +39,9 @@ cl_int CL_API_CALL pen_clEnqueueMarkerWithWaitList(cl_command_queue queue, cl_ui
         pen_enqueue_done_here(&e, pen_now_ns());
         return pen_enqueue_end(&e, 0);
     }
+    status = keep_list(&e, wait_count);
+    if (status)
+        return pen_enqueue_drop(&e, status);
     struct pen_msg_marker message = {
         .queue = queue->id, .event = e.event_id, .slot = e.slot, .waits = e.waits, .waits_count = e.wait_count};
     return pen_enqueue_end(&e, PEN_ENQUEUE(&e, marker, &message));
@@ -55,6 +76,9 @@ cl_int CL_API_CALL pen_clEnqueueBarrierWithWaitList(cl_command_queue queue, cl_u
         pen_enqueue_done_here(&e, pen_now_ns());
         return pen_enqueue_end(&e, 0);
     }
+    status = keep_list(&e, wait_count);
+    if (status)
+        return pen_enqueue_drop(&e, status);
     struct pen_msg_barrier message = {
         .queue = queue->id, .event = e.event_id, .slot = e.slot, .waits = e.waits, .waits_count = e.wait_count};
     cl_event before = NULL;
