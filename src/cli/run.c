@@ -2,48 +2,22 @@
  * with Penstock it is a plain exec; otherwise we stay as the parent of the program and of a helper, and behave as the
  * program does: its exit status, its signals. */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/record.h"
 #include "cli/run.h"
 #include "cli/vendors.h"
-#include "state/log.h"
 
 /* How long a session may take to end after its program. */
 #define RECORD_END_MS 10000
-
-/* ---- the program's environment ----------------------------------------------------------------------- */
-
-/* The log's absolute path. Only what is no file yet, or a log, is written over. */
-static int prepare_record(const char *file, struct pen_error *error)
-{
-    char directory[PATH_MAX] = "", path[2 * PATH_MAX];
-    if (file[0] != '/' && !getcwd(directory, sizeof directory))
-        return pen_fail(error, -PEN_EIO, "cannot tell the working directory: %s", strerror(errno));
-    snprintf(path, sizeof path, "%s%s%s", directory, file[0] == '/' ? "" : "/", file);
-
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd >= 0) {
-        char magic[8];
-        ssize_t got = read(fd, magic, sizeof magic);
-        close(fd);
-        if (got != 0 && (got != (ssize_t)sizeof magic || memcmp(magic, PEN_LOG_MAGIC, sizeof magic)))
-            return pen_fail(error, -PEN_EINVAL, "%s exists and is no session log; it is not written over", file);
-        if (unlink(path))
-            return pen_fail(error, -PEN_EIO, "cannot replace %s: %s", file, strerror(errno));
-    }
-    setenv("PENSTOCK_RECORD", path, 1);
-    return 0;
-}
 
 /* ---- standing in for the program --------------------------------------------------------------------- */
 
@@ -142,7 +116,7 @@ int pen_run_program(const struct pen_run *run, char **argv)
     char vendors[PATH_MAX] = "";
     char *outer = getenv("OCL_ICD_VENDORS");
 
-    int rc = run->record ? prepare_record(run->record, &error) : 0;
+    int rc = run->record ? pen_record_prepare(run->record, &error) : 0;
     if (!rc)
         rc = pen_helper_pool(&helper, run->private_daemon, run->config, &error);
     /* Not until the daemon has been started: its workers look for drivers where we were told to. */

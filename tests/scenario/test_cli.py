@@ -273,6 +273,26 @@ print(out.decode().count("got"), "alive" in out.decode(), os.waitstatus_to_exitc
                               env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False)
         self.assertEqual(done.stdout, self.path('x.log') + '\n')
 
+    def test_record_replaces_logs_only(self):
+        """What is no log stays, also what cannot be told from an empty file by reading it."""
+        os.mkfifo(self.path('fifo'))
+        os.symlink('/dev/null', self.path('null'))
+        os.mkdir(self.path('folder'))
+        with open(self.path('text'), 'w', encoding='ascii') as file:
+            file.write('x')
+        for name, part in [('fifo', 'fifo exists and is no regular file'), ('null', 'is no regular file'),
+                           ('folder', 'is no regular file'), ('text', 'is no session log'),
+                           ('text/x', 'text/x: Not a directory')]:
+            with self.subTest(name):
+                done = self.run_program('true', options=['--record', self.path(name)])
+                self.assertEqual((done.returncode, done.stdout), (1, ''))
+                self.assertIn(part, done.stderr)
+        self.assertEqual(sorted(os.listdir(self.folder)), ['fifo', 'folder', 'null', 'text', 'tmp'])
+        with open(self.path('empty'), 'w', encoding='ascii'):
+            pass
+        self.assertEqual(self.run_program('true', options=['--record', self.path('empty')]).returncode, 0)
+        self.assertFalse(os.path.exists(self.path('empty')))
+
 
 if __name__ == '__main__':
     unittest.main()

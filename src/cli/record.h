@@ -1,0 +1,12 @@
+/* cli/record.h - the files that a recorded program's sessions are written to. The daemon makes them: FILE, FILE.1, ...
+ * and never one that is there. Errors: 0 or -PEN_E* with a sentence. */
+#ifndef PEN_CLI_RECORD_H
+#define PEN_CLI_RECORD_H
+
+#include "base/error.h"
+
+/* Sets PENSTOCK_RECORD to the absolute path of `file`, and makes way for the log: only what is a log already, or an
+ * empty file, is removed. */
+int pen_record_prepare(const char *file, struct pen_error *error);
+
+#endif
