@@ -45,8 +45,19 @@ static struct client *client_of(struct pen_list *link)
     return PEN_CONTAINER(link, struct client, link);
 }
 
+/* The session is not opened: its log has no use. */
+static void drop_record(struct client *client)
+{
+    if (client->request.record_fd < 0)
+        return;
+    close(client->request.record_fd);
+    client->request.record_fd = -1;
+    unlink(client->record_path);
+}
+
 static void destroy(struct client *client)
 {
+    drop_record(client);
     if (client->readable)
         event_free(client->readable);
     if (client->writable)
@@ -55,8 +66,6 @@ static void destroy(struct client *client)
         event_free(client->timer);
     if (client->out)
         evbuffer_free(client->out);
-    if (client->request.record_fd >= 0)
-        close(client->request.record_fd);
     pen_frame_reader_finish(&client->reader);
     close(client->fd);
     client->daemon->client_count--;
@@ -251,6 +260,9 @@ static bool try_adopt(struct client *client)
 {
     if (pen_workers_adopt(client->daemon, &client->request))
         return false;
+    if (client->request.record_fd >= 0)
+        close(client->request.record_fd);
+    client->request.record_fd = -1;
     destroy(client);
     return true;
 }
@@ -279,10 +291,10 @@ static int on_session_open(struct client *client, const void *frame, size_t size
                daemon->config.max_sessions);
         return 0;
     }
-    if ((message.features & PEN_FEATURE_RECORD) && open_record(client, message.record_path))
-        return 0;
-
     if (other_pool(client, message.pool))
+        return 0;
+    /* Last: who is refused leaves no file. */
+    if ((message.features & PEN_FEATURE_RECORD) && open_record(client, message.record_path))
         return 0;
     client->request.pool = message.pool;
     client->request.client_fd = client->fd;
@@ -530,6 +542,8 @@ void pen_clients_pool_changed(struct pen_daemon *daemon)
             send_pool(client);
             flush(client);
         } else if (client->state == CLIENT_WANTS_WORKER && other_pool(client, client->request.pool)) {
+            drop_record(client);
+            await_request(client);
             flush(client);
         }
     }

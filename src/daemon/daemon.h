@@ -41,6 +41,7 @@ struct pen_daemon {
     struct event_base *base;
     struct pen_config config;
     const char *config_file; /* NULL: defaults */
+    int level;               /* enum pen_report_level, by --log; -1: as configured */
     char socket_path[PATH_MAX];
     char work_dir[PATH_MAX];        /* "<socket>.d": a directory for each worker in it */
     char worker_path[PATH_MAX];     /* the executable */

@@ -225,6 +225,12 @@ static int make_work_dir(struct pen_daemon *daemon, struct pen_error *error)
     return 0;
 }
 
+static void set_level(const struct pen_daemon *daemon)
+{
+    pen_report_set_level(
+        (enum pen_report_level)(daemon->level >= 0 ? (uint64_t)daemon->level : daemon->config.log_level));
+}
+
 /* ---- signals ----------------------------------------------------------------------------------------- */
 
 static void on_stop(evutil_socket_t number, short what, void *context)
@@ -258,9 +264,10 @@ static void on_reload(evutil_socket_t number, short what, void *context)
         pen_report(PEN_REPORT_ERROR, "the configuration is kept as it was: %s", error.message);
         return;
     }
-    pen_report(PEN_REPORT_INFO, "configuration read again; `socket` and workers.path hold from the next start");
     pen_config_finish(&daemon->config);
     daemon->config = config;
+    set_level(daemon);
+    pen_report(PEN_REPORT_INFO, "configuration read again; `socket` and workers.path hold from the next start");
     daemon->spare_wanted = (uint32_t)config.warm_workers;
     daemon->start_failures = 0;
     pen_workers_retire(daemon);
@@ -314,6 +321,7 @@ static int prepare(struct pen_daemon *daemon, const struct options *options, str
 {
     daemon->config_file = find_config(options);
     daemon->private_dir = options->private_dir;
+    daemon->level = options->level;
     int rc = pen_config_load(&daemon->config, daemon->config_file, error);
     if (!rc)
         rc = find_worker(daemon, error);
@@ -321,8 +329,7 @@ static int prepare(struct pen_daemon *daemon, const struct options *options, str
         rc = find_socket(daemon, options->socket, error);
     if (!rc && !options->check)
         rc = find_cache(&daemon->config, error);
-    pen_report_set_level(options->level >= 0 ? (enum pen_report_level)options->level
-                                             : (enum pen_report_level)daemon->config.log_level);
+    set_level(daemon);
     return rc;
 }
 

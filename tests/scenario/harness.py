@@ -61,7 +61,7 @@ def wait_for(condition, seconds=10, what=None):
 class Daemon:
     """A penstockd that listens in `folder`."""
 
-    def __init__(self, folder, config='', stub=None, environment=None, arguments=(), preexec=None):
+    def __init__(self, folder, config='', stub=None, environment=None, arguments=('--log', 'debug'), preexec=None):
         self.folder = folder
         self.socket = os.path.join(folder, 'penstockd.sock')
         self.config = os.path.join(folder, 'penstock.yaml')
@@ -74,7 +74,7 @@ class Daemon:
         self.log_path = os.path.join(folder, 'penstockd.log')
         with open(self.log_path, 'wb') as log:
             self.process = subprocess.Popen(
-                [PENSTOCKD, '--config', self.config, '--socket', self.socket, '--log', 'debug', *arguments],
+                [PENSTOCKD, '--config', self.config, '--socket', self.socket, *arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=daemon_environment, preexec_fn=preexec)
         self.pid = self.process.pid
         self.connections = []

@@ -200,6 +200,18 @@ class Workers(harness.Scenario):
         self.assertIn(values[5], daemon.workers())
         connection.close()
 
+    def test_reload_log(self):
+        """SIGHUP changes what is logged, unless --log said."""
+        for arguments, warm in ((), True), (('--log', 'info'), False):
+            with self.subTest(arguments):
+                daemon = self.daemon('workers: {warm: 0}\n', stub='', arguments=arguments)
+                daemon.wait_log('device cpu1')
+                daemon.write_config('log: debug\nlimits: {handshake_ms: 50}\n')
+                daemon.process.send_signal(signal.SIGHUP)
+                daemon.wait_log('configuration read again')
+                self.assertIsNone(daemon.dial().receive())
+                self.assertEqual('debug penstockd' in daemon.log(), warm)
+
 
 class Clients(harness.Scenario):
     def test_socket(self):
@@ -335,6 +347,42 @@ class Clients(harness.Scenario):
             _, (name, values) = daemon.open_session(features=RECORD, record=path)
             self.assertEqual(name, 'refused')
             self.assertIn(sentence, values[2])
+
+    def test_refused_record(self):
+        """Who is refused, or does not wait, leaves no file and no descriptor, however often it asks."""
+        daemon = self.daemon('workers: {warm: 0}\nlimits: {worker_wait_ms: 100}\n', stub='start-hang')
+        daemon.wait_log('device cpu1')
+        before = daemon.descriptors()
+        connection = daemon.dial()
+        for _ in range(5):
+            connection.send('session_open', RECORD, 0, 1234, 'x', self.path('log'))
+            self.assertEqual(connection.receive()[1][0], EDEVICEGONE)
+        self.assertEqual(daemon.descriptors(), before + 1)
+        self.assertEqual(sorted(os.listdir(self.folder)), ['daemon0'])
+        connection.send('session_open', RECORD, 0, 0, 'x', self.path('log'))
+        harness.wait_for(lambda: os.path.exists(self.path('log')), what='the log')
+        self.assertEqual(connection.receive()[1][0], ETIMEOUT)
+        harness.wait_for(lambda: not os.path.exists(self.path('log')), what='no log')
+
+    def test_refused_while_waiting(self):
+        """The pool changes under a client that waits: its request is over, its connection is not."""
+        daemon = self.daemon('workers: {warm: 0}\nlimits: {worker_wait_ms: 60000}\n', stub='start-slow')
+        connection = daemon.dial()
+        connection.send('device_list')
+        _, (count, _, pool, _) = connection.receive()
+        for _ in range(count):
+            for _ in range(connection.receive()[1][5]):
+                connection.receive()
+        connection.send('session_open', RECORD, 0, pool, 'x', self.path('log'))
+        harness.wait_for(lambda: os.path.exists(self.path('log')), what='the log')
+        daemon.write_config('workers: {warm: 1}\ndevices: [{match: "*", name: other}]\n')
+        daemon.process.send_signal(signal.SIGHUP)
+        name, values = connection.receive()
+        self.assertEqual((name, values[0]), ('refused', EDEVICEGONE))
+        self.assertFalse(os.path.exists(self.path('log')))
+        daemon.wait_log('is warm')
+        connection.send('device_list')
+        self.assertEqual(connection.receive()[0], 'devices')
 
 
 class Life(harness.Scenario):
