@@ -60,6 +60,8 @@ int pen_message_bulk(const void *frame, size_t size, struct pen_bulk *out);
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "frames are copied as they lie in memory");
 _Static_assert(sizeof(struct pen_frame_header) == 16, "the header has no padding");
 
@@ -386,26 +388,13 @@ static void print_flags(struct printer *p, const char *name, uint32_t value, con
         fputc('0', p->file);
 }
 
-/* Bytes of the UTF-8 sequence at `text`, 0 when it is not one (RFC 3629). `text` ends with a zero byte. */
-static size_t utf8_length(const unsigned char *text)
-{
-    size_t length = text[0] < 0x80 ? 1 : text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : text[0] < 0xf5 ? 4 : 0;
-    for (size_t i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
-        (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 /* Quoted as in JSON, in text too, so that a line stays a line. */
 static void print_string(struct printer *p, const char *name, const char *text)
 {
     print_name(p, name);
     fputc('"', p->file);
     for (const unsigned char *at = (const unsigned char *)text; *at;) {
-        size_t length = utf8_length(at);
+        size_t length = pen_utf8_length((const char *)at);
         if (*at == '"' || *at == '\\')
             fprintf(p->file, "\\%c", *at);
         else if (*at == '\n')

@@ -1,9 +1,9 @@
 /* cli/devices.c - penstock devices: the pool. */
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "cli/json.h"
 #include "client/session.h"
 
 static const char *class_name(enum pen_device_class class)
@@ -33,13 +33,14 @@ static void print_json(const struct pen_pool *pool, bool verbose)
             if (info->flags & abilities[j].flag)
                 json_array_append_new(flags, json_string(abilities[j].name));
         json_t *device =
-            json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o}", "id", (json_int_t)info->device, "name",
-                      info->name, "class", class_name(info->class), "device", info->vendor_name, "driver", info->driver,
-                      "driver_version", info->driver_version, "compute_units", (json_int_t)info->compute_units,
+            json_pack("{s:I, s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:o}", "id", (json_int_t)info->device, "name",
+                      pen_json_text(info->name), "class", class_name(info->class), "device",
+                      pen_json_text(info->vendor_name), "driver", pen_json_text(info->driver), "driver_version",
+                      pen_json_text(info->driver_version), "compute_units", (json_int_t)info->compute_units,
                       "memory_bytes", (json_int_t)info->memory_bytes, "features", flags);
         if (device && verbose) {
             json_object_set_new(device, "properties", json_integer((json_int_t)pool->devices[i].property_count));
-            json_object_set_new(device, "jail", json_string(pool->jail));
+            json_object_set_new(device, "jail", pen_json_text(pool->jail));
         }
         json_array_append_new(array, device ? device : json_null());
     }

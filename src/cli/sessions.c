@@ -1,12 +1,12 @@
 /* cli/sessions.c - penstock ps and stop: what the daemon has, and its end. */
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/control.h"
+#include "cli/json.h"
 #include "wire/futex.h"
 
 static void print_json(const struct pen_msg_sessions *message)
@@ -14,10 +14,11 @@ static void print_json(const struct pen_msg_sessions *message)
     json_t *array = json_array();
     for (uint32_t i = 0; i < message->sessions_count; i++) {
         const struct pen_session_info *info = &message->sessions[i];
-        json_t *session = json_pack("{s:I, s:s, s:I, s:I, s:f, s:I, s:I}", "session", (json_int_t)info->session,
-                                    "program", info->program, "pid", (json_int_t)info->client_pid, "worker",
-                                    (json_int_t)info->worker_pid, "started", (double)info->started_ns / 1e9, "commands",
-                                    (json_int_t)info->commands, "memory_bytes", (json_int_t)info->arena_used_bytes);
+        json_t *session =
+            json_pack("{s:I, s:o, s:I, s:I, s:f, s:I, s:I}", "session", (json_int_t)info->session, "program",
+                      pen_json_text(info->program), "pid", (json_int_t)info->client_pid, "worker",
+                      (json_int_t)info->worker_pid, "started", (double)info->started_ns / 1e9, "commands",
+                      (json_int_t)info->commands, "memory_bytes", (json_int_t)info->arena_used_bytes);
         json_array_append_new(array, session ? session : json_null());
     }
     json_dumpf(array, stdout, JSON_INDENT(2));

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "daemon/daemon.h"
 
 /* Connections taken from the listening socket in one turn of the loop. */
@@ -303,7 +304,7 @@ static int on_session_open(struct client *client, const void *frame, size_t size
     if (message.features & PEN_FEATURE_RECORD)
         client->request.features &= ~(uint32_t)PEN_FEATURE_DIRECT;
     client->request.record_path = client->record_path;
-    snprintf(client->request.program, sizeof client->request.program, "%s", message.program);
+    pen_utf8_copy(client->request.program, sizeof client->request.program, message.program);
     if (try_adopt(client))
         return 1;
     client->state = CLIENT_WANTS_WORKER;

@@ -27,7 +27,7 @@ def encode(name, *values, sequence=0):
         elif kind == 'Q':
             body += b'\0' * (-len(body) % 8) + struct.pack('<Q', value)
         else:
-            data = value.encode() if kind == 's' else value
+            data = value.encode(errors='surrogateescape') if kind == 's' else value
             body += b'\0' * (-len(body) % 4) + struct.pack('<I', len(data)) + data + (b'\0' if kind == 's' else b'')
     body += b'\0' * (-len(body) % 8)
     body[:16] = struct.pack('<IHHQ', len(body), OPCODES[name], 0, sequence)
@@ -45,7 +45,7 @@ def decode(frame):
         if kind in 'sb':
             data = frame[at:at + value]
             at += value + (kind == 's')
-            value = data.decode() if kind == 's' else data
+            value = data.decode(errors='surrogateescape') if kind == 's' else data
         values.append(value)
     return name, values
 

@@ -2,7 +2,8 @@
 """In place of penstock-worker: speaks the daemon's side of its protocol and misbehaves as STUB says.
 
 STUB is a list of words: probe-crash, probe-hang, probe-slow, probe-garbage, probe-short, start-crash, start-slow,
-start-garbage, start-hang, start-other, adopt-crash, adopt-garbage, adopt-stay. STUB_DEVICES: how many devices (2)."""
+start-garbage, start-hang, start-other, adopt-crash, adopt-garbage, adopt-stay. STUB_DEVICES: how many devices (2); STUB_NAME:
+what they are called, but for a number (stub)."""
 import os
 import signal
 import socket
@@ -38,8 +39,9 @@ def probe():
     if 'probe-short' in words:
         return
     memory = struct.pack('<Q', 8 << 30)
+    name = os.environ.get('STUB_NAME', 'stub')
     for i in range(count):
-        control.send('device', i + 1, 0, 7, 8 << 30, 1, 3, f'cpu{i}', f'stub-{i}', 'Stub Driver', '1.0', 'opencl')
+        control.send('device', i + 1, 0, 7, 8 << 30, 1, 3, f'cpu{i}', f'{name}-{i}', 'Stub Driver', '1.0', 'opencl')
         control.send('device_property', i + 1, 0x1000, 0, struct.pack('<Q', 2))
         control.send('device_property', i + 1, 0x101F, 0, memory)
         control.send('device_property', i + 1, 0x1010, 0, memory)

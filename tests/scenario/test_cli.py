@@ -96,6 +96,17 @@ class Commands(harness.Scenario):
         self.assertEqual(daemon.run(harness.PENSTOCK, 'stop').returncode, 0)
         self.assertEqual(daemon.process.wait(10), 0)
 
+    def test_names_that_are_no_text(self):
+        """Names are bytes that others chose; JSON is text, whole."""
+        daemon = self.daemon(stub='', environment={'STUB_NAME': 'caf\udce9'})
+        held = [daemon.open_session(name) for name in ('caf\udce9 "x"', 'a' + 40 * '\u00e9', 64 * 'b')]
+        sessions = json.loads(daemon.run(harness.PENSTOCK, 'ps', '--json').stdout)
+        self.assertEqual([s['program'] for s in sessions], ['caf\ufffd "x"', 'a' + 31 * '\u00e9', 63 * 'b'])
+        devices = json.loads(daemon.run(harness.PENSTOCK, 'devices', '--json').stdout)
+        self.assertEqual([d['device'] for d in devices], ['caf\ufffd-0', 'caf\ufffd-1'])
+        for connection, _ in held:
+            connection.close()
+
     def test_full_output(self):
         daemon = self.daemon(stub='')
         with open('/dev/full', 'w', encoding='ascii') as full:
