@@ -57,7 +57,9 @@ struct pen_daemon {
 
     /* probe.c */
     struct pen_daemon_pool pool;
-    struct pen_probe *probe; /* NULL when none runs */
+    struct pen_probe *probe; /* the one whose answer is awaited; NULL: none */
+    struct pen_list probes;  /* all that have not ended yet */
+    uint64_t next_probe;
 
     /* workers.c */
     struct pen_list workers;
@@ -78,6 +80,7 @@ void pen_daemon_maybe_leave(struct pen_daemon *daemon);
 
 /* Starts `penstock-worker --probe`, ending one that runs. The pool is PROBING until it is done. */
 void pen_probe_start(struct pen_daemon *daemon);
+/* Lets one that runs be killed, and does not wait for its end. */
 void pen_probe_cancel(struct pen_daemon *daemon);
 /* A child has ended: true when it was the probe. */
 bool pen_probe_exited(struct pen_daemon *daemon, pid_t pid, int status);

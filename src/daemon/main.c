@@ -300,7 +300,7 @@ void pen_daemon_stop(struct pen_daemon *daemon)
 
 void pen_daemon_maybe_leave(struct pen_daemon *daemon)
 {
-    if (daemon->stopping && pen_list_empty(&daemon->workers))
+    if (daemon->stopping && pen_list_empty(&daemon->workers) && pen_list_empty(&daemon->probes))
         event_base_loopbreak(daemon->base);
 }
 
@@ -339,6 +339,7 @@ static int start(struct pen_daemon *daemon, struct pen_error *error)
     daemon->base = event_base_new();
     if (!daemon->base)
         return pen_fail(error, -PEN_EIO, "starting: cannot make an event loop: %s", strerror(errno));
+    pen_list_init(&daemon->probes);
     int rc = pen_workers_init(daemon, error);
     if (!rc)
         rc = pen_clients_init(daemon, error);

@@ -36,7 +36,9 @@ struct found_device {
 };
 
 struct pen_probe {
+    struct pen_list link;
     struct pen_daemon *daemon;
+    uint64_t number; /* its directory's name */
     pid_t pid;
     int fd;
     struct event *event, *timer;
@@ -348,24 +350,32 @@ static int make_listing(struct pen_probe *probe)
 
 /* ---- life -------------------------------------------------------------------------------------------- */
 
-static void remove_directory(const struct pen_daemon *daemon)
+static void directory_of(const struct pen_probe *probe, char *out, size_t size)
 {
-    char path[PATH_MAX + 16];
-    snprintf(path, sizeof path, "%s/probe", daemon->work_dir);
-    pen_remove_tree(path);
+    snprintf(out, size, "%s/probe-%" PRIu64, probe->daemon->work_dir, probe->number);
 }
 
-static void destroy(struct pen_probe *probe)
+/* It is not listened to any more. */
+static void leave_alone(struct pen_probe *probe)
 {
-    free_devices(probe);
     if (probe->event)
         event_free(probe->event);
     if (probe->timer)
         event_free(probe->timer);
+    probe->event = probe->timer = NULL;
+}
+
+static void destroy(struct pen_probe *probe)
+{
+    char directory[PATH_MAX + 64];
+    directory_of(probe, directory, sizeof directory);
+    pen_remove_tree(directory);
+    leave_alone(probe);
+    free_devices(probe);
     close(probe->fd);
     pen_frame_reader_finish(&probe->reader);
     pen_scratch_finish(&probe->scratch);
-    remove_directory(probe->daemon);
+    pen_list_remove(&probe->link);
     free(probe);
 }
 
@@ -453,9 +463,13 @@ void pen_probe_start(struct pen_daemon *daemon)
         return;
     }
     probe->daemon = daemon;
+    probe->number = ++daemon->next_probe;
+
+    char directory[PATH_MAX + 64];
+    directory_of(probe, directory, sizeof directory);
     pen_arguments_common(&arguments, daemon);
     pen_arguments_add(&arguments, "--probe");
-    pen_arguments_add(&arguments, "--tmp-dir=%s/probe", daemon->work_dir);
+    pen_arguments_add(&arguments, "--tmp-dir=%s", directory);
     int rc = pen_spawn_worker(daemon, &arguments, &probe->pid, &probe->fd, &error);
     pen_arguments_finish(&arguments);
     if (rc) {
@@ -464,6 +478,7 @@ void pen_probe_start(struct pen_daemon *daemon)
         return;
     }
     daemon->probe = probe;
+    pen_list_append(&daemon->probes, &probe->link);
 
     struct timeval limit = {(time_t)(daemon->config.probe_ms / 1000),
                             (suseconds_t)(daemon->config.probe_ms % 1000 * 1000)};
@@ -481,9 +496,8 @@ void pen_probe_cancel(struct pen_daemon *daemon)
     if (!probe)
         return;
     daemon->probe = NULL;
+    leave_alone(probe);
     kill(-probe->pid, SIGKILL);
-    waitpid(probe->pid, NULL, 0);
-    destroy(probe);
 }
 
 static void describe_exit(const struct pen_probe *probe, int status, char *out, size_t size)
@@ -502,20 +516,31 @@ static void describe_exit(const struct pen_probe *probe, int status, char *out, 
                  probe->complaint[0] ? probe->complaint : "it ended before it had told all devices");
 }
 
+static struct pen_probe *probe_of(struct pen_daemon *daemon, pid_t pid)
+{
+    PEN_LIST_EACH(link, next, &daemon->probes)
+    {
+        struct pen_probe *probe = PEN_CONTAINER(link, struct pen_probe, link);
+        if (probe->pid == pid)
+            return probe;
+    }
+    return NULL;
+}
+
 bool pen_probe_exited(struct pen_daemon *daemon, pid_t pid, int status)
 {
-    struct pen_probe *probe = daemon->probe;
-    if (!probe || probe->pid != pid)
+    struct pen_probe *probe = probe_of(daemon, pid);
+    char why[512] = "";
+    if (!probe)
         return false;
-    readable(probe->fd, EV_READ, probe); /* what it wrote last */
-
-    char why[512];
-    bool done = probe->done;
-    if (!done)
-        describe_exit(probe, status, why, sizeof why);
-    daemon->probe = NULL;
+    if (probe == daemon->probe) {
+        readable(probe->fd, EV_READ, probe); /* what it wrote last */
+        if (!probe->done)
+            describe_exit(probe, status, why, sizeof why);
+        daemon->probe = NULL;
+    }
     destroy(probe);
-    if (!done)
+    if (why[0])
         fail(daemon, why);
     return true;
 }

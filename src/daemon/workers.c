@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,7 +14,7 @@
 #include "daemon/daemon.h"
 #include "worker/crash.h"
 
-/* A frame from or to a worker that is not stuck takes microseconds. */
+/* A frame to a worker that is not stuck takes microseconds. */
 #define CONTROL_MS 1000
 /* Between a session's start and its spare's: the program has the processors to itself while it starts. */
 #define REFILL_MS 250
@@ -321,27 +322,57 @@ static void say_refusal(const struct worker *worker)
     pen_scratch_finish(&scratch);
 }
 
-/* The control connection: `ready` or `refused` while it starts; after that only its end. */
-static void control_readable(evutil_socket_t fd, short what, void *context)
+static void say_unexpected(const struct worker *worker, int rc)
 {
-    struct worker *worker = context;
-    (void)what;
-    int rc = pen_unix_receive((int)fd, &worker->frame, pen_deadline_ms(CONTROL_MS));
-    if (rc == 0 && worker->state == WORKER_STARTING && worker->frame.opcode == PEN_OP_READY) {
+    pen_report(PEN_REPORT_ERROR, "worker %d sent something unexpected (%s); it is ended", (int)worker->pid,
+               pen_error_text(rc));
+}
+
+/* From a worker that starts: `ready`, or `refused`. */
+static void first_words(struct worker *worker)
+{
+    int rc = pen_unix_receive_some(worker->control_fd, &worker->frame);
+    if (rc == 0)
+        return;
+    if (rc == 1 && worker->frame.opcode == PEN_OP_READY) {
         rc = take_ready(worker, &worker->frame);
         if (!rc) {
             became_warm(worker);
             return;
         }
     }
-    if (rc == 0 && worker->frame.opcode == PEN_OP_REFUSED) {
+    if (rc == 1 && worker->frame.opcode == PEN_OP_REFUSED) {
         say_refusal(worker);
     } else if (rc != -PEN_EGONE) {
-        pen_report(PEN_REPORT_ERROR, "worker %d sent something unexpected (%s); it is ended", (int)worker->pid,
-                   pen_error_text(rc ? rc : -PEN_EPROTO));
+        say_unexpected(worker, rc == 1 ? -PEN_EPROTO : rc);
         make_end(worker);
     }
     let_go(worker);
+}
+
+/* A warm worker has nothing more to say: this is its end, or what drivers and kernels write there, which is not read.
+ */
+static void last_words(struct worker *worker)
+{
+    char byte;
+    ssize_t got = recv(worker->control_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (got > 0) {
+        say_unexpected(worker, -PEN_EPROTO);
+        make_end(worker);
+    }
+    let_go(worker);
+}
+
+static void control_readable(evutil_socket_t fd, short what, void *context)
+{
+    struct worker *worker = context;
+    (void)fd, (void)what;
+    if (worker->state == WORKER_STARTING)
+        first_words(worker);
+    else
+        last_words(worker);
 }
 
 static int start(struct pen_daemon *daemon, struct pen_error *error)

@@ -119,19 +119,6 @@ static ssize_t receive_some(int fd, void *at, size_t size, int *fds, unsigned *c
     return rc == 0 ? -PEN_EGONE : rc;
 }
 
-static int receive_all(int fd, void *at, size_t size, struct pen_unix_frame *frame, uint64_t deadline_ns)
-{
-    for (size_t got = 0; got < size;) {
-        ssize_t rc = receive_some(fd, (char *)at + got, size - got, frame->fds, &frame->fd_count);
-        if (rc == 0)
-            rc = wait_ready(fd, POLLIN, deadline_ns);
-        if (rc < 0)
-            return (int)rc;
-        got += (size_t)rc;
-    }
-    return 0;
-}
-
 static void close_descriptors(struct pen_unix_frame *frame)
 {
     for (unsigned i = 0; i < frame->fd_count && i < PEN_UNIX_DESCRIPTORS; i++)
@@ -140,27 +127,50 @@ static void close_descriptors(struct pen_unix_frame *frame)
     frame->fd_count = 0;
 }
 
-int pen_unix_receive(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns)
+static int begin_frame(struct pen_unix_frame *frame)
 {
     close_descriptors(frame);
-    if (!frame->data) {
+    if (!frame->data)
         frame->data = malloc(PEN_LIMIT_FRAME);
-        if (!frame->data)
-            return -PEN_ENOMEM;
+    return frame->data ? 0 : -PEN_ENOMEM;
+}
+
+static int give_up(struct pen_unix_frame *frame, int rc)
+{
+    close_descriptors(frame);
+    frame->filled = 0;
+    return rc;
+}
+
+int pen_unix_receive_some(int fd, struct pen_unix_frame *frame)
+{
+    int rc = frame->filled ? 0 : begin_frame(frame);
+    while (!rc) {
+        size_t wanted = frame->filled < HEADER ? HEADER : frame->size;
+        ssize_t got =
+            receive_some(fd, (char *)frame->data + frame->filled, wanted - frame->filled, frame->fds, &frame->fd_count);
+        if (got == 0)
+            return 0;
+        if (got < 0)
+            return give_up(frame, (int)got);
+        frame->filled += (size_t)got;
+        if (frame->filled == HEADER)
+            rc = pen_frame_check_header(frame->data, HEADER, &frame->size);
+        if (!rc && frame->filled >= HEADER && frame->filled == frame->size) {
+            frame->filled = 0;
+            frame->opcode = ((const struct pen_frame_header *)frame->data)->opcode;
+            return 1;
+        }
     }
-    size_t size = 0;
-    int rc = receive_all(fd, frame->data, HEADER, frame, deadline_ns);
-    if (!rc)
-        rc = pen_frame_check_header(frame->data, HEADER, &size);
-    if (!rc && size > HEADER)
-        rc = receive_all(fd, (char *)frame->data + HEADER, size - HEADER, frame, deadline_ns);
-    if (rc) {
-        close_descriptors(frame);
-        return rc;
-    }
-    frame->size = size;
-    frame->opcode = ((const struct pen_frame_header *)frame->data)->opcode;
-    return 0;
+    return give_up(frame, rc);
+}
+
+int pen_unix_receive(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns)
+{
+    int rc;
+    while ((rc = pen_unix_receive_some(fd, frame)) == 0 && (rc = wait_ready(fd, POLLIN, deadline_ns)) == 0)
+        ;
+    return rc == 1 ? 0 : give_up(frame, rc);
 }
 
 void pen_unix_frame_finish(struct pen_unix_frame *frame)

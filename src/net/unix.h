@@ -60,10 +60,13 @@ struct pen_unix_frame {
     uint16_t opcode;
     int fds[PEN_UNIX_DESCRIPTORS];
     unsigned fd_count; /* as received; entries that were taken count still */
+    size_t filled;     /* bytes of a frame that is not whole yet */
 };
 /* Receives exactly one frame, reading no byte beyond it, so that the socket can be handed on. The header has been
  * checked, nothing else. Closes what `frame` still had from before. On failure mid-frame the connection is unusable. */
 int pen_unix_receive(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns);
+/* The same without waiting, for event loops: 1: a frame; 0: not all of it is here yet, call again with the same one. */
+int pen_unix_receive_some(int fd, struct pen_unix_frame *frame);
 /* Closes the descriptors not taken, frees. Accepts a zeroed one. */
 void pen_unix_frame_finish(struct pen_unix_frame *frame);
 

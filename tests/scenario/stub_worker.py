@@ -2,7 +2,7 @@
 """In place of penstock-worker: speaks the daemon's side of its protocol and misbehaves as STUB says.
 
 STUB is a list of words: probe-crash, probe-hang, probe-slow, probe-garbage, probe-short, start-crash, start-slow,
-start-garbage, start-hang, start-other, adopt-crash, adopt-garbage, adopt-stay. STUB_DEVICES: how many devices (2); STUB_NAME:
+start-garbage, start-hang, start-other, start-trickle, adopt-crash, adopt-garbage, adopt-byte, adopt-stay. STUB_DEVICES: how many devices (2); STUB_NAME:
 what they are called, but for a number (stub)."""
 import os
 import signal
@@ -66,7 +66,14 @@ def serve():
     if 'start-slow' in words:
         time.sleep(1)
     page = crash_page(['first_kernel', 'bad_kernel'])
-    control.send('ready', os.getpid(), 2, POOL + ('start-other' in words), fds=[page])
+    ready = ('ready', os.getpid(), 2, POOL + ('start-other' in words))
+    if 'start-trickle' in words:
+        data = frames.encode(*ready)
+        for at, byte in enumerate(data):
+            socket.send_fds(control.socket, [bytes([byte])], [page] if at == 0 else [])
+            time.sleep(1 if at in (3, 20) else 0)
+    else:
+        control.send(*ready, fds=[page])
     data, fds, _, _ = socket.recv_fds(control.socket, 65536, 4)
     if not data:
         return
@@ -77,6 +84,8 @@ def serve():
     if 'adopt-garbage' in words:
         control.socket.sendall(b'\xff' * 64)
         time.sleep(1000)
+    if 'adopt-byte' in words:
+        control.socket.sendall(b'\0')
     if 'adopt-stay' in words:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     client.send('session_opened', frames.decode(data)[1][0], 0, 0, 0, 0, os.getpid(), 0)

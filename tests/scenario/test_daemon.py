@@ -68,6 +68,18 @@ devices:
         daemon.wait_log('device cpu1: stub-1')
         self.assertEqual(len(daemon.devices()), 2)
 
+    def test_probe_cancelled(self):
+        """A probe that is no longer wanted ends by itself; the next has a directory of its own."""
+        daemon = self.daemon('workers: {warm: 0}\ndrivers: {environment: {STUB: probe-hang}}\n', stub='')
+        for count in range(1, 6):
+            harness.wait_for(lambda: len(daemon.workers()) == 1 and os.listdir(daemon.socket + '.d'), what='one probe')
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_log('configuration read again', count=count)
+        daemon.write_config('workers: {warm: 0}\n')
+        daemon.process.send_signal(signal.SIGHUP)
+        self.assertEqual(len(daemon.devices()), 2)
+        harness.wait_for(lambda: not daemon.workers() and not os.listdir(daemon.socket + '.d'), what='nothing left')
+
 
 class Workers(harness.Scenario):
     def test_warm(self):
@@ -176,6 +188,35 @@ class Workers(harness.Scenario):
         self.assertIsNone(answer)
         daemon.wait_log('sent something unexpected')
         daemon.wait_log('session 1 of scenario .* is lost')
+
+    def answers_at_once(self, daemon, seconds):
+        """It answers others for as long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            begin = time.monotonic()
+            connection = daemon.dial()
+            connection.send('session_list')
+            self.assertEqual(connection.receive()[0], 'sessions')
+            self.assertLess(time.monotonic() - begin, 0.3 * harness.SLOW)
+            connection.close()
+
+    def test_word_from_a_session(self):
+        """Kernels can write where a worker speaks to the daemon: the daemon does not listen for more."""
+        daemon = self.daemon('workers: {warm: 0}\n', stub='adopt-byte adopt-stay')
+        connection, _ = daemon.open_session()
+        self.answers_at_once(daemon, 1.2)
+        daemon.wait_log('sent something unexpected')
+        daemon.wait_log('session 1 of scenario .* is lost: .*signal 9')
+        connection.close()
+
+    def test_slow_word_from_a_worker(self):
+        """A worker may take its time to say that it is ready; nobody waits for it."""
+        daemon = self.daemon(stub='start-trickle')
+        self.answers_at_once(daemon, 2.5)
+        daemon.wait_log('is warm')
+        connection, (name, _) = daemon.open_session()
+        self.assertEqual(name, 'session_opened')
+        connection.close()
 
     def test_directories(self):
         """A worker's directory goes with it, however deep; those of a killed daemon go at the next start."""
@@ -357,7 +398,7 @@ class Clients(harness.Scenario):
         for _ in range(5):
             connection.send('session_open', RECORD, 0, 1234, 'x', self.path('log'))
             self.assertEqual(connection.receive()[1][0], EDEVICEGONE)
-        self.assertEqual(daemon.descriptors(), before + 1)
+        harness.wait_for(lambda: daemon.descriptors() <= before + 1, what='no descriptor kept')
         self.assertEqual(sorted(os.listdir(self.folder)), ['daemon0'])
         connection.send('session_open', RECORD, 0, 0, 'x', self.path('log'))
         harness.wait_for(lambda: os.path.exists(self.path('log')), what='the log')

@@ -253,6 +253,39 @@ static void reads_no_byte_too_many(void **unused)
     close(pair[1]);
 }
 
+static void comes_in_pieces(void **unused)
+{
+    (void)unused;
+    unsigned char bytes[80];
+    int pair[2], before = open_descriptors();
+    struct pen_unix_frame frame = {0};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    make_frame(bytes, 64, 1);
+    make_frame(bytes + 64, 16, 2);
+    for (int round = 0; round < 2; round++) {
+        for (int at = 0; at < 63; at++) {
+            assert_int_equal(pen_unix_receive_some(pair[1], &frame), 0);
+            send_raw(pair[0], bytes + at, 1, at == 0 || at == 40 ? 1 : 0);
+        }
+        assert_int_equal(pen_unix_receive_some(pair[1], &frame), 0);
+        send_raw(pair[0], bytes + 63, 17, 0);
+        assert_int_equal(pen_unix_receive_some(pair[1], &frame), 1);
+        check_frame(frame.data, frame.size, 64, 1);
+        assert_int_equal(frame.fd_count, 2);
+        assert_int_equal(pen_unix_receive_some(pair[1], &frame), 1);
+        check_frame(frame.data, frame.size, 16, 2);
+        assert_int_equal(frame.fd_count, 0);
+    }
+    send_raw(pair[0], bytes, 20, 1);
+    assert_int_equal(pen_unix_receive_some(pair[1], &frame), 0);
+    close(pair[0]);
+    assert_int_equal(pen_unix_receive_some(pair[1], &frame), -PEN_EGONE);
+    assert_int_equal(frame.fd_count, 0);
+    pen_unix_frame_finish(&frame);
+    close(pair[1]);
+    assert_int_equal(open_descriptors(), before);
+}
+
 static void full_socket(void **unused)
 {
     (void)unused;
@@ -279,6 +312,7 @@ int main(void)
         cmocka_unit_test(surplus_descriptors_are_closed),
         cmocka_unit_test(truncation_and_deadlines),
         cmocka_unit_test(reads_no_byte_too_many),
+        cmocka_unit_test(comes_in_pieces),
         cmocka_unit_test(full_socket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
