@@ -3,14 +3,6 @@
  * the specification gives for a device (or context) without the feature. */
 #include "icd/entry.h"
 
-/* For calls that return an object. */
-static void *refuse(cl_int *out_error, cl_int error)
-{
-    if (out_error)
-        *out_error = error;
-    return NULL;
-}
-
 static cl_int check_queue(cl_command_queue queue, cl_int otherwise)
 {
     return pen_object_is(queue, PEN_MAGIC_QUEUE) ? otherwise : CL_INVALID_COMMAND_QUEUE;
@@ -27,7 +19,7 @@ cl_mem CL_API_CALL pen_clCreatePipe(cl_context context, cl_mem_flags flags, cl_u
                                     const cl_pipe_properties *properties, cl_int *out_error)
 {
     (void)flags, (void)packet_size, (void)max_packets, (void)properties;
-    return refuse(out_error, check_context(context, CL_INVALID_OPERATION));
+    return pen_refuse(out_error, check_context(context, CL_INVALID_OPERATION));
 }
 
 /* There are no pipes, so whatever this is, it is none. */
@@ -52,14 +44,14 @@ cl_int CL_API_CALL pen_clEnqueueNativeKernel(cl_command_queue queue, void(CL_CAL
 cl_mem CL_API_CALL pen_clCreateFromGLBuffer(cl_context context, cl_mem_flags flags, cl_GLuint buffer, int *out_error)
 {
     (void)context, (void)flags, (void)buffer;
-    return refuse(out_error, CL_INVALID_CONTEXT);
+    return pen_refuse(out_error, CL_INVALID_CONTEXT);
 }
 
 cl_mem CL_API_CALL pen_clCreateFromGLTexture(cl_context context, cl_mem_flags flags, cl_GLenum target, cl_GLint level,
                                              cl_GLuint texture, cl_int *out_error)
 {
     (void)context, (void)flags, (void)target, (void)level, (void)texture;
-    return refuse(out_error, CL_INVALID_CONTEXT);
+    return pen_refuse(out_error, CL_INVALID_CONTEXT);
 }
 
 cl_mem CL_API_CALL pen_clCreateFromGLTexture2D(cl_context context, cl_mem_flags flags, cl_GLenum target, cl_GLint level,
@@ -78,7 +70,7 @@ cl_mem CL_API_CALL pen_clCreateFromGLRenderbuffer(cl_context context, cl_mem_fla
                                                   cl_int *out_error)
 {
     (void)context, (void)flags, (void)renderbuffer;
-    return refuse(out_error, CL_INVALID_CONTEXT);
+    return pen_refuse(out_error, CL_INVALID_CONTEXT);
 }
 
 cl_int CL_API_CALL pen_clGetGLObjectInfo(cl_mem memory, cl_gl_object_type *out_type, cl_GLuint *out_name)
@@ -117,7 +109,7 @@ cl_int CL_API_CALL pen_clGetGLContextInfoKHR(const cl_context_properties *proper
 cl_event CL_API_CALL pen_clCreateEventFromGLsyncKHR(cl_context context, cl_GLsync sync, cl_int *out_error)
 {
     (void)context, (void)sync;
-    return refuse(out_error, CL_INVALID_CONTEXT);
+    return pen_refuse(out_error, CL_INVALID_CONTEXT);
 }
 
 /* ---- EGL ---- */
@@ -127,7 +119,7 @@ cl_mem CL_API_CALL pen_clCreateFromEGLImageKHR(cl_context context, CLeglDisplayK
                                                cl_int *out_error)
 {
     (void)display, (void)image, (void)flags, (void)properties;
-    return refuse(out_error, check_context(context, CL_INVALID_OPERATION));
+    return pen_refuse(out_error, check_context(context, CL_INVALID_OPERATION));
 }
 
 cl_int CL_API_CALL pen_clEnqueueAcquireEGLObjectsKHR(cl_command_queue queue, cl_uint count, const cl_mem *memories,
@@ -147,5 +139,5 @@ cl_event CL_API_CALL pen_clCreateEventFromEGLSyncKHR(cl_context context, CLeglSy
                                                      cl_int *out_error)
 {
     (void)sync, (void)display;
-    return refuse(out_error, check_context(context, CL_INVALID_OPERATION));
+    return pen_refuse(out_error, check_context(context, CL_INVALID_OPERATION));
 }

@@ -10,13 +10,6 @@
 #include "icd/entry.h"
 #include "icd/program.h"
 
-static void *refuse(cl_int *out_error, cl_int error)
-{
-    if (out_error)
-        *out_error = error;
-    return NULL;
-}
-
 /* Names the device and driver that native code is for; malloc'ed. */
 static char *device_key(cl_device_id device)
 {
@@ -212,10 +205,10 @@ CL_API_ENTRY cl_program CL_API_CALL pen_clCreateProgramWithBinary(cl_context con
 {
     cl_int status = check_binaries(context, count, devices, lengths, binaries, statuses);
     if (status != CL_SUCCESS)
-        return refuse(out_error, status);
+        return pen_refuse(out_error, status);
     cl_program program = pen_program_new(context, devices, count);
     if (!program)
-        return refuse(out_error, CL_OUT_OF_HOST_MEMORY);
+        return pen_refuse(out_error, CL_OUT_OF_HOST_MEMORY);
     program->from_binary = true;
     for (cl_uint i = 0; i < count; i++) {
         cl_int taken = pen_status(take_binary(program, i, binaries[i], lengths[i]));
@@ -226,7 +219,7 @@ CL_API_ENTRY cl_program CL_API_CALL pen_clCreateProgramWithBinary(cl_context con
     }
     if (status != CL_SUCCESS) {
         pen_release(program, PEN_MAGIC_PROGRAM, CL_INVALID_PROGRAM);
-        return refuse(out_error, status);
+        return pen_refuse(out_error, status);
     }
     if (out_error)
         *out_error = CL_SUCCESS;

@@ -5,13 +5,6 @@
 #include "icd/entry.h"
 #include "icd/program.h"
 
-static void *refuse(cl_int *out_error, cl_int error)
-{
-    if (out_error)
-        *out_error = error;
-    return NULL;
-}
-
 static bool linkable(const struct pen_build_state *state)
 {
     return state && state->recipe &&
@@ -155,12 +148,12 @@ static cl_program link_program(cl_context context, cl_uint device_count, const c
         pen_job_free(job);
         if (program)
             pen_release(program, PEN_MAGIC_PROGRAM, CL_INVALID_PROGRAM);
-        return refuse(out_error, status);
+        return pen_refuse(out_error, status);
     }
     status = pen_job_run(job, notify, user);
     if (status == CL_INVALID_LINKER_OPTIONS || status == CL_DEVICE_NOT_AVAILABLE) {
         pen_release(program, PEN_MAGIC_PROGRAM, CL_INVALID_PROGRAM);
-        return refuse(out_error, status);
+        return pen_refuse(out_error, status);
     }
     if (out_error)
         *out_error = status;
@@ -173,17 +166,17 @@ CL_API_ENTRY cl_program CL_API_CALL pen_clLinkProgram(cl_context context, cl_uin
                                                       pen_program_notify notify, void *user, cl_int *out_error)
 {
     if (!pen_object_is(context, PEN_MAGIC_CONTEXT))
-        return refuse(out_error, CL_INVALID_CONTEXT);
+        return pen_refuse(out_error, CL_INVALID_CONTEXT);
     if (!device_count != !devices || !input_count || !inputs || (!notify && user))
-        return refuse(out_error, CL_INVALID_VALUE);
+        return pen_refuse(out_error, CL_INVALID_VALUE);
     for (cl_uint i = 0; i < input_count; i++)
         if (!pen_object_is(inputs[i], PEN_MAGIC_PROGRAM) || inputs[i]->context != context)
-            return refuse(out_error, CL_INVALID_PROGRAM);
+            return pen_refuse(out_error, CL_INVALID_PROGRAM);
     for (cl_uint i = 0; i < device_count; i++)
         if (!pen_object_is(devices[i], PEN_MAGIC_DEVICE) || !pen_context_has_device(context, devices[i]))
-            return refuse(out_error, CL_INVALID_DEVICE);
+            return pen_refuse(out_error, CL_INVALID_DEVICE);
     for (cl_uint i = 0; i < (devices ? device_count : context->device_count); i++)
         if (!pen_device_bool(devices ? devices[i] : context->devices[i], CL_DEVICE_LINKER_AVAILABLE))
-            return refuse(out_error, CL_LINKER_NOT_AVAILABLE);
+            return pen_refuse(out_error, CL_LINKER_NOT_AVAILABLE);
     return link_program(context, device_count, devices, options, input_count, inputs, notify, user, out_error);
 }

@@ -111,3 +111,10 @@ cl_int pen_info_string(const char *text, size_t param_size, void *param_value, s
 {
     return pen_info(text, strlen(text) + 1, param_size, param_value, param_size_ret);
 }
+
+void *pen_refuse(cl_int *out_error, cl_int error)
+{
+    if (out_error)
+        *out_error = error;
+    return NULL;
+}

@@ -86,6 +86,9 @@ cl_int pen_info_string(const char *text, size_t param_size, void *param_value, s
         return pen_info(&value_, sizeof value_, param_value_size, param_value, param_value_size_ret);                  \
     } while (0)
 
+/* NULL, and why, from a call that was to return an object. out_error may be NULL. */
+void *pen_refuse(cl_int *out_error, cl_int error);
+
 /* status.c: the only place where errors become cl_int. */
 cl_int pen_status(int error);
 

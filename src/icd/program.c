@@ -9,13 +9,6 @@
 
 /* ---- life ---------------------------------------------------------------------------------------------- */
 
-static void *refuse(cl_int *out_error, cl_int error)
-{
-    if (out_error)
-        *out_error = error;
-    return NULL;
-}
-
 static cl_program give(cl_int *out_error, cl_program program)
 {
     if (out_error)
@@ -141,12 +134,12 @@ CL_API_ENTRY cl_program CL_API_CALL pen_clCreateProgramWithSource(cl_context con
                                                                   cl_int *out_error)
 {
     if (!pen_object_is(context, PEN_MAGIC_CONTEXT))
-        return refuse(out_error, CL_INVALID_CONTEXT);
+        return pen_refuse(out_error, CL_INVALID_CONTEXT);
     if (!count || !strings)
-        return refuse(out_error, CL_INVALID_VALUE);
+        return pen_refuse(out_error, CL_INVALID_VALUE);
     for (cl_uint i = 0; i < count; i++)
         if (!strings[i])
-            return refuse(out_error, CL_INVALID_VALUE);
+            return pen_refuse(out_error, CL_INVALID_VALUE);
     char *source = concatenate(count, strings, lengths);
     cl_program program = source ? pen_program_new(context, NULL, 0) : NULL;
     if (program)
@@ -174,16 +167,16 @@ CL_API_ENTRY cl_program CL_API_CALL pen_clCreateProgramWithIL(cl_context context
                                                               cl_int *out_error)
 {
     if (!pen_object_is(context, PEN_MAGIC_CONTEXT))
-        return refuse(out_error, CL_INVALID_CONTEXT);
+        return pen_refuse(out_error, CL_INVALID_CONTEXT);
     if (!any_takes_il(context->devices, context->device_count))
-        return refuse(out_error, CL_INVALID_OPERATION);
+        return pen_refuse(out_error, CL_INVALID_OPERATION);
     if (!il || !pen_spirv_ok(il, size) || size > PEN_LIMIT_PROGRAM)
-        return refuse(out_error, CL_INVALID_VALUE);
+        return pen_refuse(out_error, CL_INVALID_VALUE);
     void *copy = malloc(size);
     cl_program program = copy ? pen_program_new(context, NULL, 0) : NULL;
     if (!program) {
         free(copy);
-        return refuse(out_error, CL_OUT_OF_HOST_MEMORY);
+        return pen_refuse(out_error, CL_OUT_OF_HOST_MEMORY);
     }
     program->il = memcpy(copy, il, size);
     program->il_size = size;
@@ -197,11 +190,11 @@ CL_API_ENTRY cl_program CL_API_CALL pen_clCreateProgramWithBuiltInKernels(cl_con
 {
     (void)names;
     if (!pen_object_is(context, PEN_MAGIC_CONTEXT))
-        return refuse(out_error, CL_INVALID_CONTEXT);
+        return pen_refuse(out_error, CL_INVALID_CONTEXT);
     for (cl_uint i = 0; devices && i < device_count; i++)
         if (!pen_object_is(devices[i], PEN_MAGIC_DEVICE) || !pen_context_has_device(context, devices[i]))
-            return refuse(out_error, CL_INVALID_DEVICE);
-    return refuse(out_error, CL_INVALID_VALUE);
+            return pen_refuse(out_error, CL_INVALID_DEVICE);
+    return pen_refuse(out_error, CL_INVALID_VALUE);
 }
 
 CL_API_ENTRY cl_int CL_API_CALL pen_clSetProgramSpecializationConstant(cl_program program, cl_uint id, size_t size,
