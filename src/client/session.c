@@ -60,8 +60,8 @@ static int request(int fd, uint64_t pool, uint64_t deadline_ns, struct pen_unix_
     if (rc)
         return pen_fail(error, rc, "asking the daemon for a session: %s", pen_error_text(rc));
     rc = pen_daemon_greeted(fd, frame, deadline_ns, error);
-    if (!rc)
-        rc = pen_daemon_receive(fd, frame, PEN_OP_SESSION_OPENED, deadline_ns, error);
+    if (!rc) /* it is there and well; how long a worker's drivers take to load, it alone knows, and bounds */
+        rc = pen_daemon_receive(fd, frame, PEN_OP_SESSION_OPENED, pen_deadline_ms(PEN_WORKER_TIMEOUT_MS), error);
     if (rc)
         return rc;
     rc = pen_msg_session_opened_decode(frame->data, frame->size, &scratch, out_opened);

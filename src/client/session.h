@@ -49,13 +49,15 @@ int pen_pool_query(struct pen_pool *out_pool, struct pen_error *error);
 void pen_pool_finish(struct pen_pool *pool);
 #define PEN_CONNECT_TIMEOUT_MS 10000
 #define PEN_PROBE_TIMEOUT_MS   3610000 /* the most that the daemon's limits.probe_ms may be, and some more */
+#define PEN_WORKER_TIMEOUT_MS  3610000 /* the same of its limits.worker_wait_ms */
 
 /* ---- life ------------------------------------------------------------------------------------------- */
 
 /* Registers our handlers of fork; pen_session_open does it too. Who registers handlers of its own that take locks under
  * which sessions are used calls this before: what is registered last runs first before a fork. -PEN_ENOMEM. */
 int pen_session_handle_fork(void);
-/* With the devices of `pool`: -PEN_EDEVICEGONE when the daemon has others by now. NULL: with whatever it has. */
+/* With the devices of `pool`: -PEN_EDEVICEGONE when the daemon has others by now. NULL: with whatever it has. A daemon
+ * that has no worker ready yet is waited for; one that does not greet within PEN_CONNECT_TIMEOUT_MS is not. */
 int pen_session_open(const struct pen_pool *pool, struct pen_session **out_session, struct pen_error *error);
 /* Ends the session; what was not finished is dropped. Accepts NULL. */
 void pen_session_close(struct pen_session *session);

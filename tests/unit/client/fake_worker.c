@@ -228,6 +228,10 @@ static void serve(struct fake_worker *fake, int fd)
     struct pen_scratch scratch = {0};
     const struct pen_msg_hello hello = {
         .major = PEN_PROTOCOL_MAJOR + (fake->mode == FAKE_WRONG_VERSION), .minor = PEN_PROTOCOL_MINOR, .name = "fake"};
+    if (fake->mode == FAKE_SILENT) {
+        (void)!poll(&(struct pollfd){.fd = fd, .events = POLLRDHUP}, 1, 2000);
+        return;
+    }
     SEND(fd, hello, &hello, 0, NULL, 0);
     while (!fake->stop && !pen_unix_receive(fd, &frame, pen_deadline_ms(2000))) {
         if (frame.opcode == PEN_OP_DEVICE_LIST) {

@@ -37,7 +37,8 @@ enum fake_mode { /* how session_open is answered */
                  FAKE_WRONG_VERSION,
                  FAKE_HANGS_UP,
                  FAKE_WRONG_SIZES,
-                 FAKE_SLOW, /* as normal, but only when `go` is set */
+                 FAKE_SILENT, /* does not even greet */
+                 FAKE_SLOW,   /* as normal, but only when `go` is set */
 };
 
 struct fake_worker {

@@ -63,6 +63,16 @@ static void tell(uint64_t what)
     assert_int_equal(PEN_SEND(session, program_destroy, &message, &sequence), 0);
 }
 
+/* The client's patience with a daemon that does not greet, shortened; 0: as it is. */
+static uint64_t connect_ms;
+
+uint64_t __real_pen_deadline_ms(uint64_t milliseconds);
+uint64_t __wrap_pen_deadline_ms(uint64_t milliseconds);
+uint64_t __wrap_pen_deadline_ms(uint64_t milliseconds)
+{
+    return __real_pen_deadline_ms(connect_ms && milliseconds == PEN_CONNECT_TIMEOUT_MS ? connect_ms : milliseconds);
+}
+
 /* ---- opening ----------------------------------------------------------------------------------------- */
 
 static void pool(void **unused)
@@ -115,6 +125,37 @@ static void bad_opens(void **unused)
         fake_stop(&fake);
     }
     pen_session_close(NULL);
+}
+
+static void *opening_thread(void *context)
+{
+    struct pen_error error = {0};
+    *(int *)context = pen_session_open(NULL, &session, &error);
+    return NULL;
+}
+
+/* A daemon that greets and then takes long to have a worker is waited for: limits.worker_wait_ms is its own. */
+static void a_worker_is_waited_for(void **unused)
+{
+    (void)unused;
+    struct pen_error error = {0};
+    pthread_t thread;
+    int rc = -1;
+    assert_int_equal(fake_start(&fake, FAKE_SILENT), 0);
+    connect_ms = 100;
+    assert_int_equal(pen_session_open(NULL, &session, &error), -PEN_ETIMEOUT);
+    fake_stop(&fake);
+    connect_ms = 1000;
+    assert_int_equal(fake_start(&fake, FAKE_SLOW), 0);
+    assert_int_equal(pthread_create(&thread, NULL, opening_thread, &rc), 0);
+    while (!fake.asked)
+        usleep(1000);
+    usleep(1200000);
+    fake.go = 1;
+    pthread_join(thread, NULL);
+    connect_ms = 0;
+    assert_int_equal(rc, 0);
+    assert_int_equal(tear_down(NULL), 0);
 }
 
 static void recording_is_not_direct(void **unused)
@@ -759,13 +800,6 @@ static void a_forked_child_keeps_off(void **unused)
     }
 }
 
-static void *opening_thread(void *context)
-{
-    struct pen_error error = {0};
-    *(int *)context = pen_session_open(NULL, &session, &error);
-    return NULL;
-}
-
 /* Sockets of this process that are connected to the fake. */
 static int connections(void)
 {
@@ -807,6 +841,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pool),
         cmocka_unit_test(bad_opens),
+        cmocka_unit_test(a_worker_is_waited_for),
         cmocka_unit_test(recording_is_not_direct),
         WITH(a_marker),
         WITH(sleeping_waits),
