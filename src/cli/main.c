@@ -1,9 +1,11 @@
 /* cli/main.c - penstock: which command. */
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/streams.h"
 #include "cli/cli.h"
 
 static const char usage[] =
@@ -77,6 +79,8 @@ static const struct {
 
 int main(int argc, char **argv)
 {
+    if (pen_streams_open(O_CLOEXEC)) /* `run` leaves the program the streams that we have */
+        return PEN_EXIT_FAILED;
     if (argc < 2) {
         fputs(usage, stderr);
         return PEN_EXIT_USAGE;

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/streams.h"
 #include "daemon/daemon.h"
 
 #define SYSTEM_CONFIG PEN_SYSCONFDIR "/penstock/penstock.yaml"
@@ -410,6 +411,8 @@ int main(int argc, char **argv)
     static struct pen_daemon daemon = {.listen_fd = -1};
     struct options options;
     struct pen_error error = {0};
+    if (pen_streams_open(0)) /* the workers' too */
+        return 1;
     parse_options(argc, argv, &options);
     signal(SIGPIPE, SIG_IGN);
 

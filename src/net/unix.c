@@ -13,12 +13,16 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "wire/futex.h"
 
 #define BACKLOG 128
-#define SOCKET  "penstockd.sock"
+/* Daemons that start together hold the lock for less than a millisecond; others could hold it for ever. */
+#define LOCK_MS       2000
+#define LOCK_RETRY_MS 10
+#define SOCKET        "penstockd.sock"
 
 uint64_t pen_deadline_ms(uint64_t milliseconds)
 {
@@ -129,6 +133,25 @@ static int remove_stale(const char *path, const struct sockaddr_un *address, str
     return 0;
 }
 
+/* Two daemons that start together: one replaces at a time. The lock goes with the descriptor. */
+static int lock_directory(int directory, const char *path, struct pen_error *error)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000};
+    uint64_t deadline = pen_deadline_ms(LOCK_MS);
+    while (flock(directory, LOCK_EX | LOCK_NB)) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return pen_fail(error, -PEN_EIO, "locking the directory of %s: %s", path, strerror(errno));
+        if (pen_now_ns() > deadline)
+            return pen_fail(
+                error, -PEN_EBUSY,
+                "another process keeps the directory of %s locked (flock) for more than %d ms: end it, or set "
+                "PENSTOCK_SOCKET to use another directory",
+                path, LOCK_MS);
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
 int pen_unix_listen(const char *path, int *out_fd, struct pen_error *error)
 {
     struct sockaddr_un address;
@@ -136,11 +159,9 @@ int pen_unix_listen(const char *path, int *out_fd, struct pen_error *error)
     int rc = address_of(path, &address, error);
     if (rc || (rc = open_directory(path, &directory, error)))
         return rc;
-    /* Two daemons that start together: one replaces at a time. The lock goes with the descriptor. */
-    if (flock(directory, LOCK_EX)) {
-        rc = pen_fail(error, -PEN_EIO, "locking the directory of %s: %s", path, strerror(errno));
+    rc = lock_directory(directory, path, error);
+    if (rc)
         goto out;
-    }
     rc = remove_stale(path, &address, error);
     if (rc)
         goto out;

@@ -25,8 +25,8 @@
 int pen_unix_default_path(char *out_path, size_t size, struct pen_error *error);
 
 /* Listens at `path` with mode 0600. Makes its directory (0700, the last component only) when it is missing; refuses one
- * that others could replace the socket in. A socket that nobody listens on is replaced; -PEN_EBUSY when somebody does.
- * The descriptor is non-blocking. */
+ * that others could replace the socket in. A socket that nobody listens on is replaced; -PEN_EBUSY when somebody does,
+ * or keeps the directory locked for 2 s. The descriptor is non-blocking. */
 int pen_unix_listen(const char *path, int *out_fd, struct pen_error *error);
 /* Non-blocking descriptor of a new connection; -PEN_ETIMEOUT when there is none (listening descriptor non-blocking). */
 int pen_unix_accept(int listen_fd, int *out_fd);

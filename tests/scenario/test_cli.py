@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 import unittest
 
@@ -153,6 +154,32 @@ class Run(harness.Scenario):
         native = subprocess.run(['sh', '-c', 'grep -E "Sig(Blk|Ign|Cgt)" /proc/self/status'], capture_output=True,
                                 text=True, check=True)
         self.assertEqual(done.stdout, native.stdout)
+
+    def test_closed_streams(self):
+        """A stream that is closed stays so for the program, and what we open does not take its number."""
+        daemon = self.daemon(stub='')
+        look = f'''
+import os
+there = [str(fd) for fd in range(3) if os.path.exists("/proc/self/fd/%d" % fd)]
+with open("{self.path('seen')}", "w") as file:
+    file.write(" ".join(there))
+os._exit(3)
+'''
+        for socket_path in (self.environment['PENSTOCK_SOCKET'], daemon.socket):
+            self.environment['PENSTOCK_SOCKET'] = socket_path
+            for closed in ((0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2)):
+                with self.subTest(closed, socket=socket_path):
+                    done = subprocess.run(
+                        [harness.PENSTOCK, 'run', '--', sys.executable, '-c', look],
+                        env=self.environment, timeout=20, check=False,
+                        preexec_fn=lambda closed=closed: [os.close(fd) for fd in closed])
+                    self.assertEqual(done.returncode, 3)
+                    with open(self.path('seen'), encoding='ascii') as file:
+                        seen = [int(fd) for fd in file.read().split()]
+                    self.assertEqual(seen, [fd for fd in range(3) if fd not in closed])
+        done = subprocess.run([harness.PENSTOCK, 'ps'], env=self.environment, timeout=20, check=False,
+                              preexec_fn=lambda: os.close(1), stderr=subprocess.PIPE, text=True)
+        self.assertEqual((done.returncode, done.stderr), (1, 'penstock: writing the output failed\n'))
 
     def test_environment(self):
         done = self.run_program('sh', '-c', 'echo $PENSTOCK_SOCKET; ls $OCL_ICD_VENDORS; cat $OCL_ICD_VENDORS/*')

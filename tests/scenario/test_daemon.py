@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """penstockd with workers that behave as no real one would (stub_worker.py), and with clients that do."""
+import fcntl
 import os
 import random
 import signal
@@ -437,6 +438,26 @@ class Life(harness.Scenario):
         time.sleep(2)
         self.assertLessEqual(daemon.cpu_ticks() - before, 1)
         connection.close()
+
+    def test_closed_streams(self):
+        """Without standard streams, and with nobody writing into what took their numbers."""
+        daemon = self.daemon(stub='', preexec=lambda: [os.close(fd) for fd in range(3)])
+        self.assertEqual(len(daemon.devices()), 2)
+        connection, (name, _) = daemon.open_session()
+        self.assertEqual(name, 'session_opened')
+        self.assertEqual([os.readlink(f'/proc/{daemon.pid}/fd/{fd}') for fd in range(3)], ['/dev/null'] * 3)
+        connection.close()
+
+    def test_locked_directory(self):
+        """Who locks the folder of the socket keeps a daemon from starting, with a sentence, not waiting for ever."""
+        held = os.open(self.folder, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = harness.run(harness.PENSTOCKD, '--socket', self.path('s'), timeout=10,
+                           environment={'PENSTOCK_WORKER_PATH': harness.STUB})
+        os.close(held)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f'another process keeps the directory of {self.path("s")} locked', done.stderr)
+        self.assertIn('PENSTOCK_SOCKET', done.stderr)
 
     def test_term(self):
         daemon = self.daemon('limits: {stop_ms: 400}\n', stub='adopt-stay')
