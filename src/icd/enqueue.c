@@ -209,16 +209,10 @@ void pen_enqueue_done_here(struct pen_enqueue *e, uint64_t started_ns)
     atomic_store_explicit(&event->local, CL_COMPLETE, memory_order_release);
 }
 
-int pen_enqueue_wait(struct pen_enqueue *e, uint64_t sequence)
+int pen_enqueue_wait(struct pen_enqueue *e)
 {
     struct pen_session *session = e->queue->context->session;
-    int rc;
-    if (e->event)
-        rc = pen_wait_slot(session, e->event->slot);
-    else if (e->queue->in_order)
-        rc = pen_wait_queue(session, e->queue->slot, sequence);
-    else
-        return pen_queue_wait(e->queue);
+    int rc = pen_wait_slot(session, e->slot);
     pen_settle(session);
     return rc;
 }

@@ -256,7 +256,7 @@ static int push_send(cl_command_queue lane, cl_mem root, const struct pen_move *
     struct pen_session *session = root->context->session;
     struct pen_place tight = pen_span_tight(&move->span);
     struct pen_enqueue write = {.queue = lane};
-    uint64_t staging, sequence;
+    uint64_t staging;
     int error = pen_event_create(root->context, lane, move->type, &write.event);
     if (error)
         return error;
@@ -275,7 +275,7 @@ static int push_send(cl_command_queue lane, cl_mem root, const struct pen_move *
             pen_arena_free(session, staging);
     }
     if (!error)
-        error = pen_move_send(&write, move, staging, &sequence);
+        error = pen_move_send(&write, move, staging);
     push_leave(error ? write.event : root->host_push, leavings);
     if (!error)
         root->host_push = write.event;

@@ -117,7 +117,7 @@ static cl_int map_staged(struct pen_enqueue *e, const struct map_plan *plan, cl_
 {
     struct pen_session *session = e->queue->context->session;
     struct pen_place tight = pen_span_tight(&plan->move.span);
-    uint64_t staging, sequence;
+    uint64_t staging;
     int error = pen_staging_alloc(session, pen_span_bytes(&plan->move.span), &staging);
     if (error)
         return pen_enqueue_end(e, error);
@@ -132,9 +132,9 @@ static cl_int map_staged(struct pen_enqueue *e, const struct map_plan *plan, cl_
     mapping_add(plan->memory, mapping);
     *out_mapping = mapping;
     if (map_needs_contents(plan->flags)) {
-        error = pen_move_send(e, &plan->move, staging, &sequence);
+        error = pen_move_send(e, &plan->move, staging);
         if (!error && plan->blocking)
-            error = pen_enqueue_wait(e, sequence);
+            error = pen_enqueue_wait(e);
         status = pen_enqueue_end(e, error);
     } else {
         status = plan->blocking ? pen_enqueue_wait_turn(e, wait_count, wait_list) : CL_SUCCESS;
@@ -150,14 +150,16 @@ static cl_int map_staged(struct pen_enqueue *e, const struct map_plan *plan, cl_
 static cl_int map_run(cl_command_queue queue, const struct map_plan *plan, cl_uint wait_count,
                       const cl_event *wait_list, cl_event *out_event, struct pen_mapping **out_mapping)
 {
+    bool in_place = plan->memory->direct || pen_hostptr_is(plan->memory);
     struct pen_enqueue e = {0};
-    cl_int status = pen_enqueue_begin(&e, queue, plan->type, wait_count, wait_list, out_event, plan->blocking, false);
+    cl_int status = pen_enqueue_begin(&e, queue, plan->type, wait_count, wait_list, out_event, plan->blocking,
+                                      plan->blocking && !in_place);
     if (status != CL_SUCCESS)
         return status;
     int error = pen_session_alive(queue->context->session);
     if (error)
         return pen_enqueue_end(&e, error);
-    if (plan->memory->direct || pen_hostptr_is(plan->memory))
+    if (in_place)
         return map_in_place(&e, plan, wait_count, wait_list, out_mapping);
     return map_staged(&e, plan, wait_count, wait_list, out_mapping);
 }
@@ -284,7 +286,6 @@ static struct pen_move unmap_move(cl_mem memory, const struct pen_mapping *mappi
 /* Writes back what was mapped for writing, and gives the staging range back when that is done. Ends `e`. */
 static cl_int unmap_staged(struct pen_enqueue *e, cl_mem memory, const struct pen_mapping *mapping)
 {
-    uint64_t sequence;
     int error = pen_staging_free_after(e, mapping->arena_offset);
     if (error)
         return pen_enqueue_end(e, error);
@@ -299,7 +300,7 @@ static cl_int unmap_staged(struct pen_enqueue *e, cl_mem memory, const struct pe
         error = PEN_ENQUEUE(e, marker, &marker);
     } else {
         struct pen_move move = unmap_move(memory, mapping);
-        error = pen_move_send(e, &move, mapping->arena_offset, &sequence);
+        error = pen_move_send(e, &move, mapping->arena_offset);
     }
     return pen_enqueue_end(e, error);
 }

@@ -128,10 +128,9 @@ int pen_staging_free_after(struct pen_enqueue *e, uint64_t offset)
     return 0;
 }
 
-int pen_move_send(struct pen_enqueue *e, const struct pen_move *move, uint64_t staging, uint64_t *out_sequence)
+int pen_move_send(struct pen_enqueue *e, const struct pen_move *move, uint64_t staging)
 {
     uint64_t size = pen_span_bytes(&move->span);
-    int error;
     if (move->to_region) {
         struct pen_msg_write write = {
             .queue = e->queue->id,
@@ -144,34 +143,30 @@ int pen_move_send(struct pen_enqueue *e, const struct pen_move *move, uint64_t s
             .waits = e->waits,
             .waits_count = e->wait_count,
         };
-        error = PEN_ENQUEUE(e, write, &write);
-    } else {
-        struct pen_msg_read read = {
-            .queue = e->queue->id,
-            .event = e->event_id,
-            .slot = e->slot,
-            .region = move->memory->id,
-            .box = move->box,
-            .extent = {move->extent[0], move->extent[1], move->extent[2]},
-            .arena_offset = staging,
-            .arena_size = size,
-            .waits = e->waits,
-            .waits_count = e->wait_count,
-        };
-        error = PEN_ENQUEUE(e, read, &read);
+        return PEN_ENQUEUE(e, write, &write);
     }
-    /* In-order queues have just noted it; for the others the event tells. */
-    *out_sequence = atomic_load_explicit(&e->queue->last, memory_order_relaxed);
-    return error;
+    struct pen_msg_read read = {
+        .queue = e->queue->id,
+        .event = e->event_id,
+        .slot = e->slot,
+        .region = move->memory->id,
+        .box = move->box,
+        .extent = {move->extent[0], move->extent[1], move->extent[2]},
+        .arena_offset = staging,
+        .arena_size = size,
+        .waits = e->waits,
+        .waits_count = e->wait_count,
+    };
+    return PEN_ENQUEUE(e, read, &read);
 }
 
-/* Sends the command through a staging range. `waits`: returns when it is complete; otherwise `e` has an event, and an
+/* Sends the command, which has an event, through a staging range. `waits`: returns when it is complete; otherwise an
  * action does what is left. Ends `e`. */
 static cl_int move_staged(struct pen_enqueue *e, const struct pen_move *move, bool waits)
 {
     struct pen_session *session = e->queue->context->session;
     struct staged *staged = NULL;
-    uint64_t offset, sequence;
+    uint64_t offset;
 
     int error = pen_staging_alloc(session, pen_span_bytes(&move->span), &offset);
     if (error)
@@ -188,14 +183,14 @@ static cl_int move_staged(struct pen_enqueue *e, const struct pen_move *move, bo
     }
     error = pen_hostptr_before_use(e, move->memory, move->to_region);
     if (!error)
-        error = pen_move_send(e, move, offset, &sequence);
+        error = pen_move_send(e, move, offset);
     if (error)
         goto out_free;
     if (!waits) {
         pen_action_add(&staged->action);
         return pen_enqueue_end(e, 0);
     }
-    error = pen_enqueue_wait(e, sequence);
+    error = pen_enqueue_wait(e);
     if (!error && !move->to_region)
         staged_copy_out(move, session, offset);
 out_free:
@@ -335,7 +330,6 @@ static cl_int piece_send(struct piece *piece, cl_command_queue queue, cl_uint wa
 {
     struct pen_session *session = queue->context->session;
     struct pen_enqueue e = {0};
-    uint64_t sequence;
     cl_int status = pen_enqueue_begin(&e, queue, piece->move.type, wait_count, wait_list, &piece->event, true, true);
     if (status != CL_SUCCESS)
         return status;
@@ -346,7 +340,7 @@ static cl_int piece_send(struct piece *piece, cl_command_queue queue, cl_uint wa
     }
     int error = pen_hostptr_before_use(&e, piece->move.memory, piece->move.to_region);
     if (!error)
-        error = pen_move_send(&e, &piece->move, piece->staging, &sequence);
+        error = pen_move_send(&e, &piece->move, piece->staging);
     return pen_enqueue_end(&e, error);
 }
 
@@ -399,13 +393,12 @@ static int fetch_piece(cl_command_queue queue, const struct pen_move *piece, uin
         e.waits = &after->id;
         e.wait_count = 1;
     }
-    uint64_t sequence;
     int error = pen_event_create(queue->context, queue, piece->type, &e.event);
     if (error)
         return error;
     e.event_id = e.event->id;
     e.slot = e.event->slot;
-    error = pen_move_send(&e, piece, staging, &sequence);
+    error = pen_move_send(&e, piece, staging);
     if (!error)
         error = pen_wait_slot(session, e.slot);
     if (!error)
@@ -461,7 +454,6 @@ cl_int pen_move_run(cl_command_queue queue, const struct pen_move *move, cl_uint
         return move_pieces(queue, move, wait_count, wait_list, out_event);
     bool waits = move->blocking && !(move->to_region && wait_count == 0 && pen_small(size));
     struct pen_enqueue e = {0};
-    cl_int status = pen_enqueue_begin(&e, queue, move->type, wait_count, wait_list, out_event, move->blocking,
-                                      !waits || pen_hostptr_any());
+    cl_int status = pen_enqueue_begin(&e, queue, move->type, wait_count, wait_list, out_event, move->blocking, true);
     return status == CL_SUCCESS ? move_staged(&e, move, waits) : status;
 }

@@ -53,7 +53,7 @@ int pen_staging_alloc(struct pen_session *session, uint64_t size, uint64_t *out_
 int pen_staging_free_after(struct pen_enqueue *e, uint64_t offset);
 
 /* Sends the command of `move` with its bytes in the arena, tight, at `staging`. */
-int pen_move_send(struct pen_enqueue *e, const struct pen_move *move, uint64_t staging, uint64_t *out_sequence);
+int pen_move_send(struct pen_enqueue *e, const struct pen_move *move, uint64_t staging);
 
 /* A direct region's copy or fill that this thread should do itself. */
 static inline bool pen_small(size_t bytes)

@@ -248,9 +248,9 @@ int pen_enqueue_wait_for(struct pen_enqueue *e, cl_event event);
 bool pen_enqueue_ready(struct pen_enqueue *e);
 /* The command was done by this thread: its event, if any, is complete. `started_ns` of CLOCK_MONOTONIC. */
 void pen_enqueue_done_here(struct pen_enqueue *e, uint64_t started_ns);
-/* Waits for the command just sent (blocking calls): by event if there is one, which also tells of the command's own
- * failure; else by queue and sequence. Then runs what is due. */
-int pen_enqueue_wait(struct pen_enqueue *e, uint64_t sequence);
+/* Waits for the command just sent (blocking calls), for no other, and runs what is due. It has an event: nothing else
+ * tells whether it has failed. */
+int pen_enqueue_wait(struct pen_enqueue *e);
 
 /* The command was sent (called with the session locked). */
 static inline void pen_enqueue_note(struct pen_enqueue *e, uint64_t sequence)

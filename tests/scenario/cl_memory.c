@@ -1,5 +1,5 @@
-/* Buffers: creation, sub-buffers, transfers, rectangles, copies, fills, maps, host pointers, callbacks; every call's
- * errors. Usage: cl_check.h. */
+/* Buffers: creation, sub-buffers, transfers, rectangles, copies, fills, maps, callbacks; every call's errors.
+ * Usage: cl_check.h. */
 #include "memory_check.h"
 
 #include <pthread.h>
@@ -792,7 +792,7 @@ static void map_behind_a_gate(struct world *w)
     EXPECT_OK(clReleaseMemObject(buffer));
 }
 
-/* ---- host pointers ------------------------------------------------------------------------------------- */
+/* ---- the host's memory, copied and allocated --------------------------------------------------------------- */
 
 static void copy_and_alloc_host_ptr(struct world *w)
 {
@@ -964,6 +964,86 @@ static void failed_wait_list(struct world *w)
     EXPECT(maps(buffer) == 0);
     EXPECT_OK(clReleaseEvent(failed));
     EXPECT_OK(clReleaseMemObject(buffer));
+}
+
+/* ---- blocking calls without an event ------------------------------------------------------------------- */
+
+static void *fail_soon(void *event)
+{
+    usleep(50000);
+    EXPECT_OK(clSetUserEventStatus(event, -1));
+    return NULL;
+}
+
+/* What a blocking call waits for fails meanwhile: the call says so and leaves the program's bytes alone. */
+static void blocking_on_a_failure(struct world *w)
+{
+    if (w->pocl) {
+        skip("this driver ends the process");
+        return;
+    }
+    enum { COUNT = 1000 };
+    cl_int *values = host_range(COUNT), status;
+    cl_mem buffer = buffer_of(w, 0, COUNT * 4, NULL);
+    for (int unordered = 0; unordered < 2; unordered++) {
+        cl_command_queue queue = clCreateCommandQueue(w->context, w->device,
+                                                      unordered ? CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE : 0, &status);
+        EXPECT_OK(status);
+        for (int map = 0; map < 2; map++) {
+            pthread_t thread;
+            cl_event fails = gate(w);
+            pthread_create(&thread, NULL, fail_soon, fails);
+            if (map)
+                EXPECT_REFUSED(
+                    clEnqueueMapBuffer(queue, buffer, CL_TRUE, CL_MAP_READ, 0, COUNT * 4, 1, &fails, NULL, &status),
+                    CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
+            else
+                EXPECT_STATUS(clEnqueueReadBuffer(queue, buffer, CL_TRUE, 0, COUNT * 4, values, 1, &fails, NULL),
+                              CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
+            pthread_join(thread, NULL);
+            EXPECT_OK(clReleaseEvent(fails));
+        }
+        EXPECT_OK(clReleaseCommandQueue(queue));
+    }
+    EXPECT(counts_up(values, COUNT, 0));
+    EXPECT(maps(buffer) == 0);
+    EXPECT_OK(clReleaseMemObject(buffer));
+    free(values);
+}
+
+/* In a queue without order a blocking call waits for its own command, not for one that this thread will let go. */
+static void blocking_beside_a_gate(struct world *w)
+{
+    enum { COUNT = 1000 };
+    cl_int *values = host_range(COUNT), back[COUNT], status;
+    cl_command_queue queue =
+        clCreateCommandQueue(w->context, w->device, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &status);
+    if (!queue) {
+        skip("no out-of-order queues");
+        free(values);
+        return;
+    }
+    cl_mem held = buffer_of(w, CL_MEM_COPY_HOST_PTR, COUNT * 4, values);
+    cl_mem other = buffer_of(w, CL_MEM_COPY_HOST_PTR, COUNT * 4, values);
+    cl_event open = gate(w);
+    add(w, queue, held, 1, COUNT, 1, &open, NULL);
+    alarm(30); /* to be killed is better than to hang */
+    EXPECT_OK(clEnqueueReadBuffer(queue, other, CL_TRUE, 0, COUNT * 4, back, 0, NULL, NULL));
+    EXPECT(counts_up(back, COUNT, 0));
+    cl_int *p = clEnqueueMapBuffer(queue, other, CL_TRUE, CL_MAP_READ, 0, COUNT * 4, 0, NULL, NULL, &status);
+    EXPECT_OK(status);
+    EXPECT(p && counts_up(p, COUNT, 0));
+    EXPECT_OK(clEnqueueUnmapMemObject(queue, other, p, 0, NULL, NULL));
+    alarm(0);
+    EXPECT_OK(clSetUserEventStatus(open, CL_COMPLETE));
+    EXPECT_OK(clFinish(queue));
+    EXPECT_OK(clEnqueueReadBuffer(queue, held, CL_TRUE, 0, COUNT * 4, back, 0, NULL, NULL));
+    EXPECT(counts_up(back, COUNT, 1));
+    EXPECT_OK(clReleaseEvent(open));
+    EXPECT_OK(clReleaseMemObject(held));
+    EXPECT_OK(clReleaseMemObject(other));
+    EXPECT_OK(clReleaseCommandQueue(queue));
+    free(values);
 }
 
 /* One context over all devices of the platform: contents follow the commands that use them. */
@@ -1228,6 +1308,8 @@ int main(int argc, char **argv)
         {"migration", migration},
         {"out_of_order", out_of_order},
         {"failed_wait_list", failed_wait_list},
+        {"blocking_on_a_failure", blocking_on_a_failure},
+        {"blocking_beside_a_gate", blocking_beside_a_gate},
         {"several_devices", several_devices},
         {"threads", threads},
         {"many_transfers", many_transfers},
