@@ -54,12 +54,13 @@ static struct pen_mapping *mapping_new(const struct map_plan *plan, void *pointe
     return mapping;
 }
 
+/* From here on another thread's unmap of the same address may end it. */
 static void mapping_add(cl_mem memory, struct pen_mapping *mapping)
 {
     pthread_mutex_lock(&memory->lock);
     pen_list_prepend(&memory->mappings, &mapping->link);
-    pthread_mutex_unlock(&memory->lock);
     atomic_fetch_add_explicit(&memory->map_count, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&memory->lock);
 }
 
 /* The newest map at that address, off the list; NULL: none. */
@@ -73,18 +74,31 @@ static struct pen_mapping *mapping_take(cl_mem memory, const void *pointer)
         if (mapping->pointer == pointer) {
             found = mapping;
             pen_list_remove(node);
+            atomic_fetch_sub_explicit(&memory->map_count, 1, memory_order_relaxed);
             break;
         }
     }
     pthread_mutex_unlock(&memory->lock);
-    if (found)
-        atomic_fetch_sub_explicit(&memory->map_count, 1, memory_order_relaxed);
     return found;
+}
+
+/* Lists what has been mapped, or drops it: `status` is what the command came to. Takes `mapping`; *out_mapping is a
+ * copy, for the program's sake. */
+static cl_int map_end(const struct map_plan *plan, struct pen_mapping *mapping, cl_int status,
+                      struct pen_mapping *out_mapping)
+{
+    if (status != CL_SUCCESS) {
+        free(mapping);
+        return status;
+    }
+    *out_mapping = *mapping;
+    mapping_add(plan->memory, mapping);
+    return status;
 }
 
 /* The contents are where the program can see them: in the arena, or in its own range. Ends `e`. */
 static cl_int map_in_place(struct pen_enqueue *e, const struct map_plan *plan, cl_uint wait_count,
-                           const cl_event *wait_list, struct pen_mapping **out_mapping)
+                           const cl_event *wait_list, struct pen_mapping *out_mapping)
 {
     bool of_program = pen_hostptr_is(plan->memory);
     const struct pen_place *place = of_program ? &plan->host_place : &plan->move.region_place;
@@ -103,17 +117,12 @@ static cl_int map_in_place(struct pen_enqueue *e, const struct map_plan *plan, c
     }
     /* What earlier commands have left to do comes before the program looks. */
     pen_settle(e->queue->context->session);
-    mapping_add(plan->memory, mapping);
-    *out_mapping = mapping;
-    cl_int status = pen_enqueue_nothing(e, ready);
-    if (status != CL_SUCCESS)
-        free(mapping_take(plan->memory, mapping->pointer));
-    return status;
+    return map_end(plan, mapping, pen_enqueue_nothing(e, ready), out_mapping);
 }
 
 /* Through a range of the arena as large as what is mapped. Ends `e`. */
 static cl_int map_staged(struct pen_enqueue *e, const struct map_plan *plan, cl_uint wait_count,
-                         const cl_event *wait_list, struct pen_mapping **out_mapping)
+                         const cl_event *wait_list, struct pen_mapping *out_mapping)
 {
     struct pen_session *session = e->queue->context->session;
     struct pen_place tight = pen_span_tight(&plan->move.span);
@@ -129,8 +138,6 @@ static cl_int map_staged(struct pen_enqueue *e, const struct map_plan *plan, cl_
     mapping->staged = true;
     mapping->arena_offset = staging;
     cl_int status;
-    mapping_add(plan->memory, mapping);
-    *out_mapping = mapping;
     if (map_needs_contents(plan->flags)) {
         error = pen_move_send(e, &plan->move, staging);
         if (!error && plan->blocking)
@@ -140,15 +147,13 @@ static cl_int map_staged(struct pen_enqueue *e, const struct map_plan *plan, cl_
         status = plan->blocking ? pen_enqueue_wait_turn(e, wait_count, wait_list) : CL_SUCCESS;
         status = status == CL_SUCCESS ? pen_enqueue_nothing(e, plan->blocking) : pen_enqueue_drop(e, status);
     }
-    if (status != CL_SUCCESS) {
-        free(mapping_take(plan->memory, mapping->pointer));
+    if (status != CL_SUCCESS)
         pen_arena_free(session, staging);
-    }
-    return status;
+    return map_end(plan, mapping, status, out_mapping);
 }
 
 static cl_int map_run(cl_command_queue queue, const struct map_plan *plan, cl_uint wait_count,
-                      const cl_event *wait_list, cl_event *out_event, struct pen_mapping **out_mapping)
+                      const cl_event *wait_list, cl_event *out_event, struct pen_mapping *out_mapping)
 {
     bool in_place = plan->memory->direct || pen_hostptr_is(plan->memory);
     struct pen_enqueue e = {0};
@@ -179,7 +184,7 @@ void *pen_clEnqueueMapBuffer(cl_command_queue queue, cl_mem buffer, cl_bool bloc
                              size_t size, cl_uint wait_count, const cl_event *wait_list, cl_event *out_event,
                              cl_int *errcode_ret)
 {
-    struct pen_mapping *mapping = NULL;
+    struct pen_mapping mapping = {0};
     cl_int status = map_check(queue, buffer, false, flags);
     if (status == CL_SUCCESS && (size == 0 || offset > buffer->size || size > buffer->size - offset))
         status = CL_INVALID_VALUE;
@@ -207,7 +212,7 @@ void *pen_clEnqueueMapBuffer(cl_command_queue queue, cl_mem buffer, cl_bool bloc
     }
     if (errcode_ret)
         *errcode_ret = status;
-    return status == CL_SUCCESS && mapping ? mapping->pointer : NULL;
+    return mapping.pointer;
 }
 
 static bool has_slices(cl_mem image)
@@ -218,7 +223,7 @@ static bool has_slices(cl_mem image)
 
 static cl_int map_image(cl_command_queue queue, cl_mem image, cl_bool blocking, cl_map_flags flags,
                         const size_t origin[3], const size_t region[3], cl_uint wait_count, const cl_event *wait_list,
-                        cl_event *out_event, struct pen_mapping **out_mapping)
+                        cl_event *out_event, struct pen_mapping *out_mapping)
 {
     struct map_plan plan = {
         .memory = image,
@@ -244,7 +249,7 @@ void *pen_clEnqueueMapImage(cl_command_queue queue, cl_mem image, cl_bool blocki
                             const size_t *origin, const size_t *region, size_t *out_row_pitch, size_t *out_slice_pitch,
                             cl_uint wait_count, const cl_event *wait_list, cl_event *out_event, cl_int *errcode_ret)
 {
-    struct pen_mapping *mapping = NULL;
+    struct pen_mapping mapping = {0};
     cl_int status = map_check(queue, image, true, flags);
     if (status == CL_SUCCESS)
         status = pen_image_check_box(image, origin, region);
@@ -256,12 +261,12 @@ void *pen_clEnqueueMapImage(cl_command_queue queue, cl_mem image, cl_bool blocki
         status = map_image(queue, image, blocking, flags, origin, region, wait_count, wait_list, out_event, &mapping);
     if (errcode_ret)
         *errcode_ret = status;
-    if (status != CL_SUCCESS || !mapping)
+    if (status != CL_SUCCESS)
         return NULL;
-    *out_row_pitch = mapping->row_pitch;
+    *out_row_pitch = mapping.row_pitch;
     if (out_slice_pitch)
-        *out_slice_pitch = has_slices(image) ? mapping->slice_pitch : 0;
-    return mapping->pointer;
+        *out_slice_pitch = has_slices(image) ? mapping.slice_pitch : 0;
+    return mapping.pointer;
 }
 
 /* ---- unmap --------------------------------------------------------------------------------------------- */

@@ -1142,6 +1142,7 @@ struct worker {
     struct world *w;
     unsigned seed;
     int bad;
+    cl_mem buffer; /* of both threads */
 };
 
 static void *work(void *argument)
@@ -1178,13 +1179,54 @@ static void threads(struct world *w)
     pthread_t ids[4];
     struct worker workers[4];
     for (unsigned i = 0; i < 4; i++) {
-        workers[i] = (struct worker){w, i * 1000, 0};
+        workers[i] = (struct worker){.w = w, .seed = i * 1000};
         pthread_create(&ids[i], NULL, work, &workers[i]);
     }
     for (unsigned i = 0; i < 4; i++) {
         pthread_join(ids[i], NULL);
         EXPECT(workers[i].bad == 0);
     }
+}
+
+/* Maps of one buffer at one address, by two threads: either may take off the list what the other has put there. */
+static void *map_and_unmap(void *argument)
+{
+    enum { ROUNDS = 5000 };
+    struct worker *me = argument;
+    cl_int status;
+    cl_command_queue queue = clCreateCommandQueue(me->w->context, me->w->device, 0, &status);
+    for (int i = 0; i < ROUNDS && me->bad == 0; i++) {
+        const unsigned *p =
+            clEnqueueMapBuffer(queue, me->buffer, CL_TRUE, CL_MAP_READ, 0, sizeof *p, 0, NULL, NULL, &status);
+        me->bad += status != CL_SUCCESS || !p || *p != me->seed;
+        if (p)
+            me->bad += clEnqueueUnmapMemObject(queue, me->buffer, (void *)p, 0, NULL, NULL) != CL_SUCCESS;
+    }
+    me->bad += clFinish(queue) != CL_SUCCESS;
+    clReleaseCommandQueue(queue);
+    return NULL;
+}
+
+static void maps_of_two_threads(struct world *w)
+{
+    if (w->pocl) {
+        skip("this driver ends the process");
+        return;
+    }
+    pthread_t ids[2];
+    struct worker workers[2];
+    unsigned value = 4711;
+    cl_mem buffer = buffer_of(w, CL_MEM_COPY_HOST_PTR, sizeof value, &value);
+    for (int i = 0; i < 2; i++) {
+        workers[i] = (struct worker){.w = w, .seed = value, .buffer = buffer};
+        pthread_create(&ids[i], NULL, map_and_unmap, &workers[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        pthread_join(ids[i], NULL);
+        EXPECT(workers[i].bad == 0);
+    }
+    EXPECT(maps(buffer) == 0);
+    EXPECT_OK(clReleaseMemObject(buffer));
 }
 
 /* More staged bytes than anything could keep: what is done must come back. */
@@ -1312,6 +1354,7 @@ int main(int argc, char **argv)
         {"blocking_beside_a_gate", blocking_beside_a_gate},
         {"several_devices", several_devices},
         {"threads", threads},
+        {"maps_of_two_threads", maps_of_two_threads},
         {"many_transfers", many_transfers},
         {"forks", forks},
     };
