@@ -147,13 +147,13 @@ cl_command_queue CL_API_CALL pen_clCreateCommandQueueWithProperties(cl_context c
 
 /* ---- end -------------------------------------------------------------------------------------------- */
 
-/* Forgets the barrier that new commands stand behind, or only one that is complete: false when one is left. What was
- * found complete is what is dropped, though another thread notes the next barrier meanwhile. */
-static bool drop_barrier(cl_command_queue queue, bool complete_only)
+/* Forgets the barrier that new commands stand behind, or only one that has ended: false when one is left. What was
+ * found ended is what is dropped, though another thread notes the next barrier meanwhile. */
+static bool drop_barrier(cl_command_queue queue, bool ended_only)
 {
     pthread_mutex_lock(&queue->lock);
     cl_event barrier = queue->barrier;
-    bool drop = barrier && (!complete_only || pen_event_peek(barrier) == CL_COMPLETE);
+    bool drop = barrier && (!ended_only || pen_event_peek(barrier) <= CL_COMPLETE);
     if (drop)
         queue->barrier = NULL;
     pthread_mutex_unlock(&queue->lock);

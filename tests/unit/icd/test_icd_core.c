@@ -754,6 +754,12 @@ static void test_barrier_keeps_hands_off(void **state)
     assert_true(pen_queue_idle(unordered));
     assert_null(unordered->barrier);
     pen_clReleaseEvent(event);
+    /* One that has failed is as much at its end: the program's thread acts again itself. */
+    assert_int_equal(pen_clEnqueueBarrierWithWaitList(unordered, 1, &user, &event), CL_SUCCESS);
+    stub_complete(event->slot, -PEN_EDEPENDENCY);
+    assert_true(pen_queue_idle(unordered));
+    assert_null(unordered->barrier);
+    pen_clReleaseEvent(event);
     /* The queue and its last barrier hold each other until the program lets the queue go. */
     cl_int error = 0;
     cl_command_queue queue =
