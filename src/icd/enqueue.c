@@ -56,14 +56,14 @@ static int fold(struct pen_enqueue *e, const uint64_t *ids, uint32_t count, uint
         (void)pen_release(event, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
         return rc;
     }
-    struct pen_msg_marker message = {
-        .queue = e->queue->id, .event = event->id, .slot = event->slot, .waits = ids, .waits_count = count};
-    uint64_t sequence = 0;
-    struct pen_session *session = e->queue->context->session;
-    rc = PEN_SEND_NOTE(session, marker, &message, &sequence, atomic_store(&e->queue->last, sequence));
-    if (!rc)
-        atomic_store_explicit(&event->sent, true, memory_order_relaxed);
-    *out_id = event->id;
+    struct pen_enqueue marker = {.queue = e->queue,
+                                 .event = event,
+                                 .event_id = event->id,
+                                 .slot = event->slot,
+                                 .waits = ids,
+                                 .wait_count = count};
+    rc = pen_enqueue_marker(&marker);
+    *out_id = event->id; /* where one of `ids` may have been */
     return rc;
 }
 
@@ -194,6 +194,18 @@ int pen_enqueue_wait_for(struct pen_enqueue *e, cl_event event)
 bool pen_enqueue_ready(struct pen_enqueue *e)
 {
     return !e->wait_count && pen_queue_idle(e->queue);
+}
+
+int pen_enqueue_marker(struct pen_enqueue *e)
+{
+    struct pen_msg_marker message = {
+        .queue = e->queue->id, .event = e->event_id, .slot = e->slot, .waits = e->waits, .waits_count = e->wait_count};
+    return PEN_ENQUEUE(e, marker, &message);
+}
+
+uint64_t pen_enqueue_clock(const struct pen_enqueue *e)
+{
+    return e->event && e->queue->profiling ? pen_now_ns() : 0;
 }
 
 void pen_enqueue_done_here(struct pen_enqueue *e, uint64_t started_ns)

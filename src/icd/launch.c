@@ -159,13 +159,6 @@ static int send_launch(struct pen_enqueue *e, cl_kernel kernel, const struct pen
     return rc;
 }
 
-static int send_nothing(struct pen_enqueue *e)
-{
-    struct pen_msg_marker marker = {
-        .queue = e->queue->id, .event = e->event_id, .slot = e->slot, .waits = e->waits, .waits_count = e->wait_count};
-    return PEN_ENQUEUE(e, marker, &marker);
-}
-
 cl_int pen_launch_run(cl_command_queue queue, cl_kernel kernel, cl_command_type type, const struct pen_launch *shape,
                       cl_uint wait_count, const cl_event *wait_list, cl_event *out_event)
 {
@@ -177,7 +170,7 @@ cl_int pen_launch_run(cl_command_queue queue, cl_kernel kernel, cl_command_type 
     if (status != CL_SUCCESS)
         return status;
     if (shape->nothing)
-        return pen_enqueue_end(&e, send_nothing(&e));
+        return pen_enqueue_end(&e, pen_enqueue_marker(&e));
     int rc = watched ? use_host_pointers(&e, kernel) : 0;
     if (!rc)
         rc = send_launch(&e, kernel, shape);

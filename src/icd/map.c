@@ -295,14 +295,7 @@ static cl_int unmap_staged(struct pen_enqueue *e, cl_mem memory, const struct pe
     if (error)
         return pen_enqueue_end(e, error);
     if (!map_writes(mapping->flags)) {
-        struct pen_msg_marker marker = {
-            .queue = e->queue->id,
-            .event = e->event_id,
-            .slot = e->slot,
-            .waits = e->waits,
-            .waits_count = e->wait_count,
-        };
-        error = PEN_ENQUEUE(e, marker, &marker);
+        error = pen_enqueue_marker(e);
     } else {
         struct pen_move move = unmap_move(memory, mapping);
         error = pen_move_send(e, &move, mapping->arena_offset);

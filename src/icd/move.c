@@ -1,18 +1,8 @@
 #include "icd/move.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "icd/service.h"
-
-uint64_t pen_enqueue_clock(const struct pen_enqueue *e)
-{
-    struct timespec now;
-    if (!e->event)
-        return 0;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 cl_int pen_enqueue_drop(struct pen_enqueue *e, cl_int status)
 {
@@ -60,14 +50,7 @@ cl_int pen_enqueue_nothing(struct pen_enqueue *e, bool turn)
     /* Without an event and a wait list nobody can tell that it was there. */
     if (!e->event && e->wait_count == 0)
         return pen_enqueue_end(e, 0);
-    struct pen_msg_marker marker = {
-        .queue = e->queue->id,
-        .event = e->event_id,
-        .slot = e->slot,
-        .waits = e->waits,
-        .waits_count = e->wait_count,
-    };
-    return pen_enqueue_end(e, PEN_ENQUEUE(e, marker, &marker));
+    return pen_enqueue_end(e, pen_enqueue_marker(e));
 }
 
 /* ---- staging ------------------------------------------------------------------------------------------- */

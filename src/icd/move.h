@@ -44,8 +44,6 @@ cl_int pen_enqueue_drop(struct pen_enqueue *e, cl_int status);
 /* Waits until this thread may act in the command's place: wait list complete, and what comes before it on the queue.
  * CL_SUCCESS, or what the call is to return. */
 cl_int pen_enqueue_wait_turn(struct pen_enqueue *e, cl_uint wait_count, const cl_event *wait_list);
-/* When a command done by this thread began, for pen_enqueue_done_here; 0 without an event. */
-uint64_t pen_enqueue_clock(const struct pen_enqueue *e);
 
 /* A range of the arena for bytes under way. Waits for nothing; recycles what is free. */
 int pen_staging_alloc(struct pen_session *session, uint64_t size, uint64_t *out_offset);

@@ -246,6 +246,10 @@ cl_int pen_enqueue_wait_list(struct pen_enqueue *e, cl_uint wait_count, const cl
 int pen_enqueue_wait_for(struct pen_enqueue *e, cl_event event);
 /* True when a direct region may be touched now on this command's behalf: wait list complete and queue idle. */
 bool pen_enqueue_ready(struct pen_enqueue *e);
+/* Sends a marker, which is what a command without an effect of its own is to the worker. 0 or -PEN_E*. */
+int pen_enqueue_marker(struct pen_enqueue *e);
+/* When a command done by this thread began, for pen_enqueue_done_here; 0 where nobody can ask. */
+uint64_t pen_enqueue_clock(const struct pen_enqueue *e);
 /* The command was done by this thread: its event, if any, is complete. `started_ns` of CLOCK_MONOTONIC. */
 void pen_enqueue_done_here(struct pen_enqueue *e, uint64_t started_ns);
 /* Waits for the command just sent (blocking calls), for no other, and runs what is due. It has an event: nothing else

@@ -2,7 +2,6 @@
 #include "icd/entry.h"
 #include "icd/move.h"
 #include "icd/service.h"
-#include "wire/futex.h"
 
 /* With nothing left to wait for it completes here and now: in an in-order queue when that is idle; in an out-of-order
  * one when what it was told to wait for is complete (without a list it waits for every earlier command). */
@@ -36,15 +35,13 @@ cl_int CL_API_CALL pen_clEnqueueMarkerWithWaitList(cl_command_queue queue, cl_ui
     if (status)
         return status;
     if (is_complete(&e, wait_count)) {
-        pen_enqueue_done_here(&e, pen_now_ns());
+        pen_enqueue_done_here(&e, pen_enqueue_clock(&e));
         return pen_enqueue_end(&e, 0);
     }
     status = keep_list(&e, wait_count);
     if (status)
         return pen_enqueue_drop(&e, status);
-    struct pen_msg_marker message = {
-        .queue = queue->id, .event = e.event_id, .slot = e.slot, .waits = e.waits, .waits_count = e.wait_count};
-    return pen_enqueue_end(&e, PEN_ENQUEUE(&e, marker, &message));
+    return pen_enqueue_end(&e, pen_enqueue_marker(&e));
 }
 
 /* An out-of-order queue's last barrier is what a thread must see complete before it touches a region itself. Noted
@@ -73,7 +70,7 @@ cl_int CL_API_CALL pen_clEnqueueBarrierWithWaitList(cl_command_queue queue, cl_u
     if (status)
         return status;
     if (is_complete(&e, wait_count)) {
-        pen_enqueue_done_here(&e, pen_now_ns());
+        pen_enqueue_done_here(&e, pen_enqueue_clock(&e));
         return pen_enqueue_end(&e, 0);
     }
     status = keep_list(&e, wait_count);

@@ -674,6 +674,18 @@ static void test_long_wait_list(void **state)
     assert_int_equal(pen_clEnqueueMarkerWithWaitList(unordered, OVER, many, &event), CL_SUCCESS);
     assert_int_equal(stub_count(PEN_OP_MARKER), 4);
     struct pen_msg_marker sent;
+    struct pen_scratch scratch = {0};
+    for (uint32_t i = 0, marker = 0; i < stub.command_count && marker < 3; i++) {
+        const struct stub_command *command = &stub.commands[i];
+        if (command->opcode != PEN_OP_MARKER)
+            continue;
+        marker++;
+        assert_int_equal(pen_msg_marker_decode(command->frame, command->size, &scratch, &sent), 0);
+        assert_int_equal(sent.waits_count, marker < 3 ? PEN_LIMIT_WAITS : OVER - PEN_LIMIT_WAITS);
+        for (uint32_t j = 0; j < sent.waits_count; j++)
+            assert_int_equal(sent.waits[j], user->id);
+    }
+    pen_scratch_finish(&scratch);
     LAST(marker, PEN_OP_MARKER, &sent);
     assert_int_equal(sent.event, event->id);
     assert_int_equal(sent.waits_count, 2);
