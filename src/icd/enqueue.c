@@ -216,8 +216,12 @@ void pen_enqueue_done_here(struct pen_enqueue *e, uint64_t started_ns)
     pen_slot_cancel(e->queue->context->session, event->slot);
     event->slot = e->slot = 0;
     event->id = e->event_id = 0;
-    if (e->queue->profiling)
-        event->times = (struct pen_event_times){started_ns, started_ns, started_ns, pen_now_ns()};
+    if (e->queue->profiling) {
+        uint64_t ended_ns = pen_now_ns();
+        if (ended_ns <= started_ns) /* a coarse clock; programs divide by the time it took */
+            ended_ns = started_ns + 1;
+        event->times = (struct pen_event_times){started_ns, started_ns, started_ns, ended_ns};
+    }
     atomic_store_explicit(&event->local, CL_COMPLETE, memory_order_release);
 }
 
