@@ -241,6 +241,15 @@ int pen_frame_reader_next(struct pen_frame_reader *reader, const void **out_fram
     return 1;
 }
 
+void pen_frame_reader_align(struct pen_frame_reader *reader)
+{
+    if (reader->start % 8 == 0)
+        return;
+    memmove(reader->buffer, reader->buffer + reader->start, reader->end - reader->start);
+    reader->end -= reader->start;
+    reader->start = 0;
+}
+
 void pen_frame_reader_finish(struct pen_frame_reader *reader)
 {
     free(reader->buffer);

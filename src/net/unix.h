@@ -91,6 +91,8 @@ ssize_t pen_frame_reader_fill(struct pen_frame_reader *reader, int fd);
 /* 1 and a frame (8-aligned, in the reader's buffer, valid until the next space/fill); 0 when more bytes are needed;
  * -PEN_EPROTO when the stream is no frame, and ever after. */
 int pen_frame_reader_next(struct pen_frame_reader *reader, const void **out_frame, size_t *out_size);
+/* The caller has taken bytes that are no frame from `start` on: what follows is moved to where frames may begin. */
+void pen_frame_reader_align(struct pen_frame_reader *reader);
 /* Accepts a zeroed one. */
 void pen_frame_reader_finish(struct pen_frame_reader *reader);
 

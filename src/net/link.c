@@ -1,0 +1,514 @@
+/* See link.h.
+ *
+ * What is kept is a list of pieces: copied bytes, or a range of somebody's. `sent` goes through it, from `acknowledged`
+ * on; pieces before both are dropped. One thread at a time writes to the socket (`sending`), without the lock: it
+ * gathers pieces, writes, and says what was taken. Pieces only grow at their end, so what it gathered stays where it
+ * is. */
+#include "net/link.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "net/unix.h"
+#include "wire/futex.h"
+
+/* Bytes of copied frames in one piece. */
+#define PIECE_BYTES 65536u
+/* Pieces written at once. */
+#define GATHER 64
+/* What has come since the last acknowledgement is acknowledged when it is so much, or when so long has passed. */
+#define ACK_BYTES (256u << 10)
+#define ACK_NS    10000000u
+
+struct piece {
+    struct piece *next;
+    const unsigned char *bytes;
+    uint64_t size;
+    size_t capacity; /* of `own`; 0: the bytes are somebody's */
+    unsigned char own[];
+};
+
+struct pen_link {
+    struct pen_link_owner owner;
+
+    pthread_mutex_t lock;
+    /* guarded by lock; counts are in bytes since the session began */
+    struct piece *first, *last; /* the first begins at `base` */
+    uint64_t base, added, sent, acknowledged;
+    struct piece *cursor; /* holds byte `sent`, or NULL: all that was added is sent */
+    uint64_t cursor_at;   /* bytes of it that are sent */
+    struct pen_stream *stream;
+
+    /* A thread writes to the socket. seq_cst with `added`: see pen_link_flush. */
+    _Atomic uint32_t sending;
+    _Atomic uint64_t unsent; /* added - sent; written under lock */
+    _Atomic bool broken;     /* the connection is, found by a sender; the turning thread detaches */
+    int wake_fd;             /* eventfd */
+
+    /* the turning thread's */
+    struct pen_frame_reader reader;
+    unsigned char *bulk;
+    uint64_t bulk_left;
+    bool in_bulk;
+    uint64_t received, acked;
+    uint64_t unacked_since; /* ns; 0: nothing but acknowledgements has come since the last */
+};
+
+int pen_link_create(const struct pen_link_owner *owner, struct pen_link **out_link)
+{
+    struct pen_link *link = calloc(1, sizeof *link);
+    if (!link)
+        return -PEN_ENOMEM;
+    link->owner = *owner;
+    link->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (link->wake_fd < 0) {
+        free(link);
+        return -PEN_EIO;
+    }
+    pthread_mutex_init(&link->lock, NULL);
+    *out_link = link;
+    return 0;
+}
+
+void pen_link_destroy(struct pen_link *link)
+{
+    if (!link)
+        return;
+    if (link->stream)
+        link->stream->ops->destroy(link->stream);
+    while (link->first) {
+        struct piece *next = link->first->next;
+        free(link->first);
+        link->first = next;
+    }
+    pen_frame_reader_finish(&link->reader);
+    close(link->wake_fd);
+    pthread_mutex_destroy(&link->lock);
+    free(link);
+}
+
+void pen_link_forked(struct pen_link *link)
+{
+    if (link->stream)
+        close(link->stream->fd);
+    close(link->wake_fd);
+}
+
+void pen_link_kick(struct pen_link *link)
+{
+    const uint64_t one = 1;
+    ssize_t ignored = write(link->wake_fd, &one, sizeof one);
+    (void)ignored; /* full: it is awake already */
+}
+
+/* ---- what is kept ------------------------------------------------------------------------------------ */
+
+static struct piece *append_piece(struct pen_link *link, size_t capacity)
+{
+    struct piece *piece = malloc(sizeof *piece + capacity);
+    if (!piece)
+        return NULL;
+    *piece = (struct piece){.capacity = capacity};
+    piece->bytes = piece->own;
+    if (link->last)
+        link->last->next = piece;
+    else
+        link->first = piece;
+    link->last = piece;
+    return piece;
+}
+
+/* Locked. A piece has room for a whole frame, or is closed. */
+static int append_copy(struct pen_link *link, const void *bytes, size_t size)
+{
+    struct piece *piece = link->last;
+    if (!piece || piece->capacity - (piece->capacity ? piece->size : 0) < size)
+        piece = append_piece(link, size > PIECE_BYTES ? size : PIECE_BYTES);
+    if (!piece)
+        return -PEN_ENOMEM;
+    memcpy(piece->own + piece->size, bytes, size);
+    if (!link->cursor) {
+        link->cursor = piece;
+        link->cursor_at = piece->size;
+    }
+    piece->size += size;
+    link->added += size;
+    return 0;
+}
+
+static int append_range(struct pen_link *link, const void *bytes, uint64_t size)
+{
+    struct piece *piece = append_piece(link, 0);
+    if (!piece)
+        return -PEN_ENOMEM;
+    piece->bytes = bytes;
+    piece->size = size;
+    if (!link->cursor) {
+        link->cursor = piece;
+        link->cursor_at = 0;
+    }
+    link->added += size;
+    return 0;
+}
+
+/* Locked. Drops pieces that are acknowledged; the last one stays while it may grow. */
+static void drop_acknowledged(struct pen_link *link)
+{
+    uint64_t limit = link->acknowledged < link->sent ? link->acknowledged : link->sent;
+    while (link->first && link->first != link->last && link->first != link->cursor &&
+           link->base + link->first->size <= limit) {
+        struct piece *piece = link->first;
+        link->base += piece->size;
+        link->first = piece->next;
+        free(piece);
+    }
+}
+
+static void note_unsent(struct pen_link *link)
+{
+    /* seq_cst: pairs with pen_link_flush. */
+    atomic_store(&link->unsent, link->added - link->sent);
+}
+
+int pen_link_add_bulk(struct pen_link *link, const void *frame, size_t size, const void *bulk, uint64_t bulk_bytes)
+{
+    pthread_mutex_lock(&link->lock);
+    int rc = append_copy(link, frame, size);
+    if (!rc && bulk_bytes)
+        rc = append_range(link, bulk, bulk_bytes);
+    note_unsent(link);
+    pthread_mutex_unlock(&link->lock);
+    return rc;
+}
+
+int pen_link_add(struct pen_link *link, const void *frame, size_t size)
+{
+    return pen_link_add_bulk(link, frame, size, NULL, 0);
+}
+
+uint64_t pen_link_unsent(struct pen_link *link)
+{
+    return atomic_load_explicit(&link->unsent, memory_order_relaxed);
+}
+
+uint64_t pen_link_unacknowledged(struct pen_link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    uint64_t bytes = link->added - link->acknowledged;
+    pthread_mutex_unlock(&link->lock);
+    return bytes;
+}
+
+/* ---- sending ----------------------------------------------------------------------------------------- */
+
+/* Locked. */
+static int gather(const struct pen_link *link, struct iovec *parts)
+{
+    uint64_t skip = link->cursor_at;
+    int count = 0;
+    for (const struct piece *piece = link->cursor; piece && count < GATHER; piece = piece->next, skip = 0)
+        if (piece->size > skip)
+            parts[count++] = (struct iovec){(void *)(uintptr_t)(piece->bytes + skip), (size_t)(piece->size - skip)};
+    return count;
+}
+
+/* Locked. */
+static void advance(struct pen_link *link, uint64_t bytes)
+{
+    link->sent += bytes;
+    link->cursor_at += bytes;
+    while (link->cursor && link->cursor_at >= link->cursor->size) {
+        link->cursor_at -= link->cursor->size;
+        link->cursor = link->cursor->next;
+    }
+    drop_acknowledged(link);
+    note_unsent(link);
+}
+
+/* The caller has `sending`. True when all is sent; false when the socket takes no more. */
+static bool send_all(struct pen_link *link)
+{
+    struct iovec parts[GATHER];
+    for (;;) {
+        pthread_mutex_lock(&link->lock);
+        struct pen_stream *stream = link->stream;
+        int count = gather(link, parts);
+        pthread_mutex_unlock(&link->lock);
+        if (!count || !stream)
+            return !count;
+        ssize_t taken = stream->ops->send(stream, parts, count);
+        if (taken <= 0) {
+            atomic_store(&link->broken, taken < 0);
+            return false;
+        }
+        pthread_mutex_lock(&link->lock);
+        advance(link, (uint64_t)taken);
+        pthread_mutex_unlock(&link->lock);
+    }
+}
+
+static bool take_sending(struct pen_link *link)
+{
+    return !atomic_exchange(&link->sending, 1);
+}
+
+/* True when all is sent, or will be by another. Whoever finds another sending leaves it to him: he looks at `unsent`
+ * once more after he has stopped (Dekker: unsent; sending here, sending; unsent there). */
+static bool flush(struct pen_link *link)
+{
+    bool all = true;
+    while (all && atomic_load(&link->unsent)) {
+        if (!take_sending(link))
+            return true;
+        all = send_all(link);
+        atomic_store(&link->sending, 0);
+    }
+    return all;
+}
+
+void pen_link_flush(struct pen_link *link)
+{
+    if (!flush(link))
+        pen_link_kick(link); /* the turning thread waits for room, or detaches. Not before we have stopped sending. */
+}
+
+/* ---- connections ------------------------------------------------------------------------------------- */
+
+uint64_t pen_link_received(const struct pen_link *link)
+{
+    return link->received;
+}
+
+bool pen_link_attached(const struct pen_link *link)
+{
+    return link->stream != NULL;
+}
+
+static void wait_for_sending(struct pen_link *link)
+{
+    for (uint32_t turn = 0; !take_sending(link); turn++)
+        pen_spin_turn(turn);
+}
+
+static void detach(struct pen_link *link)
+{
+    wait_for_sending(link);
+    pthread_mutex_lock(&link->lock);
+    struct pen_stream *stream = link->stream;
+    link->stream = NULL;
+    pthread_mutex_unlock(&link->lock);
+    atomic_store(&link->broken, false);
+    atomic_store(&link->sending, 0);
+    if (stream)
+        stream->ops->destroy(stream);
+}
+
+/* Locked. */
+static void rewind_to(struct pen_link *link, uint64_t peer_received)
+{
+    uint64_t at = link->base;
+    link->cursor = link->first;
+    while (link->cursor && at + link->cursor->size <= peer_received) {
+        at += link->cursor->size;
+        link->cursor = link->cursor->next;
+    }
+    link->cursor_at = peer_received - at;
+    link->sent = peer_received;
+    if (link->acknowledged < peer_received)
+        link->acknowledged = peer_received;
+    note_unsent(link);
+}
+
+int pen_link_attach(struct pen_link *link, struct pen_stream *stream, uint64_t peer_received)
+{
+    detach(link);
+    wait_for_sending(link);
+    pthread_mutex_lock(&link->lock);
+    /* All that it has was sent once, but an acknowledgement may not have come. */
+    int rc = peer_received < link->acknowledged || peer_received > link->added ? -PEN_EPROTO : 0;
+    if (!rc) {
+        rewind_to(link, peer_received);
+        link->stream = stream;
+        link->acked = link->received;
+        link->unacked_since = 0;
+    }
+    pthread_mutex_unlock(&link->lock);
+    atomic_store(&link->sending, 0);
+    if (rc)
+        stream->ops->destroy(stream);
+    return rc;
+}
+
+/* ---- receiving --------------------------------------------------------------------------------------- */
+
+static int take_ack(struct pen_link *link, const void *frame, size_t size)
+{
+    struct pen_scratch scratch = {0};
+    struct pen_msg_link_ack ack;
+    int rc = pen_msg_link_ack_decode(frame, size, &scratch, &ack);
+    pen_scratch_finish(&scratch);
+    if (rc)
+        return rc;
+    pthread_mutex_lock(&link->lock);
+    if (ack.received > link->added) {
+        rc = -PEN_EPROTO;
+    } else if (ack.received > link->acknowledged) {
+        link->acknowledged = ack.received;
+        drop_acknowledged(link);
+    }
+    pthread_mutex_unlock(&link->lock);
+    return rc;
+}
+
+/* Something that wants an acknowledgement. */
+static void note_received(struct pen_link *link)
+{
+    if (!link->unacked_since)
+        link->unacked_since = pen_now_ns();
+}
+
+static int take_frame(struct pen_link *link, const void *frame, size_t size)
+{
+    if (((const struct pen_frame_header *)frame)->opcode == PEN_OP_LINK_ACK)
+        return take_ack(link, frame, size);
+    void *bulk = NULL;
+    uint64_t bulk_bytes = 0;
+    int rc = link->owner.frame(link->owner.context, frame, size, &bulk, &bulk_bytes);
+    if (rc)
+        return rc;
+    link->in_bulk = bulk_bytes != 0;
+    link->bulk = bulk;
+    link->bulk_left = bulk_bytes;
+    note_received(link);
+    return 0;
+}
+
+static int bulk_came(struct pen_link *link, uint64_t bytes)
+{
+    note_received(link);
+    link->bulk += bytes;
+    link->bulk_left -= bytes;
+    if (link->bulk_left)
+        return 0;
+    link->in_bulk = false;
+    return link->owner.bulk(link->owner.context);
+}
+
+/* What the reader holds of the bulk. */
+static int take_buffered_bulk(struct pen_link *link)
+{
+    struct pen_frame_reader *reader = &link->reader;
+    uint64_t bytes = reader->end - reader->start;
+    if (bytes > link->bulk_left)
+        bytes = link->bulk_left;
+    memcpy(link->bulk, reader->buffer + reader->start, bytes);
+    reader->start += bytes;
+    pen_frame_reader_align(reader);
+    return bulk_came(link, bytes);
+}
+
+/* All that is buffered. 0: more bytes are needed. */
+static int digest(struct pen_link *link)
+{
+    for (;;) {
+        const void *frame;
+        size_t size;
+        int rc;
+        if (link->in_bulk) {
+            if (link->reader.end == link->reader.start)
+                return 0;
+            rc = take_buffered_bulk(link);
+        } else {
+            rc = pen_frame_reader_next(&link->reader, &frame, &size);
+            if (rc == 0)
+                return 0;
+            if (rc > 0)
+                rc = take_frame(link, frame, size);
+        }
+        if (rc)
+            return rc;
+    }
+}
+
+/* One read from the socket: bytes, 0 when there is nothing, or an error. */
+static ssize_t receive_some(struct pen_link *link)
+{
+    struct pen_stream *stream = link->stream;
+    ssize_t got;
+    if (link->in_bulk) {
+        got = stream->ops->receive(stream, link->bulk, link->bulk_left);
+        if (got > 0) {
+            link->received += (uint64_t)got;
+            int rc = bulk_came(link, (uint64_t)got);
+            return rc ? rc : got;
+        }
+        return got;
+    }
+    void *at;
+    size_t space;
+    int rc = pen_frame_reader_space(&link->reader, &at, &space);
+    if (rc)
+        return rc;
+    got = stream->ops->receive(stream, at, space);
+    if (got > 0) {
+        link->received += (uint64_t)got;
+        pen_frame_reader_filled(&link->reader, (size_t)got);
+        rc = digest(link);
+    }
+    return rc ? rc : got;
+}
+
+/* Says how much has come, if it is time. The acknowledgement itself is not acknowledged. */
+static int acknowledge(struct pen_link *link)
+{
+    if (!link->unacked_since ||
+        (link->received - link->acked < ACK_BYTES && pen_now_ns() - link->unacked_since < ACK_NS))
+        return 0;
+    _Alignas(8) unsigned char frame[64];
+    const struct pen_msg_link_ack ack = {.received = link->received};
+    pen_msg_link_ack_encode(&ack, 0, frame);
+    link->acked = link->received;
+    link->unacked_since = 0;
+    return pen_link_add(link, frame, pen_msg_link_ack_size(&ack));
+}
+
+static void wait_for_news(struct pen_link *link, int extra_fd, bool all_sent, uint64_t timeout_ns)
+{
+    struct pollfd fds[3] = {
+        {.fd = link->stream ? link->stream->fd : -1, .events = (short)(POLLIN | (all_sent ? 0 : POLLOUT))},
+        {.fd = link->wake_fd, .events = POLLIN},
+        {.fd = extra_fd, .events = POLLIN}};
+    uint64_t ns = link->unacked_since && timeout_ns > ACK_NS ? ACK_NS : timeout_ns;
+    uint64_t ms = ns == UINT64_MAX ? 0 : (ns + 999999) / 1000000;
+    if (poll(fds, 3, ns == UINT64_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int)ms) > 0 && fds[1].revents) {
+        uint64_t ignored;
+        ssize_t n = read(link->wake_fd, &ignored, sizeof ignored);
+        (void)n;
+    }
+}
+
+int pen_link_turn(struct pen_link *link, int extra_fd, uint64_t timeout_ns)
+{
+    ssize_t got = 0;
+    bool all_sent = flush(link);
+    if (!atomic_load(&link->broken))
+        wait_for_news(link, extra_fd, all_sent, timeout_ns);
+    while (link->stream && !atomic_load(&link->broken) && (got = receive_some(link)) > 0)
+        ;
+    if (got < 0 && got != -PEN_EGONE)
+        return (int)got;
+    if (got == -PEN_EGONE || atomic_load(&link->broken)) {
+        detach(link);
+        return -PEN_EGONE;
+    }
+    int rc = acknowledge(link);
+    flush(link); /* what is left then, the next turn sends */
+    return rc;
+}

@@ -1,0 +1,67 @@
+/* net/link.h - one end of a session's link to another host: frames, and bulk bytes beside them, each exactly once and
+ * in order, over connections (net/stream.h) that may break and be replaced.
+ *
+ * What is sent is one run of bytes, counted from the session's beginning. It is kept until the peer has acknowledged it
+ * (link_ack). When a new connection is made, both ends first say how many bytes they have received (link_resume, which
+ * is not part of the run), and each goes on from there. Bulk bytes are not copied: they are sent from where they lie,
+ * and must stay there unchanged until they are acknowledged; they are received straight into their place.
+ *
+ * Ownership: a link owns its streams, and copies frames. Bulk is its sender's.
+ * Threads:   any thread may send; whoever sends also writes to the socket, if nobody else does. One thread at a time is
+ * in pen_link_turn, which receives: it alone calls the owner, attaches, detaches and destroys. Errors:    0 or -PEN_E*.
+ * A broken connection is none, but news for whoever turns. */
+#ifndef PEN_NET_LINK_H
+#define PEN_NET_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/stream.h"
+
+struct pen_link;
+
+/* What a link does with what comes; in pen_link_turn. An error ends the turn with it: the session has failed. */
+struct pen_link_owner {
+    /* A frame, 8-aligned; its header has been checked, nothing else. When bytes come beside it, *out_bulk is where they
+     * go and *out_bulk_bytes how many (preset to 0); pen_link_owner.bulk is called when they are all there. */
+    int (*frame)(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes);
+    int (*bulk)(void *context);
+    void *context;
+};
+
+int pen_link_create(const struct pen_link_owner *owner, struct pen_link **out_link);
+/* Accepts NULL. */
+void pen_link_destroy(struct pen_link *link);
+
+/* In a forked child: closes its copies of the descriptors, whatever other threads were doing; the link is of no use. */
+void pen_link_forked(struct pen_link *link);
+
+/* ---- sending ----------------------------------------------------------------------------------------- */
+
+/* Adds a frame to what is to be sent; pen_link_flush sends. -PEN_ENOMEM. */
+int pen_link_add(struct pen_link *link, const void *frame, size_t size);
+/* The same with bytes beside it, which stay the caller's and must not change until acknowledged. */
+int pen_link_add_bulk(struct pen_link *link, const void *frame, size_t size, const void *bulk, uint64_t bulk_bytes);
+/* Writes what the socket takes; what it does not, pen_link_turn sends. */
+void pen_link_flush(struct pen_link *link);
+/* Bytes added that no socket has taken yet; and those that the peer has not acknowledged. Hints. */
+uint64_t pen_link_unsent(struct pen_link *link);
+uint64_t pen_link_unacknowledged(struct pen_link *link);
+
+/* ---- connections ------------------------------------------------------------------------------------- */
+
+/* How many bytes have come, for link_resume. */
+uint64_t pen_link_received(const struct pen_link *link);
+/* Goes on over a new connection, of which link_resume has been exchanged: the peer has `peer_received` bytes. Takes the
+ * stream, also when it fails: -PEN_EPROTO when that is more than was sent, or less than was acknowledged. */
+int pen_link_attach(struct pen_link *link, struct pen_stream *stream, uint64_t peer_received);
+bool pen_link_attached(const struct pen_link *link);
+/* Receives what is there and sends what is left, waiting for either at most timeout_ns (UINT64_MAX: for ever), or for
+ * extra_fd (-1: none) to be readable. 0; -PEN_EGONE: the connection is broken, and detached; else the owner's error, or
+ * -PEN_EPROTO. */
+int pen_link_turn(struct pen_link *link, int extra_fd, uint64_t timeout_ns);
+/* Makes the current or next pen_link_turn return soon. Any thread. */
+void pen_link_kick(struct pen_link *link);
+
+#endif

@@ -1,0 +1,51 @@
+/* A stream without protection over a connected socket. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "net/stream.h"
+
+static ssize_t result(ssize_t rc)
+{
+    if (rc >= 0)
+        return rc;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -PEN_EGONE;
+}
+
+static ssize_t plain_send(struct pen_stream *stream, const struct iovec *parts, int count)
+{
+    const struct msghdr message = {.msg_iov = (struct iovec *)(void *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
+    return result(sendmsg(stream->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+static ssize_t plain_receive(struct pen_stream *stream, void *bytes, size_t size)
+{
+    ssize_t rc = recv(stream->fd, bytes, size, MSG_DONTWAIT);
+    return rc == 0 && size ? -PEN_EGONE : result(rc);
+}
+
+static void plain_destroy(struct pen_stream *stream)
+{
+    if (!stream)
+        return;
+    close(stream->fd);
+    free(stream);
+}
+
+int pen_stream_plain(int fd, struct pen_stream **out_stream)
+{
+    static const struct pen_stream_ops ops = {plain_send, plain_receive, plain_destroy};
+    const int yes = 1;
+    struct pen_stream *stream = malloc(sizeof *stream);
+    if (!stream)
+        return -PEN_ENOMEM;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes); /* not every socket has it */
+    *stream = (struct pen_stream){.ops = &ops, .fd = fd};
+    *out_stream = stream;
+    return 0;
+}

@@ -1,0 +1,31 @@
+/* net/stream.h - a connection to a peer on another host: bytes, both ways, in order, until it breaks. One file for each
+ * transport: plain.c (TCP without protection, for measurements on one host), tls.c.
+ * Ownership: a stream owns its descriptor.
+ * Threads:   one sends while another receives; destroy when nobody does either.
+ * Errors:    0 or -PEN_E*: EGONE the peer closed, or the connection broke. Nothing blocks. */
+#ifndef PEN_NET_STREAM_H
+#define PEN_NET_STREAM_H
+
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct pen_stream;
+
+struct pen_stream_ops {
+    /* Bytes taken from the parts' beginning; 0: none now, poll for POLLOUT. */
+    ssize_t (*send)(struct pen_stream *stream, const struct iovec *parts, int count);
+    /* Bytes received; 0: none now, poll for POLLIN. */
+    ssize_t (*receive)(struct pen_stream *stream, void *bytes, size_t size);
+    void (*destroy)(struct pen_stream *stream);
+};
+
+struct pen_stream {
+    const struct pen_stream_ops *ops;
+    int fd; /* to poll */
+};
+
+/* Over a connected stream socket, as it is; takes fd on success. */
+int pen_stream_plain(int fd, struct pen_stream **out_stream);
+
+#endif

@@ -1,0 +1,19 @@
+/* net/tcp.h - TCP addresses, listening, connecting. Descriptors are non-blocking, close-on-exec, the caller's.
+ * An address is "host:port", "[v6 address]:port"; without `anywhere` only those that this host alone can reach are
+ * allowed (127.0.0.0/8, ::1): -PEN_EPERM. */
+#ifndef PEN_NET_TCP_H
+#define PEN_NET_TCP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+int pen_tcp_listen(const char *address, bool anywhere, int *out_fd, struct pen_error *error);
+/* Where a listening socket is: "127.0.0.1:4711"; "?" when nobody knows. */
+void pen_tcp_local(int fd, char *out, size_t size);
+/* Tries each address of the name in turn. -PEN_ENOENT when nobody listens at any, -PEN_ETIMEOUT. */
+int pen_tcp_connect(const char *address, bool anywhere, uint64_t deadline_ns, int *out_fd, struct pen_error *error);
+
+#endif

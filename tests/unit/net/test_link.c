@@ -1,0 +1,367 @@
+/* Links: everything arrives once and in order, bulk in its place, whatever happens to the connections. */
+#include <pthread.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "net/link.h"
+#include "net/unix.h"
+#include "wire/futex.h"
+
+#define FRAMES    4000u
+#define BULK_MOST 300000u
+#define ARENA     (1u << 20)
+
+/* One end: sends numbered frames, every few with bulk, and checks the peer's. */
+struct end {
+    struct pen_link *link;
+    unsigned char *source, *target; /* ARENA bytes each */
+    uint64_t sent, expected;
+    struct pen_bulk bulk; /* of the frame that came last */
+    uint32_t seed;
+    int failure;
+};
+
+static uint32_t next_random(uint32_t *seed)
+{
+    *seed = *seed * 1664525u + 1013904223u;
+    return *seed >> 8;
+}
+
+/* The bytes of frame `number`'s bulk, and where they lie. */
+static struct pen_bulk bulk_of(uint64_t number)
+{
+    uint32_t seed = (uint32_t)number * 77u + 5u;
+    if (number % 7)
+        return (struct pen_bulk){0, 0};
+    uint64_t size = 1 + next_random(&seed) % (number % 70 ? 5000u : BULK_MOST);
+    return (struct pen_bulk){next_random(&seed) % (ARENA - size), size};
+}
+
+static int take_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
+{
+    struct end *end = context;
+    struct pen_scratch scratch = {0};
+    struct pen_msg_link_part part;
+    const struct pen_frame_header *header = frame;
+    if (header->sequence != end->expected || pen_msg_link_part_decode(frame, size, &scratch, &part))
+        return end->failure = -PEN_EPROTO;
+    pen_scratch_finish(&scratch);
+    end->bulk = (struct pen_bulk){part.offset, part.bytes};
+    *out_bulk = end->target + part.offset;
+    *out_bulk_bytes = part.bytes;
+    end->expected += part.bytes == 0;
+    return 0;
+}
+
+static int take_bulk(void *context)
+{
+    struct end *end = context;
+    for (uint64_t i = 0; i < end->bulk.size; i++)
+        if (end->target[end->bulk.offset + i] != (unsigned char)((end->bulk.offset + i) * 31))
+            return end->failure = -PEN_EIO;
+    memset(end->target + end->bulk.offset, 0, end->bulk.size);
+    end->expected++;
+    return 0;
+}
+
+static void end_init(struct end *end, uint32_t seed)
+{
+    const struct pen_link_owner owner = {take_frame, take_bulk, end};
+    *end = (struct end){.seed = seed, .source = malloc(ARENA), .target = calloc(1, ARENA)};
+    assert_int_equal(pen_link_create(&owner, &end->link), 0);
+    for (uint32_t i = 0; i < ARENA; i++)
+        end->source[i] = (unsigned char)(i * 31);
+}
+
+static void end_finish(struct end *end)
+{
+    pen_link_destroy(end->link);
+    free(end->source);
+    free(end->target);
+}
+
+static void send_one(struct end *end)
+{
+    _Alignas(8) unsigned char frame[64];
+    struct pen_bulk bulk = bulk_of(end->sent);
+    const struct pen_msg_link_part part = {bulk.offset, bulk.size};
+    pen_msg_link_part_encode(&part, end->sent++, frame);
+    assert_int_equal(
+        pen_link_add_bulk(end->link, frame, pen_msg_link_part_size(&part), end->source + bulk.offset, bulk.size), 0);
+    pen_link_flush(end->link);
+}
+
+static void connect_ends(struct end *a, struct end *b, int *out_cut)
+{
+    int fds[2];
+    struct pen_stream *one, *other;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    out_cut[0] = dup(fds[0]);
+    assert_int_equal(pen_stream_plain(fds[0], &one), 0);
+    assert_int_equal(pen_stream_plain(fds[1], &other), 0);
+    uint64_t a_has = pen_link_received(a->link), b_has = pen_link_received(b->link);
+    assert_int_equal(pen_link_attach(a->link, one, b_has), 0);
+    assert_int_equal(pen_link_attach(b->link, other, a_has), 0);
+}
+
+static bool done(const struct end *end)
+{
+    return end->expected == FRAMES;
+}
+
+/* Both ends by turns, in one thread, with the connection cut at moments that the seed says. */
+static void with_cuts(uint32_t seed, uint32_t cut_one_in)
+{
+    struct end a, b;
+    uint32_t random = seed, cuts = 0;
+    int cut_fd = -1;
+    end_init(&a, seed);
+    end_init(&b, seed + 1);
+    connect_ends(&a, &b, &cut_fd);
+    while (!done(&a) || !done(&b)) {
+        for (uint32_t i = next_random(&random) % 30; i; i--) {
+            struct end *end = next_random(&random) % 2 ? &a : &b;
+            if (end->sent < FRAMES && pen_link_unsent(end->link) < 1000000)
+                send_one(end);
+        }
+        if (cut_one_in && next_random(&random) % cut_one_in == 0) {
+            cuts++;
+            shutdown(cut_fd, SHUT_RDWR);
+        }
+        struct end *first = next_random(&random) % 2 ? &a : &b;
+        int one = pen_link_turn(first->link, -1, 0), other = pen_link_turn(first == &a ? b.link : a.link, -1, 0);
+        assert_true((one == 0 || one == -PEN_EGONE) && (other == 0 || other == -PEN_EGONE));
+        if (one || other) {
+            close(cut_fd);
+            connect_ends(&a, &b, &cut_fd);
+        }
+    }
+    assert_true(!cut_one_in || cuts > 5);
+    assert_int_equal(a.failure | b.failure, 0);
+    close(cut_fd);
+    end_finish(&a);
+    end_finish(&b);
+}
+
+static void in_order(void **unused)
+{
+    (void)unused;
+    with_cuts(1, 0);
+}
+
+static void across_cuts(void **unused)
+{
+    (void)unused;
+    for (uint32_t seed = 10; seed < 20; seed++)
+        with_cuts(seed, 3 + seed % 20);
+}
+
+/* What is acknowledged is not kept. */
+static void forgets(void **unused)
+{
+    struct end a, b;
+    int cut_fd;
+    (void)unused;
+    end_init(&a, 1);
+    end_init(&b, 2);
+    connect_ends(&a, &b, &cut_fd);
+    while (a.sent < FRAMES)
+        send_one(&a);
+    for (int i = 0; i < 10000 && pen_link_unacknowledged(a.link); i++) {
+        pen_link_turn(b.link, -1, 1000000);
+        pen_link_turn(a.link, -1, 0);
+    }
+    assert_true(done(&b));
+    assert_int_equal(pen_link_unacknowledged(a.link), 0);
+    /* A peer that says it has what was never sent, or has lost what it had acknowledged. */
+    int fds[2];
+    struct pen_stream *stream;
+    for (int wrong = 0; wrong < 2; wrong++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+        assert_int_equal(pen_stream_plain(fds[0], &stream), 0);
+        assert_int_equal(pen_link_attach(a.link, stream, wrong ? 1 : UINT64_MAX), -PEN_EPROTO);
+        close(fds[1]);
+    }
+    close(cut_fd);
+    end_finish(&a);
+    end_finish(&b);
+}
+
+#define SENDERS 4
+
+struct sender {
+    struct pen_link *link;
+    uint64_t number;
+};
+
+static void *send_many(void *context)
+{
+    struct sender *sender = context;
+    for (uint64_t i = 0; i < FRAMES; i++) {
+        _Alignas(8) unsigned char frame[64];
+        const struct pen_msg_link_queue queue = {.slot = (uint32_t)sender->number, .completed = i};
+        pen_msg_link_queue_encode(&queue, 0, frame);
+        if (pen_link_add(sender->link, frame, pen_msg_link_queue_size(&queue)))
+            return sender;
+        pen_link_flush(sender->link);
+    }
+    return NULL;
+}
+
+struct counts {
+    uint64_t next[SENDERS], all;
+};
+
+static int count_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
+{
+    struct counts *counts = context;
+    struct pen_scratch scratch = {0};
+    struct pen_msg_link_queue queue;
+    (void)out_bulk, (void)out_bulk_bytes;
+    if (pen_msg_link_queue_decode(frame, size, &scratch, &queue) || queue.slot >= SENDERS ||
+        queue.completed != counts->next[queue.slot]++)
+        return -PEN_EPROTO;
+    counts->all++;
+    return 0;
+}
+
+/* Each thread's frames arrive, in its order. */
+static void many_senders(void **unused)
+{
+    struct counts counts = {0}, none = {0};
+    const struct pen_link_owner to = {count_frame, NULL, &counts}, from = {count_frame, NULL, &none};
+    struct pen_link *sending, *receiving;
+    struct pen_stream *one, *other;
+    struct sender senders[SENDERS];
+    pthread_t threads[SENDERS];
+    int fds[2];
+    (void)unused;
+    assert_int_equal(pen_link_create(&from, &sending), 0);
+    assert_int_equal(pen_link_create(&to, &receiving), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(pen_stream_plain(fds[0], &one), 0);
+    assert_int_equal(pen_stream_plain(fds[1], &other), 0);
+    assert_int_equal(pen_link_attach(sending, one, 0), 0);
+    assert_int_equal(pen_link_attach(receiving, other, 0), 0);
+    for (uint64_t i = 0; i < SENDERS; i++) {
+        senders[i] = (struct sender){sending, i};
+        assert_int_equal(pthread_create(&threads[i], NULL, send_many, &senders[i]), 0);
+    }
+    while (counts.all < (uint64_t)SENDERS * FRAMES) {
+        assert_int_equal(pen_link_turn(receiving, -1, 100000), 0);
+        assert_int_equal(pen_link_turn(sending, -1, 0), 0);
+    }
+    for (int i = 0; i < SENDERS; i++) {
+        void *failed;
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+    }
+    pen_link_destroy(sending);
+    pen_link_destroy(receiving);
+}
+
+/* The first turn is ended by being told of the rest, the second sends it. */
+static void *turn_twice(void *context)
+{
+    (void)pen_link_turn(context, -1, UINT64_MAX);
+    (void)pen_link_turn(context, -1, 0);
+    return NULL;
+}
+
+/* A connection whose first send takes nothing, and only returns when it is told to. */
+struct stubborn {
+    struct pen_stream stream;
+    sem_t asked, go, taken;
+    _Atomic int sends;
+};
+
+static ssize_t stubborn_send(struct pen_stream *stream, const struct iovec *parts, int count)
+{
+    struct stubborn *stubborn = (struct stubborn *)(void *)stream;
+    ssize_t bytes = 0;
+    if (atomic_fetch_add(&stubborn->sends, 1) == 0) {
+        sem_post(&stubborn->asked);
+        sem_wait(&stubborn->go);
+        return 0;
+    }
+    for (int i = 0; i < count; i++)
+        bytes += (ssize_t)parts[i].iov_len;
+    sem_post(&stubborn->taken);
+    return bytes;
+}
+
+static ssize_t stubborn_receive(struct pen_stream *stream, void *bytes, size_t size)
+{
+    (void)stream, (void)bytes, (void)size;
+    return 0;
+}
+
+static void stubborn_destroy(struct pen_stream *stream)
+{
+    (void)stream;
+}
+
+static void *flush_once(void *context)
+{
+    pen_link_flush(context);
+    return NULL;
+}
+
+/* The turning thread finds another sending, and sleeps; the other finds the socket full, and leaves the rest to it. */
+static void nobody_sleeps_over_it(void **unused)
+{
+    static const struct pen_stream_ops ops = {stubborn_send, stubborn_receive, stubborn_destroy};
+    const struct pen_link_owner owner = {count_frame, NULL, NULL};
+    struct stubborn stubborn = {.stream = {.ops = &ops}};
+    _Alignas(8) unsigned char frame[64];
+    const struct pen_msg_link_queue queue = {.completed = 1};
+    struct timespec limit;
+    struct pen_link *link;
+    pthread_t sender, turner;
+    int fds[2];
+    (void)unused;
+    sem_init(&stubborn.asked, 0, 0);
+    sem_init(&stubborn.go, 0, 0);
+    sem_init(&stubborn.taken, 0, 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    stubborn.stream.fd = fds[0]; /* always writable */
+    assert_int_equal(pen_link_create(&owner, &link), 0);
+    assert_int_equal(pen_link_attach(link, &stubborn.stream, 0), 0);
+    pen_msg_link_queue_encode(&queue, 0, frame);
+    assert_int_equal(pen_link_add(link, frame, pen_msg_link_queue_size(&queue)), 0);
+    assert_int_equal(pthread_create(&sender, NULL, flush_once, link), 0);
+    sem_wait(&stubborn.asked);
+    assert_int_equal(pthread_create(&turner, NULL, turn_twice, link), 0);
+    usleep(20000); /* the turning thread is asleep by now, most likely; else the test shows less */
+    sem_post(&stubborn.go);
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec += 20;
+    assert_int_equal(sem_timedwait(&stubborn.taken, &limit), 0);
+    pthread_join(sender, NULL);
+    pthread_join(turner, NULL);
+    assert_int_equal(pen_link_unsent(link), 0);
+    pen_link_destroy(link);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(in_order),     cmocka_unit_test(across_cuts),           cmocka_unit_test(forgets),
+        cmocka_unit_test(many_senders), cmocka_unit_test(nobody_sleeps_over_it),
+    };
+    return cmocka_run_group_tests_name("net-link", tests, NULL, NULL);
+}
