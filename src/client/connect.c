@@ -1,9 +1,12 @@
 /* Talking to the daemon: connection, hello, refusals. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "client/internal.h"
+#include "net/tcp.h"
 
 int pen_daemon_send(int fd, void *frame, size_t size, uint64_t deadline_ns)
 {
@@ -51,12 +54,27 @@ static int check_hello(const struct pen_unix_frame *frame, struct pen_error *err
     return rc;
 }
 
+const char *pen_pool_address(void)
+{
+    const char *pool = getenv("PENSTOCK_POOL");
+    return pool && !strncmp(pool, "tcp://", 6) ? pool + 6 : NULL;
+}
+
 int pen_daemon_connect(uint64_t deadline_ns, int *out_fd, struct pen_error *error)
 {
     char path[256];
     int fd = -1;
-    int rc = pen_unix_default_path(path, sizeof path, error);
-    if (rc || (rc = pen_unix_connect(path, deadline_ns, &fd, error)))
+    const char *address = pen_pool_address();
+    int rc;
+    if (address) {
+        rc = pen_tcp_connect(address, false, deadline_ns, &fd, error);
+        snprintf(path, sizeof path, "%s", address);
+    } else {
+        rc = pen_unix_default_path(path, sizeof path, error);
+        if (!rc)
+            rc = pen_unix_connect(path, deadline_ns, &fd, error);
+    }
+    if (rc)
         return rc;
     const struct pen_msg_hello hello = {
         .major = PEN_PROTOCOL_MAJOR,

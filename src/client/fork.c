@@ -37,6 +37,8 @@ static void child(void)
             close(session->arena_fd);
             session->arena_fd = -1;
         }
+        if (session->remote)
+            pen_remote_end_forked(session->remote);
     }
     pthread_mutex_unlock(&lock);
 }

@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "client/lock.h"
 #include "client/pages.h"
+#include "client/remote.h"
 #include "client/session.h"
 #include "net/unix.h"
 #include "wire/arena.h"
@@ -82,6 +83,7 @@ struct pen_session {
     pthread_mutex_t answers_lock;
     pthread_cond_t answers_changed;
     int socket;
+    struct pen_remote_end *remote; /* NULL: the worker is on this host */
     bool reading;
     struct pen_frame_reader reader;
     struct pen_list answers;      /* struct pen_answer, in order of arrival */
@@ -105,6 +107,8 @@ static inline uint32_t pen_session_dead(struct pen_session *session)
     return atomic_load_explicit(&session->dead, memory_order_acquire);
 }
 
+/* PENSTOCK_POOL's "host:port" when it is "tcp://host:port"; NULL: the daemon of this host. */
+const char *pen_pool_address(void);
 /* connect.c: a connection to the daemon over which we have said hello. The request may follow at once: waiting for its
  * hello first would cost a hand-off to the daemon and one back. */
 int pen_daemon_connect(uint64_t deadline_ns, int *out_fd, struct pen_error *error);

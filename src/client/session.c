@@ -51,7 +51,9 @@ static int request(int fd, uint64_t pool, uint64_t deadline_ns, struct pen_unix_
     if (rc)
         return rc;
     const struct pen_msg_session_open open = {
-        .features = path[0] ? PEN_FEATURE_RECORD : PEN_FEATURE_DIRECT,
+        .features = path[0]              ? PEN_FEATURE_RECORD
+                    : pen_pool_address() ? PEN_FEATURE_REMOTE
+                                         : PEN_FEATURE_DIRECT,
         .pool = pool,
         .program = program_invocation_short_name,
         .record_path = path,
@@ -66,9 +68,21 @@ static int request(int fd, uint64_t pool, uint64_t deadline_ns, struct pen_unix_
         return rc;
     rc = pen_msg_session_opened_decode(frame->data, frame->size, &scratch, out_opened);
     pen_scratch_finish(&scratch);
-    if (rc || frame->fd_count != 2 || (out_opened->features & ~open.features))
+    if (rc || frame->fd_count != (out_opened->features & PEN_FEATURE_REMOTE ? 0 : 2) ||
+        (out_opened->features & ~open.features))
         return pen_fail(error, rc ? rc : -PEN_EPROTO, "the worker's answer to session_open is malformed");
     return 0;
+}
+
+/* A worker on another host has sent no descriptors: its stand-in gives them. */
+static int stand_in(struct pen_session *session, struct pen_unix_frame *frame,
+                    const struct pen_msg_session_opened *opened, struct pen_error *error)
+{
+    int connection = session->socket;
+    session->socket = -1;
+    int rc = pen_remote_end_start(connection, opened, frame->fds, &session->socket, &session->remote, error);
+    frame->fd_count = rc ? 0 : 2;
+    return rc;
 }
 
 /* Maps the two memory files: descriptors 0 (shared page) and 1 (arena) of the frame. Takes the arena's. */
@@ -141,6 +155,8 @@ int pen_session_open(const struct pen_pool *pool, struct pen_session **out_sessi
     if (!rc)
         rc = request(session->socket, pool ? pool->number : 0, deadline_ns, &frame, &opened, error);
     pen_fork_hold(); /* the page is mapped, and kept from children, at once */
+    if (!rc && opened.features & PEN_FEATURE_REMOTE)
+        rc = stand_in(session, &frame, &opened, error);
     if (!rc)
         rc = map_files(session, &frame, &opened, error);
     pen_unix_frame_finish(&frame);
@@ -164,6 +180,8 @@ void pen_session_close(struct pen_session *session)
     if (session->arena_fd >= 0)
         close(session->arena_fd);
     pen_fork_let();
+    if (!(pen_session_dead(session) & PEN_DEAD_FORKED)) /* a child has none of its threads */
+        pen_remote_end_stop(session->remote);
     pen_answers_finish(session);
     pen_memory_finish(session);
     pen_slot_pool_finish(&session->slots);

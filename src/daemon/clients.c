@@ -34,6 +34,7 @@ struct client {
     enum client_state state;
     int fd;
     struct pen_unix_peer peer;
+    bool remote; /* over TCP: peer is nobody */
     struct event *readable, *writable, *timer;
     struct pen_frame_reader reader;
     struct evbuffer *out;
@@ -207,13 +208,13 @@ static int on_session_list(struct client *client)
 
 static bool same_user(const struct client *client)
 {
-    return client->peer.uid == geteuid();
+    return !client->remote && client->peer.uid == geteuid();
 }
 
 static int on_shutdown(struct client *client)
 {
     await_request(client);
-    if (!same_user(client) && client->peer.uid != 0) {
+    if (!same_user(client) && (client->remote || client->peer.uid != 0)) {
         say_no(client, -PEN_EPERM, "only user %d, who runs penstockd, may stop it (you are user %d)", (int)geteuid(),
                (int)client->peer.uid);
         return 0;
@@ -303,6 +304,9 @@ static int on_session_open(struct client *client, const void *frame, size_t size
     client->request.features = message.features;
     if (message.features & PEN_FEATURE_RECORD)
         client->request.features &= ~(uint32_t)PEN_FEATURE_DIRECT;
+    client->request.features &= ~(uint32_t)PEN_FEATURE_REMOTE;
+    if (client->remote)
+        client->request.features = PEN_FEATURE_REMOTE;
     client->request.record_path = client->record_path;
     pen_utf8_copy(client->request.program, sizeof client->request.program, message.program);
     if (try_adopt(client))
@@ -429,7 +433,7 @@ static void overdue_or_stuck(evutil_socket_t fd, short what, void *context)
 
 /* ---- connecting -------------------------------------------------------------------------------------- */
 
-static void add_client(struct pen_daemon *daemon, int fd)
+static void add_client(struct pen_daemon *daemon, int fd, bool remote)
 {
     struct client *client = calloc(1, sizeof *client);
     if (!client) {
@@ -438,6 +442,7 @@ static void add_client(struct pen_daemon *daemon, int fd)
     }
     client->daemon = daemon;
     client->fd = fd;
+    client->remote = remote;
     client->request.record_fd = -1;
     daemon->client_count++;
     pen_list_append(&daemon->clients, &client->link);
@@ -447,7 +452,7 @@ static void add_client(struct pen_daemon *daemon, int fd)
     client->writable = event_new(daemon->base, fd, EV_WRITE | EV_PERSIST, writable, client);
     client->timer = evtimer_new(daemon->base, overdue_or_stuck, client);
     if (!client->out || !client->readable || !client->writable || !client->timer || event_add(client->readable, NULL) ||
-        pen_unix_peer(fd, &client->peer)) {
+        (!remote && pen_unix_peer(fd, &client->peer))) {
         destroy(client);
         return;
     }
@@ -477,7 +482,7 @@ static void acceptable(evutil_socket_t fd, short what, void *context)
             event_add(daemon->listen_pause, &pause);
             return;
         }
-        add_client(daemon, client);
+        add_client(daemon, client, fd == daemon->tcp_fd);
     }
 }
 
@@ -498,6 +503,11 @@ int pen_clients_init(struct pen_daemon *daemon, struct pen_error *error)
     }
     daemon->listen_event = event_new(daemon->base, daemon->listen_fd, EV_READ | EV_PERSIST, acceptable, daemon);
     daemon->listen_pause = evtimer_new(daemon->base, listen_again, daemon);
+    if (daemon->tcp_fd >= 0) {
+        daemon->tcp_event = event_new(daemon->base, daemon->tcp_fd, EV_READ | EV_PERSIST, acceptable, daemon);
+        if (!daemon->tcp_event || event_add(daemon->tcp_event, NULL))
+            return pen_fail(error, -PEN_ENOMEM, "listening for TCP: %s", pen_error_text(-PEN_ENOMEM));
+    }
     if (!daemon->listen_event || !daemon->listen_pause || event_add(daemon->listen_event, NULL))
         return pen_fail(error, -PEN_ENOMEM, "listening at %s: %s", daemon->socket_path, pen_error_text(-PEN_ENOMEM));
     return 0;
@@ -509,7 +519,12 @@ void pen_clients_stop(struct pen_daemon *daemon)
         event_free(daemon->listen_event);
     if (daemon->listen_pause)
         event_free(daemon->listen_pause);
-    daemon->listen_event = daemon->listen_pause = NULL;
+    if (daemon->tcp_event)
+        event_free(daemon->tcp_event);
+    daemon->listen_event = daemon->listen_pause = daemon->tcp_event = NULL;
+    if (daemon->tcp_fd >= 0)
+        close(daemon->tcp_fd);
+    daemon->tcp_fd = -1;
     if (daemon->listen_fd >= 0) {
         unlink(daemon->socket_path);
         close(daemon->listen_fd);

@@ -51,6 +51,8 @@ struct pen_daemon {
 
     /* clients.c */
     int listen_fd;
+    int tcp_fd; /* -1: none */
+    struct event *tcp_event;
     struct event *listen_event, *listen_pause;
     struct pen_list clients; /* every connection that is not a worker's yet */
     uint32_t client_count;

@@ -13,6 +13,7 @@
 
 #include "base/streams.h"
 #include "daemon/daemon.h"
+#include "net/tcp.h"
 
 #define SYSTEM_CONFIG PEN_SYSCONFDIR "/penstock/penstock.yaml"
 
@@ -23,6 +24,7 @@ struct options {
     const char *private_dir; /* NULL: none */
     int lifeline_fd;         /* -1: none */
     int level;               /* enum pen_report_level; -1: as configured */
+    const char *plain_tcp;   /* an address of this host's own; NULL: none */
     bool check;
 };
 
@@ -39,6 +41,8 @@ static const char usage[] =
     "  --foreground      stay in the foreground: it always does\n"
     "  --private DIR     listen in DIR and remove it at the end,\n"
     "  --lifeline FD     which is when the other side of this socket closes: for penstock run\n"
+    "  --plain-tcp ADDRESS  listen without protection at an address that this host alone can\n"
+    "                    reach, 127.0.0.1:port: for measurements\n"
     "  --version, --help\n";
 
 /* ---- options ----------------------------------------------------------------------------------------- */
@@ -56,11 +60,17 @@ static int parse_level(const char *name)
 static void parse_options(int argc, char **argv, struct options *out)
 {
     static const struct option known[] = {
-        {"config", required_argument, NULL, 'c'},  {"socket", required_argument, NULL, 's'},
-        {"log", required_argument, NULL, 'l'},     {"check", no_argument, NULL, 'k'},
-        {"foreground", no_argument, NULL, 'f'},    {"lifeline", required_argument, NULL, 'L'},
-        {"private", required_argument, NULL, 'P'}, {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},          {0},
+        {"config", required_argument, NULL, 'c'},
+        {"socket", required_argument, NULL, 's'},
+        {"log", required_argument, NULL, 'l'},
+        {"check", no_argument, NULL, 'k'},
+        {"foreground", no_argument, NULL, 'f'},
+        {"lifeline", required_argument, NULL, 'L'},
+        {"private", required_argument, NULL, 'P'},
+        {"plain-tcp", required_argument, NULL, 'T'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
     *out = (struct options){.lifeline_fd = -1, .level = -1};
     int option;
@@ -94,6 +104,9 @@ static void parse_options(int argc, char **argv, struct options *out)
             break;
         case 'P':
             out->private_dir = optarg;
+            break;
+        case 'T':
+            out->plain_tcp = optarg;
             break;
         case 'V':
             puts("penstockd " PEN_VERSION);
@@ -335,13 +348,15 @@ static int prepare(struct pen_daemon *daemon, const struct options *options, str
 }
 
 /* Listens, and starts the first processes. */
-static int start(struct pen_daemon *daemon, struct pen_error *error)
+static int start(struct pen_daemon *daemon, const char *plain_tcp, struct pen_error *error)
 {
     daemon->base = event_base_new();
     if (!daemon->base)
         return pen_fail(error, -PEN_EIO, "starting: cannot make an event loop: %s", strerror(errno));
     pen_list_init(&daemon->probes);
     int rc = pen_workers_init(daemon, error);
+    if (!rc && plain_tcp)
+        rc = pen_tcp_listen(plain_tcp, false, &daemon->tcp_fd, error);
     if (!rc)
         rc = pen_clients_init(daemon, error);
     if (!rc)
@@ -351,6 +366,11 @@ static int start(struct pen_daemon *daemon, struct pen_error *error)
     pen_report(PEN_REPORT_INFO, "penstockd " PEN_VERSION " listens at %s, %s%s", daemon->socket_path,
                daemon->config_file ? "configured by " : "with the default configuration",
                daemon->config_file ? daemon->config_file : "");
+    if (plain_tcp) {
+        char address[64];
+        pen_tcp_local(daemon->tcp_fd, address, sizeof address);
+        pen_report(PEN_REPORT_INFO, "listens without protection at %s", address);
+    }
     pen_probe_start(daemon);
     pen_workers_fill(daemon);
     return 0;
@@ -408,7 +428,7 @@ static int run(struct pen_daemon *daemon, int lifeline_fd)
 
 int main(int argc, char **argv)
 {
-    static struct pen_daemon daemon = {.listen_fd = -1};
+    static struct pen_daemon daemon = {.listen_fd = -1, .tcp_fd = -1};
     struct options options;
     struct pen_error error = {0};
     if (pen_streams_open(0)) /* the workers' too */
@@ -424,7 +444,7 @@ int main(int argc, char **argv)
     }
     hold_signals(SIG_BLOCK);
     raise_descriptor_limit(&daemon);
-    rc = start(&daemon, &error);
+    rc = start(&daemon, options.plain_tcp, &error);
     if (rc)
         fprintf(stderr, "penstockd: %s\n", error.message);
     int status = rc ? 1 : run(&daemon, options.lifeline_fd);

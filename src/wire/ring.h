@@ -27,8 +27,18 @@
 
 /* ---- the shared page -------------------------------------------------------------------------------- */
 
+/* Told of what is published, before it is: worker/remote.c sends it to a program on another host. Any thread. */
+struct pen_mirror {
+    void (*times)(void *context, uint32_t slot, const struct pen_event_times *times);
+    void (*event)(void *context, uint32_t slot, int32_t state);
+    void (*queue)(void *context, uint32_t queue_slot, uint64_t completed);
+    void (*wake)(void *context); /* a batch is published */
+    void *context;
+};
+
 /* Private copies of where everything is. Zero-initialize. */
 struct pen_shared_view {
+    const struct pen_mirror *mirror; /* NULL: none */
     struct pen_shared *shared;
     struct pen_queue_slot *queues;
     struct pen_event_slot *slots;

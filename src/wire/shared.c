@@ -160,8 +160,11 @@ void pen_shared_unmap(struct pen_shared_view *view)
 void pen_publish_times(struct pen_shared_view *view, uint32_t slot, const struct pen_event_times *times)
 {
     assert(pen_slot_ok(slot));
-    if (slot)
-        view->times[slot] = *times;
+    if (!slot)
+        return;
+    if (view->mirror)
+        view->mirror->times(view->mirror->context, slot, times);
+    view->times[slot] = *times;
 }
 
 /* Wakes all that sleep on epoch. Release at least: who sees the new epoch sees what was published before. */
@@ -176,6 +179,8 @@ bool pen_publish_event(struct pen_shared_view *view, uint32_t slot, int32_t stat
     assert(pen_slot_ok(slot));
     if (!slot)
         return false;
+    if (view->mirror)
+        view->mirror->event(view->mirror->context, slot, state);
     _Atomic int32_t *at = &view->slots[slot].state;
     if (state > PEN_STATE_COMPLETE) {
         /* Keeps the waiter's mark. Once more when the mark came just now; news of progress is not worth more. */
@@ -198,6 +203,8 @@ bool pen_publish_queue(struct pen_shared_view *view, uint32_t queue_slot, uint64
 {
     assert(pen_queue_slot_ok(queue_slot));
     struct pen_queue_slot *queue = &view->queues[queue_slot];
+    if (view->mirror)
+        view->mirror->queue(view->mirror->context, queue_slot, completed);
     /* Release: pairs with the client's acquire in pen_queue_completed. Then Dekker with its wait: completed; fence;
      * wanted here, wanted; fence; completed there. */
     atomic_store_explicit(&queue->completed, completed, memory_order_release);
@@ -230,6 +237,8 @@ void pen_publish_gone(struct pen_shared_view *view)
 
 bool pen_publish_wake(struct pen_shared_view *view)
 {
+    if (view->mirror)
+        view->mirror->wake(view->mirror->context);
     /* Both seq_cst, as are the client's `watchers + 1` and its load of epoch: either we see the watcher, or it sees the
      * new epoch, and with it what was published before. */
     atomic_fetch_add_explicit(&view->shared->epoch, 1, memory_order_seq_cst);

@@ -16,6 +16,7 @@
 #include "worker/files.h"
 #include "worker/jail.h"
 #include "worker/options.h"
+#include "worker/remote.h"
 #include "worker/watch.h"
 
 /* How long a frame to the daemon or the client may take. */
@@ -270,6 +271,15 @@ static int serve(struct worker *worker)
     int rc = wait_for_adoption(worker, &frame, &adopt, &scratch, &error);
     if (rc <= 0)
         return rc ? refuse(worker->client_fd >= 0 ? worker->client_fd : worker->options.control_fd, &error) : 0;
+    struct pen_remote remote;
+    bool is_remote = adopt.features & PEN_FEATURE_REMOTE;
+    if (is_remote) {
+        if ((rc = pen_remote_init(&remote, worker->client_fd, &worker->memory.view, worker->memory.arena,
+                                  worker->memory.arena_bytes)))
+            return refuse(worker->client_fd,
+                          &(struct pen_error){rc, "the worker cannot serve a program on another host"});
+        worker->client_fd = remote.ends[0];
+    }
     const struct pen_work_config config = {.ops = worker->options.ops,
                                            .devices = worker->devices,
                                            .device_count = worker->device_count,
@@ -285,7 +295,8 @@ static int serve(struct worker *worker)
                                            .log = worker->log,
                                            .crash = worker->crash,
                                            .capture = &worker->capture,
-                                           .client_fd = worker->client_fd};
+                                           .client_fd = worker->client_fd,
+                                           .remote = is_remote ? &remote : NULL};
     if (pen_work_create(&config, &work, &error))
         return refuse(worker->client_fd, &error);
     struct pen_watch watch = {.work = work, .control_fd = worker->options.control_fd, .gone = gone, .context = worker};

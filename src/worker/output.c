@@ -93,6 +93,11 @@ static bool full_locked(const struct pen_outbox *outbox)
 static int send_frame(struct pen_outbox *outbox, const void *frame, size_t size, bool wait)
 {
     int rc = 0;
+    if (outbox->link) {
+        rc = pen_link_add(outbox->link, frame, size);
+        pen_link_flush(outbox->link);
+        return rc;
+    }
     pthread_mutex_lock(&outbox->lock);
     while (wait && full_locked(outbox))
         pthread_cond_wait(&outbox->room, &outbox->lock);

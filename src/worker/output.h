@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "net/link.h"
 #include "wire/ring.h"
 
 /* Most bytes that wait for the client to read; then senders wait, until the watch (watch.h), which alone flushes then
@@ -16,8 +17,9 @@
 #define PEN_OUTBOX_BYTES (64u << 20)
 
 struct pen_outbox {
-    int fd;      /* the client's socket, borrowed */
-    int wake_fd; /* eventfd: there is something that did not fit */
+    int fd;                /* the client's socket, borrowed */
+    int wake_fd;           /* eventfd: there is something that did not fit */
+    struct pen_link *link; /* NULL, or frames go there and not to fd; set before anything is sent */
     pthread_mutex_t lock;
     pthread_cond_t room;
     /* guarded by lock */

@@ -11,6 +11,7 @@
 #include "net/unix.h"
 #include "state/log.h"
 #include "wire/arena.h"
+#include "worker/remote.h"
 #include "worker/work.h"
 
 /* How long the end waits for drivers' callbacks. */
@@ -90,6 +91,8 @@ static int send_opened(struct pen_work *work)
                                                   .worker_pid = (uint32_t)getpid()};
     const int fds[] = {work->shared_fd, work->arena_fd};
     pen_msg_session_opened_encode(&opened, 0, frame);
+    if (work->config.remote)
+        return pen_remote_start(work->config.remote, frame, pen_msg_session_opened_size(&opened));
     return pen_unix_send(work->config.client_fd, frame, pen_msg_session_opened_size(&opened), fds, 2,
                          pen_deadline_ms(10000));
 }
@@ -166,10 +169,10 @@ static void take_memory(struct pen_work *work, struct pen_work_memory *memory)
 
 static uint32_t agreed_features(const struct pen_work_config *config)
 {
-    uint32_t features = config->features & (PEN_FEATURE_DIRECT | PEN_FEATURE_RECORD);
+    uint32_t features = config->features & (PEN_FEATURE_DIRECT | PEN_FEATURE_RECORD | PEN_FEATURE_REMOTE);
     if (!config->log)
         features &= ~(uint32_t)PEN_FEATURE_RECORD;
-    if (features & PEN_FEATURE_RECORD)
+    if (features & (PEN_FEATURE_RECORD | PEN_FEATURE_REMOTE))
         features &= ~(uint32_t)PEN_FEATURE_DIRECT;
     return features;
 }
@@ -202,6 +205,7 @@ int pen_work_create(const struct pen_work_config *config, struct pen_work **out_
         free(work);
         return pen_fail(error, rc, "starting a session: no descriptor for its outbox");
     }
+    work->outbox.link = config->remote ? config->remote->link : NULL;
     work->waits = malloc(PEN_LIMIT_WAITS * sizeof(struct pen_work_task *));
     work->reply = aligned_alloc(64, PEN_LIMIT_FRAME);
     take_memory(work, config->memory);

@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "state/log.h"
+#include "worker/remote.h"
 #include "worker/work.h"
 
 /* ---- submission ---------------------------------------------------------------------------------------------------
@@ -212,7 +213,7 @@ void pen_command_free(struct pen_work_command *command)
 /* ---- recording ------------------------------------------------------------------------------------------------------
  */
 
-void pen_command_digest(struct pen_work *work, const struct pen_work_command *command)
+static void record_digest(struct pen_work *work, const struct pen_work_command *command)
 {
     const struct pen_work_region *region = command->u.transfer.region;
     const struct pen_box *host = &command->u.transfer.host;
@@ -237,4 +238,12 @@ void pen_command_digest(struct pen_work *work, const struct pen_work_command *co
     _Alignas(8) unsigned char frame[64];
     pen_msg_read_digest_encode(&digest, command->sequence, frame);
     pen_log_append(work->log, frame, pen_msg_read_digest_size(&digest), NULL, 0);
+}
+
+void pen_command_deliver(struct pen_work *work, const struct pen_work_command *command)
+{
+    if (work->log)
+        record_digest(work, command);
+    if (work->config.remote)
+        pen_remote_send_range(work->config.remote, command->u.transfer.arena_offset, command->u.transfer.arena_size);
 }

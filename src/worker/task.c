@@ -144,8 +144,8 @@ void pen_task_done(void *context, int status, const struct pen_event_times *time
     }
     if (atomic_load_explicit(&work->printers, memory_order_acquire) && work->config.capture)
         pen_capture_collect(work->config.capture, &work->outbox, &work->view);
-    if (task->digest && !status && !task->instead)
-        pen_command_digest(work, task->command);
+    if (task->delivers && !status && !task->instead)
+        pen_command_deliver(work, task->command);
     finish(task, task->instead ? task->instead : status);
     /* Release: pairs with pen_work_destroy, which waits until nobody is in here. */
     atomic_fetch_sub_explicit(&work->callbacks, 1, memory_order_release);
@@ -439,7 +439,7 @@ static void release(struct pen_work *work, struct pen_work_task *task)
         refuse(task->queue, task->sequence, task, poison);
     else
         submit(work, command, task);
-    if (task->digest) {
+    if (task->delivers) {
         pen_command_forget_waits(command);
     } else {
         task->command = NULL;
@@ -467,11 +467,11 @@ static bool resolve_waits(struct pen_work *work, struct pen_work_command *comman
 
 /* The command's task, named; NULL after failing the session. */
 static struct pen_work_task *make_task(struct pen_work *work, struct pen_work_command *command, uint64_t event,
-                                       uint32_t slot, bool digest)
+                                       uint32_t slot, bool delivers)
 {
     struct pen_work_task *task = task_create(work, command->queue, slot, command->sequence);
     struct pen_work_command *copy = NULL;
-    if (!task || (digest && !(copy = pen_command_keep(command)))) {
+    if (!task || (delivers && !(copy = pen_command_keep(command)))) {
         if (task)
             pen_task_unref(task);
         pen_work_fail(work, -PEN_ENOMEM, "out of memory for a command");
@@ -499,14 +499,14 @@ bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, u
     if (!resolve_waits(work, command, waits, wait_count, &held, &poison))
         return false;
     held = held || waits_for_held_queue(command);
-    bool digest = work->log && command->opcode == PEN_OP_READ;
+    bool delivers = (work->log || work->config.remote) && command->opcode == PEN_OP_READ;
     bool track = queue->in_order && (work->last || queue->untracked + 1 >= PEN_WORK_UNTRACKED);
     struct pen_work_task *task = NULL;
-    if (event || held || digest || track) {
-        task = make_task(work, command, event, slot, digest && !held);
+    if (event || held || delivers || track) {
+        task = make_task(work, command, event, slot, delivers && !held);
         if (!task)
             return false;
-        task->digest = digest;
+        task->delivers = delivers;
     }
     if (held)
         return hold(work, command, task);

@@ -98,7 +98,7 @@ struct pen_work_task {
     struct pen_list held;             /* link in queue->held, or of a program's own event in work->own_events */
     int instead;                      /* error to publish when the marker that stands for a failed command completes */
     bool named;
-    bool digest; /* recording: a read; `command` stays until it is done */
+    bool delivers; /* a read whose bytes are recorded or sent on; `command` stays until it is done */
 
     /* written by whoever finishes it, before `done` */
     struct pen_list pending; /* guarded by queue->lock */
@@ -239,7 +239,7 @@ struct pen_work_command {
             struct pen_work_region *region;
             struct pen_box box, host;
             uint64_t extent[3];
-            uint64_t arena_offset;
+            uint64_t arena_offset, arena_size;
             bool whole; /* a write that leaves no old byte */
         } transfer;
         struct {
@@ -288,6 +288,7 @@ struct pen_work_config {
     struct pen_crash_page *crash; /* borrowed */
     struct pen_capture *capture;  /* borrowed; NULL: stdout is not captured */
     int client_fd;                /* borrowed */
+    struct pen_remote *remote;    /* borrowed; NULL: the program is on this host */
 };
 
 struct pen_work {
@@ -517,7 +518,8 @@ struct pen_work_command *pen_command_keep(const struct pen_work_command *command
 void pen_command_free(struct pen_work_command *command);
 /* Of a kept command that has been submitted: it no longer keeps what it waited for. */
 void pen_command_forget_waits(struct pen_work_command *command);
-/* Recording: the XXH3 of what a read has delivered, as an entry of the log. Driver thread. */
-void pen_command_digest(struct pen_work *work, const struct pen_work_command *command);
+/* What a read has put into the arena: its XXH3 as an entry of the log, or its bytes on their way to the program's host.
+ * Driver thread. */
+void pen_command_deliver(struct pen_work *work, const struct pen_work_command *command);
 
 #endif

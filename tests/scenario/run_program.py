@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 """Runs an ordinary OpenCL program, and says what it says.
 
-    run_program.py native|one|two|record PROGRAM [ARGUMENT]...
+    run_program.py native|one|two|record|remote PROGRAM [ARGUMENT]...
 
 native: on PoCL itself. one, two: through Penstock, on PoCL's device as a whole or cut in parts of one core. record: on
 one, with the session recorded, so that all contents pass through the worker; the log must then be readable, and its
-replay must read what the program has read. The program is given a part of the platform's name as its first argument."""
+replay must read what the program has read. remote: on one, over TCP. The program is given a part of the platform's name as its first argument."""
 import json
 import os
 import subprocess
@@ -25,9 +25,13 @@ def main(mode, program, *arguments):
         if mode == 'native':
             return subprocess.run([program, 'Portable', *arguments], env=dict(os.environ, **drivers), check=False).returncode
         parts = 'devices: [{match: "*", compute_units: 1}]\n' if mode == 'two' else ''
-        daemon = harness.Daemon(folder, f'cache: {{dir: {folder}/cache}}\n' + parts, environment=drivers)
+        arguments = ['--log', 'debug'] + (['--plain-tcp', '127.0.0.1:0'] if mode == 'remote' else [])
+        daemon = harness.Daemon(folder, f'cache: {{dir: {folder}/cache}}\n' + parts, environment=drivers, arguments=arguments)
         try:
             environment = daemon.program_environment()
+            if mode == 'remote':
+                environment['PENSTOCK_POOL'] = 'tcp://' + daemon.wait_log(r'listens without protection at (\S+)')
+                environment['PENSTOCK_SOCKET'] = os.devnull
             log = os.path.join(folder, 'session.log')
             if mode == 'record':
                 environment['PENSTOCK_RECORD'] = log

@@ -1,0 +1,21 @@
+/* client/remote.h - a session whose worker is on another host. Two threads take the worker's place here: what the
+ * program puts into the ring they send over a link, what the worker publishes they publish in the shared page; nobody
+ * else in the program sees a difference. Threads: start and stop by one thread. */
+#ifndef PEN_CLIENT_REMOTE_H
+#define PEN_CLIENT_REMOTE_H
+
+#include "net/unix.h"
+
+struct pen_remote_end;
+
+/* Takes the connection, on which session_open has been answered with `opened`. Gives what a worker on this host would
+ * have sent: out_fds[0] the shared page, out_fds[1] the arena; and out_socket, in place of the connection. All three
+ * are the caller's. */
+int pen_remote_end_start(int connection, const struct pen_msg_session_opened *opened, int out_fds[2], int *out_socket,
+                         struct pen_remote_end **out_end, struct pen_error *error);
+/* In a forked child, which has neither of the threads: closes its copies of the descriptors, and nothing else. */
+void pen_remote_end_forked(struct pen_remote_end *end);
+/* The session is over. Accepts NULL. */
+void pen_remote_end_stop(struct pen_remote_end *end);
+
+#endif
