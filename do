@@ -28,6 +28,7 @@ libcyaml-dev         configuration: YAML into structs
 libjansson-dev       JSON output of the command line
 libseccomp-dev       the worker's jail
 libxxhash-dev        names of cached builds
+libssl-dev           TLS
 libjemalloc-dev      allocator of the worker and its drivers
 libcmocka-dev        unit tests
 clinfo               the program that the demonstration runs

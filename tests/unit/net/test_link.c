@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "net/link.h"
+#include "net/tls.h"
 #include "net/unix.h"
 #include "wire/futex.h"
 
@@ -103,14 +104,37 @@ static void send_one(struct end *end)
     pen_link_flush(end->link);
 }
 
-static void connect_ends(struct end *a, struct end *b, int *out_cut)
+static bool find_key(void *context, const char *identity, unsigned char secret[PEN_TLS_KEY_BYTES])
+{
+    (void)context, (void)identity;
+    memset(secret, 9, PEN_TLS_KEY_BYTES);
+    return true;
+}
+
+static void make_streams(const int fds[2], bool protected, struct pen_stream **one, struct pen_stream **other)
+{
+    struct pen_tls_key key = {.identity = "me"};
+    short events;
+    if (!protected) {
+        assert_int_equal(pen_stream_plain(fds[0], one), 0);
+        assert_int_equal(pen_stream_plain(fds[1], other), 0);
+        return;
+    }
+    memset(key.secret, 9, sizeof key.secret);
+    assert_int_equal(pen_stream_tls_connect(fds[0], &key, one), 0);
+    assert_int_equal(pen_stream_tls_accept(fds[1], find_key, NULL, other), 0);
+    while (pen_tls_handshake(*one, &events) != 1)
+        assert_in_range(pen_tls_handshake(*other, &events), 0, 1);
+    assert_int_equal(pen_tls_handshake(*other, &events), 1);
+}
+
+static void connect_ends(struct end *a, struct end *b, bool protected, int *out_cut)
 {
     int fds[2];
     struct pen_stream *one, *other;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     out_cut[0] = dup(fds[0]);
-    assert_int_equal(pen_stream_plain(fds[0], &one), 0);
-    assert_int_equal(pen_stream_plain(fds[1], &other), 0);
+    make_streams(fds, protected, &one, &other);
     uint64_t a_has = pen_link_received(a->link), b_has = pen_link_received(b->link);
     assert_int_equal(pen_link_attach(a->link, one, b_has), 0);
     assert_int_equal(pen_link_attach(b->link, other, a_has), 0);
@@ -122,14 +146,14 @@ static bool done(const struct end *end)
 }
 
 /* Both ends by turns, in one thread, with the connection cut at moments that the seed says. */
-static void with_cuts(uint32_t seed, uint32_t cut_one_in)
+static void with_cuts(uint32_t seed, uint32_t cut_one_in, bool protected)
 {
     struct end a, b;
     uint32_t random = seed, cuts = 0;
     int cut_fd = -1;
     end_init(&a, seed);
     end_init(&b, seed + 1);
-    connect_ends(&a, &b, &cut_fd);
+    connect_ends(&a, &b, protected, &cut_fd);
     while (!done(&a) || !done(&b)) {
         for (uint32_t i = next_random(&random) % 30; i; i--) {
             struct end *end = next_random(&random) % 2 ? &a : &b;
@@ -145,7 +169,7 @@ static void with_cuts(uint32_t seed, uint32_t cut_one_in)
         assert_true((one == 0 || one == -PEN_EGONE) && (other == 0 || other == -PEN_EGONE));
         if (one || other) {
             close(cut_fd);
-            connect_ends(&a, &b, &cut_fd);
+            connect_ends(&a, &b, protected, &cut_fd);
         }
     }
     assert_true(!cut_one_in || cuts > 5);
@@ -158,14 +182,22 @@ static void with_cuts(uint32_t seed, uint32_t cut_one_in)
 static void in_order(void **unused)
 {
     (void)unused;
-    with_cuts(1, 0);
+    with_cuts(1, 0, false);
 }
 
 static void across_cuts(void **unused)
 {
     (void)unused;
     for (uint32_t seed = 10; seed < 20; seed++)
-        with_cuts(seed, 3 + seed % 20);
+        with_cuts(seed, 3 + seed % 20, false);
+}
+
+static void with_protection(void **unused)
+{
+    (void)unused;
+    with_cuts(30, 0, true);
+    for (uint32_t seed = 31; seed < 35; seed++)
+        with_cuts(seed, 10 + seed % 20, true);
 }
 
 /* What is acknowledged is not kept. */
@@ -176,7 +208,7 @@ static void forgets(void **unused)
     (void)unused;
     end_init(&a, 1);
     end_init(&b, 2);
-    connect_ends(&a, &b, &cut_fd);
+    connect_ends(&a, &b, false, &cut_fd);
     while (a.sent < FRAMES)
         send_one(&a);
     for (int i = 0; i < 10000 && pen_link_unacknowledged(a.link); i++) {
@@ -360,8 +392,8 @@ static void nobody_sleeps_over_it(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(in_order),     cmocka_unit_test(across_cuts),           cmocka_unit_test(forgets),
-        cmocka_unit_test(many_senders), cmocka_unit_test(nobody_sleeps_over_it),
+        cmocka_unit_test(in_order), cmocka_unit_test(across_cuts),  cmocka_unit_test(with_protection),
+        cmocka_unit_test(forgets),  cmocka_unit_test(many_senders), cmocka_unit_test(nobody_sleeps_over_it),
     };
     return cmocka_run_group_tests_name("net-link", tests, NULL, NULL);
 }

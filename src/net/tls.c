@@ -1,0 +1,315 @@
+/* See tls.h.
+ *
+ * An SSL object is one thread's at a time: a lock is held for each SSL_read and SSL_write, none of which blocks. What
+ * is written goes out in records of up to 16 KiB: small parts are gathered into one, large ones are encrypted from
+ * where they lie. A write that the socket did not take is tried again with the same bytes, since a link's bytes do not
+ * change; more may follow them by then (SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER). */
+#include "net/tls.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "wire/futex.h"
+
+#define CIPHERS "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256" /* SHA-256 both: a key is bound to a hash */
+/* One record's most; and the most that is encrypted while the lock is held. */
+#define RECORD_BYTES 16384u
+#define WRITE_BYTES  65536u
+
+struct tls {
+    struct pen_stream stream; /* first */
+    SSL *ssl;
+    pthread_mutex_t lock;
+    struct pen_tls_key key; /* its secret is wiped after the handshake */
+    pen_tls_find_key find;  /* NULL: the connecting end */
+    void *context;
+    unsigned char record[RECORD_BYTES]; /* the sender's */
+};
+
+static struct tls *tls_of(const struct pen_stream *stream)
+{
+    return (struct tls *)(void *)(uintptr_t)stream;
+}
+
+/* ---- the key ----------------------------------------------------------------------------------------- */
+
+/* A session as OpenSSL wants an external key: the key, its hash by way of a cipher, and the version. */
+static SSL_SESSION *session_of(SSL *ssl, const unsigned char *secret)
+{
+    static const unsigned char aes_128_gcm_sha256[2] = {0x13, 0x01};
+    const SSL_CIPHER *cipher = SSL_CIPHER_find(ssl, aes_128_gcm_sha256);
+    SSL_SESSION *session = SSL_SESSION_new();
+    if (session && cipher && SSL_SESSION_set1_master_key(session, secret, PEN_TLS_KEY_BYTES) &&
+        SSL_SESSION_set_cipher(session, cipher) && SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION))
+        return session;
+    SSL_SESSION_free(session);
+    return NULL;
+}
+
+static int use_key(SSL *ssl, const EVP_MD *hash, const unsigned char **out_identity, size_t *out_size,
+                   SSL_SESSION **out_session)
+{
+    struct tls *tls = SSL_get_app_data(ssl);
+    (void)hash;
+    *out_identity = (const unsigned char *)tls->key.identity;
+    *out_size = strlen(tls->key.identity);
+    *out_session = session_of(ssl, tls->key.secret);
+    return *out_session != NULL;
+}
+
+/* 1 also when there is no such key: the handshake then fails, as it does for a wrong one. */
+static int find_key(SSL *ssl, const unsigned char *identity, size_t size, SSL_SESSION **out_session)
+{
+    struct tls *tls = SSL_get_app_data(ssl);
+    *out_session = NULL;
+    if (!size || size > PEN_TLS_IDENTITY_BYTES || memchr(identity, 0, size))
+        return 1;
+    memcpy(tls->key.identity, identity, size);
+    tls->key.identity[size] = 0;
+    if (!tls->find(tls->context, tls->key.identity, tls->key.secret))
+        return 1;
+    *out_session = session_of(ssl, tls->key.secret);
+    return *out_session != NULL;
+}
+
+/* ---- the socket -------------------------------------------------------------------------------------- */
+
+/* OpenSSL's own way to a socket would raise SIGPIPE in the program. */
+
+static bool not_now(ssize_t rc)
+{
+    return rc < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+}
+
+static int socket_write(BIO *bio, const char *bytes, int size)
+{
+    ssize_t rc = send((int)(intptr_t)BIO_get_data(bio), bytes, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    BIO_clear_retry_flags(bio);
+    if (not_now(rc))
+        BIO_set_retry_write(bio);
+    return (int)rc;
+}
+
+static int socket_read(BIO *bio, char *bytes, int size)
+{
+    ssize_t rc = recv((int)(intptr_t)BIO_get_data(bio), bytes, (size_t)size, MSG_DONTWAIT);
+    BIO_clear_retry_flags(bio);
+    if (not_now(rc))
+        BIO_set_retry_read(bio);
+    return (int)rc;
+}
+
+static long socket_control(BIO *bio, int command, long number, void *pointer)
+{
+    (void)bio, (void)number, (void)pointer;
+    return command == BIO_CTRL_FLUSH;
+}
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static BIO_METHOD *method; /* written once, under `once`; lives as long as the process */
+
+static void make_method(void)
+{
+    BIO_METHOD *made = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "penstock socket");
+    if (made && BIO_meth_set_write(made, socket_write) && BIO_meth_set_read(made, socket_read) &&
+        BIO_meth_set_ctrl(made, socket_control))
+        method = made;
+}
+
+static int set_socket(SSL *ssl, int fd)
+{
+    pthread_once(&once, make_method);
+    BIO *bio = method ? BIO_new(method) : NULL;
+    if (!bio)
+        return 0;
+    BIO_set_data(bio, (void *)(intptr_t)fd);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(ssl, bio, bio);
+    return 1;
+}
+
+/* ---- the stream -------------------------------------------------------------------------------------- */
+
+/* Locked. Bytes, 0: not now, or what is wrong. */
+static ssize_t result(struct tls *tls, int rc)
+{
+    if (rc > 0)
+        return rc;
+    int why = SSL_get_error(tls->ssl, rc);
+    return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? 0 : -PEN_EGONE;
+}
+
+/* What to write: a large part as it lies, else small ones one after the other. */
+static const void *gather(struct tls *tls, const struct iovec *parts, int count, size_t *out_size)
+{
+    size_t size = 0;
+    if (parts->iov_len >= RECORD_BYTES) {
+        *out_size = parts->iov_len < WRITE_BYTES ? parts->iov_len : WRITE_BYTES;
+        return parts->iov_base;
+    }
+    for (; count && size < RECORD_BYTES; parts++, count--) {
+        size_t part = parts->iov_len < RECORD_BYTES - size ? parts->iov_len : RECORD_BYTES - size;
+        memcpy(tls->record + size, parts->iov_base, part);
+        size += part;
+    }
+    *out_size = size;
+    return tls->record;
+}
+
+static ssize_t tls_send(struct pen_stream *stream, const struct iovec *parts, int count)
+{
+    struct tls *tls = tls_of(stream);
+    size_t size;
+    const void *bytes = gather(tls, parts, count, &size);
+    pthread_mutex_lock(&tls->lock);
+    ERR_clear_error();
+    ssize_t rc = result(tls, SSL_write(tls->ssl, bytes, (int)size));
+    pthread_mutex_unlock(&tls->lock);
+    return rc;
+}
+
+static ssize_t tls_receive(struct pen_stream *stream, void *bytes, size_t size)
+{
+    struct tls *tls = tls_of(stream);
+    pthread_mutex_lock(&tls->lock);
+    ERR_clear_error();
+    ssize_t rc = result(tls, SSL_read(tls->ssl, bytes, size < WRITE_BYTES ? (int)size : (int)WRITE_BYTES));
+    pthread_mutex_unlock(&tls->lock);
+    return rc;
+}
+
+static void tls_destroy(struct pen_stream *stream)
+{
+    if (!stream)
+        return;
+    struct tls *tls = tls_of(stream);
+    SSL_free(tls->ssl);
+    close(stream->fd);
+    OPENSSL_cleanse(&tls->key, sizeof tls->key);
+    pthread_mutex_destroy(&tls->lock);
+    free(tls);
+}
+
+/* TLS 1.3 alone, this one way of it: no certificates, no tickets, nothing before the handshake is over. */
+static SSL *new_ssl(bool accepts)
+{
+    SSL_CTX *context = SSL_CTX_new(accepts ? TLS_server_method() : TLS_client_method());
+    if (!context)
+        return NULL;
+    SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    if (accepts)
+        SSL_CTX_set_psk_find_session_callback(context, find_key);
+    else
+        SSL_CTX_set_psk_use_session_callback(context, use_key);
+    SSL *ssl = NULL;
+    if (SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) && SSL_CTX_set_ciphersuites(context, CIPHERS) &&
+        SSL_CTX_set_num_tickets(context, 0))
+        ssl = SSL_new(context);
+    SSL_CTX_free(context); /* the SSL has its own reference */
+    return ssl;
+}
+
+static int create(int fd, bool accepts, struct tls **out_tls)
+{
+    static const struct pen_stream_ops ops = {tls_send, tls_receive, tls_destroy};
+    const int yes = 1;
+    struct tls *tls = calloc(1, sizeof *tls);
+    if (!tls)
+        return -PEN_ENOMEM;
+    tls->ssl = new_ssl(accepts);
+    if (!tls->ssl || !SSL_set_app_data(tls->ssl, tls) || !set_socket(tls->ssl, fd)) {
+        SSL_free(tls->ssl);
+        free(tls);
+        return -PEN_ENOMEM;
+    }
+    if (accepts)
+        SSL_set_accept_state(tls->ssl);
+    else
+        SSL_set_connect_state(tls->ssl);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    tls->stream = (struct pen_stream){.ops = &ops, .fd = fd};
+    pthread_mutex_init(&tls->lock, NULL);
+    *out_tls = tls;
+    return 0;
+}
+
+int pen_stream_tls_connect(int fd, const struct pen_tls_key *key, struct pen_stream **out_stream)
+{
+    struct tls *tls;
+    int rc = create(fd, false, &tls);
+    if (rc)
+        return rc;
+    tls->key = *key;
+    *out_stream = &tls->stream;
+    return 0;
+}
+
+int pen_stream_tls_accept(int fd, pen_tls_find_key find, void *context, struct pen_stream **out_stream)
+{
+    struct tls *tls;
+    int rc = create(fd, true, &tls);
+    if (rc)
+        return rc;
+    tls->find = find;
+    tls->context = context;
+    *out_stream = &tls->stream;
+    return 0;
+}
+
+/* ---- the handshake ----------------------------------------------------------------------------------- */
+
+int pen_tls_handshake(struct pen_stream *stream, short *out_events)
+{
+    struct tls *tls = tls_of(stream);
+    ERR_clear_error();
+    int rc = SSL_do_handshake(tls->ssl);
+    if (rc == 1) {
+        OPENSSL_cleanse(tls->key.secret, sizeof tls->key.secret);
+        return 1;
+    }
+    switch (SSL_get_error(tls->ssl, rc)) {
+    case SSL_ERROR_WANT_READ:
+        *out_events = POLLIN;
+        return 0;
+    case SSL_ERROR_WANT_WRITE:
+        *out_events = POLLOUT;
+        return 0;
+    case SSL_ERROR_SSL:
+        return -PEN_EPERM;
+    default:
+        return -PEN_EGONE;
+    }
+}
+
+int pen_tls_handshake_until(struct pen_stream *stream, uint64_t deadline_ns)
+{
+    for (;;) {
+        short events = 0;
+        int rc = pen_tls_handshake(stream, &events);
+        if (rc)
+            return rc < 0 ? rc : 0;
+        uint64_t now = pen_now_ns();
+        if (now >= deadline_ns)
+            return -PEN_ETIMEOUT;
+        struct pollfd poller = {.fd = stream->fd, .events = events};
+        uint64_t left_ms = (deadline_ns - now + 999999) / 1000000;
+        (void)poll(&poller, 1, left_ms < 1000 ? (int)left_ms : 1000);
+    }
+}
+
+const char *pen_tls_identity(const struct pen_stream *stream)
+{
+    return tls_of(stream)->key.identity;
+}

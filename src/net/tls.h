@@ -1,0 +1,39 @@
+/* net/tls.h - streams protected by TLS 1.3 with a key that both ends have (external PSK with ephemeral key exchange,
+ * RFC 8446 section 2.2): each proves to the other that it has the key, what is sent stays secret even if the key
+ * becomes known later, and no certificate is needed. Ownership: a stream owns its descriptor; keys are copied, and
+ * wiped when the handshake is over. Threads:   as net/stream.h; the handshake is one thread's. Errors:    0 or -PEN_E*:
+ * EPERM the other end has not shown the key, or speaks nothing that is allowed; EGONE. */
+#ifndef PEN_NET_TLS_H
+#define PEN_NET_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "net/stream.h"
+
+#define PEN_TLS_KEY_BYTES      32
+#define PEN_TLS_IDENTITY_BYTES 64 /* longest name of a key */
+
+struct pen_tls_key {
+    char identity[PEN_TLS_IDENTITY_BYTES + 1]; /* who uses it; travels in the clear */
+    unsigned char secret[PEN_TLS_KEY_BYTES];
+};
+
+/* The accepting end's keys: fills in `secret` for an identity as the peer has sent it (any bytes but zero, at most
+ * PEN_TLS_IDENTITY_BYTES); false: there is none. During pen_tls_handshake. */
+typedef bool (*pen_tls_find_key)(void *context, const char *identity, unsigned char secret[PEN_TLS_KEY_BYTES]);
+
+/* Over a connected, non-blocking socket; takes fd on success. Nothing is sent yet: pen_tls_handshake. */
+int pen_stream_tls_connect(int fd, const struct pen_tls_key *key, struct pen_stream **out_stream);
+int pen_stream_tls_accept(int fd, pen_tls_find_key find, void *context, struct pen_stream **out_stream);
+
+/* 1: done; 0: once more when the descriptor is ready for *out_events (POLLIN or POLLOUT); -PEN_EPERM, -PEN_EGONE. */
+int pen_tls_handshake(struct pen_stream *stream, short *out_events);
+/* The same until done, or the deadline (-PEN_ETIMEOUT). */
+int pen_tls_handshake_until(struct pen_stream *stream, uint64_t deadline_ns);
+/* The identity that the peer has shown the key of; after the handshake, at the accepting end. The stream's. */
+const char *pen_tls_identity(const struct pen_stream *stream);
+
+#endif

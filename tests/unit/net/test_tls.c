@@ -1,0 +1,188 @@
+/* TLS streams: only who has the key gets through, and only with TLS 1.3. */
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <openssl/ssl.h>
+
+#include "net/tls.h"
+#include "net/unix.h"
+
+static bool find_key(void *context, const char *identity, unsigned char secret[PEN_TLS_KEY_BYTES])
+{
+    const char *known = context;
+    memset(secret, 5, PEN_TLS_KEY_BYTES);
+    return !strcmp(identity, known);
+}
+
+static struct pen_tls_key key_of(const char *identity, unsigned char byte)
+{
+    struct pen_tls_key key = {0};
+    strcpy(key.identity, identity);
+    memset(key.secret, byte, sizeof key.secret);
+    return key;
+}
+
+struct pair {
+    struct pen_stream *connecting, *accepting;
+    int rc_connecting, rc_accepting;
+};
+
+static struct pair shake_hands(const char *identity, unsigned char byte)
+{
+    struct pen_tls_key key = key_of(identity, byte);
+    struct pair pair = {0};
+    short events;
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(pen_stream_tls_connect(fds[0], &key, &pair.connecting), 0);
+    assert_int_equal(pen_stream_tls_accept(fds[1], find_key, "alice", &pair.accepting), 0);
+    for (int i = 0; i < 20; i++) {
+        if (!pair.rc_connecting)
+            pair.rc_connecting = pen_tls_handshake(pair.connecting, &events);
+        if (!pair.rc_accepting)
+            pair.rc_accepting = pen_tls_handshake(pair.accepting, &events);
+    }
+    return pair;
+}
+
+static void finish(struct pair *pair)
+{
+    pair->connecting->ops->destroy(pair->connecting);
+    pair->accepting->ops->destroy(pair->accepting);
+}
+
+static void right_key(void **unused)
+{
+    struct pair pair = shake_hands("alice", 5);
+    const struct iovec parts[] = {{"hel", 3}, {"lo", 2}};
+    char bytes[16];
+    (void)unused;
+    assert_int_equal(pair.rc_connecting, 1);
+    assert_int_equal(pair.rc_accepting, 1);
+    assert_string_equal(pen_tls_identity(pair.accepting), "alice");
+    assert_int_equal(pair.connecting->ops->send(pair.connecting, parts, 2), 5);
+    assert_int_equal(pair.accepting->ops->receive(pair.accepting, bytes, sizeof bytes), 5);
+    assert_memory_equal(bytes, "hello", 5);
+    assert_int_equal(pair.accepting->ops->receive(pair.accepting, bytes, sizeof bytes), 0);
+    shutdown(pair.connecting->fd, SHUT_RDWR);
+    assert_int_equal(pair.accepting->ops->receive(pair.accepting, bytes, sizeof bytes), -PEN_EGONE);
+    assert_int_equal(pair.connecting->ops->send(pair.connecting, parts, 2), -PEN_EGONE); /* and no SIGPIPE */
+    finish(&pair);
+}
+
+static void refused(const char *identity, unsigned char byte)
+{
+    struct pair pair = shake_hands(identity, byte);
+    assert_int_equal(pair.rc_accepting, -PEN_EPERM);
+    assert_true(pair.rc_connecting == -PEN_EPERM || pair.rc_connecting == -PEN_EGONE);
+    finish(&pair);
+}
+
+static void wrong_key(void **unused)
+{
+    (void)unused;
+    refused("alice", 6);
+}
+
+static void unknown_identity(void **unused)
+{
+    (void)unused;
+    refused("bob", 5);
+}
+
+static void no_identity(void **unused)
+{
+    (void)unused;
+    refused("", 5);
+}
+
+/* What the accepting end says to a peer that is none of ours. */
+static int accept_from(int fd)
+{
+    struct pen_stream *stream;
+    assert_int_equal(pen_stream_tls_accept(fd, find_key, "alice", &stream), 0);
+    int rc = pen_tls_handshake_until(stream, pen_deadline_ms(200));
+    stream->ops->destroy(stream);
+    return rc;
+}
+
+static void an_older_version(void **unused)
+{
+    int fds[2];
+    (void)unused;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    assert_true(SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION));
+    SSL *ssl = SSL_new(context);
+    SSL_set_fd(ssl, fds[0]);
+    SSL_set_connect_state(ssl);
+    assert_int_not_equal(SSL_do_handshake(ssl), 1);
+    assert_int_equal(accept_from(fds[1]), -PEN_EPERM);
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    close(fds[0]);
+}
+
+static void no_tls_at_all(void **unused)
+{
+    static const char *const said[] = {"GET / HTTP/1.1\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n",
+                                       "\x30\0\0\0\1\4\0\0\0\0\0\0\0\0\0\0"};
+    (void)unused;
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+        int fds[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+        assert_int_equal(write(fds[0], said[i], 16), 16);
+        assert_int_equal(accept_from(fds[1]), -PEN_EPERM);
+        close(fds[0]);
+    }
+}
+
+static void silence(void **unused)
+{
+    int fds[2];
+    (void)unused;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(accept_from(fds[1]), -PEN_ETIMEOUT);
+    close(fds[0]);
+}
+
+/* What a client with the key once sent gets nobody in a second time. */
+static void a_replayed_handshake(void **unused)
+{
+    struct pen_tls_key key = key_of("alice", 5);
+    struct pen_stream *stream;
+    unsigned char hello[4096];
+    short events;
+    int fds[2];
+    (void)unused;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(pen_stream_tls_connect(fds[0], &key, &stream), 0);
+    assert_int_equal(pen_tls_handshake(stream, &events), 0);
+    ssize_t size = read(fds[1], hello, sizeof hello);
+    assert_true(size > 100);
+    stream->ops->destroy(stream);
+    close(fds[1]);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(write(fds[0], hello, (size_t)size), size);
+    assert_int_equal(accept_from(fds[1]), -PEN_ETIMEOUT); /* it answers, and waits for a proof that never comes */
+    close(fds[0]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(right_key),        cmocka_unit_test(wrong_key),
+        cmocka_unit_test(unknown_identity), cmocka_unit_test(no_identity),
+        cmocka_unit_test(an_older_version), cmocka_unit_test(no_tls_at_all),
+        cmocka_unit_test(silence),          cmocka_unit_test(a_replayed_handshake),
+    };
+    return cmocka_run_group_tests_name("net-tls", tests, NULL, NULL);
+}
