@@ -44,9 +44,11 @@ struct pen_daemon {
     int level;               /* enum pen_report_level, by --log; -1: as configured */
     char socket_path[PATH_MAX];
     char work_dir[PATH_MAX];        /* "<socket>.d": a directory for each worker in it */
+    int work_fd;                    /* it, locked; -1: not ours */
     char worker_path[PATH_MAX];     /* the executable */
     struct rlimit descriptor_limit; /* as we were started; the workers' */
     const char *private_dir;        /* started by `penstock run` for one program, in this directory; NULL: not */
+    bool owns_private;              /* it was empty when we started */
     bool stopping;
 
     /* clients.c */
@@ -150,7 +152,18 @@ void pen_arguments_common(struct pen_arguments *arguments, const struct pen_daem
  * socket pair. *out_fd is the other, non-blocking. */
 int pen_spawn_worker(struct pen_daemon *daemon, const struct pen_arguments *arguments, pid_t *out_pid, int *out_fd,
                      struct pen_error *error);
+
+/* folder.c */
+
 /* Removes a directory with all that is in it; follows no link. */
 void pen_remove_tree(const char *path);
+/* Makes work_dir and takes it, waiting for a daemon that is still ending; removes what a killed one left there. Before
+ * signals are watched. */
+int pen_folder_open(struct pen_daemon *daemon, struct pen_error *error);
+/* Removes what is ours in it, and it if that was all. No process of ours may be left. */
+void pen_folder_close(struct pen_daemon *daemon);
+/* private_dir becomes ours to remove; -PEN_EBUSY when it is not empty. */
+int pen_folder_take_private(struct pen_daemon *daemon, struct pen_error *error);
+void pen_folder_remove_private(struct pen_daemon *daemon);
 
 #endif

@@ -228,17 +228,6 @@ static int find_cache(struct pen_config *config, struct pen_error *error)
     return config->cache_dir ? 0 : pen_fail(error, -PEN_ENOMEM, "starting: %s", pen_error_text(-PEN_ENOMEM));
 }
 
-/* The workers' directories lie beside the socket; holding the socket, we own what a killed daemon left there. */
-static int make_work_dir(struct pen_daemon *daemon, struct pen_error *error)
-{
-    snprintf(daemon->work_dir, sizeof daemon->work_dir, "%.4000s.d", daemon->socket_path);
-    pen_remove_tree(daemon->work_dir);
-    if (mkdir(daemon->work_dir, 0700))
-        return pen_fail(error, -PEN_EIO, "cannot make the workers' directory %.300s: %s", daemon->work_dir,
-                        strerror(errno));
-    return 0;
-}
-
 static void set_level(const struct pen_daemon *daemon)
 {
     pen_report_set_level(
@@ -354,13 +343,15 @@ static int start(struct pen_daemon *daemon, const char *plain_tcp, struct pen_er
     if (!daemon->base)
         return pen_fail(error, -PEN_EIO, "starting: cannot make an event loop: %s", strerror(errno));
     pen_list_init(&daemon->probes);
-    int rc = pen_workers_init(daemon, error);
+    int rc = daemon->private_dir ? pen_folder_take_private(daemon, error) : 0;
+    if (!rc)
+        rc = pen_workers_init(daemon, error);
     if (!rc && plain_tcp)
         rc = pen_tcp_listen(plain_tcp, false, &daemon->tcp_fd, error);
     if (!rc)
         rc = pen_clients_init(daemon, error);
     if (!rc)
-        rc = make_work_dir(daemon, error);
+        rc = pen_folder_open(daemon, error);
     if (rc)
         return rc;
     pen_report(PEN_REPORT_INFO, "penstockd " PEN_VERSION " listens at %s, %s%s", daemon->socket_path,
@@ -378,14 +369,11 @@ static int start(struct pen_daemon *daemon, const char *plain_tcp, struct pen_er
 
 static void finish(struct pen_daemon *daemon)
 {
-    if (daemon->base) {
+    if (daemon->clients.next) /* else they never began */
         pen_clients_finish(daemon);
-        pen_workers_finish(daemon);
-    }
-    if (daemon->work_dir[0])
-        pen_remove_tree(daemon->work_dir);
-    if (daemon->private_dir)
-        pen_remove_tree(daemon->private_dir);
+    pen_workers_finish(daemon);
+    pen_folder_close(daemon);
+    pen_folder_remove_private(daemon);
     if (daemon->pool.listing)
         evbuffer_free(daemon->pool.listing);
     pen_config_finish(&daemon->config);
@@ -428,7 +416,7 @@ static int run(struct pen_daemon *daemon, int lifeline_fd)
 
 int main(int argc, char **argv)
 {
-    static struct pen_daemon daemon = {.listen_fd = -1, .tcp_fd = -1};
+    static struct pen_daemon daemon = {.listen_fd = -1, .tcp_fd = -1, .work_fd = -1};
     struct options options;
     struct pen_error error = {0};
     if (pen_streams_open(0)) /* the workers' too */

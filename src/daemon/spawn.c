@@ -1,5 +1,4 @@
-/* daemon/spawn.c - starting workers: command line, environment, descriptors; and cleaning up after them. */
-#include <dirent.h>
+/* daemon/spawn.c - starting workers: command line, environment, descriptors. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -10,7 +9,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/daemon.h"
@@ -154,37 +152,4 @@ err_pair:
     close(pair[0]);
     close(pair[1]);
     return rc;
-}
-
-/* ---- cleaning up ------------------------------------------------------------------------------------- */
-
-/* Depth is bounded by the descriptors; a worker that nests deeper has its leftovers kept. */
-static void empty_directory(int fd, unsigned depth)
-{
-    DIR *directory = fdopendir(fd);
-    if (!directory) {
-        close(fd);
-        return;
-    }
-    for (struct dirent *entry; (entry = readdir(directory));) {
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-            continue;
-        if (!unlinkat(fd, entry->d_name, 0) || depth == 0)
-            continue;
-        int inner = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (inner < 0)
-            continue;
-        empty_directory(inner, depth - 1);
-        unlinkat(fd, entry->d_name, AT_REMOVEDIR);
-    }
-    closedir(directory);
-}
-
-void pen_remove_tree(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    empty_directory(fd, 64);
-    rmdir(path);
 }

@@ -61,7 +61,8 @@ def wait_for(condition, seconds=10, what=None):
 class Daemon:
     """A penstockd that listens in `folder`."""
 
-    def __init__(self, folder, config='', stub=None, environment=None, arguments=('--log', 'debug'), preexec=None):
+    def __init__(self, folder, config='', stub=None, environment=None, arguments=('--log', 'debug'), preexec=None,
+                 log='penstockd.log'):
         self.folder = folder
         self.socket = os.path.join(folder, 'penstockd.sock')
         self.config = os.path.join(folder, 'penstock.yaml')
@@ -71,11 +72,11 @@ class Daemon:
         daemon_environment = dict(self.environment)
         if stub is not None:
             daemon_environment |= {'PENSTOCK_WORKER_PATH': STUB, 'STUB': stub}
-        self.log_path = os.path.join(folder, 'penstockd.log')
-        with open(self.log_path, 'wb') as log:
+        self.log_path = os.path.join(folder, log)
+        with open(self.log_path, 'wb') as log_file:
             self.process = subprocess.Popen(
                 [PENSTOCKD, '--config', self.config, '--socket', self.socket, *arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=daemon_environment, preexec_fn=preexec)
+                stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file, env=daemon_environment, preexec_fn=preexec)
         self.pid = self.process.pid
         self.connections = []
         wait_for(lambda: self.listens() or self.process.poll() is not None, what='the socket')

@@ -229,8 +229,8 @@ os._exit(3)
         running.wait()
         self.assert_clean()
 
-    def start(self, *command):
-        running = subprocess.Popen([harness.PENSTOCK, 'run', '--', *command], env=self.environment, text=True,
+    def start(self, *command, options=()):
+        running = subprocess.Popen([harness.PENSTOCK, 'run', *options, '--', *command], env=self.environment, text=True,
                                    stdout=subprocess.PIPE)
         self.addCleanup(running.stdout.close)
         harness.wait_for(lambda: self.program_of(running, command[0]), what='the program runs')
@@ -274,7 +274,8 @@ print(out.decode().count("got"), "alive" in out.decode(), os.waitstatus_to_exitc
 
     def test_killed(self):
         """SIGKILL for the command line: program, daemon and files vanish."""
-        running = self.start('sleep', '100')
+        running = self.start('sleep', '100', options=['--keep-vendors'])
+        self.assertEqual(len(os.listdir(self.temporary)), 1)
         children = [pid for pid, (parent, _, _) in harness.processes().items() if parent == running.pid]
         self.assertEqual(len(children), 2)
         running.kill()

@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import struct
+import subprocess
 import time
 import unittest
 
@@ -495,6 +496,89 @@ class Life(harness.Scenario):
         self.assertEqual(len(after.devices()), 2)
         after.wait_log('is warm')
         harness.wait_for(lambda: os.listdir(after.socket + '.d') == ['worker-1'], what='only its own directories')
+
+    def penstockd(self, *arguments):
+        return harness.run(harness.PENSTOCKD, *arguments, timeout=20,
+                           environment={'PENSTOCK_WORKER_PATH': harness.STUB, 'STUB': ''})
+
+    def write(self, name, text=''):
+        path = self.path(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w', encoding='ascii') as file:
+            file.write(text)
+        return path
+
+    def test_private_directory(self):
+        """It removes what it made, never what it was pointed to."""
+        kept = self.write('home/vendors/kept')
+        home = self.path('home')
+        wrong = self.write('wrong.yaml', 'limits: {sesions: 1}\n')
+        for arguments, status, part in ((['--check'], 0, 'is good'), (['--config', wrong], 1, 'unknown key'),
+                                        ([], 1, f'{home} is not empty (--private)'),
+                                        (['--socket', self.path('s')], 1, 'is not empty')):
+            with self.subTest(arguments):
+                done = self.penstockd('--private', home, *arguments)
+                self.assertEqual(done.returncode, status)
+                self.assertIn(part, done.stdout + done.stderr)
+                self.assertTrue(os.path.exists(kept))
+
+    def test_directory_of_others(self):
+        """<socket>.d may be there already, for something else."""
+        config = self.write('x/s.d/conf/file')
+        self.write('x/s.d/worker-x/file')
+        self.write('x/s.d/worker-3/deep/file')
+        process = subprocess.Popen([harness.PENSTOCKD, '--socket', self.path('x/s')], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL,
+                                   env=dict(os.environ, PENSTOCK_WORKER_PATH=harness.STUB, STUB=''))
+        self.addCleanup(process.kill)
+        folder = self.path('x/s.d')
+        harness.wait_for(lambda: sorted(os.listdir(folder)) == ['conf', 'worker-1', 'worker-x'],
+                         what='its own directories only')
+        process.terminate()
+        process.wait(20)
+        self.assertTrue(os.path.exists(config))
+        self.assertEqual(sorted(os.listdir(self.path('x')) + os.listdir(folder)), ['conf', 's.d', 'worker-x'])
+        os.chmod(folder, 0o777)
+        done = self.penstockd('--socket', self.path('x/s'))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f'{folder} belongs to user {os.getuid()} and has mode 777', done.stderr)
+        self.assertEqual(os.listdir(self.path('x')), ['s.d'])
+
+    def test_restart(self):
+        """A daemon that starts while the one before still ends waits for it, and keeps what is its own."""
+        before = self.daemon('limits: {stop_ms: 1500}\n', stub='adopt-stay')
+        connection, _ = before.open_session()
+        before.process.terminate()
+        harness.wait_for(lambda: not os.path.exists(before.socket), what='no socket')
+        after = harness.Daemon(before.folder, stub='', log='after.log')
+        self.daemons.append(after)
+        after.wait_log('the penstockd before this one is still ending')
+        self.assertIsNone(before.process.poll())
+        session, (name, _) = after.open_session()
+        self.assertEqual(name, 'session_opened')
+        self.assertEqual(before.process.wait(10), 0)
+        time.sleep(0.2)
+        self.assertIn('worker-1', os.listdir(after.socket + '.d'))
+        self.assertIsNone(connection.receive())
+        session.close()
+
+    def test_restart_in_vain(self):
+        before = self.daemon('limits: {stop_ms: 60000}\n', stub='adopt-stay')
+        connection, _ = before.open_session()
+        before.process.terminate()
+        harness.wait_for(lambda: not os.path.exists(before.socket), what='no socket')
+        for signalled in (False, True):
+            after = harness.Daemon(before.folder, 'limits: {stop_ms: 0}\n', stub='', log='after.log')
+            self.addCleanup(after.process.kill)
+            after.wait_log('is still ending')
+            if signalled:
+                after.process.terminate()
+            self.assertEqual(after.process.wait(10), 1)
+            after.wait_log('stopped by signal 15' if signalled else 'waited 2000 ms, limits.stop_ms and 2 s more')
+            self.assertFalse(os.path.exists(before.socket))
+        before.process.terminate()
+        self.assertEqual(before.process.wait(10), 0)
+        self.assertIsNone(connection.receive())
 
     def test_nothing_leaks(self):
         """Clients that vanish at every point leave no descriptor, process or directory."""
