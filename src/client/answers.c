@@ -128,29 +128,40 @@ static void read_all(struct pen_session *session)
     } while (got > 0 && !pen_session_dead(session) && session->output_bytes <= PEN_OUTPUT_BYTES);
 }
 
-/* Waits until the socket has something, at most until `deadline` and no longer than PEN_PEER_CHECK_NS. Without the
- * lock. */
-static void wait_socket(int fd, uint64_t spin_ns, uint64_t deadline)
+/* Looks at the socket until it has something or the spin budget is over; true when it has. */
+static bool spin_on_socket(struct pen_session *session, struct pollfd *poller)
 {
-    struct pollfd poller = {.fd = fd, .events = POLLIN};
-    uint64_t now = pen_now_ns(), spin_end = now + spin_ns;
-    for (uint32_t turn = 3; now < spin_end && now < deadline; now = pen_now_ns()) {
-        if (poll(&poller, 1, 0) > 0)
-            return;
-        pen_spin_turn(turn); /* always a yield: each turn is a system call anyway */
+    uint64_t now = pen_now_ns(), end = now + session->spin_ns;
+    bool some = poll(poller, 1, 0) > 0;
+    while (!some && now < end) {
+        pen_spin_turn(3); /* always a yield: each turn is a system call anyway */
+        some = poll(poller, 1, 0) > 0;
+        now = pen_now_ns();
     }
-    uint64_t left = deadline > now ? deadline - now : 0;
+    pen_spin_learn(&session->answer_spinner, some, now > end ? now - end : 0);
+    return some;
+}
+
+/* Waits until the socket has something, at most until `deadline` and no longer than PEN_PEER_CHECK_NS; `spin`: not
+ * asleep at first, if that pays. Without the lock. */
+static void wait_socket(struct pen_session *session, bool spin, uint64_t deadline)
+{
+    struct pollfd poller = {.fd = session->socket, .events = POLLIN};
+    bool spins = spin && session->spin_ns && pen_spin_pays(&session->answer_spinner);
+    if (spins && spin_on_socket(session, &poller))
+        return;
+    uint64_t now = pen_now_ns(), left = deadline > now ? deadline - now : 0;
     left = left < PEN_PEER_CHECK_NS ? left : PEN_PEER_CHECK_NS;
     (void)poll(&poller, 1, (int)((left + 999999) / 1000000));
 }
 
 /* One round of waiting for the list to change: as the reader, or for the reader. Caller holds answers_lock. */
-static void wait_round(struct pen_session *session, uint64_t spin_ns, uint64_t deadline)
+static void wait_round(struct pen_session *session, bool spin, uint64_t deadline)
 {
     if (!session->reading) {
         session->reading = true;
         pthread_mutex_unlock(&session->answers_lock);
-        wait_socket(session->socket, spin_ns, deadline);
+        wait_socket(session, spin, deadline);
         pthread_mutex_lock(&session->answers_lock);
         read_all(session);
         session->reading = false;
@@ -208,7 +219,7 @@ int pen_session_answer(struct pen_session *session, uint64_t sequence, uint16_t 
 {
     if (pen_session_dead(session) & PEN_DEAD_FORKED)
         return -PEN_EGONE;
-    uint64_t spin_ns = session->spin_ns;
+    bool spin = true; /* once: who waits longer waits for a build */
     pthread_mutex_lock(&session->answers_lock);
     struct pen_answer *answer;
     /* What came before the session was lost is still good. */
@@ -221,8 +232,8 @@ int pen_session_answer(struct pen_session *session, uint64_t sequence, uint16_t 
             if (find(session, sequence))
                 continue;
         }
-        wait_round(session, spin_ns, UINT64_MAX);
-        spin_ns = 0;
+        wait_round(session, spin, UINT64_MAX);
+        spin = false;
     }
     if (answer) {
         *out_frame = take(session, answer, out_size);
@@ -297,7 +308,7 @@ int pen_answers_output(struct pen_session *session, uint64_t quiet_ns, void **ou
     pthread_mutex_lock(&session->answers_lock);
     while (pen_list_empty(&session->output) && !rc) {
         uint64_t received = session->received;
-        wait_round(session, 0, deadline);
+        wait_round(session, false, deadline);
         if (session->received != received)
             deadline = pen_now_ns() + quiet_ns;
         if (!pen_list_empty(&session->output))

@@ -97,8 +97,8 @@ struct pen_session {
     pthread_mutex_t output_lock;
     _Atomic uint64_t output_written; /* frames; release, so that who finds it high enough may return */
 
-    /* adaptive spinning; relaxed, a hint */
-    struct pen_spinner spinner;
+    /* adaptive spinning of waits for completion and for answers; relaxed, a hint */
+    struct pen_spinner spinner, answer_spinner;
 };
 
 static inline uint32_t pen_session_dead(struct pen_session *session)

@@ -181,11 +181,14 @@ bool pen_ring_wait_room(struct pen_ring_writer *writer, size_t size, uint64_t sp
     pen_ring_doorbell(writer->view);
     uint64_t now = pen_now_ns();
     uint64_t deadline = timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns;
-    uint64_t spin_end = now + spin_budget_ns < deadline ? now + spin_budget_ns : deadline;
     bool room = pen_ring_reserve(writer, size);
-    for (uint32_t turn = 0; !room && now < spin_end; turn++, now = pen_now_ns()) {
-        pen_spin_turn(turn);
-        room = pen_ring_reserve(writer, size);
+    if (!room && spin_budget_ns && pen_spin_pays(&writer->spinner)) {
+        uint64_t spin_end = now + spin_budget_ns < deadline ? now + spin_budget_ns : deadline;
+        for (uint32_t turn = 0; !room && now < spin_end; turn++, now = pen_now_ns()) {
+            pen_spin_turn(turn);
+            room = pen_ring_reserve(writer, size);
+        }
+        pen_spin_learn(&writer->spinner, room, now > spin_end ? now - spin_end : 0);
     }
     while (!room && now < deadline) {
         /* Dekker with pen_ring_give_room, see there. The reader bumps tail_epoch after it has seen us. */

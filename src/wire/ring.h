@@ -138,6 +138,7 @@ struct pen_ring_writer {
     struct pen_shared_view *view;
     uint64_t head;      /* written by us alone */
     uint64_t tail_seen; /* tail as last loaded */
+    struct pen_spinner spinner;
 };
 
 void pen_ring_writer_init(struct pen_ring_writer *writer, struct pen_shared_view *view);
@@ -176,8 +177,8 @@ static inline void pen_ring_doorbell(struct pen_shared_view *view)
         pen_ring_doorbell_wake(view);
 }
 
-/* Waits until pen_ring_reserve would find `size` bytes: spins, yielding, then sleeps; at most timeout_ns in all. True
- * when there is room. Rings the doorbell first. */
+/* Waits until pen_ring_reserve would find `size` bytes: spins, yielding, if that pays, then sleeps; at most timeout_ns
+ * in all. True when there is room. Rings the doorbell first. */
 bool pen_ring_wait_room(struct pen_ring_writer *writer, size_t size, uint64_t spin_budget_ns, uint64_t timeout_ns);
 
 #endif

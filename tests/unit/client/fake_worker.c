@@ -123,6 +123,8 @@ static void execute(struct session *s, const void *frame, size_t size)
     }
     case PEN_OP_KERNEL_QUERY: {
         DECODE(kernel_query);
+        if (s->fake->delay_us)
+            usleep(s->fake->delay_us);
         for (uint32_t i = 0; i < message.dimensions; i++) {
             const struct pen_msg_kernel_facts facts = {.max_sub_group_size = message.kernel, .sub_group_count = i};
             SEND(s->fd, kernel_facts, &facts, sequence, NULL, 0);

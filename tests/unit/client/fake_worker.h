@@ -51,7 +51,7 @@ struct fake_worker {
     _Atomic uint64_t commands;  /* executed */
     _Atomic uint64_t malformed; /* commands that did not decode or were out of sequence */
     uint32_t features;          /* as asked for */
-    _Atomic uint32_t delay_us;  /* before each completion */
+    _Atomic uint32_t delay_us;  /* before each completion, and each kernel_query's answer */
 };
 
 /* Listens, sets $PENSTOCK_SOCKET, serves connections one after the other. 0 or -1. */

@@ -497,6 +497,31 @@ static int ask_facts(uint64_t kernel, uint32_t answers)
     return bad;
 }
 
+/* Counted: whether a wait has spun. */
+static _Thread_local uint64_t turns;
+
+void __real_pen_spin_turn(uint32_t turn);
+void __wrap_pen_spin_turn(uint32_t turn);
+void __wrap_pen_spin_turn(uint32_t turn)
+{
+    turns++;
+    __real_pen_spin_turn(turn);
+}
+
+/* Answers that take long are slept for, after some waits that spun in vain. */
+static void answers_are_not_spun_for_in_vain(void **unused)
+{
+    (void)unused;
+    int spun = 0;
+    fake.delay_us = 1000;
+    for (int i = 0; i < 96; i++) {
+        uint64_t before = turns;
+        assert_int_equal(ask_facts(1, 1), 0);
+        spun += turns > before;
+    }
+    assert_in_range(spun, 1, 16 + 96 / 16);
+}
+
 static void *asking_thread(void *context)
 {
     uintptr_t bad = 0;
@@ -857,6 +882,7 @@ int main(void)
         WITH(freed_memory_goes_back),
         WITH(answers_find_their_askers),
         WITH(answers_in_parts),
+        WITH(answers_are_not_spun_for_in_vain),
         WITH(output_comes_before_the_wait_returns),
         WITH(late_output_loses_nothing),
         WITH(much_output_is_written_without_a_wait),

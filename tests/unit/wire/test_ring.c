@@ -13,6 +13,17 @@
 
 #define SECOND 1000000000ull
 
+/* Counted: whether a wait has spun. */
+static _Thread_local uint64_t turns;
+
+void __real_pen_spin_turn(uint32_t turn);
+void __wrap_pen_spin_turn(uint32_t turn);
+void __wrap_pen_spin_turn(uint32_t turn)
+{
+    turns++;
+    __real_pen_spin_turn(turn);
+}
+
 struct fixture {
     struct pen_shared_view worker, client;
     struct pen_ring_reader reader;
@@ -110,6 +121,21 @@ static void fills_to_the_last_byte(void **state)
     pen_ring_give_room(&f->reader);
     assert_non_null(pen_ring_reserve(&f->writer, PEN_LIMIT_FRAME));
     assert_null(pen_ring_reserve(&f->writer, PEN_LIMIT_FRAME + 8));
+}
+
+/* A reader that is slow is slept for, after some waits that spun in vain. */
+static void room_is_not_spun_for_in_vain(void **state)
+{
+    struct fixture *f = *state;
+    int spun = 0;
+    put(&f->writer, PEN_LIMIT_FRAME, 1);
+    put(&f->writer, PEN_LIMIT_FRAME, 2);
+    for (int i = 0; i < 96; i++) {
+        uint64_t before = turns;
+        assert_false(pen_ring_wait_room(&f->writer, 16, 20000, 40000));
+        spun += turns > before;
+    }
+    assert_in_range(spun, 1, 16 + 96 / 16);
 }
 
 /* ---- two threads ------------------------------------------------------------------------------------- */
@@ -313,6 +339,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_thread_wraps, set_up, tear_down),
         cmocka_unit_test_setup_teardown(fills_to_the_last_byte, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(room_is_not_spun_for_in_vain, set_up, tear_down),
         cmocka_unit_test_setup_teardown(two_threads_two_mappings, set_up, tear_down),
         cmocka_unit_test_setup_teardown(two_threads_one_mapping, set_up, tear_down),
         cmocka_unit_test_setup_teardown(kicks_are_never_lost, set_up, tear_down),
