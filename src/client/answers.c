@@ -47,8 +47,10 @@ void pen_session_fail(struct pen_session *session, const char *why)
 /* Caller holds answers_lock. */
 static void keep(struct pen_session *session, struct pen_list *list, const void *frame, size_t size)
 {
-    if (session->answer_bytes + size > PEN_ANSWER_BYTES) {
-        lose(session, "the worker sent more answers that nobody asked for than PEN_ANSWER_BYTES allows", "");
+    if (session->answer_bytes + size > session->bounds.answer_bytes) {
+        char most[32];
+        snprintf(most, sizeof most, "%llu bytes", (unsigned long long)session->bounds.answer_bytes);
+        lose(session, "the worker sent answers that nobody asked for, more than ", most);
         return;
     }
     struct pen_answer *answer = malloc(sizeof *answer);
@@ -125,7 +127,7 @@ static void read_all(struct pen_session *session)
             session->received += (uint64_t)got;
             sort_frames(session);
         }
-    } while (got > 0 && !pen_session_dead(session) && session->output_bytes <= PEN_OUTPUT_BYTES);
+    } while (got > 0 && !pen_session_dead(session) && session->output_bytes <= session->bounds.output_bytes);
 }
 
 /* Looks at the socket until it has something or the spin budget is over; true when it has. */
@@ -185,7 +187,7 @@ void pen_answers_poll(struct pen_session *session)
         read_all(session);
         pthread_cond_broadcast(&session->answers_changed);
     }
-    bool much = session->output_bytes > PEN_OUTPUT_BYTES;
+    bool much = session->output_bytes > session->bounds.output_bytes;
     pthread_mutex_unlock(&session->answers_lock);
     if (much) /* of a program that does not wait for its kernels */
         pen_session_drain_output(session);

@@ -1,4 +1,4 @@
-/* client/internal.h - what the files of this folder share; nobody else includes it. */
+/* client/internal.h - what the files of this folder share; nobody else includes it, but their tests. */
 #ifndef PEN_CLIENT_INTERNAL_H
 #define PEN_CLIENT_INTERNAL_H
 
@@ -15,12 +15,22 @@
 
 /* A sleeping wait looks at the socket this often: the time until a dead worker is noticed. */
 #define PEN_PEER_CHECK_NS 100000000u
-/* Most bytes of answers and output that nobody has fetched yet: one largest program (PEN_LIMIT_PROGRAM) and its logs.
- */
-#define PEN_ANSWER_BYTES (320u << 20)
 
-/* Most bytes of output among them: before more is read, it is written. */
-#define PEN_OUTPUT_BYTES (64u << 20)
+/* Where a session's patience and memory end. Tests set less, right after they have opened it. */
+struct pen_session_bounds {
+    /* Of answers and output that nobody has fetched yet: one largest program (PEN_LIMIT_PROGRAM) and its logs. */
+    uint64_t answer_bytes;
+    /* Of output among them: before more is read, it is written. */
+    uint64_t output_bytes;
+    /* An output frame is in the worker's outbox before it is counted, and the worker sends from there whenever the
+     * socket has room, whatever else it does. One that is counted and does not come, while we read and nothing else
+     * comes either, is a broken worker. Long: a worker may be stopped, or have to wait for a processor. */
+    uint64_t output_quiet_ns;
+    /* For frees that wait for the worker, before the arena is called full. */
+    uint64_t arena_wait_ns;
+    /* Of freed arena memory that is kept, because it will be wanted again. */
+    uint64_t arena_kept_bytes;
+};
 
 enum { /* bits of pen_session.dead */
        PEN_DEAD_LOST = 1u,
@@ -49,6 +59,7 @@ struct pen_session {
     uint64_t number;
     uint32_t features;
     uint64_t spin_ns;
+    struct pen_session_bounds bounds;
     void *arena_base;
     uint64_t arena_bytes;
     struct pen_list in_process; /* fork.c's list, under its lock */

@@ -6,8 +6,7 @@
 
 #include "client/internal.h"
 
-#define LOOKS   32u         /* at frees that wait for the worker, for each allocation */
-#define WAIT_NS 1000000000u /* for such frees, before the arena is called full */
+#define LOOKS 32u /* at frees that wait for the worker, for each allocation */
 
 /* Returns pages to the system in both processes. A hint: where it fails the memory is just kept. */
 static void punch(void *context, uint64_t offset, uint64_t size)
@@ -23,8 +22,8 @@ static void punch(void *context, uint64_t offset, uint64_t size)
 static void free_now(struct pen_session *session, uint64_t offset)
 {
     (void)pen_space_free(&session->space, offset); /* refuses what was not allocated */
-    if (session->space.dirty_bytes > PEN_ARENA_KEPT_BYTES)
-        pen_space_trim(&session->space, PEN_ARENA_KEPT_BYTES / 2, punch, session);
+    if (session->space.dirty_bytes > session->bounds.arena_kept_bytes)
+        pen_space_trim(&session->space, session->bounds.arena_kept_bytes / 2, punch, session);
 }
 
 /* Frees those of up to `looks` pending ranges whose slot is complete, going round. Caller holds memory_lock. */
@@ -65,7 +64,7 @@ int pen_arena_alloc(struct pen_session *session, uint64_t size, uint64_t align, 
             return rc;
         /* Released regions may be in use a moment longer; not for ever, for they may wait for this very thread. */
         uint64_t now = pen_now_ns();
-        deadline = deadline ? deadline : now + WAIT_NS;
+        deadline = deadline ? deadline : now + session->bounds.arena_wait_ns;
         if (now >= deadline)
             return rc;
         (void)pen_wait_epoch(session, seen, 10);

@@ -4,11 +4,6 @@
 
 #include "client/internal.h"
 
-/* An output frame is in the worker's outbox before it is counted, and the worker sends from there whenever the socket
- * has room, whatever else it does. One that is counted and does not come, while we read and nothing else comes either,
- * is a broken worker. Long: a worker may be stopped, or have to wait for a processor. */
-#define QUIET_NS 5000000000u
-
 static bool arrived(struct pen_session *session)
 {
     pthread_mutex_lock(&session->answers_lock);
@@ -41,7 +36,7 @@ void pen_session_drain_output(struct pen_session *session)
     while (!rc && (written < target || arrived(session))) {
         void *frame;
         size_t size;
-        rc = pen_answers_output(session, QUIET_NS, &frame, &size);
+        rc = pen_answers_output(session, session->bounds.output_quiet_ns, &frame, &size);
         if (!rc) {
             write_frame(frame, size);
             free(frame);

@@ -109,6 +109,12 @@ static int map_files(struct pen_session *session, struct pen_unix_frame *frame,
     return 0;
 }
 
+static const struct pen_session_bounds usual_bounds = {.answer_bytes = 320u << 20,
+                                                       .output_bytes = 64u << 20,
+                                                       .output_quiet_ns = 5000000000u,
+                                                       .arena_wait_ns = 1000000000u,
+                                                       .arena_kept_bytes = PEN_ARENA_KEPT_BYTES};
+
 static struct pen_session *session_create(void)
 {
     struct pen_session *session = aligned_alloc(64, (sizeof *session + 63) / 64 * 64);
@@ -117,6 +123,7 @@ static struct pen_session *session_create(void)
     memset(session, 0, sizeof *session);
     session->socket = session->arena_fd = -1;
     session->spin_ns = spin_budget();
+    session->bounds = usual_bounds;
     session->slots.limit = PEN_LIMIT_SLOTS;
     session->slots.next = 1; /* slot 0 is nobody's */
     session->queue_slots.limit = PEN_LIMIT_QUEUES;

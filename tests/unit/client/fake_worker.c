@@ -85,7 +85,7 @@ static void misbehave(struct session *s, uint64_t how)
         pen_publish_output(&s->view);
     } else if (how == FAKE_LATE) {
         pen_publish_output(&s->view);
-        usleep(2000000);
+        usleep(FAKE_LATE_US);
         print(s, "late\n", 5);
     } else if (how == FAKE_FLOOD) {
         flood(s);
@@ -164,7 +164,7 @@ static void work(struct session *s)
         } else if (rc < 0) {
             s->fake->malformed++;
             return;
-        } else if (!pen_ring_wait(&s->reader, PEN_SPIN_BUDGET_NS, 20000000)) {
+        } else if (!pen_ring_wait(&s->reader, PEN_SPIN_BUDGET_NS, 5000000)) {
             struct pollfd poller = {.fd = s->fd, .events = POLLIN};
             if (poll(&poller, 1, 0) > 0)
                 return; /* the client has gone */
@@ -230,10 +230,6 @@ static void serve(struct fake_worker *fake, int fd)
     struct pen_scratch scratch = {0};
     const struct pen_msg_hello hello = {
         .major = PEN_PROTOCOL_MAJOR + (fake->mode == FAKE_WRONG_VERSION), .minor = PEN_PROTOCOL_MINOR, .name = "fake"};
-    if (fake->mode == FAKE_SILENT) {
-        (void)!poll(&(struct pollfd){.fd = fd, .events = POLLRDHUP}, 1, 2000);
-        return;
-    }
     SEND(fd, hello, &hello, 0, NULL, 0);
     while (!fake->stop && !pen_unix_receive(fd, &frame, pen_deadline_ms(2000))) {
         if (frame.opcode == PEN_OP_DEVICE_LIST) {
@@ -265,7 +261,7 @@ static void *serving_thread(void *context)
     while (!fake->stop) {
         int fd;
         struct pollfd poller = {.fd = fake->listener, .events = POLLIN};
-        if (poll(&poller, 1, 20) > 0 && !pen_unix_accept(fake->listener, &fd)) {
+        if (poll(&poller, 1, 5) > 0 && !pen_unix_accept(fake->listener, &fd)) {
             serve(fake, fd);
             close(fd);
         }

@@ -24,11 +24,12 @@ enum {
     FAKE_STALL = 3,          /* reads no more commands for 200 ms */
     FAKE_NONSENSE = 4,       /* sends what is no frame */
     FAKE_LIE = 5,            /* counts an output frame that it does not send */
-    FAKE_LATE = 6,           /* counts an output frame, and sends it 2 s later */
+    FAKE_LATE = 6,           /* counts an output frame, and sends it FAKE_LATE_US later */
     FAKE_FLOOD = 7,          /* prints FAKE_FLOOD_BYTES */
 };
 
-#define FAKE_FLOOD_BYTES (330ull << 20)
+#define FAKE_FLOOD_BYTES (2ull << 20)
+#define FAKE_LATE_US     200000u
 
 enum fake_mode { /* how session_open is answered */
                  FAKE_NORMAL,
@@ -37,8 +38,7 @@ enum fake_mode { /* how session_open is answered */
                  FAKE_WRONG_VERSION,
                  FAKE_HANGS_UP,
                  FAKE_WRONG_SIZES,
-                 FAKE_SILENT, /* does not even greet */
-                 FAKE_SLOW,   /* as normal, but only when `go` is set */
+                 FAKE_SLOW, /* as normal, but only when `go` is set */
 };
 
 struct fake_worker {
