@@ -1,4 +1,5 @@
 /* icd/action.c - what this process must do when a command has completed, before any call says that it has. */
+#include "icd/memory.h"
 #include "icd/service.h"
 
 /* Held while actions run, so that whoever asks meanwhile is told only when they have. Recursive: an action may drop the
@@ -56,6 +57,14 @@ static void run_due(void)
         atomic_fetch_sub_explicit(&outstanding, 1, memory_order_release);
     }
     pthread_mutex_unlock(&running);
+}
+
+void pen_recycle(struct pen_session *session)
+{
+    if (atomic_load_explicit(&outstanding, memory_order_acquire))
+        run_due();
+    if (pen_hostptr_any())
+        pen_farewell_run(session);
 }
 
 void pen_settle(struct pen_session *session)

@@ -116,6 +116,7 @@ cl_int pen_enqueue_begin(struct pen_enqueue *e, cl_command_queue queue, cl_comma
         return status;
     e->queue = queue;
     e->out_event = out_event;
+    e->tells = out_event || blocking;
     if (wait_count)
         status = gather(e, wait_count, wait_list, blocking);
     if (!status && (out_event || force_event)) {
@@ -222,6 +223,7 @@ void pen_enqueue_done_here(struct pen_enqueue *e, uint64_t started_ns)
             ended_ns = started_ns + 1;
         event->times = (struct pen_event_times){started_ns, started_ns, started_ns, ended_ns};
     }
+    pen_queue_tell(e->queue);
     atomic_store_explicit(&event->local, CL_COMPLETE, memory_order_release);
 }
 

@@ -330,17 +330,60 @@ static bool use_done(const struct use *use)
     return pen_event_peek(use->event) <= CL_COMPLETE;
 }
 
+/* Are they ordered by their queue, and of one range? */
+static bool alike(const struct use *a, const struct use *b)
+{
+    return a->event->queue == b->event->queue && a->event->queue->in_order && a->first == b->first &&
+           a->size == b->size;
+}
+
+static bool use_sent(const struct use *use)
+{
+    return atomic_load_explicit(&use->event->sent, memory_order_acquire);
+}
+
+/* Of two that are alike, is the later one enough? It brings back what both wrote; but when only the first is complete
+ * the program may look, unless it can learn of no command's end from the first to just before the second. */
+static bool stands_for(const struct use *later, const struct use *use)
+{
+    if (!use_sent(use) || !use_sent(later) || use->event->sequence > later->event->sequence)
+        return false;
+    return later->event->told < use->event->sequence || use_done(later);
+}
+
+/* Forgets the one before `use` that it stands for. */
+static void use_merge(struct use *use, struct leavings *leavings)
+{
+    for (struct pen_list *node = use->link.prev; node != &use->root->host_uses; node = node->prev) {
+        struct use *before = PEN_CONTAINER(node, struct use, link);
+        if (!alike(before, use))
+            continue;
+        if (stands_for(use, before))
+            use_leave(before, leavings);
+        return;
+    }
+}
+
+/* Forgets uses that later ones stand for: among the oldest, as commands complete, and the last but one, once the last
+ * command is sent. The caller holds regions_lock; nobody is fetching. */
+static void uses_merge(cl_mem root, struct leavings *leavings)
+{
+    if (!pen_list_empty(&root->host_uses))
+        use_merge(PEN_CONTAINER(root->host_uses.prev, struct use, link), leavings);
+    PEN_LIST_EACH(node, next, &root->host_uses)
+    {
+        struct use *use = PEN_CONTAINER(node, struct use, link);
+        use_merge(use, leavings);
+        if (!use_done(use))
+            return;
+    }
+}
+
 /* The caller holds regions_lock. The command has an event. */
 static int use_add(struct pen_enqueue *e, cl_mem root, size_t first, size_t size, struct leavings *leavings)
 {
-    /* A later command of the same in-order queue on the same range ends later: one is enough. */
-    if (e->queue->in_order && !fetching)
-        PEN_LIST_EACH(node, next, &root->host_uses)
-        {
-            struct use *use = PEN_CONTAINER(node, struct use, link);
-            if (use->event->queue == e->queue && use->first == first && use->size == size)
-                use_leave(use, leavings);
-        }
+    if (!fetching)
+        uses_merge(root, leavings);
     struct use *use = malloc(sizeof *use);
     if (!use)
         return -PEN_ENOMEM;
@@ -370,26 +413,26 @@ static bool fetch_indirect(const struct use *use)
     return error == 0;
 }
 
-/* Whether the batch has fetched the bytes of `use` already. Uses of one region follow each other. */
-static bool fetched_before(const struct use *use, const struct pen_list *batch)
+/* Whether the bytes of `use` have been fetched for a later one of the batch. Uses of one region follow each other. */
+static bool fetched_for_later(const struct use *use, const struct pen_list *batch)
 {
-    for (const struct pen_list *node = use->batch.prev; node != batch; node = node->prev) {
-        const struct use *before = PEN_CONTAINER(node, const struct use, batch);
-        if (before->root != use->root)
+    for (const struct pen_list *node = use->batch.next; node != batch; node = node->next) {
+        const struct use *later = PEN_CONTAINER(node, const struct use, batch);
+        if (later->root != use->root)
             return false;
-        if (before->fetched && before->first <= use->first && before->first + before->size >= use->first + use->size)
+        if (later->fetched && later->first <= use->first && later->first + later->size >= use->first + use->size)
             return true;
     }
     return false;
 }
 
-/* The caller does not hold regions_lock; `fetching` is set for it. Each byte once. */
+/* The caller does not hold regions_lock; `fetching` is set for it. Each byte once, for the last use of it: a recorded
+ * session is to fetch behind that command, too. */
 static void fetch(struct pen_list *batch)
 {
-    PEN_LIST_EACH(node, next, batch)
-    {
+    for (struct pen_list *node = batch->prev; node != batch; node = node->prev) {
         struct use *use = PEN_CONTAINER(node, struct use, batch);
-        if (fetched_before(use, batch))
+        if (fetched_for_later(use, batch))
             continue;
         if (use->root->direct)
             fetch_direct(use->root, use->first, use->size);
@@ -397,10 +440,11 @@ static void fetch(struct pen_list *batch)
     }
 }
 
-/* Notes what commands that are complete may have written; `all`: whether complete or not. The caller holds
- * regions_lock and has its turn. */
-static void collect(cl_mem root, bool all, struct pen_list *batch)
+/* Notes what commands that are complete may have written; `all`: whether complete or not. The caller holds regions_lock
+ * and has its turn. */
+static void collect(cl_mem root, bool all, struct pen_list *batch, struct leavings *leavings)
 {
+    uses_merge(root, leavings);
     PEN_LIST_EACH(node, next, &root->host_uses)
     {
         struct use *use = PEN_CONTAINER(node, struct use, link);
@@ -522,7 +566,7 @@ void pen_hostptr_after_sync(struct pen_session *session)
     {
         cl_mem root = PEN_CONTAINER(node, struct _cl_mem, in_host_ptrs);
         if (root->context->session == session)
-            collect(root, false, &batch);
+            collect(root, false, &batch, &leavings);
     }
     bring_back(&batch, &leavings);
     pthread_mutex_unlock(&regions_lock);
@@ -555,7 +599,7 @@ bool pen_hostptr_settled(cl_mem memory)
     pen_list_init(&batch);
     leavings_init(&leavings);
     enter_in_turn();
-    collect(memory, false, &batch);
+    collect(memory, false, &batch, &leavings);
     bring_back(&batch, &leavings);
     bool settled = pen_list_empty(&memory->host_uses);
     pthread_mutex_unlock(&regions_lock);
@@ -574,7 +618,7 @@ void pen_hostptr_remove(cl_mem memory)
     leavings_init(&leavings);
     enter_in_turn();
     if (memory->direct) {
-        collect(memory, true, &batch);
+        collect(memory, true, &batch, &leavings);
         bring_back(&batch, &leavings);
     }
     PEN_LIST_EACH(node, next, &memory->host_uses)

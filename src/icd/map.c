@@ -106,6 +106,7 @@ static cl_int map_in_place(struct pen_enqueue *e, const struct map_plan *plan, c
     struct pen_mapping *mapping = mapping_new(plan, base + place->first, place);
     if (!mapping)
         return pen_enqueue_end(e, -PEN_ENOMEM);
+    pen_queue_tell(e->queue);
     bool ready = pen_enqueue_ready(e);
     if (plan->blocking && !ready) {
         cl_int status = pen_enqueue_wait_turn(e, wait_count, wait_list);

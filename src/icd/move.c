@@ -59,7 +59,7 @@ cl_int pen_enqueue_nothing(struct pen_enqueue *e, bool turn)
 
 int pen_staging_alloc(struct pen_session *session, uint64_t size, uint64_t *out_offset)
 {
-    pen_settle(session); /* ranges whose commands are complete come back here */
+    pen_recycle(session);
     return pen_arena_alloc(session, size, STAGING_ALIGN, out_offset);
 }
 

@@ -175,6 +175,7 @@ struct _cl_command_queue {
     uint32_t slot; /* completion counter (in-order queues) */
     bool in_order, profiling;
     _Atomic uint64_t last;     /* sequence of the last command sent; written under the session's lock */
+    uint64_t told;             /* likewise, of the last one whose end the program can learn of; guarded by that lock */
     _Atomic uint64_t finished; /* out-of-order: every command up to this one is known to be complete */
     pthread_mutex_t lock;      /* guards: barrier */
     cl_event barrier;          /* out-of-order: last barrier, referenced, or NULL */
@@ -182,6 +183,8 @@ struct _cl_command_queue {
 /* True when every command sent so far is known to be complete: then the caller's own thread may read and write direct
  * regions on this queue's behalf. For an out-of-order queue: no unfinished barrier. */
 bool pen_queue_idle(cl_command_queue queue);
+/* The program is about to learn that all commands sent so far are complete. */
+void pen_queue_tell(cl_command_queue queue);
 /* Waits until all commands sent so far are complete, then runs what is due (pen_settle). 0 or -PEN_E*. */
 int pen_queue_wait(cl_command_queue queue);
 
@@ -203,7 +206,8 @@ struct _cl_event {
     uint32_t slot;
     _Atomic cl_int local;         /* state when slot is 0, or final state once noticed; CL_QUEUED before */
     struct pen_event_times times; /* valid for events completed here */
-    _Atomic bool sent;            /* a command names the id and the slot */
+    _Atomic bool sent;            /* a command names the id and the slot; release: pairs with hostptr.c's acquire */
+    uint64_t sequence, told;      /* once sent: the command's, and its queue's `told` before it */
     pthread_mutex_t lock;         /* guards: callbacks, watched */
     struct pen_list callbacks;    /* in the order of the states they are for */
     cl_event begun;               /* of a command buffer: its first command's, referenced; that tells when it started */
@@ -226,6 +230,7 @@ struct pen_enqueue {
     uint32_t slot; /* to put into the message */
     const uint64_t *waits;
     uint32_t wait_count; /* ids of the unfinished events of the wait list */
+    bool tells;          /* the program can learn of the command's end: it gets the event, or the call blocks */
     uint64_t wait_storage[16];
     uint64_t *wait_heap;
     uint32_t wait_room; /* enqueue.c's: entries at `waits` */
@@ -260,8 +265,13 @@ int pen_enqueue_wait(struct pen_enqueue *e);
 static inline void pen_enqueue_note(struct pen_enqueue *e, uint64_t sequence)
 {
     atomic_store_explicit(&e->queue->last, sequence, memory_order_release);
-    if (e->event)
-        atomic_store_explicit(&e->event->sent, true, memory_order_relaxed);
+    if (e->event) {
+        e->event->sequence = sequence;
+        e->event->told = e->queue->told;
+        atomic_store_explicit(&e->event->sent, true, memory_order_release);
+    }
+    if (e->tells)
+        e->queue->told = sequence;
 }
 /* PEN_ENQUEUE(e, launch, &message): sends one queued command and notes it on its queue. 0 or -PEN_E*. */
 #define PEN_ENQUEUE(e_, name_, message_)                                                                               \
@@ -281,8 +291,11 @@ struct pen_action {
 };
 /* Takes the action. */
 void pen_action_add(struct pen_action *action);
-/* Runs every action whose event is complete. Cheap when there is none (one load). Called by all synchronizing calls. */
+/* Runs every action whose event is complete, and shows the program what commands that are complete have written. Cheap
+ * when there is nothing (loads). Called by all synchronizing calls. */
 void pen_settle(struct pen_session *session);
+/* Gives back what complete commands have used: the same, but the program is not to look. */
+void pen_recycle(struct pen_session *session);
 
 /* ---- memory ------------------------------------------------------------------------------------------ */
 

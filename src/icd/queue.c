@@ -256,6 +256,15 @@ bool pen_queue_idle(cl_command_queue queue)
     return queue->in_order ? counted_complete(queue) : drop_barrier(queue, true);
 }
 
+void pen_queue_tell(cl_command_queue queue)
+{
+    if (!pen_hostptr_any()) /* which alone asks */
+        return;
+    pen_session_lock(queue->context->session);
+    queue->told = atomic_load_explicit(&queue->last, memory_order_relaxed);
+    pen_session_unlock(queue->context->session);
+}
+
 /* Waits for a marker behind everything sent so far. A command that failed is complete all the same. */
 static int wait_unordered(cl_command_queue queue)
 {
@@ -296,6 +305,7 @@ static int wait_in_order(cl_command_queue queue)
 
 int pen_queue_wait(cl_command_queue queue)
 {
+    pen_queue_tell(queue);
     int rc = queue->in_order ? wait_in_order(queue) : wait_unordered(queue);
     pen_settle(queue->context->session);
     if (rc == -PEN_EGONE)

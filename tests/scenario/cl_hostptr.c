@@ -145,6 +145,50 @@ static void use_host_ptr_two_queues(struct world *w)
     free(back);
 }
 
+/* What a command wrote is there when it is complete, though a later one of its queue, which waits, may write it anew.
+ * The program learns that by the command's own event, or by that of a marker: one that waits for it, or one that finds
+ * it complete. */
+static void use_host_ptr_before_a_gate(struct world *w)
+{
+    enum { COUNT = 20000, BY_EVENT = 0, BY_MARKER, BY_LATE_MARKER, WAYS };
+    cl_int status, *host = host_range(COUNT);
+    cl_mem buffer = buffer_of(w, CL_MEM_USE_HOST_PTR, COUNT * 4, host);
+    cl_command_queue other = clCreateCommandQueue(w->context, w->device, 0, &status);
+    EXPECT_OK(status);
+    for (int round = 0; round < 2 * WAYS; round++) {
+        int by = round % WAYS;
+        cl_event open = gate(w), written = NULL;
+        add(w, w->queue, buffer, 1, COUNT, 0, NULL, by == BY_EVENT ? &written : NULL);
+        EXPECT_OK(clFlush(w->queue));
+        if (by == BY_LATE_MARKER)
+            usleep(100000);
+        if (by != BY_EVENT)
+            EXPECT_OK(clEnqueueMarkerWithWaitList(w->queue, 0, NULL, &written));
+        add(w, w->queue, buffer, 100, COUNT, 1, &open, NULL);
+        EXPECT_OK(clFlush(w->queue));
+        if (round < WAYS || !w->host_memory) { /* by a map, which also waits */
+            const cl_int *p =
+                clEnqueueMapBuffer(other, buffer, CL_TRUE, CL_MAP_READ, 0, COUNT * 4, 1, &written, NULL, &status);
+            EXPECT_OK(status);
+            EXPECT(p == host && counts_up(host, COUNT, 101 * round + 1));
+            EXPECT_OK(clEnqueueUnmapMemObject(other, buffer, host, 0, NULL, NULL));
+        } else {
+            EXPECT_OK(clWaitForEvents(1, &written));
+            EXPECT(counts_up(host, COUNT, 101 * round + 1));
+        }
+        EXPECT_OK(clSetUserEventStatus(open, CL_COMPLETE));
+        EXPECT_OK(clFinish(w->queue));
+        if (w->host_memory)
+            EXPECT(counts_up(host, COUNT, 101 * round + 101));
+        EXPECT_OK(clReleaseEvent(written));
+        EXPECT_OK(clReleaseEvent(open));
+    }
+    EXPECT_OK(clFinish(other));
+    EXPECT_OK(clReleaseCommandQueue(other));
+    EXPECT_OK(clReleaseMemObject(buffer));
+    free(host);
+}
+
 static void use_host_ptr_sub(struct world *w)
 {
     size_t part = w->align < 4096 ? 4096 : w->align, count = part / 4;
@@ -182,6 +226,7 @@ int main(int argc, char **argv)
         {"use_host_ptr_unmapped", use_host_ptr_unmapped},
         {"use_host_ptr_at_a_gate", use_host_ptr_at_a_gate},
         {"use_host_ptr_two_queues", use_host_ptr_two_queues},
+        {"use_host_ptr_before_a_gate", use_host_ptr_before_a_gate},
         {"use_host_ptr_sub", use_host_ptr_sub},
     };
     return run_checks(argc, argv, checks, sizeof checks / sizeof *checks);
