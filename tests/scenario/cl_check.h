@@ -2,8 +2,8 @@
  *
  *   PROGRAM PLATFORM [CHECK]      PLATFORM: part of a platform's name; CHECK: run only checks whose name has it
  *
- * Prints one line a check. Ends with 0, 1 when any expectation failed, 77 when there is no such platform or device.
- * PEN_CHECK_DEVICE chooses the device by its number (0). */
+ * Prints one line a check. Ends with 0, 1 when any expectation failed or nothing was checked, 77 when there is no such
+ * platform or device. PEN_CHECK_DEVICE chooses the device by its number (0). */
 #ifndef CL_CHECK_H
 #define CL_CHECK_H
 
@@ -162,7 +162,7 @@ static inline int run_checks(int argc, char **argv, const struct check *checks, 
     EXPECT_OK(clReleaseCommandQueue(w.queue));
     EXPECT_OK(clReleaseContext(w.context));
     printf("%d checks, %d bad, %d expectations failed, %d parts skipped\n", ran, bad, expectations_failed, skipped);
-    return expectations_failed ? 1 : 0;
+    return expectations_failed || !ran ? 1 : 0;
 }
 
 #endif

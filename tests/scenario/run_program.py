@@ -25,8 +25,8 @@ def main(mode, program, *arguments):
         if mode == 'native':
             return subprocess.run([program, 'Portable', *arguments], env=dict(os.environ, **drivers), check=False).returncode
         parts = 'devices: [{match: "*", compute_units: 1}]\n' if mode == 'two' else ''
-        arguments = ['--log', 'debug'] + (['--plain-tcp', '127.0.0.1:0'] if mode == 'remote' else [])
-        daemon = harness.Daemon(folder, f'cache: {{dir: {folder}/cache}}\n' + parts, environment=drivers, arguments=arguments)
+        options = ['--log', 'debug'] + (['--plain-tcp', '127.0.0.1:0'] if mode == 'remote' else [])
+        daemon = harness.Daemon(folder, f'cache: {{dir: {folder}/cache}}\n' + parts, environment=drivers, arguments=options)
         try:
             environment = daemon.program_environment()
             if mode == 'remote':
