@@ -49,6 +49,7 @@ struct pen_probe {
     uint32_t expected;
     uint64_t found;
     char *jail;
+    uint32_t jail_lacks; /* PEN_JAIL_PART_* */
     struct found_device *devices;
     uint32_t device_count;
     char complaint[512]; /* what was wrong with its answers */
@@ -133,6 +134,7 @@ static int take_count(struct pen_probe *probe, const void *frame, size_t size)
     probe->found = message.pool;
     probe->devices = calloc(message.count ? message.count : 1, sizeof *probe->devices);
     probe->jail = strdup(message.jail);
+    probe->jail_lacks = message.jail_lacks;
     return probe->devices && probe->jail ? 0 : -PEN_ENOMEM;
 }
 
@@ -285,12 +287,6 @@ static uint64_t list_digest(const struct pen_probe *probe)
     return XXH3_64bits_digest(&state);
 }
 
-/* What a worker says of its jail (worker/jail.h): is a part missing? */
-static bool jail_lacks(const char *jail)
-{
-    return strstr(jail, "without-") || strstr(jail, "partly-");
-}
-
 static int make_listing(struct pen_probe *probe)
 {
     struct pen_daemon *daemon = probe->daemon;
@@ -319,7 +315,7 @@ static int make_listing(struct pen_probe *probe)
         if (probe->devices[i].rule)
             apply_rule(probe, i);
     count.pool = list_digest(probe);
-    if (jail_lacks(probe->jail))
+    if (probe->jail_lacks)
         pen_report(PEN_REPORT_WARN,
                    "the workers' jail is not whole on this system: %s (`workers.jail: required` would "
                    "not serve without landlock and seccomp)",

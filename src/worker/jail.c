@@ -1,10 +1,12 @@
 /* worker/jail.c - see jail.h. */
 #include "worker/jail.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -13,8 +15,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -55,6 +59,17 @@ static bool drop_capabilities(void)
     return !syscall(SYS_capset, &header, none);
 }
 
+/* Not by setsid: a worker leads its group, which the daemon ends as a whole. */
+static bool leave_terminal(void)
+{
+    int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENXIO || errno == ENOENT; /* there is none */
+    bool left = !ioctl(fd, TIOCNOTTY);
+    close(fd);
+    return left;
+}
+
 /* ---- network --------------------------------------------------------------------------------------------------------
  */
 
@@ -76,8 +91,19 @@ static bool leave_network(void)
  * ------------------------------------------------------------------------------------------------------------ */
 
 /* Newer than the headers of some systems. */
-#define ACCESS_REFER    (UINT64_C(1) << 13)
-#define ACCESS_TRUNCATE (UINT64_C(1) << 14)
+#define ACCESS_REFER           (UINT64_C(1) << 13)
+#define ACCESS_TRUNCATE        (UINT64_C(1) << 14)
+#define SCOPE_ABSTRACT_SOCKETS (UINT64_C(1) << 0)
+#define SCOPE_SIGNALS          (UINT64_C(1) << 1)
+#define ABI_OF_SCOPES          6
+struct ruleset {
+    uint64_t files, network, scopes;
+};
+
+static int landlock_abi(void)
+{
+    return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
 
 static uint64_t write_accesses(int abi)
 {
@@ -103,13 +129,32 @@ static bool allow_below(int ruleset, const char *path, uint64_t accesses)
     return !rc;
 }
 
+/* All devices but terminals: those of the user's other programs. */
+static void allow_devices(int ruleset, uint64_t accesses)
+{
+    DIR *devices = opendir("/dev");
+    if (!devices)
+        return;
+    for (struct dirent *entry; (entry = readdir(devices));) {
+        char path[sizeof "/dev/" + sizeof entry->d_name];
+        if (entry->d_name[0] == '.' || !strncmp(entry->d_name, "tty", 3) || !strncmp(entry->d_name, "pt", 2) ||
+            !strncmp(entry->d_name, "std", 3) || !strcmp(entry->d_name, "console"))
+            continue;
+        snprintf(path, sizeof path, "/dev/%s", entry->d_name);
+        allow_below(ruleset, path, accesses);
+    }
+    closedir(devices);
+}
+
 static bool restrict_files(const char *const *writable, size_t writable_count)
 {
-    int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    int abi = landlock_abi();
     if (abi < 1)
         return false;
     const uint64_t files = LANDLOCK_ACCESS_FS_WRITE_FILE | (abi >= 3 ? ACCESS_TRUNCATE : 0);
-    const struct landlock_ruleset_attr attributes = {.handled_access_fs = write_accesses(abi)};
+    struct ruleset attributes = {.files = write_accesses(abi)};
+    if (abi >= ABI_OF_SCOPES)
+        attributes.scopes = SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS;
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0);
     if (ruleset < 0)
         return false;
@@ -118,7 +163,7 @@ static bool restrict_files(const char *const *writable, size_t writable_count)
         if (!allow_below(ruleset, writable[i], write_accesses(abi)))
             fprintf(stderr, "penstock-worker: %s cannot be made writable in the jail: %s\n", writable[i],
                     strerror(errno));
-    allow_below(ruleset, "/dev", files);
+    allow_devices(ruleset, files);
     allow_below(ruleset, "/proc/self", files); /* thread names */
     bool ok = !syscall(SYS_landlock_restrict_self, ruleset, 0);
     close(ruleset);
@@ -136,6 +181,7 @@ static const char *const denied[] = {
     "bpf",
     "clock_adjtime",
     "clock_settime",
+    "connect",
     "delete_module",
     "fanotify_init",
     "finit_module",
@@ -144,11 +190,11 @@ static const char *const denied[] = {
     "fsopen",
     "fspick",
     "init_module",
-    "ioperm",
-    "iopl",
     "io_uring_enter",
     "io_uring_register",
     "io_uring_setup",
+    "ioperm",
+    "iopl",
     "kcmp",
     "kexec_file_load",
     "kexec_load",
@@ -163,8 +209,10 @@ static const char *const denied[] = {
     "perf_event_open",
     "personality",
     "pidfd_getfd",
+    "pidfd_send_signal",
     "pivot_root",
     "process_madvise",
+    "process_mrelease",
     "process_vm_readv",
     "process_vm_writev",
     "ptrace",
@@ -175,6 +223,8 @@ static const char *const denied[] = {
     "setdomainname",
     "sethostname",
     "setns",
+    "setpgid",
+    "setsid",
     "settimeofday",
     "swapoff",
     "swapon",
@@ -185,53 +235,139 @@ static const char *const denied[] = {
     "vhangup",
 };
 
-enum pen_jail_part pen_jail_deny(const char *const *calls, size_t count)
+struct rule {
+    const char *call;
+    int error;
+    unsigned test_count; /* all of them hold */
+    struct scmp_arg_cmp tests[2];
+};
+
+/* The kernel looks at the lower half of an int only. */
+#define INT_IS(argument_, value_)     SCMP_CMP(argument_, SCMP_CMP_MASKED_EQ, 0xFFFFFFFFu, (value_))
+#define OTHER_THAN(argument_, value_) SCMP_CMP(argument_, SCMP_CMP_NE, (value_), 0)
+#define HAS_FLAG(argument_, flag_)    SCMP_CMP(argument_, SCMP_CMP_MASKED_EQ, (flag_), (flag_))
+#define SOCKET_IS(argument_, type_)   SCMP_CMP(argument_, SCMP_CMP_MASKED_EQ, 0xFu, (type_))
+
+static const struct rule rules[] = {
+    /* Namespaces: libc falls back from clone3, whose flags lie in memory, to clone. */
+    {"clone3", ENOSYS, 0, {{0}}},
+    {"clone", EPERM, 1, {HAS_FLAG(0, CLONE_NEWCGROUP)}},
+    {"clone", EPERM, 1, {HAS_FLAG(0, CLONE_NEWIPC)}},
+    {"clone", EPERM, 1, {HAS_FLAG(0, CLONE_NEWNET)}},
+    {"clone", EPERM, 1, {HAS_FLAG(0, CLONE_NEWNS)}},
+    {"clone", EPERM, 1, {HAS_FLAG(0, CLONE_NEWPID)}},
+    {"clone", EPERM, 1, {HAS_FLAG(0, CLONE_NEWUSER)}},
+    {"clone", EPERM, 1, {HAS_FLAG(0, CLONE_NEWUTS)}},
+    /* Datagrams reach a socket by its path without connect; unix(7) takes raw ones for the same. */
+    {"socket", EPERM, 2, {INT_IS(0, AF_UNIX), SOCKET_IS(1, SOCK_DGRAM)}},
+    {"socket", EPERM, 2, {INT_IS(0, AF_UNIX), SOCKET_IS(1, SOCK_RAW)}},
+    {"socketpair", EPERM, 1, {SOCKET_IS(1, SOCK_DGRAM)}},
+    {"socketpair", EPERM, 1, {SOCKET_IS(1, SOCK_RAW)}},
+    /* Typing into a terminal that stderr may be. */
+    {"ioctl", EPERM, 1, {INT_IS(1, TIOCSTI)}},
+    {"ioctl", EPERM, 1, {INT_IS(1, TIOCLINUX)}},
+    /* Other processes' limits: one of time ends them. */
+    {"prlimit64", EPERM, 1, {OTHER_THAN(0, 0)}},
+};
+
+static bool add_rule(scmp_filter_ctx filter, const struct rule *rule)
 {
-    enum pen_jail_part part = PEN_JAIL_WHOLE;
+    int number = seccomp_syscall_resolve_name(rule->call);
+    if (number != __NR_SCMP_ERROR &&
+        !seccomp_rule_add_array(filter, SCMP_ACT_ERRNO((uint32_t)rule->error), number, rule->test_count, rule->tests))
+        return true;
+    fprintf(stderr, "penstock-worker: the system call %s cannot be denied in the jail\n", rule->call);
+    return false;
+}
+
+/* Signals to other processes, where Landlock does not keep them in. A child may not even send one to itself then: what
+ * aborts there ends by a fault. */
+static bool keep_signals(scmp_filter_ctx filter)
+{
+    const struct scmp_arg_cmp other = OTHER_THAN(0, (scmp_datum_t)getpid());
+    const struct rule signals[] = {
+        {"kill", EPERM, 1, {other}},
+        {"tkill", EPERM, 1, {other}},
+        {"tgkill", EPERM, 1, {other}},
+        {"rt_sigqueueinfo", EPERM, 1, {other}},
+        {"rt_tgsigqueueinfo", EPERM, 1, {other}},
+        {"fcntl", EPERM, 1, {INT_IS(1, F_SETOWN)}},
+        {"fcntl", EPERM, 1, {INT_IS(1, F_SETOWN_EX)}},
+        {"ioctl", EPERM, 1, {INT_IS(1, FIOSETOWN)}},
+        {"ioctl", EPERM, 1, {INT_IS(1, SIOCSPGRP)}},
+    };
+    bool ok = true;
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        ok = add_rule(filter, &signals[i]) && ok;
+    return ok;
+}
+
+enum pen_jail_hold pen_jail_deny(const char *const *calls, size_t count, bool signals)
+{
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    bool all = true;
     if (!filter)
         return PEN_JAIL_WITHOUT;
-    for (size_t i = 0; i < count; i++) {
-        int number = seccomp_syscall_resolve_name(calls[i]);
-        if (number == __NR_SCMP_ERROR || seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), number, 0)) {
-            fprintf(stderr, "penstock-worker: the system call %s cannot be denied in the jail\n", calls[i]);
-            part = PEN_JAIL_PARTLY;
-        }
-    }
-    if (seccomp_load(filter))
-        part = PEN_JAIL_WITHOUT;
+    for (size_t i = 0; i < count; i++)
+        all = add_rule(filter, &(struct rule){.call = calls[i], .error = EPERM}) && all;
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        all = add_rule(filter, &rules[i]) && all;
+    if (signals)
+        all = keep_signals(filter) && all;
+    bool loaded = !seccomp_load(filter);
     seccomp_release(filter);
-    return part;
+    return !loaded ? PEN_JAIL_WITHOUT : all ? PEN_JAIL_WHOLE : PEN_JAIL_PARTLY;
 }
 
-/* ---- all of it
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- all of it ------------------------------------------------------------------------------------------------------
+ */
 
-static void say(enum pen_jail_part part, const char *name, char *out, size_t size)
+static void note(struct pen_jail *jail, uint32_t part, bool holds)
 {
-    static const char *const prefixes[] = {
-        [PEN_JAIL_WITHOUT] = "without-", [PEN_JAIL_PARTLY] = "partly-", [PEN_JAIL_WHOLE] = ""};
-    size_t used = strlen(out);
-    snprintf(out + used, size - used, "%s%s%s", used ? " " : "", prefixes[part], name);
+    if (!holds)
+        jail->without |= part;
 }
 
-static enum pen_jail_part whole(bool active)
+void pen_jail_enter(const char *const *writable, size_t writable_count, struct pen_jail *out_jail)
 {
-    return active ? PEN_JAIL_WHOLE : PEN_JAIL_WITHOUT;
-}
-
-bool pen_jail_enter(const char *const *writable, size_t writable_count, char *out_status, size_t size)
-{
-    out_status[0] = 0;
-    say(whole(write_text("/proc/self/oom_score_adj", OOM_SCORE)), "oom-score", out_status, size);
-    say(whole(leave_network()), "network-namespace", out_status, size);
-    say(whole(drop_capabilities()), "drop-capabilities", out_status, size);
+    struct pen_jail jail = {0};
+    note(&jail, PEN_JAIL_PART_OOM_SCORE, write_text("/proc/self/oom_score_adj", OOM_SCORE));
+    note(&jail, PEN_JAIL_PART_NETWORK_NAMESPACE, leave_network());
+    note(&jail, PEN_JAIL_PART_TERMINAL, leave_terminal());
+    note(&jail, PEN_JAIL_PART_DROP_CAPABILITIES, drop_capabilities());
     bool sealed = !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    say(whole(sealed), "no-new-privileges", out_status, size);
-    say(whole(limit_process()), "limits", out_status, size);
-    enum pen_jail_part files = whole(sealed && restrict_files(writable, writable_count));
-    say(files, "landlock", out_status, size);
-    enum pen_jail_part calls = sealed ? pen_jail_deny(denied, sizeof denied / sizeof *denied) : PEN_JAIL_WITHOUT;
-    say(calls, "seccomp", out_status, size);
-    return files == PEN_JAIL_WHOLE && calls == PEN_JAIL_WHOLE;
+    note(&jail, PEN_JAIL_PART_NO_NEW_PRIVILEGES, sealed);
+    note(&jail, PEN_JAIL_PART_LIMITS, limit_process());
+    bool files = sealed && restrict_files(writable, writable_count);
+    note(&jail, PEN_JAIL_PART_LANDLOCK, files);
+    bool signals = !files || landlock_abi() < ABI_OF_SCOPES;
+    enum pen_jail_hold calls =
+        sealed ? pen_jail_deny(denied, sizeof denied / sizeof *denied, signals) : PEN_JAIL_WITHOUT;
+    note(&jail, PEN_JAIL_PART_SECCOMP, calls != PEN_JAIL_WITHOUT);
+    if (calls == PEN_JAIL_PARTLY)
+        jail.partly |= PEN_JAIL_PART_SECCOMP;
+    *out_jail = jail;
+}
+
+void pen_jail_say(const struct pen_jail *jail, char *out, size_t size)
+{
+    static const struct {
+        uint32_t part;
+        const char *name;
+    } names[] = {
+        {PEN_JAIL_PART_OOM_SCORE, "oom-score"},
+        {PEN_JAIL_PART_NETWORK_NAMESPACE, "network-namespace"},
+        {PEN_JAIL_PART_TERMINAL, "terminal"},
+        {PEN_JAIL_PART_DROP_CAPABILITIES, "drop-capabilities"},
+        {PEN_JAIL_PART_NO_NEW_PRIVILEGES, "no-new-privileges"},
+        {PEN_JAIL_PART_LIMITS, "limits"},
+        {PEN_JAIL_PART_LANDLOCK, "landlock"},
+        {PEN_JAIL_PART_SECCOMP, "seccomp"},
+    };
+    out[0] = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t used = strlen(out);
+        const char *how = jail->without & names[i].part ? "without-" : jail->partly & names[i].part ? "partly-" : "";
+        snprintf(out + used, size - used, "%s%s%s", used ? " " : "", how, names[i].name);
+    }
 }

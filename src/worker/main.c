@@ -28,6 +28,7 @@ struct worker {
     struct pen_worker_options options;
     char tmp_dir[256];
     struct pen_cache *cache;
+    struct pen_jail jail;
     struct pen_crash_page *crash;
     int crash_fd;
     struct pen_capture capture;
@@ -108,8 +109,10 @@ static int send_device(const struct worker *worker, uint32_t index, uint32_t *nu
 
 static int probe(const struct worker *worker)
 {
-    const struct pen_msg_devices devices = {
-        .count = worker->device_count, .pool = pool_digest(worker), .jail = worker->crash->jail};
+    const struct pen_msg_devices devices = {.count = worker->device_count,
+                                            .jail_lacks = worker->jail.without | worker->jail.partly,
+                                            .pool = pool_digest(worker),
+                                            .jail = worker->crash->jail};
     uint32_t numbers[4] = {0};
     int rc = SEND(worker->options.control_fd, devices, &devices, NULL, 0);
     for (uint32_t i = 0; i < worker->device_count && !rc; i++)
@@ -163,7 +166,6 @@ static const char *place_cache(struct worker *worker, const char *variable, cons
 
 static int enter_jail(struct worker *worker, struct pen_error *error)
 {
-    bool held = true;
     const char *writable[8];
     size_t count = 0;
     setenv("PENSTOCK_WORKER", "1", 1);
@@ -175,13 +177,15 @@ static int enter_jail(struct worker *worker, struct pen_error *error)
     writable[count++] = place_cache(worker, "MESA_SHADER_CACHE_DIR", "mesa", false);
     writable[count++] = place_cache(worker, "CUDA_CACHE_PATH", "cuda", false);
     writable[count++] = place_cache(worker, "XDG_CACHE_HOME", "xdg", true);
-    if (worker->options.no_jail)
+    if (worker->options.no_jail) {
         strcpy(worker->crash->jail, "off");
-    else
-        held = pen_jail_enter(writable, count, worker->crash->jail, sizeof worker->crash->jail);
+    } else {
+        pen_jail_enter(writable, count, &worker->jail);
+        pen_jail_say(&worker->jail, worker->crash->jail, sizeof worker->crash->jail);
+    }
     if (worker->options.verbose)
         fprintf(stderr, "penstock-worker: jail: %s\n", worker->crash->jail);
-    if (!held && worker->options.require_jail)
+    if (worker->options.require_jail && (worker->jail.without | worker->jail.partly) & PEN_JAIL_NEEDED)
         return pen_fail(error, -PEN_EUNSUPPORTED,
                         "workers.jail is \"required\", and this system holds not all of landlock and seccomp: %s",
                         worker->crash->jail);

@@ -5,13 +5,17 @@
 #include <fcntl.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -19,6 +23,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,16 +32,12 @@
 #include "worker/files.h"
 #include "worker/jail.h"
 
-static char inside[64], outside[64], active[256];
+static char inside[64], outside[64];
+static struct pen_jail jail; /* a child's, once it is in */
 
-static int holds(const char *part)
+static int holds(uint32_t part)
 {
-    char copy[sizeof active], *rest = copy;
-    strcpy(copy, active);
-    for (char *word; (word = strsep(&rest, " "));)
-        if (!strcmp(word, part))
-            return 1;
-    return 0;
+    return !((jail.without | jail.partly) & part);
 }
 
 /* ---- what the system offers ---- */
@@ -74,13 +75,12 @@ static int write_oom_score(void)
     return fd < 0 || write(fd, "500", 3) != 3;
 }
 
-/* The parts that the jail must have here. */
-static void expect(char *out, size_t size)
+/* The parts that the jail cannot have here. */
+static uint32_t not_offered(void)
 {
-    snprintf(out, size,
-             "%soom-score %snetwork-namespace drop-capabilities no-new-privileges limits %slandlock %sseccomp",
-             offered(write_oom_score) ? "" : "without-", offered(leave_network) ? "" : "without-",
-             landlock_abi() >= 1 ? "" : "without-", seccomp_offered() ? "" : "without-");
+    return (offered(write_oom_score) ? 0 : PEN_JAIL_PART_OOM_SCORE) |
+           (offered(leave_network) ? 0 : PEN_JAIL_PART_NETWORK_NAMESPACE) |
+           (landlock_abi() >= 1 ? 0 : PEN_JAIL_PART_LANDLOCK) | (seccomp_offered() ? 0 : PEN_JAIL_PART_SECCOMP);
 }
 
 /* In the child: the number of what is wrong, 0 when nothing is. */
@@ -99,7 +99,7 @@ static int try_files(void)
     if (fd < 0)
         return 3;
     close(fd);
-    if (!holds("landlock"))
+    if (!holds(PEN_JAIL_PART_LANDLOCK))
         return 0;
     if (open(path, O_WRONLY | O_CLOEXEC) >= 0 || errno != EACCES)
         return 4;
@@ -117,14 +117,14 @@ static int try_network(void)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (!holds("network-namespace") || fd < 0)
+    if (!holds(PEN_JAIL_PART_NETWORK_NAMESPACE) || fd < 0)
         return 0;
     return sendto(fd, "x", 1, 0, (struct sockaddr *)&to, sizeof to) < 0 ? 0 : 10;
 }
 
 static int try_calls(void)
 {
-    if (holds("seccomp")) {
+    if (holds(PEN_JAIL_PART_SECCOMP)) {
         if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != -1 || errno != EPERM)
             return 20;
         if (mount("none", inside, "tmpfs", 0, NULL) != -1 || errno != EPERM)
@@ -138,13 +138,126 @@ static int try_calls(void)
         if (syscall(SYS_process_vm_readv, getpid(), NULL, 0, NULL, 0, 0) != -1 || errno != EPERM)
             return 25;
     }
-    if (holds("limits")) {
+    if (holds(PEN_JAIL_PART_LIMITS)) {
         struct rlimit core;
         if (getrlimit(RLIMIT_CORE, &core) || core.rlim_cur || prctl(PR_GET_DUMPABLE))
             return 26;
     }
-    if (holds("no-new-privileges") && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
+    if (holds(PEN_JAIL_PART_NO_NEW_PRIVILEGES) && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
         return 27;
+    return 0;
+}
+
+static int fails_with(long rc, int error)
+{
+    return rc == -1 && errno == error;
+}
+
+/* The kernel does not look at the upper half of an int. */
+#define UPPER (UINT64_C(1) << 32)
+
+static void name_socket(struct sockaddr_un *out, const char *name)
+{
+    *out = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(out->sun_path, sizeof out->sun_path, "%s/%s", outside, name);
+}
+
+/* Daemons of the user listen outside. */
+static int try_sockets(void)
+{
+    struct sockaddr_un to;
+    int pair[2];
+    if (!holds(PEN_JAIL_PART_SECCOMP))
+        return 0;
+    name_socket(&to, "stream");
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return 50; /* a driver may have some of its own */
+    if (!fails_with(connect(fd, (struct sockaddr *)&to, sizeof to), EPERM))
+        return 51;
+    for (int type = SOCK_DGRAM; type <= SOCK_RAW; type++) {
+        if (!fails_with(socket(AF_UNIX, type | SOCK_CLOEXEC, 0), EPERM) ||
+            !fails_with(syscall(SYS_socket, AF_UNIX | UPPER, type, 0), EPERM))
+            return 52;
+        if (!fails_with(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair), EPERM))
+            return 53;
+    }
+    return socketpair(AF_UNIX, SOCK_STREAM, 0, pair) ? 54 : 0;
+}
+
+static int try_namespaces(void)
+{
+    if (!holds(PEN_JAIL_PART_SECCOMP))
+        return 0;
+    static const unsigned long flags[] = {
+        CLONE_NEWUSER,  CLONE_NEWUSER | CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWIPC, CLONE_NEWUTS,
+        CLONE_NEWCGROUP};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        long pid = syscall(SYS_clone, flags[i] | SIGCHLD, 0, 0, 0, 0);
+        if (!pid)
+            _exit(0);
+        if (!fails_with(pid, EPERM))
+            return 60;
+    }
+    uint64_t arguments[8] = {CLONE_NEWUSER, 0, 0, 0, SIGCHLD};
+    long pid = syscall(SYS_clone3, arguments, sizeof arguments);
+    if (!pid)
+        _exit(0);
+    return fails_with(pid, ENOSYS) ? 0 : 61;
+}
+
+static void *return_argument(void *argument)
+{
+    return argument;
+}
+
+static int try_thread(void)
+{
+    pthread_t thread;
+    void *result = NULL;
+    if (pthread_create(&thread, NULL, return_argument, inside) || pthread_join(thread, &result))
+        return 62;
+    return result == inside ? 0 : 63;
+}
+
+static int try_signals(void)
+{
+    struct rlimit limit;
+    if (!holds(PEN_JAIL_PART_SECCOMP))
+        return 0;
+    if (!fails_with(kill(getppid(), 0), EPERM) || !fails_with(kill(1, 0), EPERM))
+        return 70;
+    if (!fails_with(prlimit(getppid(), RLIMIT_NPROC, NULL, &limit), EPERM))
+        return 71;
+    if (kill(getpid(), 0) || raise(SIGURG))
+        return 72;
+    if (!fails_with(setsid(), EPERM) || !fails_with(setpgid(0, 0), EPERM))
+        return 73; /* its group is what the daemon ends */
+    return 0;
+}
+
+/* An assertion in what a driver runs. */
+static int try_abort(void)
+{
+    int status;
+    pid_t pid = fork();
+    if (!pid)
+        abort();
+    if (waitpid(pid, &status, 0) != pid || !WIFSIGNALED(status))
+        return 74;
+    return landlock_abi() < 6 || WTERMSIG(status) == SIGABRT ? 0 : 75;
+}
+
+/* Without a terminal another error would say that there is none. */
+static int try_typing(void)
+{
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (!holds(PEN_JAIL_PART_SECCOMP))
+        return 0;
+    if (!fails_with(ioctl(fd, TIOCSTI, "x"), EPERM) || !fails_with(ioctl(fd, TIOCLINUX, "x"), EPERM) ||
+        !fails_with(syscall(SYS_ioctl, fd, TIOCSTI | UPPER, "x"), EPERM))
+        return 80;
+    close(fd);
     return 0;
 }
 
@@ -160,6 +273,8 @@ static int try_exec(void)
     return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7 ? 0 : 30;
 }
 
+static int listener = -1;
+
 static void make_folders(void)
 {
     char path[128];
@@ -169,10 +284,15 @@ static void make_folders(void)
     assert_non_null(mkdtemp(outside));
     snprintf(path, sizeof path, "%s/kept", outside);
     assert_int_equal(pen_file_write(path, "y", 1), 0);
+    struct sockaddr_un name;
+    name_socket(&name, "stream");
+    listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&name, sizeof name) || listen(listener, 1), 0);
 }
 
 static void remove_folders(void)
 {
+    close(listener);
     pen_file_remove_tree(inside);
     pen_file_remove_tree(outside);
 }
@@ -185,31 +305,32 @@ static int exit_status(pid_t pid)
     return WEXITSTATUS(status);
 }
 
-static int enter_and_try(const char *const *writable, size_t count, const char *expected)
+static int enter_and_try(const char *const *writable, size_t count, uint32_t lacks)
 {
-    bool whole = pen_jail_enter(writable, count, active, sizeof active);
-    if (strcmp(active, expected) != 0) {
-        fprintf(stderr, "the jail is \"%s\", and could be \"%s\"\n", active, expected);
+    static int (*const trials[])(void) = {try_files,  try_network, try_calls, try_sockets, try_namespaces,
+                                          try_thread, try_signals, try_abort, try_typing,  try_exec};
+    char text[256];
+    int rc = 0;
+    pen_jail_enter(writable, count, &jail);
+    if (jail.without != lacks || jail.partly) {
+        pen_jail_say(&jail, text, sizeof text);
+        fprintf(stderr, "the jail is \"%s\", and could be without %#x only\n", text, lacks);
         return 40;
     }
-    if (whole != (holds("landlock") && holds("seccomp")))
-        return 41;
-    int rc = try_files();
-    rc = rc ? rc : try_network();
-    rc = rc ? rc : try_calls();
-    return rc ? rc : try_exec();
+    for (size_t i = 0; i < sizeof trials / sizeof *trials && !rc; i++)
+        rc = trials[i]();
+    return rc;
 }
 
 static void test_jail(void **state)
 {
     (void)state;
-    char expected[256];
     make_folders();
-    expect(expected, sizeof expected);
+    uint32_t lacks = not_offered();
     pid_t pid = fork();
     if (!pid) {
         const char *writable[] = {inside};
-        _exit(enter_and_try(writable, 1, expected));
+        _exit(enter_and_try(writable, 1, lacks));
     }
     assert_int_equal(exit_status(pid), 0);
     remove_folders();
@@ -219,16 +340,90 @@ static void test_jail(void **state)
 static void test_unusable_paths(void **state)
 {
     (void)state;
-    char expected[256];
     make_folders();
-    expect(expected, sizeof expected);
+    uint32_t lacks = not_offered();
     pid_t pid = fork();
     if (!pid) {
         const char *writable[] = {"/nowhere/at/all", inside, "/dev/null"};
-        _exit(enter_and_try(writable, 3, expected));
+        _exit(enter_and_try(writable, 3, lacks));
     }
     assert_int_equal(exit_status(pid), 0);
     remove_folders();
+}
+
+/* In a child of the session's leader, as a worker is of its shell's. */
+static int try_terminal(const char *terminal)
+{
+    int fd = open("/dev/tty", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 90;
+    close(fd);
+    pen_jail_enter(NULL, 0, &jail);
+    if (!holds(PEN_JAIL_PART_TERMINAL) || !fails_with(open("/dev/tty", O_RDONLY | O_CLOEXEC), ENXIO))
+        return 91;
+    if (holds(PEN_JAIL_PART_LANDLOCK) && !fails_with(open(terminal, O_WRONLY | O_NOCTTY | O_CLOEXEC), EACCES))
+        return 92;
+    return 0;
+}
+
+/* The shell's terminal is neither the jailed process's, nor can it be written to. */
+static void test_terminal(void **state)
+{
+    (void)state;
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), status;
+    assert_true(terminal >= 0 && !grantpt(terminal) && !unlockpt(terminal));
+    pid_t leader = fork();
+    if (!leader) {
+        setsid();
+        if (open(ptsname(terminal), O_RDWR | O_CLOEXEC) < 0)
+            _exit(93);
+        pid_t pid = fork();
+        if (!pid)
+            _exit(try_terminal(ptsname(terminal)));
+        _exit(waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 94);
+    }
+    assert_int_equal(exit_status(leader), 0);
+    close(terminal);
+}
+
+/* Where Landlock does not keep signals in. */
+static void test_signals_denied(void **state)
+{
+    (void)state;
+    if (!seccomp_offered())
+        skip();
+    pid_t pid = fork();
+    if (!pid) {
+        int fd = open("/dev/null", O_RDWR | O_CLOEXEC), owner = getppid();
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        if (pen_jail_deny(NULL, 0, true) != PEN_JAIL_WHOLE)
+            _exit(1);
+        if (!fails_with(kill(owner, 0), EPERM) || !fails_with(kill(-1, 0), EPERM) || !fails_with(kill(0, 0), EPERM))
+            _exit(2);
+        if (!fails_with(syscall(SYS_tgkill, owner, owner, 0), EPERM) ||
+            !fails_with(syscall(SYS_tkill, owner, 0), EPERM) ||
+            !fails_with(syscall(SYS_rt_sigqueueinfo, owner, 0, NULL), EPERM) ||
+            !fails_with(syscall(SYS_rt_tgsigqueueinfo, owner, owner, 0, NULL), EPERM))
+            _exit(3);
+        if (!fails_with(fcntl(fd, F_SETOWN, owner), EPERM) || !fails_with(ioctl(fd, FIOSETOWN, &owner), EPERM))
+            _exit(4);
+        _exit(kill(getpid(), 0) || raise(SIGURG) ? 5 : try_exec());
+    }
+    assert_int_equal(exit_status(pid), 0);
+}
+
+static void test_words(void **state)
+{
+    (void)state;
+    char text[256];
+    pen_jail_say(&(struct pen_jail){0}, text, sizeof text);
+    assert_string_equal(text,
+                        "oom-score network-namespace terminal drop-capabilities no-new-privileges limits landlock "
+                        "seccomp");
+    pen_jail_say(&(struct pen_jail){.without = UINT32_MAX & ~PEN_JAIL_PART_SECCOMP, .partly = PEN_JAIL_PART_SECCOMP},
+                 text, sizeof text);
+    assert_string_equal(text, "without-oom-score without-network-namespace without-terminal without-drop-capabilities "
+                              "without-no-new-privileges without-limits without-landlock partly-seccomp");
 }
 
 /* A system call that the library does not know costs none of the others, and is told. */
@@ -241,7 +436,7 @@ static void test_unknown_call(void **state)
     if (!pid) {
         static const char *const calls[] = {"ptrace", "no_such_call", "keyctl"};
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        if (pen_jail_deny(calls, 3) != PEN_JAIL_PARTLY)
+        if (pen_jail_deny(calls, 3, false) != PEN_JAIL_PARTLY)
             _exit(1);
         if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != -1 || errno != EPERM)
             _exit(2);
@@ -253,9 +448,9 @@ static void test_unknown_call(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_jail),
-        cmocka_unit_test(test_unusable_paths),
-        cmocka_unit_test(test_unknown_call),
+        cmocka_unit_test(test_jail),     cmocka_unit_test(test_unusable_paths),
+        cmocka_unit_test(test_terminal), cmocka_unit_test(test_signals_denied),
+        cmocka_unit_test(test_words),    cmocka_unit_test(test_unknown_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
