@@ -108,19 +108,12 @@ struct pen_backend_memory_desc {
     uint64_t parent_offset;
 };
 
-struct pen_backend_header {
-    const char *name;
-    struct pen_backend_program *program;
-};
-
 struct pen_backend_build {
     enum pen_build_step step;
     struct pen_backend_program *program; /* in: to build or compile; a link makes *out_program */
     const uint32_t *devices;
     uint32_t device_count; /* indices in the domain */
     const char *options;
-    const struct pen_backend_header *headers;
-    uint32_t header_count;
     struct pen_backend_program *const *inputs;
     uint32_t input_count;
 };
@@ -167,7 +160,7 @@ struct pen_backend_ops {
     void (*program_destroy)(struct pen_backend_program *);
     int (*program_constant)(struct pen_backend_program *, uint32_t constant, const void *value, size_t size);
     /* Blocks until done. results has device_count entries (their `device` is left alone); logs[i] is malloc'ed or NULL,
-     * also after a failure. The program gets *out_program by a link only. A build with headers compiles and links. */
+     * also after a failure. The program gets *out_program by a link only. Headers are where `options` say. */
     int (*program_build)(struct pen_backend_domain *, const struct pen_backend_build *,
                          struct pen_backend_program **out_program, struct pen_build_result *results, char **logs);
     /* malloc'ed bytes. */

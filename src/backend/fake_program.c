@@ -1,9 +1,9 @@
 /* backend/fake_program.c - the fake's programs: a line of text names a kernel that is built in here.
  *
- *   # a comment                   kernel inc(global data)       include NAME      error MESSAGE
+ *   # a comment                   kernel inc(global data)                          error MESSAGE
  *
- * Arguments are `global`, `value` (4 bytes) and `local`, in the kernel's own order. `include` takes a header of the
- * build; `error` makes the build fail with that message in its log. A native binary is the text behind "FAKE1\n". */
+ * Arguments are `global`, `value` (4 bytes) and `local`, in the kernel's own order. `error` makes the build fail with
+ * that message in its log. A native binary is the text behind "FAKE1\n". */
 #include "backend/fake.h"
 
 #include <ctype.h>
@@ -15,7 +15,6 @@
 
 #define BINARY_MAGIC "FAKE1\n"
 #define MOST_KERNELS 64
-#define MOST_NESTING 8
 
 /* ---- the kernels --------------------------------------------------------------------------------------- */
 
@@ -208,10 +207,8 @@ int pen_fake_program_constant(struct pen_backend_program *program, uint32_t cons
 /* ---- parsing ------------------------------------------------------------------------------------------- */
 
 struct parser {
-    const struct pen_backend_build *build;
     struct pen_backend_program *program;
     char log[256]; /* "" while all is well */
-    int nesting;
 };
 
 static const char *skip(const char *at, const char *end)
@@ -273,24 +270,6 @@ static void parse_kernel(struct parser *parser, const char *at, const char *end,
         program->kernels[program->kernel_count++] = builtin;
 }
 
-static void parse(struct parser *parser, const char *text);
-
-static void parse_include(struct parser *parser, const char *at, const char *end, unsigned line)
-{
-    size_t length = word_length(at, end);
-
-    for (uint32_t i = 0; i < parser->build->header_count; i++) {
-        const struct pen_backend_header *header = &parser->build->headers[i];
-        if (strlen(header->name) == length && !memcmp(header->name, at, length) && parser->nesting < MOST_NESTING) {
-            parser->nesting++;
-            parse(parser, header->program->text);
-            parser->nesting--;
-            return;
-        }
-    }
-    snprintf(parser->log, sizeof parser->log, "line %u: no header %.*s", line, (int)length, at);
-}
-
 static void parse(struct parser *parser, const char *text)
 {
     for (unsigned line = 1; *text && !parser->log[0]; line++) {
@@ -299,8 +278,6 @@ static void parse(struct parser *parser, const char *text)
         const char *rest = skip(at + length, end);
         if (length == 6 && !memcmp(at, "kernel", 6))
             parse_kernel(parser, rest, end, line);
-        else if (length == 7 && !memcmp(at, "include", 7))
-            parse_include(parser, rest, end, line);
         else if (at != end && *at != '#')
             snprintf(parser->log, sizeof parser->log, "line %u: %.*s", line, (int)(end - at), at);
         text = *end ? end + 1 : end;
@@ -340,7 +317,7 @@ int pen_fake_program_build(struct pen_backend_domain *domain, const struct pen_b
         rc = link_text(build, &program);
     if (rc)
         return rc;
-    struct parser parser = {.build = build, .program = program};
+    struct parser parser = {.program = program};
     program->kernel_count = 0;
     parse(&parser, program->text);
     bool failed = parser.log[0];

@@ -81,7 +81,6 @@ struct pen_backend_memory {
 struct pen_backend_program {
     struct pen_backend_domain *domain;
     cl_program program; /* as given, or the result of a link */
-    cl_program linked;  /* executable made by a build that had headers; else NULL */
     bool source;        /* from text or IL: compiled here */
 };
 
@@ -135,8 +134,6 @@ int pen_opencl_program_constant(struct pen_backend_program *program, uint32_t co
 int pen_opencl_program_build(struct pen_backend_domain *domain, const struct pen_backend_build *build,
                              struct pen_backend_program **out_program, struct pen_build_result *results, char **logs);
 int pen_opencl_program_binary(struct pen_backend_program *program, uint32_t device, void **out_bytes, size_t *out_size);
-/* What kernels are made from: a build with headers leaves its executable in `linked`. */
-cl_program pen_opencl_executable(const struct pen_backend_program *program);
 int pen_opencl_program_kernels(struct pen_backend_program *program, char ***out_names, uint32_t *out_count);
 
 /* opencl_kernel.c, opencl_kernel_info.c */

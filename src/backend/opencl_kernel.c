@@ -11,7 +11,7 @@ int pen_opencl_kernel_create(struct pen_backend_program *program, const char *na
     if (!kernel)
         return -PEN_ENOMEM;
     kernel->domain = program->domain;
-    kernel->program = pen_opencl_executable(program);
+    kernel->program = program->program;
     kernel->kernel = clCreateKernel(kernel->program, name, &status);
     if (status) {
         free(kernel);

@@ -5,11 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-cl_program pen_opencl_executable(const struct pen_backend_program *program)
-{
-    return program->linked ? program->linked : program->program;
-}
-
 /* rusticl of Mesa 22.3 asserts that a binary begins with version 1, the size of the rest and its kind, and then hands
  * the rest to a SPIR-V parser (program.rs, Program::from_bins). */
 static bool harmless(const struct pen_backend_domain *domain, const void *bytes, size_t size)
@@ -92,8 +87,6 @@ void pen_opencl_program_destroy(struct pen_backend_program *program)
 {
     if (!program)
         return;
-    if (program->linked)
-        clReleaseProgram(program->linked);
     clReleaseProgram(program->program);
     free(program);
 }
@@ -122,35 +115,6 @@ static char *compile_options(const struct pen_backend_build *build)
     return options;
 }
 
-static cl_int compile(const struct pen_backend_build *build, const cl_device_id *ids, const char *options)
-{
-    cl_program handles[PEN_LIMIT_HEADERS];
-    const char *names[PEN_LIMIT_HEADERS];
-    cl_uint count = build->header_count;
-
-    for (cl_uint i = 0; i < count; i++) {
-        handles[i] = build->headers[i].program->program;
-        names[i] = build->headers[i].name;
-    }
-    return clCompileProgram(build->program->program, build->device_count, ids, options, count, count ? handles : NULL,
-                            count ? names : NULL, NULL, NULL);
-}
-
-/* OpenCL gives headers to compilation only, so that a build with headers is a compilation and a link. The options are
- * the compiler's; PoCL refuses some of them in a link. */
-static cl_int build_with_headers(const struct pen_backend_build *build, const cl_device_id *ids, const char *options)
-{
-    struct pen_backend_program *program = build->program;
-    cl_int status = compile(build, ids, options);
-
-    if (!status)
-        program->linked = clLinkProgram(program->domain->context, build->device_count, ids, "", 1, &program->program,
-                                        NULL, NULL, &status);
-    if (status == CL_COMPILE_PROGRAM_FAILURE || status == CL_LINK_PROGRAM_FAILURE)
-        return CL_BUILD_PROGRAM_FAILURE;
-    return status;
-}
-
 static cl_int build_or_compile(const struct pen_backend_build *build, const cl_device_id *ids)
 {
     struct pen_backend_program *program = build->program;
@@ -159,14 +123,8 @@ static cl_int build_or_compile(const struct pen_backend_build *build, const cl_d
     char *options = compile_options(build);
     if (!options)
         return CL_OUT_OF_HOST_MEMORY;
-    if (program->linked) {
-        clReleaseProgram(program->linked);
-        program->linked = NULL;
-    }
     if (build->step == PEN_BUILD_STEP_COMPILE)
-        status = compile(build, ids, options);
-    else if (build->header_count && program->source)
-        status = build_with_headers(build, ids, options);
+        status = clCompileProgram(program->program, build->device_count, ids, options, 0, NULL, NULL, NULL, NULL);
     else
         status = clBuildProgram(program->program, build->device_count, ids, options, NULL, NULL);
     free(options);
@@ -179,7 +137,7 @@ static cl_program link_inputs(struct pen_backend_domain *domain, const struct pe
     cl_program inputs[PEN_LIMIT_INPUTS];
 
     for (uint32_t i = 0; i < build->input_count; i++)
-        inputs[i] = pen_opencl_executable(build->inputs[i]);
+        inputs[i] = build->inputs[i]->program;
     return clLinkProgram(domain->context, build->device_count, ids, build->options ? build->options : "",
                          build->input_count, inputs, NULL, NULL, out_status);
 }
@@ -236,8 +194,7 @@ static void read_result(cl_program program, const struct pen_opencl_device *devi
 
 static bool build_is_sound(const struct pen_backend_domain *domain, const struct pen_backend_build *build)
 {
-    if (!build->device_count || build->device_count > domain->device_count || build->header_count > PEN_LIMIT_HEADERS ||
-        build->input_count > PEN_LIMIT_INPUTS)
+    if (!build->device_count || build->device_count > domain->device_count || build->input_count > PEN_LIMIT_INPUTS)
         return false;
     for (uint32_t i = 0; i < build->device_count; i++)
         if (build->devices[i] >= domain->device_count)
@@ -260,7 +217,7 @@ int pen_opencl_program_build(struct pen_backend_domain *domain, const struct pen
         made = link_inputs(domain, build, ids, &status);
     } else {
         status = build_or_compile(build, ids);
-        made = pen_opencl_executable(build->program);
+        made = build->program->program;
     }
     int rc = pen_opencl_status(status);
     for (uint32_t i = 0; i < build->device_count; i++)
@@ -281,7 +238,7 @@ int pen_opencl_program_binary(struct pen_backend_program *program, uint32_t devi
     cl_device_id ids[PEN_LIMIT_DEVICES];
     size_t sizes[PEN_LIMIT_DEVICES] = {0};
     unsigned char *binaries[PEN_LIMIT_DEVICES] = {NULL};
-    cl_program handle = pen_opencl_executable(program);
+    cl_program handle = program->program;
     cl_uint count = 0, at = 0;
 
     if (device >= program->domain->device_count)
@@ -322,15 +279,14 @@ int pen_opencl_program_kernels(struct pen_backend_program *program, char ***out_
     uint32_t count = 0;
     char *rest;
 
-    cl_int status = clGetProgramInfo(pen_opencl_executable(program), CL_PROGRAM_KERNEL_NAMES, 0, NULL, &size);
+    cl_int status = clGetProgramInfo(program->program, CL_PROGRAM_KERNEL_NAMES, 0, NULL, &size);
     if (status)
         return pen_opencl_status(status);
     char *joined = calloc(1, size + 1);
     char **names = calloc(PEN_LIMIT_KERNELS, sizeof *names);
     if (!joined || !names)
         goto err_nomem;
-    status = size ? clGetProgramInfo(pen_opencl_executable(program), CL_PROGRAM_KERNEL_NAMES, size, joined, NULL)
-                  : CL_SUCCESS;
+    status = size ? clGetProgramInfo(program->program, CL_PROGRAM_KERNEL_NAMES, size, joined, NULL) : CL_SUCCESS;
     if (status) {
         free(joined);
         free(names);

@@ -114,13 +114,11 @@ static void kernels_compute(void **unused)
     end(&s);
 }
 
-static int build_text(struct state *s, const char *text, const struct pen_backend_header *headers, uint32_t count,
-                      char **out_log)
+static int build_text(struct state *s, const char *text, char **out_log)
 {
     static const uint32_t devices[1];
     struct pen_backend_program *program = make_source(ops, s->domain, text);
-    const struct pen_backend_build build = {
-        .program = program, .devices = devices, .device_count = 1, .headers = headers, .header_count = count};
+    const struct pen_backend_build build = {.program = program, .devices = devices, .device_count = 1};
     struct pen_build_result result;
 
     *out_log = NULL;
@@ -141,21 +139,17 @@ static void wrong_programs_say_why(void **unused)
         {"kernel copy(global to)", "wrong arguments for copy"},
         {"kernel nop", "wrong arguments for nop"},
         {"error out of luck", "error out of luck"},
-        {"include gone.h", "no header gone.h"},
     };
     struct state s;
     char *log;
 
     begin(&s);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        assert_int_equal(build_text(&s, wrong[i].text, NULL, 0, &log), -PEN_EBUILD);
+        assert_int_equal(build_text(&s, wrong[i].text, &log), -PEN_EBUILD);
         assert_non_null(strstr(log, wrong[i].says));
         free(log);
     }
-    struct pen_backend_program *header = make_source(ops, s.domain, "kernel inc(global data)");
-    const struct pen_backend_header headers[] = {{"dir/h.txt", header}};
-    assert_int_equal(build_text(&s, "include dir/h.txt\nkernel nop()", headers, 1, &log), 0);
-    ops->program_destroy(header);
+    assert_int_equal(build_text(&s, "kernel inc(global data)\nkernel nop()", &log), 0);
     end(&s);
 }
 

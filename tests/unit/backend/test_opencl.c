@@ -254,43 +254,6 @@ static void run_add(struct pen_backend_program *program, const char *name, uint3
     ops->kernel_destroy(kernel);
 }
 
-static void headers_reach_builds(void **unused)
-{
-    (void)unused;
-    static const uint32_t devices[1];
-    struct pen_backend_program *header = make_source(ops, test.domain, "#define TWICE(x) (2 * (x))\n");
-    struct pen_backend_program *program = make_source(
-        ops, test.domain,
-        "#include \"sub dir/h.cl\"\nkernel void f(global uint *d, uint n) { d[get_global_id(0)] += TWICE(n); }");
-    const struct pen_backend_header headers[] = {{"sub dir/h.cl", header}};
-    struct pen_backend_build build = {.step = PEN_BUILD_STEP_BUILD,
-                                      .program = program,
-                                      .devices = devices,
-                                      .device_count = 1,
-                                      .options = "-cl-mad-enable -cl-fast-relaxed-math",
-                                      .headers = headers,
-                                      .header_count = 1};
-    struct pen_build_result result = {0};
-    struct pen_msg_kernel_info info;
-    char *log = NULL;
-
-    int rc = ops->program_build(test.domain, &build, NULL, &result, &log);
-    if (rc)
-        print_message("headers: %s: %s\n", pen_error_name(rc), log ? log : "(no log)");
-    free(log);
-    assert_int_equal(rc, 0);
-    assert_int_equal(result.binary_type, 4);
-    run_add(program, "f", 10);
-    struct pen_backend_kernel *kernel = make_kernel(ops, program, "f");
-    assert_int_equal(ops->kernel_info(kernel, &info), 0);
-    assert_int_equal(info.arguments_count, 2);
-    assert_true(info.devices_count >= 1);
-    pen_backend_kernel_info_free(&info);
-    ops->kernel_destroy(kernel);
-    ops->program_destroy(header);
-    ops->program_destroy(program);
-}
-
 static void parts_of_programs_link(void **unused)
 {
     (void)unused;
@@ -711,7 +674,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(bytes_go_in_and_out),
         cmocka_unit_test(kernels_are_known),
         cmocka_unit_test(builds_fail_with_a_log),
-        cmocka_unit_test(headers_reach_builds),
         cmocka_unit_test(parts_of_programs_link),
         cmocka_unit_test(binaries_come_back),
         cmocka_unit_test(direct_memory_is_shared_with_kernels),
