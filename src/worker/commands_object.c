@@ -64,10 +64,16 @@ static struct pen_work_partition *find_partition(struct pen_work *work, const st
     return at;
 }
 
+/* Asks the driver for nothing that would then be too much: what it makes stays until the session ends. */
 static int make_partition(struct pen_work *work, const struct pen_backend_device *parent, const uint32_t *units,
                           uint32_t parts, struct pen_work_partition **out, struct pen_error *error)
 {
     struct pen_work_partition *partition = find_partition(work, parent, units, parts);
+    if (work->device_count + parts > PEN_WORK_DEVICES || (!partition && work->domain_count == PEN_REPLICAS))
+        return pen_fail(
+            error, -PEN_ELIMIT,
+            "more than %u devices or %u sets of parts in one session (limits PEN_WORK_DEVICES, PEN_REPLICAS)",
+            PEN_WORK_DEVICES, PEN_REPLICAS);
     if (!partition) {
         partition = calloc(1, sizeof *partition);
         if (!partition)
@@ -105,9 +111,7 @@ static bool device_partition(struct pen_work *work, const struct pen_msg_device_
     for (uint32_t i = 0; i < m->parts_count && !rc; i++) {
         rc = pen_work_add_device(work, m->parts[i], &partition->devices[i]);
         if (rc)
-            pen_fail(&error, rc,
-                     "more than %u devices or %u sets of parts in one session (limits PEN_WORK_DEVICES, PEN_REPLICAS)",
-                     PEN_WORK_DEVICES, PEN_REPLICAS);
+            pen_fail(&error, rc, "out of memory for parts of a device");
     }
     const struct pen_msg_device_partitioned reply = {.status = rc, .message = error.message};
     PEN_REPLY(work, device_partitioned, &reply, sequence);

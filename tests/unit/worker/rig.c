@@ -25,7 +25,7 @@ struct shadow {
     struct pen_backend_domain *real;
     uint32_t index; /* of its one device there */
 };
-static struct shadow shadows[RIG_DOMAINS];
+static struct shadow shadows[RIG_DOMAINS], part_shadows[PEN_REPLICAS];
 static struct pen_backend_ops ops;
 static useconds_t build_us;
 static pthread_t dispatch;
@@ -36,6 +36,22 @@ struct rig_asked rig_asked;
 static const struct shadow *of(struct pen_backend_domain *domain)
 {
     return (const struct shadow *)(const void *)domain;
+}
+
+/* Parts in a domain of their own, as many as are asked for. */
+static int partition(const struct pen_backend_device *device, const uint32_t *units, uint32_t parts,
+                     struct pen_backend_device *out_devices, struct pen_error *error)
+{
+    if (rig_asked.partitions == PEN_REPLICAS)
+        return pen_fail(error, -PEN_EPARTITION, "too many");
+    struct shadow *shadow = &part_shadows[rig_asked.partitions++];
+    *shadow = *of(device->domain);
+    for (uint32_t i = 0; i < parts; i++) {
+        out_devices[i] = *device;
+        out_devices[i].domain = (struct pen_backend_domain *)(void *)shadow;
+        out_devices[i].compute_units = units[i];
+    }
+    return 0;
 }
 
 static int queue_create(struct pen_backend_domain *domain, uint32_t device, uint32_t flags,
@@ -138,6 +154,7 @@ static int kernel_info(struct pen_backend_kernel *kernel, struct pen_msg_kernel_
 static void make_shadows(struct rig *rig, uint32_t domains, uint32_t one_thread)
 {
     ops = pen_backend_fake;
+    ops.partition = partition;
     ops.queue_create = queue_create;
     ops.memory_create = memory_create;
     ops.sampler_create = sampler_create;

@@ -57,7 +57,8 @@ struct rig {
 struct rig_asked {
     uint32_t launches, markers;
     uint32_t markers_before_launch; /* the last one */
-    uint32_t callbacks, events;     /* asked for with a launch */
+    uint32_t partitions;
+    uint32_t callbacks, events; /* asked for with a launch */
     /* Written by whoever builds. */
     uint32_t builds_by_dispatch;
     bool builds_at_once;

@@ -645,6 +645,51 @@ static void test_end_in_the_middle(void **state)
     rig_stop(&rig);
 }
 
+static uint64_t next_part = 1000;
+
+/* `count` parts of device 1, each of that many units. */
+static int cut(struct rig *rig, uint32_t count, uint32_t units)
+{
+    uint64_t ids[PEN_LIMIT_PARTITIONS];
+    uint32_t sizes[PEN_LIMIT_PARTITIONS];
+    struct pen_msg_device_partitioned answer;
+    for (uint32_t i = 0; i < count; i++) {
+        ids[i] = next_part++;
+        sizes[i] = units;
+    }
+    RIG_SEND(rig, device_partition, .parent = 1, .parts = ids, .parts_count = count, .part_units = sizes,
+             .part_units_count = count);
+    rig_answer(rig, PEN_OP_DEVICE_PARTITIONED);
+    assert_int_equal(pen_msg_device_partitioned_decode(rig->frame.data, rig->frame.size, &rig->scratch, &answer), 0);
+    return answer.status;
+}
+
+/* What is over a limit is refused before the driver has made anything; parts like others need nothing new. */
+static void test_limits_of_parts(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_start(&rig, &(struct rig_options){0});
+    for (uint32_t i = 1; i < PEN_REPLICAS; i++)
+        assert_int_equal(cut(&rig, 1, i), 0);
+    assert_int_equal(rig_asked.partitions, PEN_REPLICAS - 1);
+    for (uint32_t i = 0; i < 10; i++)
+        assert_int_equal(cut(&rig, 1, PEN_REPLICAS + i), -PEN_ELIMIT);
+    assert_int_equal(rig_asked.partitions, PEN_REPLICAS - 1);
+    assert_int_equal(cut(&rig, 1, 5), 0);
+    rig_queue(&rig, Q, next_part - 1, 0, 0);
+    rig_stop(&rig);
+
+    rig_start(&rig, &(struct rig_options){0});
+    for (uint32_t devices = 1; devices + PEN_LIMIT_PARTITIONS <= PEN_WORK_DEVICES; devices += PEN_LIMIT_PARTITIONS)
+        assert_int_equal(cut(&rig, PEN_LIMIT_PARTITIONS, 1), 0);
+    assert_int_equal(cut(&rig, PEN_LIMIT_PARTITIONS, 1), -PEN_ELIMIT);
+    assert_int_equal(cut(&rig, PEN_LIMIT_PARTITIONS, 2), -PEN_ELIMIT);
+    assert_int_equal(rig_asked.partitions, 1);
+    assert_int_equal(cut(&rig, PEN_LIMIT_PARTITIONS - 1, 1), 0);
+    rig_stop(&rig);
+}
+
 /* An event of the program's own that is let go before it is set: its slot is free again, and what waits for it fails.
  */
 static void test_event_never_set(void **state)
@@ -749,6 +794,7 @@ static void test_arguments_after_a_refusal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_limits_of_parts),
         cmocka_unit_test(test_event_never_set),
         cmocka_unit_test(test_queue_behind_a_busy_ring),
         cmocka_unit_test(test_many_markers),
