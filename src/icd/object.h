@@ -111,6 +111,8 @@ struct _cl_device_id {
     cl_device_partition_property *partition; /* how a sub-device was made; 0-terminated; NULL for a root */
     cl_uint partition_length;                /* entries, the 0 included; 0 for a root */
     struct pen_session *session;             /* of a sub-device: where its id is known; NULL for a root */
+    struct pen_part_set *set;                /* partition.c's, of a sub-device: those it was made with */
+    _Atomic(struct pen_part_set *) sets;     /* partition.c's, of a root: all made of it and of its parts; they stay */
     const struct pen_device_facts *facts;    /* device.c's: the root's properties in order of key, its extensions */
 };
 

@@ -5,6 +5,18 @@
 #include "icd/device.h"
 #include "icd/entry.h"
 
+/* Parts as the worker knows them. It is never told that they have gone: once the program has let go of all of them,
+ * they are given to who asks for the same. */
+struct pen_part_set {
+    struct pen_part_set *next;
+    struct pen_session *session;
+    uint64_t parent; /* its id */
+    uint32_t count;
+    uint32_t units[PEN_LIMIT_PARTITIONS];
+    uint64_t ids[PEN_LIMIT_PARTITIONS];
+    _Atomic uint32_t alive; /* as devices of the program's; acq_rel: who takes them over follows who let them go */
+};
+
 /* What is asked for, in units for each part. */
 struct partition {
     uint32_t units[PEN_LIMIT_PARTITIONS];
@@ -129,7 +141,56 @@ static int ask(struct pen_session *session, cl_device_id device, const struct pa
     return rc;
 }
 
-static cl_device_id create_part(cl_device_id parent, struct pen_session *session, uint64_t id, uint32_t units,
+static _Atomic(struct pen_part_set *) *sets_of(cl_device_id device)
+{
+    while (device->parent)
+        device = device->parent;
+    return &device->sets;
+}
+
+/* Takes over parts like these that nobody has; NULL: there are none. */
+static struct pen_part_set *find_set(struct pen_session *session, cl_device_id device,
+                                     const struct partition *partition)
+{
+    /* Acquire: pairs with make_set. */
+    struct pen_part_set *set = atomic_load_explicit(sets_of(device), memory_order_acquire);
+    for (; set; set = set->next) {
+        uint32_t none = 0;
+        if (set->session == session && set->parent == device->id && set->count == partition->count &&
+            !memcmp(set->units, partition->units, partition->count * sizeof *set->units) &&
+            atomic_compare_exchange_strong_explicit(&set->alive, &none, set->count, memory_order_acq_rel,
+                                                    memory_order_relaxed))
+            break;
+    }
+    return set;
+}
+
+static int make_set(struct pen_session *session, cl_device_id device, const struct partition *partition,
+                    struct pen_part_set **out_set)
+{
+    _Atomic(struct pen_part_set *) *sets = sets_of(device);
+    struct pen_part_set *set = malloc(sizeof *set);
+    if (!set)
+        return -PEN_ENOMEM;
+    *set = (struct pen_part_set){
+        .session = session, .parent = device->id, .count = partition->count, .alive = partition->count};
+    memcpy(set->units, partition->units, sizeof set->units);
+    for (uint32_t i = 0; i < set->count; i++)
+        set->ids[i] = pen_session_new_id(session);
+    int rc = ask(session, device, partition, set->ids);
+    if (rc) {
+        free(set);
+        return rc;
+    }
+    struct pen_part_set *first = atomic_load_explicit(sets, memory_order_relaxed);
+    do
+        set->next = first;
+    while (!atomic_compare_exchange_weak_explicit(sets, &first, set, memory_order_release, memory_order_relaxed));
+    *out_set = set;
+    return 0;
+}
+
+static cl_device_id create_part(cl_device_id parent, struct pen_session *session, uint32_t units,
                                 const cl_device_partition_property *properties, size_t property_count)
 {
     cl_device_id device = calloc(1, sizeof *device);
@@ -145,7 +206,6 @@ static cl_device_id create_part(cl_device_id parent, struct pen_session *session
     pen_object_init(&device->object, PEN_MAGIC_DEVICE);
     device->pool = parent->pool;
     device->facts = parent->facts;
-    device->id = id;
     device->parent = parent;
     device->compute_units = units;
     device->session = session;
@@ -155,6 +215,8 @@ static cl_device_id create_part(cl_device_id parent, struct pen_session *session
 
 void pen_device_destroy(cl_device_id device)
 {
+    if (device->set)
+        atomic_fetch_sub_explicit(&device->set->alive, 1, memory_order_acq_rel);
     pen_unref(device->parent); /* roots never lose their own first reference */
     free(device->partition);
     free(device);
@@ -168,21 +230,24 @@ static cl_int create_parts(cl_device_id device, const cl_device_partition_proper
     struct pen_session *session = device->session ? device->session : pen_session(&rc);
     if (!session)
         return CL_OUT_OF_RESOURCES;
-    uint64_t ids[PEN_LIMIT_PARTITIONS] = {0};
     cl_device_id parts[PEN_LIMIT_PARTITIONS] = {NULL};
     for (uint32_t i = 0; i < partition->count; i++) {
-        ids[i] = pen_session_new_id(session);
-        parts[i] = create_part(device, session, ids[i], partition->units[i], properties, partition->property_count);
+        parts[i] = create_part(device, session, partition->units[i], properties, partition->property_count);
         if (!parts[i])
             rc = -PEN_ENOMEM;
     }
-    if (!rc)
-        rc = ask(session, device, partition, ids);
-    for (uint32_t i = 0; i < partition->count; i++)
-        if (!rc)
+    struct pen_part_set *set = rc ? NULL : find_set(session, device, partition);
+    if (!rc && !set)
+        rc = make_set(session, device, partition, &set);
+    for (uint32_t i = 0; i < partition->count; i++) {
+        if (!rc) {
+            parts[i]->id = set->ids[i];
+            parts[i]->set = set;
             out_devices[i] = parts[i];
-        else if (parts[i])
+        } else if (parts[i]) {
             pen_unref(parts[i]);
+        }
+    }
     if (rc == -PEN_EGONE) /* the specification lists no better one here */
         return CL_OUT_OF_RESOURCES;
     return pen_status(rc);

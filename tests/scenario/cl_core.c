@@ -388,6 +388,44 @@ static void test_sub_devices(void)
     CHECK_IS(clCreateSubDevices(devices[0], unknown, 0, NULL, &count), CL_INVALID_VALUE);
 }
 
+/* Parts that were let go of are parts no more: a program may cut its device as often as it likes. */
+static void test_sub_devices_come_and_go(void)
+{
+    cl_uint most = 0;
+    CHECK_OK(clGetDeviceInfo(devices[0], CL_DEVICE_PARTITION_MAX_SUB_DEVICES, sizeof most, &most, NULL));
+    if (most < 2)
+        return;
+    cl_device_partition_property halves[] = {CL_DEVICE_PARTITION_BY_COUNTS, 1, 1,
+                                             CL_DEVICE_PARTITION_BY_COUNTS_LIST_END, 0};
+    cl_device_id kept[2], parts[2];
+    NEED(clCreateSubDevices(devices[0], halves, 2, kept, NULL) == CL_SUCCESS);
+    for (int round = 0; round < 2000; round++) {
+        NEED(clCreateSubDevices(devices[0], halves, 2, parts, NULL) == CL_SUCCESS);
+        CHECK(parts[0] != kept[0] && parts[1] != kept[1]);
+        CHECK_OK(clReleaseDevice(parts[0]));
+        CHECK_OK(clReleaseDevice(parts[1]));
+    }
+    /* Those of the last round work. */
+    NEED(clCreateSubDevices(devices[0], halves, 2, parts, NULL) == CL_SUCCESS);
+    cl_int error = 0;
+    cl_context context = clCreateContext(NULL, 2, parts, NULL, NULL, &error);
+    CHECK_OK(error);
+    cl_command_queue queue = clCreateCommandQueue(context, parts[1], 0, &error);
+    CHECK_OK(error);
+    int pattern = 7, value = 0;
+    cl_mem buffer = clCreateBuffer(context, 0, 64, NULL, &error);
+    CHECK_OK(clEnqueueFillBuffer(queue, buffer, &pattern, sizeof pattern, 0, 64, 0, NULL, NULL));
+    CHECK_OK(clEnqueueReadBuffer(queue, buffer, CL_TRUE, 60, sizeof value, &value, 0, NULL, NULL));
+    CHECK_IS(value, 7);
+    CHECK_OK(clReleaseMemObject(buffer));
+    CHECK_OK(clReleaseCommandQueue(queue));
+    CHECK_OK(clReleaseContext(context));
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(clReleaseDevice(parts[i]));
+        CHECK_OK(clReleaseDevice(kept[i]));
+    }
+}
+
 /* ---- 4.4: contexts ---------------------------------------------------------------------------------- */
 
 static _Atomic int destroyed_order[2], destroyed_count;
@@ -1390,6 +1428,7 @@ int main(int argc, char **argv)
         {"device-values", test_device_values},
         {"timers", test_timers},
         {"sub-devices", test_sub_devices},
+        {"sub-devices-come-and-go", test_sub_devices_come_and_go},
         {"context", test_context},
         {"context-destructors", test_context_destructors},
         {"queue", test_queue},

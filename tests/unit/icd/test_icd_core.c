@@ -382,11 +382,24 @@ static void test_partition(void **state)
     assert_memory_equal(type, cases[5].list, size);
     /* A part of one unit has no parts; a part holds the parent, and is the program's to release. */
     assert_int_equal(pen_clCreateSubDevices(parts[1], cases[0].list, 0, NULL, NULL), CL_DEVICE_PARTITION_FAILED);
-    assert_int_equal(pen_clReleaseDevice(parts[0]), CL_SUCCESS);
+    /* Parts that nobody has any more are had again by who asks for the same; while one is left, there are others. */
+    cl_device_id others[2] = {NULL};
+    uint64_t id = parts[1]->id;
     assert_int_equal(pen_clReleaseDevice(parts[1]), CL_SUCCESS);
+    assert_int_equal(pen_clCreateSubDevices(devices[0], cases[5].list, 2, others, NULL), CL_SUCCESS);
+    assert_int_not_equal(others[1]->id, id);
+    assert_int_equal(pen_clReleaseDevice(parts[0]), CL_SUCCESS);
+    assert_int_equal(stub_count(PEN_OP_DEVICE_PARTITION), 2);
+    assert_int_equal(pen_clCreateSubDevices(devices[0], cases[5].list, 2, parts, NULL), CL_SUCCESS);
+    assert_int_equal(parts[1]->id, id);
+    assert_int_equal(stub_count(PEN_OP_DEVICE_PARTITION), 2);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pen_clReleaseDevice(parts[i]), CL_SUCCESS);
+        assert_int_equal(pen_clReleaseDevice(others[i]), CL_SUCCESS);
+    }
     stub.partition_status = -PEN_EPARTITION;
     parts[0] = NULL;
-    assert_int_equal(pen_clCreateSubDevices(devices[0], cases[5].list, 2, parts, NULL), CL_DEVICE_PARTITION_FAILED);
+    assert_int_equal(pen_clCreateSubDevices(devices[0], cases[1].list, 1, parts, NULL), CL_DEVICE_PARTITION_FAILED);
     assert_null(parts[0]);
     const cl_device_partition_property_ext ext[] = {CL_DEVICE_PARTITION_EQUALLY_EXT, 2, 0};
     cl_uint count = 0;
