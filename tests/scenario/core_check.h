@@ -120,7 +120,7 @@ static int check_main(int argc, char **argv, const struct check_group *groups, s
         fflush(stdout);
     }
     printf("%d checks, %d failed\n", check_count, check_failures);
-    return check_failures ? 1 : 0;
+    return check_failures || !check_count ? 1 : 0;
 }
 
 #endif
