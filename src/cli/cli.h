@@ -35,8 +35,8 @@ int pen_cli_option(int argc, char **argv, const struct option *known);
 
 /* ---- sessions.c ---------------------------------------------------------------------------------------- */
 
-/* Until the daemon has no session of process `client` any more; -PEN_ETIMEOUT with a sentence. */
-int pen_sessions_wait(pid_t client, uint64_t timeout_ms, struct pen_error *error);
+/* Until the daemon has no session any more that is recorded to `path`; -PEN_ETIMEOUT with a sentence. */
+int pen_sessions_wait(const char *path, uint64_t timeout_ms, struct pen_error *error);
 
 /* ---- progress.c -------------------------------------------------------------------------------------- */
 

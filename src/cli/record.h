@@ -5,8 +5,11 @@
 
 #include "base/error.h"
 
-/* Sets PENSTOCK_RECORD to the absolute path of `file`, and makes way for the log: only what is a log already, or an
+/* Sets PENSTOCK_RECORD to the absolute path of `file`, and makes way for the logs: only what is a log already, or an
  * empty file, is removed. */
 int pen_record_prepare(const char *file, struct pen_error *error);
+/* A log is whole when its session has ended, a moment after its program: waits until none of PENSTOCK_RECORD's runs.
+ * -PEN_ETIMEOUT after 10 s. */
+int pen_record_complete(struct pen_error *error);
 
 #endif

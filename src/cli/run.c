@@ -16,9 +16,6 @@
 #include "cli/run.h"
 #include "cli/vendors.h"
 
-/* How long a session may take to end after its program. */
-#define RECORD_END_MS 10000
-
 /* ---- standing in for the program --------------------------------------------------------------------- */
 
 /* Signals that somebody may send us and mean the program: all but those that are about ourselves. */
@@ -74,12 +71,11 @@ static int end_like(int status)
     return 128 + number;
 }
 
-/* A log is whole when its session has ended, a moment after its program. With a daemon of our own its end comes first.
- */
-static void complete_record(pid_t program, const struct pen_helper *helper, const char *record)
+/* With a daemon of our own its end comes first. */
+static void complete_record(const struct pen_helper *helper, const char *record)
 {
     struct pen_error error = {0};
-    if (record && !helper->socket[0] && pen_sessions_wait(program, RECORD_END_MS, &error))
+    if (record && !helper->socket[0] && pen_record_complete(&error))
         pen_cli_fail(0, "%s may not be complete yet: %s", record, error.message);
 }
 
@@ -100,7 +96,7 @@ static int run_as_child(char **argv, struct pen_helper *helper, const char *reco
     int status = program < 0 ? -1 : attend(program, &signals);
     int reason = errno;
     if (program > 0)
-        complete_record(program, helper, record);
+        complete_record(helper, record);
     pen_helper_end(helper);
     if (program < 0)
         return pen_cli_fail(PEN_EXIT_FAILED, "cannot fork: %s", strerror(reason));

@@ -40,35 +40,31 @@ static void print_table(const struct pen_msg_sessions *message)
     }
 }
 
-static int ask(struct pen_control *control, struct pen_scratch *scratch, struct pen_msg_sessions *out,
-               struct pen_error *error)
+static int take_sessions(struct pen_control *control, struct pen_scratch *scratch, struct pen_msg_sessions *out,
+                         struct pen_error *error)
 {
-    int rc = PEN_CONTROL_ASK(control, session_list, &(struct pen_msg_session_list){0}, PEN_OP_SESSIONS, error);
-    if (!rc && (rc = pen_msg_sessions_decode(control->frame.data, control->frame.size, scratch, out)))
-        pen_fail(error, rc, "the daemon's list of sessions is malformed");
-    return rc;
+    int rc = pen_msg_sessions_decode(control->frame.data, control->frame.size, scratch, out);
+    return rc ? pen_fail(error, rc, "the daemon's list of sessions is malformed") : 0;
 }
 
-int pen_sessions_wait(pid_t client, uint64_t timeout_ms, struct pen_error *error)
+int pen_sessions_wait(const char *path, uint64_t timeout_ms, struct pen_error *error)
 {
     const struct timespec pause = {.tv_nsec = 2000000};
+    const struct pen_msg_record_list request = {.record_path = path};
     uint64_t deadline = pen_deadline_ms(timeout_ms);
     struct pen_control control;
     struct pen_scratch scratch = {0};
-    bool there = true;
+    struct pen_msg_sessions message = {.sessions_count = 1};
     int rc = pen_control_open(&control, error);
-    while (!rc && there) {
-        struct pen_msg_sessions message;
+    while (!rc && message.sessions_count) {
         pen_scratch_reset(&scratch);
-        if ((rc = ask(&control, &scratch, &message, error)))
-            break;
-        there = false;
-        for (uint32_t i = 0; i < message.sessions_count; i++)
-            there = there || message.sessions[i].client_pid == (uint32_t)client;
-        if (there && pen_now_ns() > deadline)
-            rc = pen_fail(error, -PEN_ETIMEOUT, "the session of process %d has not ended after %llu ms", (int)client,
-                          (unsigned long long)timeout_ms);
-        else if (there)
+        rc = PEN_CONTROL_ASK(&control, record_list, &request, PEN_OP_SESSIONS, error);
+        if (!rc)
+            rc = take_sessions(&control, &scratch, &message, error);
+        if (!rc && message.sessions_count && pen_now_ns() > deadline)
+            rc = pen_fail(error, -PEN_ETIMEOUT, "the session of process %u has not ended after %llu ms",
+                          message.sessions[0].client_pid, (unsigned long long)timeout_ms);
+        else if (!rc && message.sessions_count)
             nanosleep(&pause, NULL);
     }
     pen_scratch_finish(&scratch);
@@ -95,7 +91,9 @@ int pen_cli_ps(int argc, char **argv)
     struct pen_msg_sessions message;
     int rc = pen_control_open(&control, &error);
     if (!rc)
-        rc = ask(&control, &scratch, &message, &error);
+        rc = PEN_CONTROL_ASK(&control, session_list, &(struct pen_msg_session_list){0}, PEN_OP_SESSIONS, &error);
+    if (!rc)
+        rc = take_sessions(&control, &scratch, &message, &error);
     if (!rc && json)
         print_json(&message);
     else if (!rc)

@@ -17,9 +17,6 @@
 /* Pause after accept failed for want of descriptors or memory. */
 #define ACCEPT_PAUSE_MS 500
 
-/* Most logs of one name. */
-#define RECORD_FILES 100
-
 enum client_state {
     CLIENT_NEW,          /* its hello is awaited */
     CLIENT_READY,        /* a request is awaited */
@@ -39,7 +36,7 @@ struct client {
     struct pen_frame_reader reader;
     struct evbuffer *out;
     struct pen_session_request request; /* in CLIENT_WANTS_WORKER; owns record_fd */
-    char record_path[PATH_MAX];
+    char record_path[PATH_MAX], record_name[PATH_MAX];
 };
 
 static struct client *client_of(struct pen_list *link)
@@ -196,14 +193,22 @@ static int on_device_list(struct client *client)
     return 0;
 }
 
-static int on_session_list(struct client *client)
+/* All, or those that are recorded to `record_name`. */
+static int send_sessions(struct client *client, const char *record_name)
 {
     static struct pen_session_info infos[PEN_LIMIT_SESSIONS];
     struct pen_msg_sessions message = {.sessions = infos};
-    message.sessions_count = pen_workers_list(client->daemon, infos, PEN_LIMIT_SESSIONS);
+    message.sessions_count = pen_workers_list(client->daemon, record_name, infos, PEN_LIMIT_SESSIONS);
     QUEUE(client, sessions, &message);
     await_request(client);
     return 0;
+}
+
+static int on_record_list(struct client *client, const void *frame, size_t size, struct pen_scratch *scratch)
+{
+    struct pen_msg_record_list message;
+    int rc = pen_msg_record_list_decode(frame, size, scratch, &message);
+    return rc ? rc : send_sessions(client, message.record_path);
 }
 
 static bool same_user(const struct client *client)
@@ -244,15 +249,22 @@ static int open_record(struct client *client, const char *path)
     int fd = -1;
     errno = EEXIST;
     snprintf(client->record_path, sizeof client->record_path, "%s", path);
-    for (int i = 1; fd < 0 && errno == EEXIST && i <= RECORD_FILES; i++) {
+    for (unsigned i = 1; fd < 0 && errno == EEXIST && i <= PEN_LIMIT_RECORDS; i++) {
         fd = open(client->record_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (fd < 0 && errno == EEXIST)
-            snprintf(client->record_path, sizeof client->record_path, "%.4000s.%d", path, i);
+            snprintf(client->record_path, sizeof client->record_path, "%.4000s.%u", path, i);
+    }
+    if (fd < 0 && errno == EEXIST) {
+        say_no(client, -PEN_ELIMIT,
+               "there are %u files %.500s, %.500s.1, ... already, as many logs as one name may have: remove them",
+               PEN_LIMIT_RECORDS, path, path);
+        return -PEN_ELIMIT;
     }
     if (fd < 0) {
         say_no(client, -PEN_EIO, "cannot create the session's log %.500s: %s", path, strerror(errno));
         return -PEN_EIO;
     }
+    snprintf(client->record_name, sizeof client->record_name, "%s", path);
     client->request.record_fd = fd;
     return 0;
 }
@@ -308,6 +320,7 @@ static int on_session_open(struct client *client, const void *frame, size_t size
     if (client->remote)
         client->request.features = PEN_FEATURE_REMOTE;
     client->request.record_path = client->record_path;
+    client->request.record_name = client->record_name;
     pen_utf8_copy(client->request.program, sizeof client->request.program, message.program);
     if (try_adopt(client))
         return 1;
@@ -329,7 +342,9 @@ static int request(struct client *client, uint16_t opcode, const void *frame, si
         return rc ? rc : on_device_list(client);
     case PEN_OP_SESSION_LIST:
         rc = pen_message_check(frame, size, scratch);
-        return rc ? rc : on_session_list(client);
+        return rc ? rc : send_sessions(client, NULL);
+    case PEN_OP_RECORD_LIST:
+        return on_record_list(client, frame, size, scratch);
     case PEN_OP_SHUTDOWN:
         rc = pen_message_check(frame, size, scratch);
         return rc ? rc : on_shutdown(client);

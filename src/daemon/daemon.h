@@ -102,8 +102,10 @@ void pen_workers_stop(struct pen_daemon *daemon);
 /* SIGCHLD. */
 void pen_workers_reap(struct pen_daemon *daemon);
 uint32_t pen_workers_sessions(const struct pen_daemon *daemon);
-/* Fills up to `limit` entries; strings are borrowed from the workers. */
-uint32_t pen_workers_list(struct pen_daemon *daemon, struct pen_session_info *out, uint32_t limit);
+/* Fills up to `limit` entries; strings are borrowed from the workers. Of all sessions, or of those that are recorded
+ * and asked for `record_name`. */
+uint32_t pen_workers_list(struct pen_daemon *daemon, const char *record_name, struct pen_session_info *out,
+                          uint32_t limit);
 
 /* What a session is made from. */
 struct pen_session_request {
@@ -114,6 +116,7 @@ struct pen_session_request {
     pid_t client_pid;
     char program[PEN_DAEMON_PROGRAM];
     const char *record_path; /* "" when not recorded */
+    const char *record_name; /* as it was asked for: record_path without its number */
 };
 /* The pool is known: ends the warm workers whose drivers have other devices. */
 void pen_workers_check(struct pen_daemon *daemon);

@@ -41,6 +41,7 @@ struct worker {
     uint64_t session, started_ns;
     pid_t client_pid;
     char program[PEN_DAEMON_PROGRAM];
+    char *record_name; /* NULL: not recorded */
 };
 
 static struct timeval milliseconds(uint64_t ms)
@@ -161,6 +162,7 @@ static void destroy(struct worker *worker)
         close(worker->crash_fd);
     pen_unix_frame_finish(&worker->frame);
     pen_list_remove(&worker->link);
+    free(worker->record_name);
     free(worker);
 }
 
@@ -509,6 +511,7 @@ int pen_workers_adopt(struct pen_daemon *daemon, const struct pen_session_reques
         worker->started_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
         worker->client_pid = request->client_pid;
         snprintf(worker->program, sizeof worker->program, "%s", request->program);
+        worker->record_name = request->record_fd >= 0 ? strdup(request->record_name) : NULL;
         pen_report(PEN_REPORT_INFO, "session %" PRIu64 " of %s (pid %d): worker %d", session, worker->program,
                    (int)request->client_pid, (int)worker->pid);
         if (daemon->private_dir)
@@ -525,13 +528,21 @@ uint32_t pen_workers_sessions(const struct pen_daemon *daemon)
     return count_in(daemon, WORKER_SERVING);
 }
 
-uint32_t pen_workers_list(struct pen_daemon *daemon, struct pen_session_info *out, uint32_t limit)
+static bool is_listed(const struct worker *worker, const char *record_name)
+{
+    if (worker->state != WORKER_SERVING)
+        return false;
+    return !record_name || (worker->record_name && !strcmp(worker->record_name, record_name));
+}
+
+uint32_t pen_workers_list(struct pen_daemon *daemon, const char *record_name, struct pen_session_info *out,
+                          uint32_t limit)
 {
     uint32_t count = 0;
     PEN_LIST_EACH(link, next, &daemon->workers)
     {
         const struct worker *worker = worker_of(link);
-        if (worker->state != WORKER_SERVING || count == limit)
+        if (!is_listed(worker, record_name) || count == limit)
             continue;
         struct pen_crash_page page;
         read_crash_page(worker, &page);

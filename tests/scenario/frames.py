@@ -7,7 +7,7 @@ import struct
 OPCODES = {
     'hello': 0x0401, 'refused': 0x0402, 'device_list': 0x0410, 'devices': 0x0411, 'device': 0x0412,
     'device_property': 0x0413, 'session_open': 0x0420, 'session_opened': 0x0421, 'adopt': 0x0430, 'ready': 0x0431,
-    'session_list': 0x0440, 'sessions': 0x0441, 'shutdown': 0x0450, 'done': 0x0451,
+    'session_list': 0x0440, 'sessions': 0x0441, 'record_list': 0x0442, 'shutdown': 0x0450, 'done': 0x0451,
 }
 NAMES = {number: name for name, number in OPCODES.items()}
 
@@ -15,7 +15,7 @@ NAMES = {number: name for name, number in OPCODES.items()}
 LAYOUT = {
     'hello': 'IIIIs', 'refused': 'iIs', 'device_list': '', 'devices': 'IIQs', 'device': 'QIIQIIsssss',
     'device_property': 'QIIb', 'session_open': 'IIQss', 'session_opened': 'QIIQQII', 'adopt': 'QIIss', 'ready': 'IIQ',
-    'session_list': '', 'shutdown': '', 'done': 'iIs',
+    'session_list': '', 'record_list': 's', 'shutdown': '', 'done': 'iIs',
 }
 
 
@@ -66,12 +66,17 @@ class Connection:
 
     def receive(self):
         """(name, values), or None at the end of the stream."""
+        found = self.receive_frame()
+        return found and decode(found[1])
+
+    def receive_frame(self):
+        """(name, its bytes), or None."""
         while True:
             if len(self.pending) >= 16:
                 size = struct.unpack_from('<I', self.pending)[0]
                 if len(self.pending) >= size:
                     frame, self.pending = self.pending[:size], self.pending[size:]
-                    return decode(frame)
+                    return NAMES[struct.unpack_from('<H', frame, 4)[0]], frame
             try:
                 data = self.socket.recv(65536)
             except ConnectionResetError:

@@ -2,7 +2,8 @@
 """In place of penstock-worker: speaks the daemon's side of its protocol and misbehaves as STUB says.
 
 STUB is a list of words: probe-crash, probe-hang, probe-slow, probe-garbage, probe-short, start-crash, start-slow,
-start-garbage, start-hang, start-other, start-trickle, adopt-crash, adopt-garbage, adopt-byte, adopt-stay. STUB_DEVICES: how many devices (2); STUB_NAME:
+start-garbage, start-hang, start-other, start-trickle, adopt-crash, adopt-garbage, adopt-byte, adopt-stay,
+adopt-linger. STUB_DEVICES: how many devices (2); STUB_NAME:
 what they are called, but for a number (stub)."""
 import os
 import signal
@@ -92,6 +93,9 @@ def serve():
     client.receive()
     if 'adopt-stay' in words:
         time.sleep(1000)
+    if 'adopt-linger' in words:
+        time.sleep(0.7)
+        os.write(fds[1], b'whole')
 
 
 for argument in sys.argv:

@@ -312,6 +312,40 @@ print(out.decode().count("got"), "alive" in out.decode(), os.waitstatus_to_exitc
                               env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False)
         self.assertEqual(done.stdout, self.path('x.log') + '\n')
 
+    def test_record_is_whole(self):
+        """It returns when the sessions have ended, whichever process of the program they belong to."""
+        daemon = self.daemon(stub='adopt-linger')
+        self.environment['PENSTOCK_SOCKET'] = daemon.socket
+        target = self.path('session.log')
+        program = ('import os, socket, sys; sys.path.insert(0, os.environ["SCENARIO"]); import frames\n'
+                   'for _ in range(2):\n'
+                   '    c = frames.Connection(socket.socket(socket.AF_UNIX)); c.socket.connect(os.environ["PENSTOCK_SOCKET"])\n'
+                   '    c.send("hello", 1, 0, os.getpid(), 0, "x"); c.receive()\n'
+                   '    c.send("session_open", 2, 0, 0, "x", os.environ["PENSTOCK_RECORD"]); c.receive()\n')
+        self.environment |= {'SCENARIO': harness.HERE, 'PROGRAM': program}
+        done = self.run_program('sh', '-c', 'python3 -c "$PROGRAM"; true', options=['--record', target])
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        for path in (target, target + '.1'):
+            with open(path, 'rb') as file:
+                self.assertEqual(file.read(), b'whole')
+
+    def test_record_names(self):
+        """A run's logs replace all those of the run before, or none."""
+        log, other = b'PENLOG\0\1' + b'old', b'text'
+        for names in (('x', 'x.1', 'x.2', 'x.99'), ('x.2',)):
+            for name in names:
+                with open(self.path(name), 'wb') as file:
+                    file.write(log)
+            self.assertEqual(self.run_program('true', options=['--record', self.path('x')]).returncode, 0)
+            self.assertEqual(os.listdir(self.folder), ['tmp'])
+        for name, data in (('x', log), ('x.1', log), ('x.2', other)):
+            with open(self.path(name), 'wb') as file:
+                file.write(data)
+        done = self.run_program('true', options=['--record', self.path('x')])
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('x.2 exists and is no session log', done.stderr)
+        self.assertEqual(sorted(os.listdir(self.folder)), ['tmp', 'x', 'x.1', 'x.2'])
+
     def test_record_replaces_logs_only(self):
         """What is no log stays, also what cannot be told from an empty file by reading it."""
         os.mkfifo(self.path('fifo'))
