@@ -16,12 +16,24 @@ import frames
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.abspath(os.environ.get('PENSTOCK_BUILD', os.path.join(TOP, 'build')))
-SANITIZED = os.environ.get('PENSTOCK_SANITIZE', 'none') != 'none'
+SANITIZERS = os.environ.get('PENSTOCK_SANITIZE', 'none')  # as Meson's b_sanitize
+SANITIZED = SANITIZERS != 'none'
 PENSTOCK = os.path.join(BUILD, 'src/cli/penstock')
 PENSTOCKD = os.path.join(BUILD, 'src/daemon/penstockd')
 STUB = os.path.join(HERE, 'stub_worker.py')
 VENDORS = os.path.join(BUILD, 'src/cli/vendors')
 SLOW = 6 if SANITIZED else 1  # factor on times that are promised
+
+# In a daemon's log, which its workers share.
+SANITIZER_REPORT = r'(?:ERROR|WARNING): (?:Address|Leak|Thread)Sanitizer|runtime error: '
+UNEXPECTED = r"""(?x) is\ lost:\ its\ worker | failed:\ its\ worker | before\ it\ had\ a\ session | \(limits\.
+    | sent\ something\ unexpected | sees\ other\ devices | looking\ for\ devices\ failed"""
+
+
+def faults_stay():
+    """Environment of a daemon whose workers' kernels fault: a sanitizer must leave that to be the end."""
+    options = ''.join(f':handle_{name}=0' for name in ('segv', 'sigbus', 'sigill', 'sigfpe', 'abort'))
+    return {name: os.environ.get(name, '') + options for name in ('ASAN_OPTIONS', 'TSAN_OPTIONS')}
 
 
 def processes():
@@ -59,7 +71,8 @@ def wait_for(condition, seconds=10, what=None):
 
 
 class Daemon:
-    """A penstockd that listens in `folder`."""
+    """A penstockd that listens in `folder`. Workers that end badly are found when it has ended (complaints), unless they are
+    stubs, or the test says which sentences it expects of the log (expect)."""
 
     def __init__(self, folder, config='', stub=None, environment=None, arguments=('--log', 'debug'), preexec=None,
                  log='penstockd.log'):
@@ -79,6 +92,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file, env=daemon_environment, preexec_fn=preexec)
         self.pid = self.process.pid
         self.connections = []
+        self.expected = ['.'] if stub is not None else []
         wait_for(lambda: self.listens() or self.process.poll() is not None, what='the socket')
 
     def listens(self):
@@ -100,6 +114,21 @@ class Daemon:
                             seconds, f'"{pattern}" in the log')
         except AssertionError as error:
             raise AssertionError(f'{error}; the log:\n{self.log()}') from None
+
+    def expect(self, pattern):
+        """Lines of the log with it are no complaint."""
+        self.expected.append(pattern)
+
+    def complaints(self):
+        """What is wrong with how it and its workers ended: sentences."""
+        found = []
+        if self.process.returncode not in (0, -signal.SIGKILL):
+            found.append(f'penstockd ended with {self.process.returncode}')
+        for line in self.log().splitlines():
+            unexpected = re.search(UNEXPECTED, line) and not any(re.search(each, line) for each in self.expected)
+            if unexpected or re.search(SANITIZER_REPORT, line):
+                found.append(line)
+        return found
 
     def workers(self):
         return [pid for pid, (parent, state, _) in processes().items() if parent == self.pid and state != 'Z']
@@ -191,12 +220,14 @@ class Scenario(unittest.TestCase):
         left = [pid for pid in workers if alive(pid)]
         sockets = [d.socket for d in self.daemons if d.process.returncode != -signal.SIGKILL and
                    (os.path.exists(d.socket) or os.path.exists(d.socket + '.d'))]
-        for daemon in self.daemons if self.failures() > self.failed_before else []:
+        complaints = [each for daemon in self.daemons for each in daemon.complaints()]
+        for daemon in self.daemons if complaints or self.failures() > self.failed_before else []:
             sys.stderr.write(daemon.log())
         shutil.rmtree(self.folder, ignore_errors=True)
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         self.assertEqual((left, sockets), ([], []), 'processes and sockets left behind')
+        self.assertFalse(complaints, '\n'.join(complaints))
 
     def daemon(self, config='', stub=None, **options):
         folder = os.path.join(self.folder, f'daemon{len(self.daemons)}')

@@ -58,11 +58,7 @@ class Sessions:
         return daemon
 
     def environment(self):
-        # A sanitizer must leave a kernel's fault to be one.
-        options = ':'.join(f'handle_{name}=0' for name in ('segv', 'sigbus', 'sigill', 'sigfpe', 'abort'))
-        return {'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': self.path('pocl'),
-                'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':' + options,
-                'TSAN_OPTIONS': os.environ.get('TSAN_OPTIONS', '') + ':' + options}
+        return {'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': self.path('pocl'), **harness.faults_stay()}
 
     def begin(self, daemon, *arguments):
         """A program that has said that it is running."""
@@ -138,6 +134,7 @@ class Sessions:
     def test_worker_killed(self):
         daemon = self.pool('workers: {warm: 2}\n')
         daemon.wait_log('is warm', count=2)
+        daemon.expect('is lost: .*signal 9')
         victim, other = self.begin(daemon, 'loop', 60), self.begin(daemon, 'loop', 2)
         os.kill(self.worker_of(daemon, victim), signal.SIGKILL)
         self.assert_lost(victim)
@@ -150,6 +147,7 @@ class Sessions:
         """A kernel's fault is its session's, and the log names the kernel."""
         daemon = self.pool('workers: {warm: 2}\n')
         daemon.wait_log('is warm', count=2)
+        daemon.expect('is lost: .*last kernel launched was "fault"')
         other = self.begin(daemon, 'loop', 2)
         self.assert_lost(self.begin(daemon, 'fault'))
         line = daemon.wait_log(r'error .*session \d+ of session_program \(pid \d+\) is lost: .*')
@@ -305,6 +303,7 @@ class Fake(Sessions, harness.Scenario):
         self.assertIn('without-landlock', done.stdout)
 
         daemon = self.daemon('backend: fake\nworkers: {jail: required}\n', preexec=without_landlock)
+        daemon.expect('workers.jail is "required"|exited with 1 before it had a session')
         daemon.wait_log('error .*workers.jail is "required", and this system holds not all .*without-landlock')
         self.assertEqual(daemon.run(PROGRAM, 'first').returncode, 2)
         self.assertNotIn('is warm', daemon.log())
