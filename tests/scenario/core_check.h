@@ -90,14 +90,6 @@ static bool check_is_penstock(void)
     return !clGetPlatformInfo(check_platform, CL_PLATFORM_NAME, sizeof name, name, NULL) && !strcmp(name, "Penstock");
 }
 
-/* Checks that drivers are known to fail natively (PoCL 3.1: handles of another kind, wait lists of kernels, unknown
- * device types, failed user events, clEnqueueWaitForEvents; rusticl: no default device): asked of Penstock, and of
- * whom CL_CHECK_STRICT is set for. */
-static bool check_strictly(void)
-{
-    return check_is_penstock() || getenv("CL_CHECK_STRICT");
-}
-
 static int check_main(int argc, char **argv, const struct check_group *groups, size_t group_count)
 {
     if (argc < 2) {

@@ -1,13 +1,16 @@
 #!/usr/bin/python3
 """Runs an ordinary OpenCL program, and says what it says.
 
-    run_program.py native|one|two|record|remote PROGRAM [ARGUMENT]...
+    run_program.py [--lost] native|one|two|record|remote PROGRAM [ARGUMENT]...
 
 native: on PoCL itself. one, two: through Penstock, on PoCL's device as a whole or cut in parts of one core. record: on
 one, with the session recorded, so that all contents pass through the worker; the log must then be readable, and its
-replay must read what the program has read. remote: on one, over TCP. The program is given a part of the platform's name as its first argument."""
+replay must read what the program has read. remote: on one, over TCP. --lost: the program's first session is lost to a
+kernel that faults, as its replay must be, and the second is not. The program is given a part of the platform's name as
+its first argument. Not only the program must be content: daemon and workers must end well."""
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,42 +20,76 @@ import harness
 POCL = '/etc/OpenCL/vendors/pocl.icd'
 
 
-def main(mode, program, *arguments):
+def dump(daemon, log):
+    """What is wrong with how the log is printed: sentences."""
+    done = daemon.run(harness.PENSTOCK, 'log', 'dump', log, '--json')
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    if done.returncode or done.stderr or len(lines) < 10:
+        return [f'log dump {log}: {done.returncode}, {done.stderr}, {len(lines)} lines']
+    return []
+
+
+def replay(daemon, log):
+    """What is wrong with the replay: sentences. One that compares nothing shows nothing."""
+    done = daemon.run(harness.PENSTOCK, 'log', 'replay', log, timeout=100)
+    print(f'log replay {log}:', done.stdout, done.stderr, file=sys.stderr)
+    if done.returncode or not re.search(r' reads, [1-9]\d* compared, 0 different$', done.stdout, re.MULTILINE):
+        return [f'log replay {log}: {done.returncode}, {done.stdout}, {done.stderr}']
+    return []
+
+
+def replay_lost(daemon, log):
+    done = daemon.run(harness.PENSTOCK, 'log', 'replay', log, timeout=100)
+    if done.returncode != 1 or 'worker' not in done.stderr:
+        return [f'log replay {log}: {done.returncode}, {done.stdout}, {done.stderr}']
+    return []
+
+
+def through_penstock(mode, lost, program, folder, drivers):
+    """What is wrong: sentences; and the program's exit status."""
+    config = 'devices: [{match: "*", compute_units: 1}]\n' if mode == 'two' else ''
+    if lost:
+        drivers = drivers | harness.faults_stay()
+    daemon = harness.Daemon(folder, f'cache: {{dir: {folder}/cache}}\n' + config, environment=drivers,
+                            arguments=['--log', 'debug', *(['--plain-tcp', '127.0.0.1:0'] if mode == 'remote' else [])])
+    environment = daemon.program_environment()
+    if mode == 'remote':
+        environment['PENSTOCK_POOL'] = 'tcp://' + daemon.wait_log(r'listens without protection at (\S+)')
+        environment['PENSTOCK_SOCKET'] = os.devnull
+    log = os.path.join(folder, 'session.log')
+    if mode == 'record':
+        environment['PENSTOCK_RECORD'] = log
+    if lost:
+        daemon.expect(r'is lost: .*signal 11 .*; the last kernel launched was "wild"')
+    wrong = []
+    try:
+        status = subprocess.run(program, env=environment, check=False).returncode
+        if mode == 'record' and status == 0:
+            wrong = dump(daemon, log)
+            if lost:
+                wrong += replay_lost(daemon, log)
+                log += '.1'
+                wrong += dump(daemon, log)
+            wrong += replay(daemon, log)
+    finally:
+        daemon.stop()
+        sys.stderr.write(daemon.log())
+    return wrong + daemon.complaints(), status
+
+
+def main(*words):
+    lost = words[0] == '--lost'
+    mode, program, *arguments = words[lost:]
     if not os.path.exists(POCL):
         return 77
     with tempfile.TemporaryDirectory(prefix='penstock-test-') as folder:
         drivers = {'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': os.path.join(folder, 'pocl')}
         if mode == 'native':
             return subprocess.run([program, 'Portable', *arguments], env=dict(os.environ, **drivers), check=False).returncode
-        parts = 'devices: [{match: "*", compute_units: 1}]\n' if mode == 'two' else ''
-        options = ['--log', 'debug'] + (['--plain-tcp', '127.0.0.1:0'] if mode == 'remote' else [])
-        daemon = harness.Daemon(folder, f'cache: {{dir: {folder}/cache}}\n' + parts, environment=drivers, arguments=options)
-        try:
-            environment = daemon.program_environment()
-            if mode == 'remote':
-                environment['PENSTOCK_POOL'] = 'tcp://' + daemon.wait_log(r'listens without protection at (\S+)')
-                environment['PENSTOCK_SOCKET'] = os.devnull
-            log = os.path.join(folder, 'session.log')
-            if mode == 'record':
-                environment['PENSTOCK_RECORD'] = log
-            status = subprocess.run([program, 'Penstock', *arguments], env=environment, check=False).returncode
-            if mode == 'record' and status == 0:
-                dump = daemon.run(harness.PENSTOCK, 'log', 'dump', log, '--json')
-                lines = [json.loads(line) for line in dump.stdout.splitlines()]
-                if dump.returncode or dump.stderr or len(lines) < 10:
-                    print('log dump:', dump.returncode, dump.stderr, len(lines), 'lines', file=sys.stderr)
-                    status = 1
-                # One ends with a kernel that faults, and so would its replay.
-                elif not any(line.get('name') == 'wild' for line in lines):
-                    replay = daemon.run(harness.PENSTOCK, 'log', 'replay', log, timeout=100)
-                    print('log replay:', replay.stdout, replay.stderr, file=sys.stderr)
-                    status = replay.returncode
-            return status
-        finally:
-            if daemon.process.poll() is not None:
-                print('penstockd ended:', daemon.process.returncode, file=sys.stderr)
-            daemon.stop()
-            sys.stderr.write(daemon.log())
+        wrong, status = through_penstock(mode, lost, [program, 'Penstock', *arguments], folder, drivers)
+        for sentence in wrong:
+            print('wrong:', sentence, file=sys.stderr)
+        return status or bool(wrong)
 
 
 if __name__ == '__main__':
