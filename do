@@ -9,6 +9,7 @@ jobs=$(nproc)
 passed=0
 failed=0
 failures=()
+times=() # SECONDS NAME of each part that was counted
 
 # ---- packages: name, and what it is for -----------------------------------------------------------------
 
@@ -93,6 +94,10 @@ build_main() {
 
 # ---- counting -------------------------------------------------------------------------------------------
 
+took() { # SINCE NAME: a part that began then
+    times+=("$((SECONDS - $1)) $2")
+}
+
 result() { # STATUS NAME
     if [ "$1" -eq 0 ]; then
         passed=$((passed + 1))
@@ -109,7 +114,8 @@ step() { # NAME COMMAND...: one check that counts as one test
     shift
     echo "==== $name"
     "$@"
-    result $? "$name ($((SECONDS - begin)) s)"
+    result $? "$name"
+    took "$begin" "$name"
 }
 
 suites() { # FOLDER SUITE...: Meson's tests of these suites, each counted; timeouts are multiplied by $patience
@@ -133,11 +139,12 @@ suites() { # FOLDER SUITE...: Meson's tests of these suites, each counted; timeo
     passed=$((passed + good))
     failed=$((failed + bad))
     [ "$bad" -eq 0 ] || failures+=("$folder: $bad of suites $*")
-    echo "$folder: $good passed, $bad failed ($((SECONDS - begin)) s)"
+    echo "$folder: $good passed, $bad failed"
+    took "$begin" "$folder: $*"
 }
 
 programs() { # COMMAND...: one that ends with `N passed, N failed`
-    local log good bad status
+    local log good bad status begin=$SECONDS
     log=$(mktemp)
     echo "==== $*"
     "$@" 2>&1 | tee "$log"
@@ -149,10 +156,13 @@ programs() { # COMMAND...: one that ends with `N passed, N failed`
     passed=$((passed + ${good:-0}))
     failed=$((failed + ${bad:-0}))
     [ "${bad:-0}" -eq 0 ] || failures+=("$*")
+    took "$begin" "$*"
 }
 
 finish() {
     local name
+    echo "==== seconds, of $SECONDS in all"
+    printf '%s\n' ${times[@]+"${times[@]}"} | sort -rn | sed 's/^\([0-9]*\) /\1\t/'
     for name in ${failures[@]+"${failures[@]}"}; do
         echo "failed: $name"
     done
