@@ -24,6 +24,8 @@ STUB = os.path.join(HERE, 'stub_worker.py')
 VENDORS = os.path.join(BUILD, 'src/cli/vendors')
 SLOW = 6 if SANITIZED else 1  # factor on times that are promised
 
+NOT_SANITIZED = 'with sanitizers: '
+
 # In a daemon's log, which its workers share.
 SANITIZER_REPORT = r'(?:ERROR|WARNING): (?:Address|Leak|Thread)Sanitizer|runtime error: '
 UNEXPECTED = r"""(?x) is\ lost:\ its\ worker | failed:\ its\ worker | before\ it\ had\ a\ session | \(limits\.
@@ -75,7 +77,7 @@ class Daemon:
     stubs, or the test says which sentences it expects of the log (expect)."""
 
     def __init__(self, folder, config='', stub=None, environment=None, arguments=('--log', 'debug'), preexec=None,
-                 log='penstockd.log'):
+                 log='penstockd.log', wrapper=()):
         self.folder = folder
         self.socket = os.path.join(folder, 'penstockd.sock')
         self.config = os.path.join(folder, 'penstock.yaml')
@@ -88,7 +90,7 @@ class Daemon:
         self.log_path = os.path.join(folder, log)
         with open(self.log_path, 'wb') as log_file:
             self.process = subprocess.Popen(
-                [PENSTOCKD, '--config', self.config, '--socket', self.socket, *arguments],
+                [*wrapper, PENSTOCKD, '--config', self.config, '--socket', self.socket, *arguments],
                 stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file, env=daemon_environment, preexec_fn=preexec)
         self.pid = self.process.pid
         self.connections = []
@@ -197,6 +199,18 @@ class Daemon:
                 self.process.kill()
                 self.process.wait()
         return self.process.returncode
+
+
+def not_sanitized(reason):
+    """A test that a build with sanitizers does not have."""
+    return unittest.skipIf(SANITIZED, NOT_SANITIZED + reason)
+
+
+def main():
+    """unittest.main; a test that was left out for want of something makes the status 77, so that it is seen."""
+    result = unittest.main(exit=False).result
+    lacking = [reason for _, reason in result.skipped if not reason.startswith(NOT_SANITIZED)]
+    sys.exit(1 if not result.wasSuccessful() else 77 if lacking else 0)
 
 
 class Scenario(unittest.TestCase):

@@ -368,4 +368,4 @@ print(out.decode().count("got"), "alive" in out.decode(), os.waitstatus_to_exitc
 
 
 if __name__ == '__main__':
-    unittest.main()
+    harness.main()

@@ -118,4 +118,4 @@ class Configuration(harness.Scenario):
 
 
 if __name__ == '__main__':
-    unittest.main()
+    harness.main()

@@ -631,4 +631,4 @@ class Life(harness.Scenario):
 
 
 if __name__ == '__main__':
-    unittest.main()
+    harness.main()
