@@ -29,7 +29,7 @@ def table(head, rows):
 
 def field_rows(holder, start):
     offsets = {id(f): at for at, f in holder.layout(start)[0]}
-    return [[str(offsets.get(id(f), "")), f"`{f.type}`", f"`{f.name}`", " ".join(f.doc)] for f in holder.fields]
+    return [[str(offsets.get(id(f), "")), f"`{f.type}`", f"`{f.name}`", " ".join(f.doc or f.usual)] for f in holder.fields]
 
 
 def fields(holder, start):

@@ -89,6 +89,7 @@ class Field:
     name: str
     line: int
     doc: list = field(default_factory=list)
+    usual: list = field(default_factory=list)  # what fields of this name mean, where nothing else says it
 
     @property
     def reserved(self):
@@ -96,7 +97,18 @@ class Field:
 
 
 @dataclass
+class Usual:
+    """What fields of this name mean."""
+
+    what = "field"
+    name: str
+    line: int
+    doc: list = field(default_factory=list)
+
+
+@dataclass
 class Limit:
+    what = "limit"
     name: str
     value: int
     line: int
@@ -113,6 +125,10 @@ class Enum:
     flags: bool
     values: list = field(default_factory=list)  # (name, value, doc)
     doc: list = field(default_factory=list)
+
+    @property
+    def what(self):
+        return "flags" if self.flags else "enum"
 
     @property
     def mask(self):
@@ -145,6 +161,7 @@ class Fields:
 
 
 class Struct(Fields):
+    what = "struct"
     @property
     def align(self):
         return max((f.type.align for f in self.fields), default=1)
@@ -158,6 +175,7 @@ class Struct(Fields):
 
 @dataclass
 class Message(Fields):
+    what = "message"
     opcode: int = 0
     direction: str = ""
     answer: str = ""
@@ -174,6 +192,7 @@ class Schema:
     major: int = 0
     minor: int = 0
     limits: dict = field(default_factory=dict)
+    usual: dict = field(default_factory=dict)
     enums: dict = field(default_factory=dict)
     structs: dict = field(default_factory=dict)
     messages: dict = field(default_factory=dict)
@@ -242,6 +261,7 @@ class Parser:
         kinds = {
             "protocol": self.protocol,
             "limit": self.limit,
+            "field": self.usual_field,
             "enum": lambda: self.enumeration(False),
             "flags": lambda: self.enumeration(True),
             "struct": self.struct,
@@ -279,6 +299,14 @@ class Parser:
             raise SchemaError(line, f"limit {name} is {value}: from 1 to 4294967295 is allowed")
         self.schema.limits[name] = Limit(name, value, line)
         return self.schema.limits[name]
+
+    def usual_field(self):
+        line = self.line
+        name = self.identifier("a field")
+        if name in self.schema.usual:
+            raise SchemaError(line, f"field {name} is declared twice, first on line {self.schema.usual[name].line}")
+        self.schema.usual[name] = Usual(name, line)
+        return self.schema.usual[name]
 
     def new_name(self, what):
         line, name = self.line, self.identifier(f"the {what}")
@@ -416,6 +444,7 @@ class Checker:
                 self.check_bounds(f.type, f)
         for message in self.schema.messages.values():
             self.check_message(message)
+        self.check_documented()
 
     def resolve(self, t, holder, f):
         if t.kind == "named":
@@ -472,6 +501,27 @@ class Checker:
         if answer.direction != wanted:
             raise SchemaError(message.answer_line, f"message {message.name}: a {message.direction} cannot be answered "
                               f"by {answer.name}, a {answer.direction}")
+
+
+    def check_documented(self):
+        """Nothing goes without a word about what it is."""
+        schema = self.schema
+        for declared in (schema.limits, schema.usual, schema.enums, schema.structs, schema.messages):
+            for each in declared.values():
+                if not each.doc:
+                    raise SchemaError(each.line, f"{each.what} {each.name}: no ## before it says what it is")
+        unused = dict(schema.usual)
+        for holder in (*schema.structs.values(), *schema.messages.values()):
+            for f in holder.fields:
+                if f.reserved or f.doc or f"`{f.name}`" in " ".join(holder.doc):
+                    continue
+                if f.name not in schema.usual:
+                    raise SchemaError(f.line, f"{holder.name}.{f.name}: nothing says what it is: a ## before it, `{f.name}` "
+                                      f"in the text of {holder.name}, or a declaration 'field {f.name}'")
+                f.usual = schema.usual[f.name].doc
+                unused.pop(f.name, None)
+        for each in unused.values():
+            raise SchemaError(each.line, f"field {each.name}: no field takes its meaning from here")
 
 
 def load(path):

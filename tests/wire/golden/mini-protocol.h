@@ -63,6 +63,7 @@ int pen_message_bulk(const void *frame, size_t size, struct pen_bulk *out);
 #define PEN_LIMIT_FRAME 4096u
 /* Longest name. */
 #define PEN_LIMIT_NAME 16u
+/* As many as fit on a hand. */
 #define PEN_LIMIT_FEW 3u
 
 enum pen_op {
@@ -81,6 +82,7 @@ enum pen_colour {
 /* NULL for a value that the schema does not have. */
 const char *pen_colour_name(enum pen_colour value);
 
+/* How it is. */
 enum pen_mood {
     PEN_MOOD_BAD = -1,
     /* As most days. */
@@ -90,6 +92,7 @@ enum pen_mood {
 /* NULL for a value that the schema does not have. */
 const char *pen_mood_name(enum pen_mood value);
 
+/* How large it is. */
 enum pen_size {
     PEN_SIZE_SMALL = 0,
     PEN_SIZE_LARGE = 1,
@@ -97,26 +100,31 @@ enum pen_size {
 /* NULL for a value that the schema does not have. */
 const char *pen_size_name(enum pen_size value);
 
+/* What one may do. */
 enum pen_right {
     PEN_RIGHT_READ = 1u << 0,
     PEN_RIGHT_WRITE = 1u << 15,
 };
 
-/* Padded inside and at its end. */
+/* Padded inside and at its end: `layer`, `x` and `y`. */
 struct pen_point {
     uint8_t layer;
     uint64_t x;
     int32_t y;
 };
 
+/* A place with a name. */
 struct pen_tagged {
+    /* The name. */
     const char *tag; /* at most PEN_LIMIT_NAME bytes */
     struct pen_point at;
+    /* How one comes there,
+     * step by step. */
     const struct pen_point *path;
     uint32_t path_count; /* at most PEN_LIMIT_FEW */
 };
 
-/* Nothing but a bulk. */
+/* Nothing but a bulk: `bytes`. */
 struct pen_msg_put {
     struct pen_bulk bytes;
 };
@@ -124,6 +132,7 @@ size_t pen_msg_put_size(const struct pen_msg_put *m);
 void pen_msg_put_encode(const struct pen_msg_put *m, uint64_t sequence, void *frame);
 int pen_msg_put_decode(const void *frame, size_t size, struct pen_scratch *scratch, struct pen_msg_put *out);
 
+/* A question: how `colour` and `rights` fit in a `range`. */
 struct pen_msg_ask {
     /* Who asks. */
     uint64_t who;
@@ -131,12 +140,14 @@ struct pen_msg_ask {
     uint32_t rights; /* PEN_RIGHT_* */
     uint16_t reserved[3];
     int32_t range[2];
+    /* Where it is asked. */
     struct pen_point at;
 };
 size_t pen_msg_ask_size(const struct pen_msg_ask *m);
 void pen_msg_ask_encode(const struct pen_msg_ask *m, uint64_t sequence, void *frame);
 int pen_msg_ask_decode(const void *frame, size_t size, struct pen_scratch *scratch, struct pen_msg_ask *out);
 
+/* The answer: `mood`, `size`, `raw` and `after_raw`, `all`, `last`, `one`, `text`, `few`. */
 struct pen_msg_told {
     enum pen_mood mood;
     enum pen_size size;
@@ -155,6 +166,7 @@ size_t pen_msg_told_size(const struct pen_msg_told *m);
 void pen_msg_told_encode(const struct pen_msg_told *m, uint64_t sequence, void *frame);
 int pen_msg_told_decode(const void *frame, size_t size, struct pen_scratch *scratch, struct pen_msg_told *out);
 
+/* Says nothing, both ways. */
 struct pen_msg_nothing {
     uint8_t nothing; /* the message has no fields */
 };
