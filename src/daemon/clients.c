@@ -313,10 +313,10 @@ static int on_session_open(struct client *client, const void *frame, size_t size
     client->request.pool = message.pool;
     client->request.client_fd = client->fd;
     client->request.client_pid = client->peer.pid;
-    client->request.features = message.features;
+    /* A newer front end may ask for more: it does without what we do not know. */
+    client->request.features = message.features & (PEN_FEATURE_DIRECT | PEN_FEATURE_RECORD);
     if (message.features & PEN_FEATURE_RECORD)
         client->request.features &= ~(uint32_t)PEN_FEATURE_DIRECT;
-    client->request.features &= ~(uint32_t)PEN_FEATURE_REMOTE;
     if (client->remote)
         client->request.features = PEN_FEATURE_REMOTE;
     client->request.record_path = client->record_path;

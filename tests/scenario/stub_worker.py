@@ -89,7 +89,8 @@ def serve():
         control.socket.sendall(b'\0')
     if 'adopt-stay' in words:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    client.send('session_opened', frames.decode(data)[1][0], 0, 0, 0, 0, os.getpid(), 0)
+    session, features = frames.decode(data)[1][:2]
+    client.send('session_opened', session, features, 0, 0, 0, os.getpid(), 0)
     client.receive()
     if 'adopt-stay' in words:
         time.sleep(1000)

@@ -15,7 +15,7 @@ import frames
 import harness
 
 EPERM, ETIMEOUT, ELIMIT, EVERSION, EPROTO, ENODEV, EDEVICEGONE = -11, -13, -3, -10, -4, -7, -47
-RECORD = 2
+DIRECT, RECORD = 1, 2
 
 
 class Pool(harness.Scenario):
@@ -279,6 +279,17 @@ class Clients(harness.Scenario):
         self.assertIn('99.0', values[2])
         self.assertIsNone(connection.receive())
 
+    def test_minor_version(self):
+        """An older or newer minor version is served; of the features that it asks for, those that are known."""
+        daemon = self.daemon(stub='')
+        for minor in (0, 1, 77):
+            connection = daemon.dial(hello=False)
+            connection.send('hello', 1, minor, 1, 0, 'of another release')
+            self.assertEqual(connection.receive()[0], 'hello')
+            connection.send('session_open', 1 << 31 | 1 << 9 | DIRECT, 0, 0, 'x', '')
+            name, values = connection.receive()
+            self.assertEqual((name, values[1]), ('session_opened', DIRECT))
+
     def test_silent(self):
         daemon = self.daemon('limits: {handshake_ms: 150}\n', stub='')
         begin = time.monotonic()
@@ -382,7 +393,7 @@ class Clients(harness.Scenario):
         daemon = self.daemon(stub='')
         target = self.path('log')
         for expected in ('log', 'log.1', 'log.2'):
-            connection, (name, _) = daemon.open_session(features=RECORD | 1, record=target)
+            connection, (name, _) = daemon.open_session(features=RECORD | DIRECT, record=target)
             self.assertEqual(name, 'session_opened')
             self.assertTrue(os.path.exists(self.path(expected)))
             connection.close()

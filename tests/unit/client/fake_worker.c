@@ -228,8 +228,10 @@ static void serve(struct fake_worker *fake, int fd)
 {
     struct pen_unix_frame frame = {0};
     struct pen_scratch scratch = {0};
-    const struct pen_msg_hello hello = {
-        .major = PEN_PROTOCOL_MAJOR + (fake->mode == FAKE_WRONG_VERSION), .minor = PEN_PROTOCOL_MINOR, .name = "fake"};
+    /* Its minor version is that of a newer release: no reason to refuse. */
+    const struct pen_msg_hello hello = {.major = PEN_PROTOCOL_MAJOR + (fake->mode == FAKE_WRONG_VERSION),
+                                        .minor = PEN_PROTOCOL_MINOR + 1,
+                                        .name = "fake"};
     SEND(fd, hello, &hello, 0, NULL, 0);
     while (!fake->stop && !pen_unix_receive(fd, &frame, pen_deadline_ms(2000))) {
         if (frame.opcode == PEN_OP_DEVICE_LIST) {
