@@ -117,6 +117,12 @@ static void release_and_wait(struct pen_backend_memory *memory)
     pen_opencl_queue_finish(PEN_CONTAINER(node, struct pen_backend_queue, link));
 }
 
+/* PoCL 3.1 and Oclgrind 21.10 forget those of images over buffers. */
+static bool has_destructor_callbacks(const struct pen_backend_memory *memory)
+{
+    return memory->kind != PEN_REGION_KIND_IMAGE1D_BUFFER;
+}
+
 void pen_opencl_memory_destroy(struct pen_backend_memory *memory, void (*destroyed)(void *), void *context)
 {
     if (!memory)
@@ -124,7 +130,7 @@ void pen_opencl_memory_destroy(struct pen_backend_memory *memory, void (*destroy
     if (!destroyed) {
         clReleaseMemObject(memory->memory);
     } else {
-        struct farewell *farewell = malloc(sizeof *farewell);
+        struct farewell *farewell = has_destructor_callbacks(memory) ? malloc(sizeof *farewell) : NULL;
         if (farewell)
             *farewell = (struct farewell){destroyed, context};
         if (farewell && !clSetMemObjectDestructorCallback(memory->memory, on_destroyed, farewell)) {

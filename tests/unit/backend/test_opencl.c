@@ -370,6 +370,28 @@ static void memory_goes_after_its_commands(void **unused)
     ops->program_destroy(program);
 }
 
+/* Also of images over buffers, of which drivers forget the destructor callbacks. */
+static void views_go_too(void **unused)
+{
+    (void)unused;
+    struct completion gone = COMPLETION;
+    struct pen_backend_memory *buffer = make_buffer(ops, test.domain, 4096, NULL), *view;
+    const struct pen_backend_memory_desc desc = {
+        .kind = PEN_REGION_KIND_IMAGE1D_BUFFER,
+        .flags = PEN_REGION_FLAG_KERNEL_READS | PEN_REGION_FLAG_KERNEL_WRITES,
+        .size = 4096,
+        .image = {.channel_order = CL_RGBA, .channel_type = CL_UNSIGNED_INT8, .width = 1024, .element_bytes = 4},
+        .parent = buffer};
+    int rc = ops->memory_create(test.domain, &desc, &view);
+    if (!rc) {
+        ops->memory_destroy(view, completion_destroyed, &gone);
+        assert_true(completion_wait(&gone, 1));
+    }
+    assert_true(!rc || test.oclgrind);
+    ops->memory_destroy(buffer, completion_destroyed, &gone);
+    assert_true(completion_wait(&gone, rc ? 1 : 2));
+}
+
 static void in_order(void *context, int status, const struct pen_event_times *times)
 {
     struct completion *completion = ((void **)context)[0];
@@ -678,6 +700,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(binaries_come_back),
         cmocka_unit_test(direct_memory_is_shared_with_kernels),
         cmocka_unit_test(memory_goes_after_its_commands),
+        cmocka_unit_test(views_go_too),
         cmocka_unit_test(many_completions_come_once),
         cmocka_unit_test(times_are_on_our_clock),
         cmocka_unit_test(queues_wait_for_each_other),
