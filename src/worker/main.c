@@ -301,7 +301,10 @@ static int serve(struct worker *worker)
                                            .capture = &worker->capture,
                                            .client_fd = worker->client_fd,
                                            .remote = is_remote ? &remote : NULL};
-    if (pen_work_create(&config, &work, &error))
+    rc = pen_work_create(&config, &work, &error);
+    if (rc == -PEN_EGONE) /* the program was killed meanwhile: no failure of ours */
+        return 0;
+    if (rc)
         return refuse(worker->client_fd, &error);
     struct pen_watch watch = {.work = work, .control_fd = worker->options.control_fd, .gone = gone, .context = worker};
     if (pen_watch_start(&watch)) {

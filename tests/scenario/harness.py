@@ -1,6 +1,7 @@
 """What the scenarios share: a daemon of their own in a folder of its own, programs on it, and a look at what is left
 behind. PENSTOCK_BUILD names the build folder, PENSTOCK_SANITIZE says how it was built."""
 import os
+import random
 import re
 import shutil
 import signal
@@ -186,8 +187,8 @@ class Daemon:
         return subprocess.run(command, env=self.program_environment(), timeout=timeout * SLOW, capture_output=True,
                               text=True, check=False, **options)
 
-    def start(self, *command, **options):
-        return subprocess.Popen(command, env=self.program_environment(), text=True, **options)
+    def start(self, *command, stdout=None, **environment):
+        return subprocess.Popen(command, env=self.program_environment() | environment, text=True, stdout=stdout)
 
     def stop(self):
         """Ends it as an operator would; returns the exit status."""
@@ -199,6 +200,13 @@ class Daemon:
                 self.process.kill()
                 self.process.wait()
         return self.process.returncode
+
+
+def seeded():
+    """Random numbers; with what is printed here in the environment, the same again."""
+    seed = int(os.environ.get('PENSTOCK_SEED') or random.randrange(1 << 32))
+    print(f'PENSTOCK_SEED={seed}', file=sys.stderr)
+    return random.Random(seed)
 
 
 def not_sanitized(reason):

@@ -5,7 +5,6 @@ import errno
 import glob
 import json
 import os
-import random
 import signal
 import statistics
 import struct
@@ -51,18 +50,18 @@ class Sessions:
     """For each backend."""
     backend = None
 
-    def pool(self, config='', **options):
+    def pool(self, config='', warm=True, **options):
         config = f'cache: {{dir: {self.path("cache")}}}\n' + config if 'cache:' not in config else config
         daemon = self.daemon(f'backend: {self.backend}\n' + config, environment=self.environment(), **options)
-        daemon.wait_log('is warm', 20)
+        daemon.wait_log('is warm' if warm else r' device \w+: ', 20)
         return daemon
 
     def environment(self):
         return {'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': self.path('pocl'), **harness.faults_stay()}
 
-    def begin(self, daemon, *arguments):
+    def begin(self, daemon, *arguments, **environment):
         """A program that has said that it is running."""
-        running = daemon.start(PROGRAM, *map(str, arguments), stdout=subprocess.PIPE)
+        running = daemon.start(PROGRAM, *map(str, arguments), stdout=subprocess.PIPE, **environment)
         self.addCleanup(running.stdout.close)
         self.addCleanup(running.kill)
         line = running.stdout.readline()
@@ -79,11 +78,12 @@ class Sessions:
         self.assertEqual(running.returncode, LOST, out)
         self.assertIn('lost: ', out)
 
-    def assert_as_before(self, daemon, descriptors):
-        """One spare worker, its directory, and nothing of those that are gone."""
-        harness.wait_for(lambda: len(daemon.workers()) == 1, 15, 'one worker')
-        harness.wait_for(lambda: len(os.listdir(daemon.socket + '.d')) == 1, what='one directory')
+    def assert_as_before(self, daemon, descriptors, spares=1):
+        """The spare workers with their directories, and nothing of those that are gone."""
+        harness.wait_for(lambda: len(daemon.workers()) == spares, 15, 'spare workers')
+        harness.wait_for(lambda: len(os.listdir(daemon.socket + '.d')) == spares, what='their directories')
         harness.wait_for(lambda: daemon.descriptors() <= descriptors, what='descriptors closed')
+        self.assertLessEqual(len(memory_files(daemon.pid)), spares)  # their crash pages
 
     def test_right(self):
         daemon = self.pool()
@@ -159,15 +159,64 @@ class Sessions:
         """At random points of its life: no worker, directory, memory or descriptor is left."""
         daemon = self.pool()
         harness.wait_for(lambda: len(daemon.workers()) == 1, what='the probe has ended')
-        descriptors, rng = daemon.descriptors(), random.Random(3)
+        descriptors, rng = daemon.descriptors(), harness.seeded()
         for turn in range(12):
-            mode = ['loop', 60] if turn % 3 else ['busy', 60000]
-            running = daemon.start(PROGRAM, *map(str, mode), stdout=subprocess.DEVNULL)
-            time.sleep(rng.random() * 0.15)
-            running.kill()
-            running.wait()
+            self.kill_soon(daemon, rng, ['loop', 60] if turn % 3 else ['busy', 60000])
         self.assert_as_before(daemon, descriptors)
         self.assertEqual(daemon.run(PROGRAM, 'loop', '0.1').returncode, 0)
+
+    def kill_soon(self, daemon, rng, mode, **environment):
+        running = daemon.start(PROGRAM, *map(str, mode), stdout=subprocess.DEVNULL, **environment)
+        time.sleep(rng.random() * 0.15)
+        running.kill()
+        running.wait()
+
+    def test_recorded_program_killed(self):
+        """The same while its session is recorded: what there is of the log can be read."""
+        daemon = self.pool()
+        harness.wait_for(lambda: len(daemon.workers()) == 1, what='the probe has ended')
+        descriptors, rng = daemon.descriptors(), harness.seeded()
+        for turn in range(12):
+            self.kill_soon(daemon, rng, ['loop', 60], PENSTOCK_RECORD=self.path(f'{turn}.log'))
+        running = self.begin(daemon, 'loop', 60, PENSTOCK_RECORD=self.path('long.log'))
+        running.kill()
+        running.wait()
+        self.assert_as_before(daemon, descriptors)
+        logs = glob.glob(self.path('*.log'))
+        self.assertIn(self.path('long.log'), logs)
+        for log in logs:
+            done = daemon.run(harness.PENSTOCK, 'log', 'dump', log)
+            self.assertTrue(done.returncode == 0 or os.path.getsize(log) == 0, done.stderr)
+
+    def test_program_killed_in_the_queue(self):
+        """The same while it waits for a worker, which starts all the same and then is one too many."""
+        daemon = self.pool('workers: {warm: 0}\n', warm=False)
+        harness.wait_for(lambda: not daemon.workers(), what='the probe has ended')
+        descriptors, rng = daemon.descriptors(), harness.seeded()
+        for _ in range(3):
+            harness.wait_for(lambda: not daemon.workers(), what='no worker for nobody')
+            running = daemon.start(PROGRAM, 'loop', '60', stdout=subprocess.DEVNULL)
+            (worker,) = harness.wait_for(daemon.workers, what='a worker is started for it')
+            os.kill(worker, signal.SIGSTOP)
+            self.kill_soon(daemon, rng, ['loop', 60])
+            self.assertIsNone(running.poll())
+            running.kill()
+            running.wait()
+            os.kill(worker, signal.SIGCONT)
+        self.assert_as_before(daemon, descriptors, spares=0)
+        self.assertEqual(daemon.run(PROGRAM, 'loop', '0.1').returncode, 0)
+
+    def test_gone_when_adopted(self):
+        """A worker whose client has gone meanwhile has not failed."""
+        daemon = self.pool()
+        (worker,) = harness.wait_for(lambda: len(daemon.workers()) == 1 and daemon.workers(), what='the probe has ended')
+        os.kill(worker, signal.SIGSTOP)
+        connection = daemon.dial()
+        connection.send('session_open', 0, 0, 0, 'gone', '')
+        daemon.wait_log(r'session 1 of gone .*: worker')
+        connection.close()
+        os.kill(worker, signal.SIGCONT)
+        daemon.wait_log('session 1 of gone .* ended: 0 commands')
 
     def test_memory_goes(self):
         """A killed program's memory is free again."""
@@ -180,7 +229,6 @@ class Sessions:
         running.wait()
         harness.wait_for(lambda: not harness.alive(worker), 5, 'the worker has ended')
         self.assert_as_before(daemon, descriptors)
-        self.assertLessEqual(len(memory_files(daemon.pid)), 1)  # the spare worker's crash page
 
     def test_idle(self):
         """Nobody computes while a session is idle."""
