@@ -151,7 +151,17 @@ static int kernel_info(struct pen_backend_kernel *kernel, struct pen_msg_kernel_
     return 0;
 }
 
-static void make_shadows(struct rig *rig, uint32_t domains, uint32_t one_thread)
+static void rename_device(struct pen_backend_device *device, const struct rig_options *options)
+{
+    if (options->vendor_name)
+        strcpy(device->vendor_name, options->vendor_name);
+    if (options->driver)
+        strcpy(device->driver, options->driver);
+    if (options->driver_version)
+        strcpy(device->driver_version, options->driver_version);
+}
+
+static void make_shadows(struct rig *rig, uint32_t domains, const struct rig_options *options)
 {
     ops = pen_backend_fake;
     ops.partition = partition;
@@ -170,7 +180,8 @@ static void make_shadows(struct rig *rig, uint32_t domains, uint32_t one_thread)
         shadows[i] = (struct shadow){rig->devices[i].domain, i};
         rig->shadows[i].domain = (struct pen_backend_domain *)(void *)&shadows[i];
         rig->shadows[i].index = 0;
-        rig->shadows[i].one_thread = one_thread & 1u << i;
+        rig->shadows[i].one_thread = options->one_thread & 1u << i;
+        rename_device(&rig->shadows[i], options);
     }
 }
 
@@ -222,7 +233,7 @@ void rig_start(struct rig *rig, const struct rig_options *options)
     environment("PENSTOCK_FAKE_FAIL", options->fail);
     if (pen_backend_fake.init(NULL, NULL, &rig->devices, &rig->device_count, &error))
         fail_msg("%s", error.message);
-    make_shadows(rig, domains, options->one_thread);
+    make_shadows(rig, domains, options);
     build_us = options->build_ms * 1000;
     many_arguments = options->many_arguments;
     assert_int_equal(pen_crash_create(&rig->crash, &rig->crash_fd), 0);

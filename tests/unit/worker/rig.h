@@ -28,6 +28,7 @@ struct rig_options {
     const char *seed;    /* PENSTOCK_FAKE_SEED */
     const char *fail;    /* PENSTOCK_FAKE_FAIL */
     const char *cache_dir;
+    const char *vendor_name, *driver, *driver_version; /* NULL: the fake's own */
     struct pen_log_writer *log;
     struct pen_capture *capture;
 };

@@ -257,6 +257,37 @@ static void test_headers_go(void **state)
     pen_cache_close(cache);
 }
 
+/* How many of a session's builds of one program were made before. */
+static uint64_t hits_of_session(struct rig_options options, const char *text)
+{
+    struct rig rig;
+    options.cache_dir = dir;
+    rig_start(&rig, &options);
+    rig_program(&rig, 1, text);
+    assert_int_equal(rig_build(&rig, 1, 1), 0);
+    uint64_t hits = rig.crash->build_hits;
+    rig_stop(&rig);
+    return hits;
+}
+
+/* A build is taken from an earlier session only for the same program on the same device of the same driver. */
+static void test_builds_of_sessions(void **state)
+{
+    (void)state;
+    static const char *const text = "kernel nop()\n";
+    const struct rig_options same = {0}, others[] = {{.driver_version = "another version"},
+                                                     {.driver = "another driver"},
+                                                     {.vendor_name = "another device"}};
+    assert_int_equal(hits_of_session(same, text), 0);
+    assert_int_equal(hits_of_session(same, text), 1);
+    assert_int_equal(hits_of_session(same, "# another\nkernel nop()\n"), 0);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        assert_int_equal(hits_of_session(others[i], text), 0);
+        assert_int_equal(hits_of_session(others[i], text), 1);
+    }
+    assert_int_equal(hits_of_session(same, text), 1);
+}
+
 /* A program with one header of so many bytes is built; each number is another program, each letter another header. */
 static void build_with_header(struct rig *rig, uint64_t number, char letter, uint64_t bytes)
 {
@@ -353,6 +384,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_oldest_go, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cannot_be_had, setup, teardown),
         cmocka_unit_test_setup_teardown(test_headers_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_builds_of_sessions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_headers_of_builds, setup, teardown),
         cmocka_unit_test_setup_teardown(test_headers_are_bounded, setup, teardown),
         cmocka_unit_test(test_headers_without_a_cache),
