@@ -304,7 +304,7 @@ static int make_listing(struct pen_probe *probe)
         if (device->rule && count.count == PEN_LIMIT_DEVICES) {
             pen_report(PEN_REPORT_WARN,
                        "device \"%s\" of %s is not offered: there are %u already, the most that a "
-                       "pool may have",
+                       "pool may have (limit DEVICES)",
                        device->info.vendor_name, device->info.driver, count.count);
             device->rule = NULL;
         }

@@ -227,6 +227,12 @@ static int take_bulk(struct pen_log_reader *reader, uint64_t size)
 
 static int damaged(const struct pen_log_reader *reader, int code, struct pen_error *error)
 {
+    const struct pen_message_info *info = pen_message_info(((const struct pen_frame_header *)reader->frame)->opcode);
+    if (code == -PEN_ELIMIT && info)
+        return pen_fail(error, code,
+                        "the log is damaged at byte %" PRIu64 ": \"%s\" is over a limit of one of its fields "
+                        "(penstock.schema), or has more than %" PRIu64 " bytes beside it (limit BULK_MAX)",
+                        reader->offset, info->name, BULK_MAX);
     return pen_fail(error, code, "the log is damaged at byte %" PRIu64 ": %s", reader->offset, pen_error_text(code));
 }
 

@@ -41,7 +41,7 @@ devices:
     def test_most_devices(self):
         devices = self.daemon(stub='', environment={'STUB_DEVICES': '70'}).devices()
         self.assertEqual(len(devices), 64)
-        self.daemons[0].wait_log('not offered: there are 64 already')
+        self.daemons[0].wait_log(r'not offered: there are 64 already.*\(limit DEVICES\)')
 
     def test_probe_fails(self):
         for word, sentence in [('probe-crash', r'killed by signal 11 .*one of the drivers it loads crashes'),

@@ -114,12 +114,33 @@ static void test_damaged(void **state)
     assert_non_null(strstr(error.message, "byte 8"));
 }
 
+/* What says which limit it was, and of what. */
+static void test_over_a_limit(void **state)
+{
+    (void)state;
+    const struct pen_msg_region_create region = {.region = 70000, .size = UINT64_C(1) << 41, .initialized = 1};
+    _Alignas(8) unsigned char frame[512];
+    size_t size = pen_msg_region_create_size(&region);
+    int fd = write_log(), rc;
+    bool truncated;
+    struct pen_error error = {0};
+    assert_in_range(size, 16, sizeof frame);
+    pen_msg_region_create_encode(&region, 1, frame);
+    assert_int_equal(ftruncate(fd, 8), 0);
+    assert_int_equal(pwrite(fd, frame, size, 8), size);
+    assert_int_equal(count(fd, &rc, &truncated, &error), 0);
+    assert_int_equal(rc, -PEN_ELIMIT);
+    assert_non_null(strstr(error.message, "byte 8: \"region_create\" is over"));
+    assert_non_null(strstr(error.message, "BULK_MAX"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_cut_at_every_byte),
         cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_over_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
