@@ -19,10 +19,16 @@
 #include "worker/remote.h"
 #include "worker/watch.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
+
 /* How long a frame to the daemon or the client may take. */
 #define SEND_MS 10000
 /* How long the last words of a failed session may take. */
 #define LAST_WORDS_MS 2000
+/* Exit status of a worker in which LeakSanitizer found something. */
+#define LEAKS 23
 
 struct worker {
     struct pen_worker_options options;
@@ -214,8 +220,21 @@ static int start(struct worker *worker, struct pen_error *error)
 
 /* ---- serving ---------------------------------------------------------------------------------------------------- */
 
+/* LeakSanitizer looks when a process ends by exit(), which a worker does not. In the jail it cannot: it traces. */
+static bool leaks(const struct worker *worker)
+{
+#ifdef __SANITIZE_ADDRESS__
+    return worker->options.no_jail && __lsan_do_recoverable_leak_check();
+#else
+    (void)worker;
+    return false;
+#endif
+}
+
 static _Noreturn void end(struct worker *worker, int status)
 {
+    if (leaks(worker))
+        status = LEAKS;
     if (worker->crash)
         set_phase(worker, PEN_CRASH_ENDED);
     if (worker->log)
