@@ -332,6 +332,14 @@ static void drop(struct pen_session *session, struct pen_list *list)
     }
 }
 
+void pen_answers_shed(struct pen_session *session)
+{
+    pthread_mutex_lock(&session->answers_lock);
+    drop(session, &session->answers);
+    drop(session, &session->output);
+    pthread_mutex_unlock(&session->answers_lock);
+}
+
 void pen_answers_finish(struct pen_session *session)
 {
     drop(session, &session->answers);

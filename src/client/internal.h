@@ -69,6 +69,8 @@ struct pen_session {
     _Atomic uint32_t dead;
     char epitaph[PEN_LIMIT_NAME];
 
+    _Atomic uint32_t refs; /* pen_session_unref */
+
     /* sending: guarded by `sending`, whose holder may take it again */
     _Alignas(64) struct pen_lock sending;
     _Atomic uintptr_t sender; /* the thread that holds it, or 0; relaxed: only equality with oneself matters */
@@ -162,8 +164,12 @@ void pen_answers_poll_now_and_then(struct pen_session *session);
  * -PEN_ETIMEOUT. */
 int pen_answers_output(struct pen_session *session, uint64_t quiet_ns, void **out_frame, size_t *out_size);
 void pen_answers_finish(struct pen_session *session);
+/* Drops what nobody has fetched. */
+void pen_answers_shed(struct pen_session *session);
 
 /* memory.c */
+/* Gives the arena's pages back to the system; the mapping stays, and reads as zero. */
+void pen_memory_shed(struct pen_session *session);
 void pen_memory_finish(struct pen_session *session);
 
 #endif

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "client/internal.h"
 
@@ -115,6 +116,19 @@ void pen_arena_will_fill(struct pen_session *session, uint64_t offset, uint64_t 
     int saved = errno;
     pen_pages_fill(&session->pages, offset, size);
     errno = saved;
+}
+
+void pen_memory_shed(struct pen_session *session)
+{
+    pen_fork_hold(); /* the descriptor is fork.c's, too */
+    pthread_mutex_lock(&session->memory_lock);
+    if (session->arena_fd >= 0) {
+        punch(session, 0, session->arena_bytes);
+        close(session->arena_fd);
+        session->arena_fd = -1;
+    }
+    pthread_mutex_unlock(&session->memory_lock);
+    pen_fork_let();
 }
 
 void pen_memory_finish(struct pen_session *session)

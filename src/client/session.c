@@ -124,6 +124,7 @@ static struct pen_session *session_create(void)
     session->socket = session->arena_fd = -1;
     session->spin_ns = spin_budget();
     session->bounds = usual_bounds;
+    session->refs = 1;
     session->slots.limit = PEN_LIMIT_SLOTS;
     session->slots.next = 1; /* slot 0 is nobody's */
     session->queue_slots.limit = PEN_LIMIT_QUEUES;
@@ -174,6 +175,21 @@ int pen_session_open(const struct pen_pool *pool, struct pen_session **out_sessi
     }
     *out_session = session;
     return 0;
+}
+
+void pen_session_ref(struct pen_session *session)
+{
+    atomic_fetch_add_explicit(&session->refs, 1, memory_order_relaxed);
+}
+
+void pen_session_unref(struct pen_session *session)
+{
+    /* acq_rel: who gives back the memory comes after everybody's last use of it. */
+    uint32_t before = atomic_fetch_sub_explicit(&session->refs, 1, memory_order_acq_rel);
+    if (before > 2 || pen_session_dead(session) != PEN_DEAD_LOST) /* the parent's memory is not a child's to give */
+        return;
+    pen_memory_shed(session);
+    pen_answers_shed(session);
 }
 
 void pen_session_close(struct pen_session *session)

@@ -59,6 +59,12 @@ int pen_session_handle_fork(void);
 /* With the devices of `pool`: -PEN_EDEVICEGONE when the daemon has others by now. NULL: with whatever it has. A daemon
  * that has no worker ready yet is waited for; one that does not greet within PEN_CONNECT_TIMEOUT_MS is not. */
 int pen_session_open(const struct pen_pool *pool, struct pen_session **out_session, struct pen_error *error);
+/* A session has one reference from the opening on; a front end adds one for each object through which memory of the
+ * arena is reached. When a lost session is left with the first one at most, the arena's memory goes back to the system,
+ * and answers that nobody has fetched. The session itself stays until it is closed: whoever comes late finds it lost.
+ */
+void pen_session_ref(struct pen_session *session);
+void pen_session_unref(struct pen_session *session);
 /* Ends the session; what was not finished is dropped. Accepts NULL. */
 void pen_session_close(struct pen_session *session);
 /* 0, or -PEN_EGONE when the worker is lost (or in a forked child); cheap. */

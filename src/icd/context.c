@@ -113,6 +113,7 @@ static cl_int create(const struct request *request, cl_uint device_count, const 
     pen_list_init(&context->destructors);
     for (cl_uint i = 0; i < context->device_count; i++)
         pen_ref(context->devices[i]);
+    pen_session_ref(context->session);
     *out_context = context;
     return CL_SUCCESS;
 }
@@ -191,6 +192,7 @@ void pen_context_destroy(cl_context context)
     for (cl_uint i = 0; i < context->device_count; i++)
         pen_unref(context->devices[i]);
     pthread_mutex_destroy(&context->lock);
+    pen_session_unref(context->session);
     finish(context);
 }
 

@@ -6,7 +6,8 @@
 #include "icd/service.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-/* The last session opened, alive or lost. Lost ones are never freed: objects of the program point to them. */
+/* The last session opened, alive or lost. Lost ones are never freed, for objects of the program point to them; but when
+ * the last context of one is gone, its memory is. */
 static struct pen_session *_Atomic current;
 static bool fork_handled; /* guarded by lock; the child has a lock of its own: who opens a session is not in it */
 static _Thread_local char failure[sizeof((struct pen_error *)0)->message];
@@ -81,7 +82,9 @@ static int open_another(void)
         snprintf(failure, sizeof failure, "%s", error.message);
         return rc;
     }
-    atomic_store_explicit(&current, session, memory_order_release);
+    struct pen_session *before = atomic_exchange_explicit(&current, session, memory_order_acq_rel);
+    if (before)
+        pen_session_unref(before);
     return 0;
 }
 

@@ -775,6 +775,34 @@ static void the_worker_dies_with_a_full_ring(void **unused)
     assert_int_equal(pen_wait_queue(session, 5, sequence), -PEN_EGONE); /* the lock was given back */
 }
 
+/* What a lost session had is given back with the last that uses it; who comes late still finds it lost. */
+static void a_lost_session_is_shed(void **unused)
+{
+    (void)unused;
+    const size_t much = 16u << 20;
+    uint64_t offset, sequence;
+    const struct pen_msg_kernel_query query = {.kernel = 1, .dimensions = 3};
+    assert_int_equal(pen_arena_alloc(session, much, 1, &offset), 0);
+    touch(offset, much);
+    assert_int_equal(PEN_SEND(session, kernel_query, &query, &sequence), 0); /* answers that nobody fetches */
+    pen_session_ref(session);
+    pen_session_ref(session);
+    pen_session_unref(session);
+    tell(FAKE_DIE);
+    while (!pen_session_alive(session))
+        usleep(1000);
+    assert_true(session->answer_bytes > 0);
+    assert_int_equal(resident_pages(offset, much), much / 4096);
+    pen_session_unref(session);
+    assert_int_equal(resident_pages(offset, much), 0);
+    assert_int_equal(session->answer_bytes, 0);
+    assert_int_equal(*(char *)pen_arena_at(session, offset), 0);
+    pen_arena_free(session, offset);
+    assert_int_equal(pen_session_alive(session), -PEN_EGONE);
+    assert_int_equal(PEN_SEND(session, kernel_query, &query, &sequence), -PEN_EGONE);
+    pen_session_unref(session); /* as its opener does when there is another */
+}
+
 #ifndef __SANITIZE_THREAD__ /* which does not follow a threaded program's child */
 static int in_child(void)
 {
@@ -904,6 +932,7 @@ int main(void)
         WITH(the_worker_talks_nonsense),
         WITH(the_worker_lies_about_output),
         WITH(the_worker_dies_with_a_full_ring),
+        WITH(a_lost_session_is_shed),
 #ifndef __SANITIZE_THREAD__
         WITH(a_forked_child_keeps_off),
 #endif

@@ -14,6 +14,7 @@ struct stub stub = {.features = PEN_FEATURE_DIRECT};
 struct pen_session {
     struct pen_session *before; /* a lost one stays, for the objects that it had */
     bool lost;
+    _Atomic int refs;
     _Atomic int32_t states[STUB_SLOTS];
     _Atomic uint64_t completed[PEN_LIMIT_QUEUES];
     bool queue_used[PEN_LIMIT_QUEUES], queue_gone[PEN_LIMIT_QUEUES];
@@ -181,10 +182,26 @@ int pen_session_open(const struct pen_pool *wanted, struct pen_session **out_ses
     assert(open_session);
     open_session->before = before;
     open_session->next_slot = 1;
+    open_session->refs = 1;
     stub.lost = false;
     stub.opened++;
     *out_session = open_session;
     return 0;
+}
+
+void pen_session_ref(struct pen_session *session)
+{
+    session->refs++;
+}
+
+void pen_session_unref(struct pen_session *session)
+{
+    session->refs--;
+}
+
+int stub_refs(const struct pen_session *session)
+{
+    return session->refs;
 }
 
 void pen_session_close(struct pen_session *session)

@@ -34,6 +34,9 @@ struct stub {
 };
 extern struct stub stub;
 
+/* A session's references, its opener's among them. */
+int stub_refs(const struct pen_session *session);
+
 /* Forgets commands and counts; a session that is open stays so. */
 void stub_reset(void);
 /* The last command of that opcode, decoded by the test; NULL: none. */

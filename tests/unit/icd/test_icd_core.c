@@ -523,6 +523,8 @@ static void test_lost(void **state)
     cl_command_queue queue = pen_clCreateCommandQueue(old, devices[0], 0, &error);
     cl_event user = pen_clCreateUserEvent(old, &error), event = NULL;
     assert_int_equal(pen_clEnqueueMarkerWithWaitList(queue, 1, &user, &event), CL_SUCCESS);
+    struct pen_session *lost = old->session;
+    int others = stub_refs(lost) - 1; /* of the set-up: its context, and the opener */
     stub.lost = true;
     heard_count = 0;
     pen_clGetDeviceInfo(devices[0], CL_DEVICE_AVAILABLE, sizeof available, &available, NULL);
@@ -546,6 +548,8 @@ static void test_lost(void **state)
     cl_context new = pen_clCreateContext(NULL, 1, devices, NULL, NULL, &error);
     assert_int_equal(error, CL_SUCCESS);
     assert_ptr_not_equal(new->session, old->session);
+    assert_int_equal(stub_refs(new->session), 2);
+    assert_int_equal(stub_refs(lost), others); /* the opener has let go, the context has not */
     assert_null(pen_clCreateContext(NULL, 1, part, NULL, NULL, &error));
     assert_int_equal(error, CL_DEVICE_NOT_AVAILABLE);
     assert_int_equal(pen_clFinish(queue), CL_DEVICE_NOT_AVAILABLE);
@@ -556,6 +560,7 @@ static void test_lost(void **state)
     assert_int_equal(pen_clReleaseDevice(part[0]), CL_SUCCESS);
     assert_int_equal(pen_clReleaseCommandQueue(queue), CL_SUCCESS);
     assert_int_equal(pen_clReleaseContext(old), CL_SUCCESS);
+    assert_int_equal(stub_refs(lost), others - 1);
     assert_int_equal(pen_clReleaseContext(new), CL_SUCCESS);
 }
 
