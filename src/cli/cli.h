@@ -71,8 +71,8 @@ int pen_helper_janitor(struct pen_helper *helper, struct pen_error *error);
 /* Ends it and waits until all is cleaned up. Accepts a zeroed one. */
 void pen_helper_end(struct pen_helper *helper);
 
-/* Whether a daemon answers where PENSTOCK_SOCKET or the default says; its path in any case. */
-bool pen_helper_reachable(char *out_path, size_t size);
+/* Whether a daemon answers where PENSTOCK_SOCKET or the defaults say. */
+bool pen_helper_reachable(void);
 
 /* For commands that look at the pool: the daemon that is running, else a private one, made known by PENSTOCK_SOCKET. */
 int pen_helper_pool(struct pen_helper *helper, bool private_daemon, const char *config, struct pen_error *error);

@@ -37,12 +37,14 @@ int pen_control_ask(struct pen_control *control, void *frame, size_t size, uint1
 int pen_control_open(struct pen_control *control, struct pen_error *error)
 {
     *control = (struct pen_control){.fd = -1};
-    int rc = pen_unix_default_path(control->path, sizeof control->path, error);
+    const struct pen_unix_paths *paths = &control->paths;
+    int rc = pen_unix_client_paths(&control->paths, error);
     if (rc)
         return rc;
-    rc = pen_unix_connect(control->path, pen_deadline_ms(CONTROL_MS), &control->fd, error);
+    rc = pen_unix_connect_first(paths, pen_deadline_ms(CONTROL_MS), &control->path, &control->fd, error);
     if (rc == -PEN_ENOENT)
-        return pen_fail(error, rc, "no penstockd is running: nobody listens at %s (PENSTOCK_SOCKET)", control->path);
+        return pen_fail(error, rc, "no penstockd is running: nobody listens at %s%s%s (PENSTOCK_SOCKET)",
+                        paths->path[0], paths->count > 1 ? ", nor at " : "", paths->count > 1 ? paths->path[1] : "");
     if (rc)
         return rc;
     const struct pen_msg_hello hello = {.major = PEN_PROTOCOL_MAJOR,

@@ -8,10 +8,11 @@
 struct pen_control {
     int fd;
     struct pen_unix_frame frame; /* the last one received */
-    char path[256];
+    struct pen_unix_paths paths;
+    const char *path; /* of the daemon, in paths */
 };
 
-/* To the daemon of PENSTOCK_SOCKET or the default path. */
+/* To the daemon of PENSTOCK_SOCKET or of the default paths. The structure stays where it is. */
 int pen_control_open(struct pen_control *control, struct pen_error *error);
 void pen_control_close(struct pen_control *control);
 /* Sends an encoded frame (takes it; NULL: out of memory) and receives the answer; a refusal is an error with the

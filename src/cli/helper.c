@@ -167,10 +167,13 @@ void pen_helper_end(struct pen_helper *helper)
     *helper = (struct pen_helper){.lifeline = -1};
 }
 
-bool pen_helper_reachable(char *out_path, size_t size)
+bool pen_helper_reachable(void)
 {
+    struct pen_unix_paths paths;
+    const char *path;
     int fd;
-    if (pen_unix_default_path(out_path, size, NULL) || pen_unix_connect(out_path, pen_deadline_ms(REACH_MS), &fd, NULL))
+    if (pen_unix_client_paths(&paths, NULL) ||
+        pen_unix_connect_first(&paths, pen_deadline_ms(REACH_MS), &path, &fd, NULL))
         return false;
     close(fd);
     return true;
@@ -178,9 +181,8 @@ bool pen_helper_reachable(char *out_path, size_t size)
 
 int pen_helper_pool(struct pen_helper *helper, bool private_daemon, const char *config, struct pen_error *error)
 {
-    char path[PATH_MAX];
     *helper = (struct pen_helper){.lifeline = -1};
-    if (!private_daemon && !config && pen_helper_reachable(path, sizeof path))
+    if (!private_daemon && !config && pen_helper_reachable())
         return 0;
     int rc = pen_helper_daemon(helper, config, error);
     if (!rc)

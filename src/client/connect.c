@@ -62,17 +62,16 @@ const char *pen_pool_address(void)
 
 int pen_daemon_connect(uint64_t deadline_ns, int *out_fd, struct pen_error *error)
 {
-    char path[256];
+    struct pen_unix_paths paths;
     int fd = -1;
-    const char *address = pen_pool_address();
+    const char *address = pen_pool_address(), *path = address;
     int rc;
     if (address) {
         rc = pen_tcp_connect(address, false, deadline_ns, &fd, error);
-        snprintf(path, sizeof path, "%s", address);
     } else {
-        rc = pen_unix_default_path(path, sizeof path, error);
+        rc = pen_unix_client_paths(&paths, error);
         if (!rc)
-            rc = pen_unix_connect(path, deadline_ns, &fd, error);
+            rc = pen_unix_connect_first(&paths, deadline_ns, &path, &fd, error);
     }
     if (rc)
         return rc;

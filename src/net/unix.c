@@ -23,6 +23,7 @@
 #define LOCK_MS       2000
 #define LOCK_RETRY_MS 10
 #define SOCKET        "penstockd.sock"
+#define SYSTEM        "/run/penstock/" SOCKET
 
 uint64_t pen_deadline_ms(uint64_t milliseconds)
 {
@@ -43,7 +44,7 @@ int pen_unix_default_path(char *out_path, size_t size, struct pen_error *error)
     } else if (runtime && *runtime) {
         length = snprintf(path, sizeof path, "%s/penstock/" SOCKET, runtime);
     } else if (uid == 0) {
-        length = snprintf(path, sizeof path, "/run/penstock/" SOCKET);
+        length = snprintf(path, sizeof path, SYSTEM);
     } else {
         struct stat status;
         snprintf(path, sizeof path, "/tmp/penstock-%u", (unsigned)uid);
@@ -59,6 +60,19 @@ int pen_unix_default_path(char *out_path, size_t size, struct pen_error *error)
                         length, (sizeof path < size ? sizeof path : size) - 1);
     }
     memcpy(out_path, path, (size_t)length + 1);
+    return 0;
+}
+
+int pen_unix_client_paths(struct pen_unix_paths *out_paths, struct pen_error *error)
+{
+    const char *chosen = getenv("PENSTOCK_SOCKET");
+    struct pen_unix_paths paths = {.count = 1};
+    int rc = pen_unix_default_path(paths.path[0], sizeof paths.path[0], error);
+    if (rc)
+        return rc;
+    if (!(chosen && *chosen) && strcmp(paths.path[0], SYSTEM))
+        strcpy(paths.path[paths.count++], SYSTEM);
+    *out_paths = paths;
     return 0;
 }
 
@@ -247,6 +261,19 @@ int pen_unix_connect(const char *path, uint64_t deadline_ns, int *out_fd, struct
     }
     *out_fd = fd;
     return 0;
+}
+
+int pen_unix_connect_first(const struct pen_unix_paths *paths, uint64_t deadline_ns, const char **out_path, int *out_fd,
+                           struct pen_error *error)
+{
+    int rc = pen_unix_connect(paths->path[0], deadline_ns, out_fd, error);
+    unsigned i = 0;
+    /* Not also when that one is there and not for us, or too busy. */
+    while (rc == -PEN_ENOENT && ++i < paths->count)
+        rc = pen_unix_connect(paths->path[i], deadline_ns, out_fd, NULL) ? rc : 0;
+    if (!rc)
+        *out_path = paths->path[i];
+    return rc;
 }
 
 int pen_unix_peer(int fd, struct pen_unix_peer *out_peer)

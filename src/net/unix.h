@@ -17,12 +17,22 @@
 
 /* Most descriptors that come with one frame; more are closed, and the frame is refused (-PEN_EPROTO). */
 #define PEN_UNIX_DESCRIPTORS 4
+/* A socket's path with its zero byte: sun_path of unix(7). */
+#define PEN_UNIX_PATH_BYTES 108
 
 /* ---- addresses --------------------------------------------------------------------------------------- */
 
-/* $PENSTOCK_SOCKET, else $XDG_RUNTIME_DIR/penstock/penstockd.sock, else /run/penstock/penstockd.sock for root or
- * /tmp/penstock-<uid>/penstockd.sock. -PEN_ELIMIT when it is longer than a socket's address may be (107 bytes). */
+/* Where a daemon listens: $PENSTOCK_SOCKET, else $XDG_RUNTIME_DIR/penstock/penstockd.sock, else
+ * /run/penstock/penstockd.sock for root or /tmp/penstock-<uid>/penstockd.sock. -PEN_ELIMIT when it is longer than a
+ * socket's address may be (107 bytes). */
 int pen_unix_default_path(char *out_path, size_t size, struct pen_error *error);
+/* Where clients look for one, in this order: there; and, when PENSTOCK_SOCKET is not set, in /run/penstock, where the
+ * host's own pool listens (also root has an XDG_RUNTIME_DIR when it has logged in). */
+struct pen_unix_paths {
+    char path[2][PEN_UNIX_PATH_BYTES];
+    unsigned count;
+};
+int pen_unix_client_paths(struct pen_unix_paths *out_paths, struct pen_error *error);
 
 /* Listens at `path` with mode 0600. Makes its directory (0700, the last component only) when it is missing; refuses one
  * that others could replace the socket in. A socket that nobody listens on is replaced; -PEN_EBUSY when somebody does,
@@ -33,6 +43,10 @@ int pen_unix_accept(int listen_fd, int *out_fd);
 /* -PEN_ENOENT when nobody listens there, at once; -PEN_EPERM when we may not; -PEN_ETIMEOUT when the daemon is too busy
  * to take it before the deadline. The descriptor is non-blocking. */
 int pen_unix_connect(const char *path, uint64_t deadline_ns, int *out_fd, struct pen_error *error);
+
+/* To the first where a daemon listens; *out_path is its path, in `paths`. When none does, the error of the first. */
+int pen_unix_connect_first(const struct pen_unix_paths *paths, uint64_t deadline_ns, const char **out_path, int *out_fd,
+                           struct pen_error *error);
 
 struct pen_unix_peer {
     pid_t pid;

@@ -144,6 +144,50 @@ static void default_paths(void **unused)
     assert_string_equal(out, getuid() ? expected : "/run/penstock/penstockd.sock");
 }
 
+static void clients_look_further(void **unused)
+{
+    (void)unused;
+    struct pen_unix_paths paths;
+    struct pen_error error = {0};
+    setenv("PENSTOCK_SOCKET", "/x/y.sock", 1);
+    setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
+    assert_int_equal(pen_unix_client_paths(&paths, &error), 0);
+    assert_int_equal(paths.count, 1); /* who names one means that one */
+    assert_string_equal(paths.path[0], "/x/y.sock");
+    unsetenv("PENSTOCK_SOCKET");
+    assert_int_equal(pen_unix_client_paths(&paths, &error), 0);
+    assert_int_equal(paths.count, 2);
+    assert_string_equal(paths.path[0], "/run/user/7/penstock/penstockd.sock");
+    assert_string_equal(paths.path[1], "/run/penstock/penstockd.sock");
+    unsetenv("XDG_RUNTIME_DIR");
+    assert_int_equal(pen_unix_client_paths(&paths, &error), 0);
+    assert_int_equal(paths.count, getuid() ? 2 : 1); /* for root they are the same */
+}
+
+static void connects_to_the_first(void **unused)
+{
+    (void)unused;
+    struct pen_error error = {0};
+    struct pen_unix_paths paths = {.count = 2};
+    const char *chosen = NULL;
+    int first = -1, second = -1, client = -1;
+    snprintf(paths.path[0], sizeof paths.path[0], "%s/one/s", base);
+    snprintf(paths.path[1], sizeof paths.path[1], "%s/two/s", base);
+    assert_int_equal(pen_unix_connect_first(&paths, pen_deadline_ms(1000), &chosen, &client, &error), -PEN_ENOENT);
+    assert_non_null(strstr(error.message, paths.path[0])); /* its own is what a user can do something about */
+    assert_null(chosen);
+    assert_int_equal(pen_unix_listen(paths.path[1], &second, &error), 0);
+    assert_int_equal(pen_unix_connect_first(&paths, pen_deadline_ms(1000), &chosen, &client, &error), 0);
+    assert_string_equal(chosen, paths.path[1]);
+    close(client);
+    assert_int_equal(pen_unix_listen(paths.path[0], &first, &error), 0);
+    assert_int_equal(pen_unix_connect_first(&paths, pen_deadline_ms(1000), &chosen, &client, &error), 0);
+    assert_string_equal(chosen, paths.path[0]);
+    close(client);
+    close(first);
+    close(second);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +196,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(leaves_others_files_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_backlog_ends_in_time, set_up, tear_down),
         cmocka_unit_test(default_paths),
+        cmocka_unit_test(clients_look_further),
+        cmocka_unit_test_setup_teardown(connects_to_the_first, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
