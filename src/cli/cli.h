@@ -1,6 +1,7 @@
 /* cli/cli.h - what the files of the command line share. Each command is a function from its arguments to the exit
  * status: 0; 1 when it could not be done; 2 when it was not understood. What they print for people goes to stdout
- * (results) and stderr (what went wrong, progress); with --json, stdout is JSON.
+ * (results) and stderr (what went wrong, progress); with --json, stdout is JSON, but for programs that are run, whose
+ * it is (outcome.h).
  * Threads: one. */
 #ifndef PEN_CLI_CLI_H
 #define PEN_CLI_CLI_H

@@ -34,17 +34,23 @@ int pen_cli_dump(const char *file, bool json)
 
 static int record(int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"private", no_argument, NULL, 'p'}, {"config", required_argument, NULL, 'c'}, {0}};
+    static const struct option known[] = {{"private", no_argument, NULL, 'p'},
+                                          {"config", required_argument, NULL, 'c'},
+                                          {"json", optional_argument, NULL, 'j'},
+                                          {0}};
     struct pen_run run = {0};
     int option;
     while ((option = pen_cli_option(argc, argv, known)) != -1) {
         if (option == '?')
             return PEN_EXIT_USAGE;
-        if (option == 'p')
+        if (option == 'p') {
             run.private_daemon = true;
-        else
+        } else if (option == 'c') {
             run.config = optarg;
+        } else {
+            run.json = true;
+            run.json_to = optarg;
+        }
     }
     run.record = optind < argc ? argv[optind++] : NULL;
     if (optind < argc && !strcmp(argv[optind], "--"))

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +70,7 @@ static void name_of(const char *path, unsigned number, char *out, size_t size)
 /* All names or none: FILE.1 shall be the second session of this run, not of the one before. */
 static int make_way(const char *path, struct pen_error *error)
 {
-    char name[PATH_MAX + 16];
+    char name[PEN_RECORD_PATH];
     int rc = 0;
     for (unsigned i = 0; i < PEN_LIMIT_RECORDS && !rc; i++) {
         name_of(path, i, name, sizeof name);
@@ -99,4 +98,14 @@ int pen_record_prepare(const char *file, struct pen_error *error)
 int pen_record_complete(struct pen_error *error)
 {
     return pen_sessions_wait(getenv("PENSTOCK_RECORD"), RECORD_END_MS, error);
+}
+
+bool pen_record_file(unsigned number, char out_path[PEN_RECORD_PATH], uint64_t *out_bytes)
+{
+    struct stat status;
+    name_of(getenv("PENSTOCK_RECORD"), number, out_path, PEN_RECORD_PATH);
+    if (number >= PEN_LIMIT_RECORDS || stat(out_path, &status))
+        return false;
+    *out_bytes = (uint64_t)status.st_size;
+    return true;
 }

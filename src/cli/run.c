@@ -12,9 +12,11 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/outcome.h"
 #include "cli/record.h"
 #include "cli/run.h"
 #include "cli/vendors.h"
+#include "wire/futex.h"
 
 /* ---- standing in for the program --------------------------------------------------------------------- */
 
@@ -79,12 +81,16 @@ static void complete_record(const struct pen_helper *helper, const char *record)
         pen_cli_fail(0, "%s may not be complete yet: %s", record, error.message);
 }
 
-static int run_as_child(char **argv, struct pen_helper *helper, const char *record)
+/* `outcome_fd`: where to say what came of it; -1: nowhere. */
+static int run_as_child(char **argv, struct pen_helper *helper, const char *record, int outcome_fd)
 {
+    struct pen_outcome outcome = {
+        .argv = argv, .private_daemon = helper->socket[0] != '\0', .recorded = record != NULL};
     sigset_t signals, before;
     pid_t parent = getpid();
     forwarded_signals(&signals);
     sigprocmask(SIG_BLOCK, &signals, &before);
+    uint64_t begin_ns = pen_now_ns();
     pid_t program = fork();
     if (program == 0) {
         sigprocmask(SIG_SETMASK, &before, NULL);
@@ -95,11 +101,15 @@ static int run_as_child(char **argv, struct pen_helper *helper, const char *reco
     }
     int status = program < 0 ? -1 : attend(program, &signals);
     int reason = errno;
+    outcome.seconds = (double)(pen_now_ns() - begin_ns) / 1e9;
+    outcome.status = status;
     if (program > 0)
         complete_record(helper, record);
     pen_helper_end(helper);
     if (program < 0)
         return pen_cli_fail(PEN_EXIT_FAILED, "cannot fork: %s", strerror(reason));
+    if (outcome_fd >= 0)
+        pen_outcome_write(&outcome, outcome_fd);
     return end_like(status);
 }
 
@@ -112,7 +122,10 @@ int pen_run_program(const struct pen_run *run, char **argv)
     char vendors[PATH_MAX] = "";
     char *outer = getenv("OCL_ICD_VENDORS");
 
-    int rc = run->record ? pen_record_prepare(run->record, &error) : 0;
+    int outcome_fd = -1;
+    int rc = run->json ? pen_outcome_open(run->json_to, &outcome_fd, &error) : 0;
+    if (!rc && run->record)
+        rc = pen_record_prepare(run->record, &error);
     if (!rc)
         rc = pen_helper_pool(&helper, run->private_daemon, run->config, &error);
     /* Not until the daemon has been started: its workers look for drivers where we were told to. */
@@ -125,18 +138,17 @@ int pen_run_program(const struct pen_run *run, char **argv)
     setenv("OCL_ICD_VENDORS", vendors, 1);
     if (!run->keep_vendors)
         unsetenv("OCL_ICD_FILENAMES"); /* more vendors, to the Khronos loader */
-    if (helper.pid <= 0 && !run->record)
+    if (helper.pid <= 0 && !run->record && !run->json)
         exec_program(argv);
-    return run_as_child(argv, &helper, run->record);
+    return run_as_child(argv, &helper, run->record, outcome_fd);
 }
 
 int pen_cli_run(int argc, char **argv)
 {
-    static const struct option known[] = {{"private", no_argument, NULL, 'p'},
-                                          {"config", required_argument, NULL, 'c'},
-                                          {"record", required_argument, NULL, 'r'},
-                                          {"keep-vendors", no_argument, NULL, 'k'},
-                                          {0}};
+    static const struct option known[] = {
+        {"private", no_argument, NULL, 'p'},      {"config", required_argument, NULL, 'c'},
+        {"record", required_argument, NULL, 'r'}, {"keep-vendors", no_argument, NULL, 'k'},
+        {"json", optional_argument, NULL, 'j'},   {0}};
     struct pen_run run = {0};
     int option;
     while ((option = pen_cli_option(argc, argv, known)) != -1) {
@@ -152,6 +164,10 @@ int pen_cli_run(int argc, char **argv)
             break;
         case 'k':
             run.keep_vendors = true;
+            break;
+        case 'j':
+            run.json = true;
+            run.json_to = optarg;
             break;
         default:
             return PEN_EXIT_USAGE;

@@ -9,6 +9,8 @@ struct pen_run {
     bool keep_vendors;   /* the other platforms stay visible to the program */
     const char *config;  /* of the private daemon; implies one */
     const char *record;  /* the session's log, or NULL */
+    bool json;           /* say what came of it, outcome.h */
+    const char *json_to; /* in this file; NULL: on standard error */
 };
 
 /* Returns the exit status, or not at all: the process becomes the program when nothing is left to do after it. */

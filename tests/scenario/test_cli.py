@@ -14,6 +14,21 @@ import harness
 STUB_ENVIRONMENT = {'PENSTOCK_WORKER_PATH': harness.STUB, 'STUB': ''}
 
 
+# A program with two sessions.
+RECORDED = '''
+import os, socket, sys
+sys.path.insert(0, os.environ["SCENARIO"])
+import frames
+for _ in range(2):
+    connection = frames.Connection(socket.socket(socket.AF_UNIX))
+    connection.socket.connect(os.environ["PENSTOCK_SOCKET"])
+    connection.send("hello", 1, 0, os.getpid(), 0, "x")
+    connection.receive()
+    connection.send("session_open", 2, 0, 0, "x", os.environ["PENSTOCK_RECORD"])
+    connection.receive()
+'''
+
+
 class Commands(harness.Scenario):
     def penstock(self, *arguments, **options):
         """Without a daemon; workers are stubs."""
@@ -55,10 +70,25 @@ class Commands(harness.Scenario):
     def test_help(self):
         done = self.penstock('help')
         self.assertEqual(done.returncode, 0)
-        with open(os.path.join(harness.TOP, 'docs/man/penstock.1'), encoding='utf-8') as file:
-            manual = file.read().replace('\\-', '-')
-        for option in set(re.findall('--[a-z-]{2,}', done.stdout)):
-            self.assertIn(option, manual)
+        commands, _ = done.stdout.split('\nWithout a running')
+        with open(os.path.join(harness.TOP, 'docs/meson.build'), encoding='utf-8') as file:
+            installed = file.read()
+        pages = {}
+        for line in commands.splitlines():
+            command = re.match(r'  (\w+)\b(?!,)', line)
+            page = f'penstock-{command[1]}.1' if command else page if pages else None
+            if not page:
+                continue
+            self.assertIn(f"'man/{page}'", installed)
+            pages[page] = pages.get(page, set()) | set(re.findall('--[a-z-]{2,}', line))
+        self.assertEqual(sorted(pages), [f'penstock-{name}.1' for name in ('devices', 'log', 'ps', 'run', 'stop')])
+        for page, options in pages.items():
+            with open(os.path.join(harness.TOP, 'docs/man', page), encoding='utf-8') as file:
+                manual = file.read().replace('\\-', '-')
+            name = page[:-2]
+            self.assertTrue(manual.startswith(f'.TH {name.upper()} 1 '), page)
+            self.assertRegex(manual, rf'\n\.SH NAME\n{name} - .+\n\.SH SYNOPSIS\n')
+            self.assertEqual(options - set(re.findall('--[a-z-]{2,}', manual)), set(), page)
         self.assertRegex(self.penstock('version').stdout, r'^penstock \d+\.\d+')
         self.assertEqual(self.penstock('--help').stdout, done.stdout)
 
@@ -312,17 +342,46 @@ print(out.decode().count("got"), "alive" in out.decode(), os.waitstatus_to_exitc
                               env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False)
         self.assertEqual(done.stdout, self.path('x.log') + '\n')
 
+    def test_json(self):
+        """What came of the program, beside what it writes itself."""
+        done = self.run_program('sh', '-c', 'echo out; echo err >&2; sleep 0.1; exit 7', options=['--json'])
+        self.assertEqual((done.returncode, done.stdout), (7, 'out\n'))
+        words, line = done.stderr.splitlines()
+        outcome = json.loads(line)
+        self.assertEqual(words, 'err')
+        self.assertTrue(0.1 <= outcome.pop('seconds') < 10)
+        self.assertEqual(outcome, {'command': ['sh', '-c', 'echo out; echo err >&2; sleep 0.1; exit 7'],
+                                   'exit_status': 7, 'signal': None, 'daemon': 'private'})
+        option = '--json=' + self.path('out.json')
+        for command, returned, status, number in ((['sh', '-c', 'kill -9 $$'], -9, None, 9), (['true'], 0, 0, None),
+                                                  (['/nonexistent', 'caf\udce9'], 127, 127, None)):
+            done = self.run_program(*command, options=[option])
+            self.assertEqual((done.returncode, done.stdout), (returned, ''))
+            with open(self.path('out.json'), encoding='utf-8') as file:
+                outcome = json.loads(file.read())
+            self.assertEqual((outcome['exit_status'], outcome['signal']), (status, number))
+            self.assertEqual(outcome['command'], [word.replace('\udce9', '\ufffd') for word in command])
+        done = self.run_program('touch', self.path('ran'), options=['--json=/nonexistent/x'])
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('cannot write to /nonexistent/x (--json)', done.stderr)
+        self.assertFalse(os.path.exists(self.path('ran')))
+
+    def test_json_of_record(self):
+        daemon = self.daemon(stub='adopt-linger')
+        self.environment |= {'PENSTOCK_SOCKET': daemon.socket, 'SCENARIO': harness.HERE}
+        done = subprocess.run(
+            [harness.PENSTOCK, 'log', 'record', '--json', 'x', '--', 'python3', '-c', RECORDED], env=self.environment,
+            cwd=self.folder, capture_output=True, text=True, check=False)
+        outcome = json.loads(done.stderr)
+        self.assertEqual((outcome['daemon'], outcome['exit_status']), ('running', 0))
+        self.assertEqual(outcome['logs'], [{'file': self.path('x'), 'bytes': 5}, {'file': self.path('x.1'), 'bytes': 5}])
+
     def test_record_is_whole(self):
         """It returns when the sessions have ended, whichever process of the program they belong to."""
         daemon = self.daemon(stub='adopt-linger')
         self.environment['PENSTOCK_SOCKET'] = daemon.socket
         target = self.path('session.log')
-        program = ('import os, socket, sys; sys.path.insert(0, os.environ["SCENARIO"]); import frames\n'
-                   'for _ in range(2):\n'
-                   '    c = frames.Connection(socket.socket(socket.AF_UNIX)); c.socket.connect(os.environ["PENSTOCK_SOCKET"])\n'
-                   '    c.send("hello", 1, 0, os.getpid(), 0, "x"); c.receive()\n'
-                   '    c.send("session_open", 2, 0, 0, "x", os.environ["PENSTOCK_RECORD"]); c.receive()\n')
-        self.environment |= {'SCENARIO': harness.HERE, 'PROGRAM': program}
+        self.environment |= {'SCENARIO': harness.HERE, 'PROGRAM': RECORDED}
         done = self.run_program('sh', '-c', 'python3 -c "$PROGRAM"; true', options=['--record', target])
         self.assertEqual((done.returncode, done.stderr), (0, ''))
         for path in (target, target + '.1'):
