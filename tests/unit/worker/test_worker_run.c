@@ -669,7 +669,7 @@ static void test_limits_of_parts(void **state)
 {
     (void)state;
     struct rig rig;
-    rig_start(&rig, &(struct rig_options){0});
+    rig_start(&rig, &(struct rig_options){.no_thread = true});
     for (uint32_t i = 1; i < PEN_REPLICAS; i++)
         assert_int_equal(cut(&rig, 1, i), 0);
     assert_int_equal(rig_asked.partitions, PEN_REPLICAS - 1);
@@ -680,7 +680,7 @@ static void test_limits_of_parts(void **state)
     rig_queue(&rig, Q, next_part - 1, 0, 0);
     rig_stop(&rig);
 
-    rig_start(&rig, &(struct rig_options){0});
+    rig_start(&rig, &(struct rig_options){.no_thread = true});
     for (uint32_t devices = 1; devices + PEN_LIMIT_PARTITIONS <= PEN_WORK_DEVICES; devices += PEN_LIMIT_PARTITIONS)
         assert_int_equal(cut(&rig, PEN_LIMIT_PARTITIONS, 1), 0);
     assert_int_equal(cut(&rig, PEN_LIMIT_PARTITIONS, 1), -PEN_ELIMIT);
@@ -729,9 +729,9 @@ static void test_queue_behind_a_busy_ring(void **state)
         rig_set_word(&rig, FILL, 1, 1);
     rig_launch(&rig, Q2, NOP, 1, E, 1, NULL, 0);
     assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    rig_stop(&rig);
     assert_int_equal(rig_asked.launches, 4);
     assert_int_equal(rig_asked.markers_before_launch, 1);
-    rig_stop(&rig);
 }
 
 static long resident_kib(void)
