@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "icd/entry.h"
 #include "icd/service.h"
 #include "wire/futex.h"
 
@@ -195,6 +196,29 @@ int pen_enqueue_wait_for(struct pen_enqueue *e, cl_event event)
 bool pen_enqueue_ready(struct pen_enqueue *e)
 {
     return !e->wait_count && pen_queue_idle(e->queue);
+}
+
+int pen_enqueue_keep_list(struct pen_enqueue *e)
+{
+    if (e->queue->in_order || e->wait_count)
+        return 0;
+    cl_int status = CL_SUCCESS;
+    cl_event complete = pen_clCreateUserEvent(e->queue->context, &status);
+    int rc = status ? -PEN_ENOMEM : 0;
+    if (!rc && pen_clSetUserEventStatus(complete, CL_COMPLETE))
+        rc = -PEN_EGONE;
+    if (!rc)
+        rc = pen_enqueue_wait_for(e, complete);
+    if (complete)
+        (void)pen_clReleaseEvent(complete);
+    int gone = rc ? pen_session_alive(e->queue->context->session) : 0;
+    return gone ? gone : rc;
+}
+
+int pen_enqueue_place(struct pen_enqueue *e)
+{
+    int rc = pen_enqueue_keep_list(e);
+    return rc ? rc : pen_enqueue_marker(e);
 }
 
 int pen_enqueue_marker(struct pen_enqueue *e)

@@ -170,7 +170,7 @@ cl_int pen_launch_run(cl_command_queue queue, cl_kernel kernel, cl_command_type 
     if (status != CL_SUCCESS)
         return status;
     if (shape->nothing)
-        return pen_enqueue_end(&e, pen_enqueue_marker(&e));
+        return pen_enqueue_end(&e, pen_enqueue_place(&e));
     int rc = watched ? use_host_pointers(&e, kernel) : 0;
     if (!rc)
         rc = send_launch(&e, kernel, shape);

@@ -50,7 +50,7 @@ cl_int pen_enqueue_nothing(struct pen_enqueue *e, bool turn)
     /* Without an event and a wait list nobody can tell that it was there. */
     if (!e->event && e->wait_count == 0)
         return pen_enqueue_end(e, 0);
-    return pen_enqueue_end(e, pen_enqueue_marker(e));
+    return pen_enqueue_end(e, pen_enqueue_place(e));
 }
 
 /* ---- staging ------------------------------------------------------------------------------------------- */

@@ -253,8 +253,14 @@ cl_int pen_enqueue_wait_list(struct pen_enqueue *e, cl_uint wait_count, const cl
 int pen_enqueue_wait_for(struct pen_enqueue *e, cl_event event);
 /* True when a direct region may be touched now on this command's behalf: wait list complete and queue idle. */
 bool pen_enqueue_ready(struct pen_enqueue *e);
-/* Sends a marker, which is what a command without an effect of its own is to the worker. 0 or -PEN_E*. */
+/* Sends a marker; with nothing to wait for, behind every earlier command. 0 or -PEN_E*. */
 int pen_enqueue_marker(struct pen_enqueue *e);
+/* To the worker, a marker or barrier without a wait list waits for every earlier command, which in an out-of-order
+ * queue is too much for one whose list is complete: it is given an event that is complete. 0 or -PEN_E*. */
+int pen_enqueue_keep_list(struct pen_enqueue *e);
+/* Sends a marker in the place of a command without an effect of its own: it waits for its list and, in an out-of-order
+ * queue, for nothing else but the last barrier. 0 or -PEN_E*. */
+int pen_enqueue_place(struct pen_enqueue *e);
 /* When a command done by this thread began, for pen_enqueue_done_here; 0 where nobody can ask. */
 uint64_t pen_enqueue_clock(const struct pen_enqueue *e);
 /* The command was done by this thread: its event, if any, is complete. `started_ns` of CLOCK_MONOTONIC. */

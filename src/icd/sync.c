@@ -1,6 +1,5 @@
 /* icd/sync.c - markers and barriers. */
 #include "icd/entry.h"
-#include "icd/move.h"
 #include "icd/service.h"
 
 /* With nothing left to wait for it completes here and now: in an in-order queue when that is idle; in an out-of-order
@@ -8,23 +7,6 @@
 static bool is_complete(struct pen_enqueue *e, cl_uint wait_count)
 {
     return pen_enqueue_ready(e) && (e->queue->in_order || wait_count);
-}
-
-/* Behind an unfinished barrier of an out-of-order queue, with a list of which all is complete: to the worker, nothing
- * to wait for would mean every earlier command. So it is given an event that is complete. */
-static cl_int keep_list(struct pen_enqueue *e, cl_uint wait_count)
-{
-    if (e->queue->in_order || !wait_count || e->wait_count)
-        return CL_SUCCESS;
-    cl_int status = CL_SUCCESS;
-    cl_event complete = pen_clCreateUserEvent(e->queue->context, &status);
-    if (status)
-        return status;
-    status = pen_clSetUserEventStatus(complete, CL_COMPLETE);
-    if (!status)
-        status = pen_status(pen_enqueue_wait_for(e, complete));
-    (void)pen_clReleaseEvent(complete);
-    return status;
 }
 
 cl_int CL_API_CALL pen_clEnqueueMarkerWithWaitList(cl_command_queue queue, cl_uint wait_count,
@@ -38,10 +20,7 @@ cl_int CL_API_CALL pen_clEnqueueMarkerWithWaitList(cl_command_queue queue, cl_ui
         pen_enqueue_done_here(&e, pen_enqueue_clock(&e));
         return pen_enqueue_end(&e, 0);
     }
-    status = keep_list(&e, wait_count);
-    if (status)
-        return pen_enqueue_drop(&e, status);
-    return pen_enqueue_end(&e, pen_enqueue_marker(&e));
+    return pen_enqueue_end(&e, wait_count ? pen_enqueue_place(&e) : pen_enqueue_marker(&e));
 }
 
 /* An out-of-order queue's last barrier is what a thread must see complete before it touches a region itself. Noted
@@ -73,14 +52,14 @@ cl_int CL_API_CALL pen_clEnqueueBarrierWithWaitList(cl_command_queue queue, cl_u
         pen_enqueue_done_here(&e, pen_enqueue_clock(&e));
         return pen_enqueue_end(&e, 0);
     }
-    status = keep_list(&e, wait_count);
-    if (status)
-        return pen_enqueue_drop(&e, status);
+    int rc = wait_count ? pen_enqueue_keep_list(&e) : 0;
+    if (rc)
+        return pen_enqueue_end(&e, rc);
     struct pen_msg_barrier message = {
         .queue = queue->id, .event = e.event_id, .slot = e.slot, .waits = e.waits, .waits_count = e.wait_count};
     cl_event before = NULL;
     uint64_t sequence = 0;
-    int rc = PEN_SEND_NOTE(queue->context->session, barrier, &message, &sequence, before = note_barrier(&e, sequence));
+    rc = PEN_SEND_NOTE(queue->context->session, barrier, &message, &sequence, before = note_barrier(&e, sequence));
     if (before)
         pen_unref(before);
     return pen_enqueue_end(&e, rc);

@@ -939,23 +939,31 @@ static bool completes(cl_event event)
     return status_of(event) == CL_COMPLETE;
 }
 
-/* With a list that is complete already: still behind the last barrier, and only behind that. */
+/* With a list that is complete already, or none: still behind the last barrier, and only behind that. */
 static void check_complete_list(struct fixture *f, cl_event complete)
 {
     cl_int error = 0;
-    cl_event user = clCreateUserEvent(f->context, &error), listed = NULL, last = NULL;
+    cl_event user = clCreateUserEvent(f->context, &error), listed = NULL, last = NULL, mapped = NULL;
+    cl_mem other = clCreateBuffer(f->context, 0, 64, NULL, &error);
     CHECK_OK(clEnqueueBarrierWithWaitList(f->out_of_order, 1, &user, NULL));
     CHECK_OK(clEnqueueMarkerWithWaitList(f->out_of_order, 1, &complete, &listed));
     CHECK_OK(clEnqueueBarrierWithWaitList(f->out_of_order, 1, &complete, NULL));
     CHECK_OK(enqueue_add(f, f->out_of_order, 0, NULL, &last));
+    void *at = clEnqueueMapBuffer(f->out_of_order, other, CL_FALSE, CL_MAP_READ, 0, 64, 0, NULL, &mapped, &error);
+    CHECK_OK(error);
     CHECK_OK(clFlush(f->out_of_order));
     sleep_ms(10);
+    CHECK(status_of(mapped) > CL_COMPLETE);
     CHECK(status_of(listed) > CL_COMPLETE);
     CHECK(status_of(last) > CL_COMPLETE);
     CHECK_OK(clSetUserEventStatus(user, CL_COMPLETE));
     CHECK(completes(listed));
     CHECK(completes(last));
+    CHECK(completes(mapped));
+    CHECK_OK(clEnqueueUnmapMemObject(f->out_of_order, other, at, 0, NULL, NULL));
+    CHECK_OK(clReleaseMemObject(other));
     CHECK_OK(clReleaseEvent(user));
+    CHECK_OK(clReleaseEvent(mapped));
     CHECK_OK(clReleaseEvent(listed));
     CHECK_OK(clReleaseEvent(last));
 }
