@@ -287,6 +287,21 @@ static uint64_t list_digest(const struct pen_probe *probe)
     return XXH3_64bits_digest(&state);
 }
 
+/* Parts have as many compute units as the rule says: one with more is the whole device. */
+static void say_if_whole(const struct pen_probe *probe, const struct found_device *device)
+{
+    const struct pen_msg_device *info = &device->info;
+    if (!device->rule->compute_units || info->compute_units <= device->rule->compute_units)
+        return;
+    pen_report(
+        PEN_REPORT_WARN,
+        "device \"%s\" of %s has %u compute units and is not cut into parts of %" PRIu64
+        " (`devices` in %s): its driver does not cut it, or it would be more than %u parts, the most devices that "
+        "a pool may have",
+        info->vendor_name, info->driver, info->compute_units, device->rule->compute_units, probe->daemon->config_file,
+        PEN_LIMIT_DEVICES);
+}
+
 static int make_listing(struct pen_probe *probe)
 {
     struct pen_daemon *daemon = probe->daemon;
@@ -312,8 +327,10 @@ static int make_listing(struct pen_probe *probe)
             ids[count.count++] = device->info.device;
     }
     for (uint32_t i = 0; i < probe->device_count; i++)
-        if (probe->devices[i].rule)
+        if (probe->devices[i].rule) {
+            say_if_whole(probe, &probe->devices[i]);
             apply_rule(probe, i);
+        }
     count.pool = list_digest(probe);
     if (probe->jail_lacks)
         pen_report(PEN_REPORT_WARN,

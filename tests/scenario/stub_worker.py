@@ -4,7 +4,7 @@
 STUB is a list of words: probe-crash, probe-hang, probe-slow, probe-garbage, probe-short, start-crash, start-slow,
 start-garbage, start-hang, start-other, start-trickle, adopt-crash, adopt-garbage, adopt-byte, adopt-stay,
 adopt-linger. STUB_DEVICES: how many devices (2); STUB_NAME:
-what they are called, but for a number (stub)."""
+what they are called, but for a number (stub). STUB_UNITS: compute units of each (1)."""
 import os
 import signal
 import socket
@@ -41,8 +41,9 @@ def probe():
         return
     memory = struct.pack('<Q', 8 << 30)
     name = os.environ.get('STUB_NAME', 'stub')
+    units = int(os.environ.get('STUB_UNITS', '1'))
     for i in range(count):
-        control.send('device', i + 1, 0, 7, 8 << 30, 1, 3, f'cpu{i}', f'{name}-{i}', 'Stub Driver', '1.0', 'opencl')
+        control.send('device', i + 1, 0, 7, 8 << 30, units, 3, f'cpu{i}', f'{name}-{i}', 'Stub Driver', '1.0', 'opencl')
         control.send('device_property', i + 1, 0x1000, 0, struct.pack('<Q', 2))
         control.send('device_property', i + 1, 0x101F, 0, memory)
         control.send('device_property', i + 1, 0x1010, 0, memory)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import random
+import re
 import signal
 import socket
 import stat
@@ -42,6 +43,18 @@ devices:
         devices = self.daemon(stub='', environment={'STUB_DEVICES': '70'}).devices()
         self.assertEqual(len(devices), 64)
         self.daemons[0].wait_log(r'not offered: there are 64 already.*\(limit DEVICES\)')
+
+    def test_not_cut(self):
+        """A device that was to be cut and is whole: it is said why."""
+        for units, said in (96, True), (4, False), (2, False):
+            with self.subTest(units):
+                daemon = self.daemon('devices: [{match: "stub-0", compute_units: 4}, {match: "*"}]\n', stub='',
+                                     environment={'STUB_UNITS': str(units)})
+                daemon.wait_log('device stub-1|device cpu1')
+                pattern = ('warn .*device "stub-0" of Stub Driver has 96 compute units and is not cut into parts of 4 '
+                           r'\(`devices` in .*penstock.yaml\): .* more than 64 parts')
+                self.assertEqual(bool(re.search(pattern, daemon.log())), said)
+                self.assertNotIn('"stub-1" of Stub Driver has', daemon.log())
 
     def test_probe_fails(self):
         for word, sentence in [('probe-crash', r'killed by signal 11 .*one of the drivers it loads crashes'),
@@ -587,7 +600,7 @@ class Life(harness.Scenario):
 
     def test_restart(self):
         """A daemon that starts while the one before still ends waits for it, and keeps what is its own."""
-        before = self.daemon('limits: {stop_ms: 1500}\n', stub='adopt-stay')
+        before = self.daemon('limits: {stop_ms: 2500}\n', stub='adopt-stay')
         connection, _ = before.open_session()
         before.process.terminate()
         harness.wait_for(lambda: not os.path.exists(before.socket), what='no socket')
