@@ -142,7 +142,7 @@ int pen_daemon_send(int fd, void *frame, size_t size, uint64_t deadline_ns);
     })
 
 /* fork.c */
-/* The process does not fork between these two. For short sections: whoever forks waits. */
+/* The process does not fork between these two. Whoever forks waits, no longer than connecting to a daemon may take. */
 void pen_fork_hold(void);
 void pen_fork_let(void);
 /* The list of sessions that a forked child must not use, and whose descriptors it closes. Between the two above; the

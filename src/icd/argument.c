@@ -33,7 +33,7 @@ void pen_argument_finish(struct pen_kernel_argument *argument)
  * all arguments does not overflow. */
 static uint64_t local_bytes(const struct pen_kernel_argument *argument)
 {
-    const uint64_t most = UINT64_MAX / (2 * PEN_LIMIT_ARGUMENTS);
+    const uint64_t most = UINT64_MAX / (2ull * PEN_LIMIT_ARGUMENTS);
     return argument->size < most ? argument->size : most;
 }
 
