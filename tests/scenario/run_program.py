@@ -50,8 +50,8 @@ def through_penstock(mode, lost, program, folder, drivers):
     config = 'devices: [{match: "*", compute_units: 1}]\n' if mode == 'two' else ''
     if lost:
         drivers = drivers | harness.faults_stay()
-    # LeakSanitizer cannot look into a jailed worker.
-    config += 'workers: {jail: off}\n' if 'address' in harness.SANITIZERS else ''
+    # LeakSanitizer cannot look into a jailed worker, and takes its time.
+    config += 'workers: {jail: off}\nlimits: {stop_ms: 60000}\n' if 'address' in harness.SANITIZERS else ''
     daemon = harness.Daemon(folder, f'cache: {{dir: {folder}/cache}}\n' + config, environment=drivers,
                             arguments=['--log', 'debug', *(['--plain-tcp', '127.0.0.1:0'] if mode == 'remote' else [])])
     environment = daemon.program_environment()
