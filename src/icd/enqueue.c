@@ -162,7 +162,7 @@ cl_int pen_enqueue_wait_list(struct pen_enqueue *e, cl_uint wait_count, const cl
 /* Room for one id more at e->waits; NULL: out of memory. */
 static uint64_t *wait_room(struct pen_enqueue *e)
 {
-    if (!e->waits) {
+    if (!e->wait_room) {
         e->waits = e->wait_storage;
         e->wait_room = STORED_WAITS;
     }

@@ -240,13 +240,15 @@ static cl_int create_parts(cl_device_id device, const cl_device_partition_proper
     if (!rc && !set)
         rc = make_set(session, device, partition, &set);
     for (uint32_t i = 0; i < partition->count; i++) {
-        if (!rc) {
-            parts[i]->id = set->ids[i];
-            parts[i]->set = set;
-            out_devices[i] = parts[i];
-        } else if (parts[i]) {
+        if (!parts[i])
+            continue; /* then there is no set */
+        if (!set) {
             pen_unref(parts[i]);
+            continue;
         }
+        parts[i]->id = set->ids[i];
+        parts[i]->set = set;
+        out_devices[i] = parts[i];
     }
     if (rc == -PEN_EGONE) /* the specification lists no better one here */
         return CL_OUT_OF_RESOURCES;

@@ -288,7 +288,7 @@ static int serve(struct worker *worker)
 {
     struct pen_unix_frame frame = {0};
     struct pen_scratch scratch = {0};
-    struct pen_msg_adopt adopt;
+    struct pen_msg_adopt adopt = {0};
     struct pen_error error = {0};
     struct pen_work *work;
     int rc = wait_for_adoption(worker, &frame, &adopt, &scratch, &error);
