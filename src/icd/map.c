@@ -54,6 +54,13 @@ static struct pen_mapping *mapping_new(const struct map_plan *plan, void *pointe
     return mapping;
 }
 
+void pen_mapping_free(struct pen_mapping *mapping)
+{
+    if (mapping->event)
+        pen_unref(mapping->event);
+    free(mapping);
+}
+
 /* From here on another thread's unmap of the same address may end it. */
 static void mapping_add(cl_mem memory, struct pen_mapping *mapping)
 {
@@ -88,7 +95,7 @@ static cl_int map_end(const struct map_plan *plan, struct pen_mapping *mapping, 
                       struct pen_mapping *out_mapping)
 {
     if (status != CL_SUCCESS) {
-        free(mapping);
+        pen_mapping_free(mapping);
         return status;
     }
     *out_mapping = *mapping;
@@ -115,6 +122,10 @@ static cl_int map_in_place(struct pen_enqueue *e, const struct map_plan *plan, c
             return pen_enqueue_drop(e, status);
         }
         ready = true;
+    }
+    if (!ready && of_program && map_writes(plan->flags)) {
+        mapping->event = e->event;
+        pen_ref(mapping->event);
     }
     /* What earlier commands have left to do comes before the program looks. */
     pen_settle(e->queue->context->session);
@@ -156,10 +167,11 @@ static cl_int map_staged(struct pen_enqueue *e, const struct map_plan *plan, cl_
 static cl_int map_run(cl_command_queue queue, const struct map_plan *plan, cl_uint wait_count,
                       const cl_event *wait_list, cl_event *out_event, struct pen_mapping *out_mapping)
 {
-    bool in_place = plan->memory->direct || pen_hostptr_is(plan->memory);
+    bool of_program = pen_hostptr_is(plan->memory), in_place = plan->memory->direct || of_program;
+    bool force_event = plan->blocking ? !in_place : of_program && map_writes(plan->flags);
     struct pen_enqueue e = {0};
-    cl_int status = pen_enqueue_begin(&e, queue, plan->type, wait_count, wait_list, out_event, plan->blocking,
-                                      plan->blocking && !in_place);
+    cl_int status =
+        pen_enqueue_begin(&e, queue, plan->type, wait_count, wait_list, out_event, plan->blocking, force_event);
     if (status != CL_SUCCESS)
         return status;
     int error = pen_session_alive(queue->context->session);
@@ -304,6 +316,17 @@ static cl_int unmap_staged(struct pen_enqueue *e, cl_mem memory, const struct pe
     return pen_enqueue_end(e, error);
 }
 
+/* Devices are to see what the program has written to its range through the map. It has written nothing before the map
+ * was complete, and until then devices may write there: results that no call has brought back yet. */
+static int unmap_in_place(struct pen_enqueue *e, cl_mem memory, const struct pen_mapping *mapping)
+{
+    if (!map_writes(mapping->flags) || !pen_hostptr_is(memory))
+        return 0;
+    if (mapping->event && pen_event_status(mapping->event) != CL_COMPLETE)
+        return 0;
+    return pen_hostptr_push(e, memory, mapping->origin[0], mapping->extent[0]);
+}
+
 cl_int pen_clEnqueueUnmapMemObject(cl_command_queue queue, cl_mem memory, void *pointer, cl_uint wait_count,
                                    const cl_event *wait_list, cl_event *out_event)
 {
@@ -324,11 +347,9 @@ cl_int pen_clEnqueueUnmapMemObject(cl_command_queue queue, cl_mem memory, void *
     if (mapping->staged) {
         status = unmap_staged(&e, memory, mapping);
     } else {
-        int error = 0;
-        if (map_writes(mapping->flags) && pen_hostptr_is(memory))
-            error = pen_hostptr_push(&e, memory, mapping->origin[0], mapping->extent[0]);
+        int error = unmap_in_place(&e, memory, mapping);
         status = error ? pen_enqueue_end(&e, error) : pen_enqueue_nothing(&e, pen_enqueue_ready(&e));
     }
-    free(mapping);
+    pen_mapping_free(mapping);
     return status;
 }

@@ -207,7 +207,7 @@ static void farewell_say(cl_mem memory)
         struct pen_mapping *mapping = PEN_CONTAINER(node, struct pen_mapping, link);
         if (mapping->staged)
             pen_arena_free(session, mapping->arena_offset);
-        free(mapping);
+        pen_mapping_free(mapping);
     }
     if (memory->allocated)
         pen_arena_free(session, memory->arena_offset);

@@ -49,6 +49,9 @@ int pen_memory_allocate(cl_mem memory, size_t size);
 /* The handle for the program, or NULL with the object abandoned when `error` is set. Sets *errcode_ret. */
 cl_mem pen_memory_publish(cl_mem memory, cl_int error, cl_int *errcode_ret);
 
+/* Takes a mapping that is in no list; its staging range is the caller's to give back. */
+void pen_mapping_free(struct pen_mapping *mapping);
+
 /* Objects whose release has to wait for devices: those that are free now are gone, their callbacks called. */
 void pen_farewell_run(struct pen_session *session);
 

@@ -189,6 +189,50 @@ static void use_host_ptr_before_a_gate(struct world *w)
     free(host);
 }
 
+/* A map that the program has not seen complete changes nothing when it ends: not what a command wrote before it. */
+static void use_host_ptr_map_unseen(struct world *w)
+{
+    enum { COUNT = 20000 };
+    cl_int status, *host = host_range(COUNT), *back = calloc(COUNT, 4);
+    cl_mem buffer = buffer_of(w, CL_MEM_USE_HOST_PTR, COUNT * 4, host);
+    add(w, w->queue, buffer, 0, COUNT, 0, NULL, NULL); /* the driver's compiler is not waited for below */
+    EXPECT_OK(clFinish(w->queue));
+    for (int round = 0; round < 2; round++) { /* ended when it is complete, and before */
+        cl_event open = gate(w);
+        add(w, w->queue, buffer, 1, COUNT, 1, &open, NULL);
+        void *p = clEnqueueMapBuffer(w->queue, buffer, CL_FALSE, CL_MAP_WRITE, 0, COUNT * 4, 0, NULL, NULL, &status);
+        EXPECT_OK(status);
+        EXPECT_OK(clFlush(w->queue));
+        EXPECT_OK(clSetUserEventStatus(open, CL_COMPLETE));
+        if (round == 0)
+            usleep(200000);
+        EXPECT_OK(clEnqueueUnmapMemObject(w->queue, buffer, p, 0, NULL, NULL));
+        EXPECT_OK(clEnqueueReadBuffer(w->queue, buffer, CL_TRUE, 0, COUNT * 4, back, 0, NULL, NULL));
+        EXPECT(counts_up(back, COUNT, round + 1));
+        if (w->host_memory)
+            EXPECT(counts_up(host, COUNT, round + 1));
+        EXPECT_OK(clReleaseEvent(open));
+    }
+    /* One that it has seen complete takes what was written with it. */
+    cl_event mapped = NULL, open = gate(w);
+    add(w, w->queue, buffer, 1, COUNT, 1, &open, NULL);
+    cl_int *p = clEnqueueMapBuffer(w->queue, buffer, CL_FALSE, CL_MAP_WRITE, 0, COUNT * 4, 0, NULL, &mapped, &status);
+    EXPECT_OK(status);
+    EXPECT_OK(clSetUserEventStatus(open, CL_COMPLETE));
+    EXPECT_OK(clWaitForEvents(1, &mapped));
+    EXPECT(counts_up(p, COUNT, 3));
+    p[7] = 700;
+    EXPECT_OK(clEnqueueUnmapMemObject(w->queue, buffer, p, 0, NULL, NULL));
+    add(w, w->queue, buffer, 1, COUNT, 0, NULL, NULL);
+    EXPECT_OK(clEnqueueReadBuffer(w->queue, buffer, CL_TRUE, 0, COUNT * 4, back, 0, NULL, NULL));
+    EXPECT(counts_up(back, 7, 4) && back[7] == 701 && counts_up(back + 8, COUNT - 8, 12));
+    EXPECT_OK(clReleaseEvent(mapped));
+    EXPECT_OK(clReleaseEvent(open));
+    EXPECT_OK(clReleaseMemObject(buffer));
+    free(host);
+    free(back);
+}
+
 static void use_host_ptr_sub(struct world *w)
 {
     size_t part = w->align < 4096 ? 4096 : w->align, count = part / 4;
@@ -227,6 +271,7 @@ int main(int argc, char **argv)
         {"use_host_ptr_at_a_gate", use_host_ptr_at_a_gate},
         {"use_host_ptr_two_queues", use_host_ptr_two_queues},
         {"use_host_ptr_before_a_gate", use_host_ptr_before_a_gate},
+        {"use_host_ptr_map_unseen", use_host_ptr_map_unseen},
         {"use_host_ptr_sub", use_host_ptr_sub},
     };
     return run_checks(argc, argv, checks, sizeof checks / sizeof *checks);
