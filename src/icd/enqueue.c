@@ -139,6 +139,8 @@ cl_int pen_enqueue_end(struct pen_enqueue *e, int error)
 {
     if (error == -PEN_EGONE)
         pen_context_tell_lost(e->queue->context);
+    if (e->event && error && !atomic_load_explicit(&e->event->sent, memory_order_relaxed))
+        pen_hostptr_not_sent(e->event);
     if (e->event && !error && e->out_event)
         *e->out_event = e->event;
     else if (e->event)

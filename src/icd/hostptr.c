@@ -235,7 +235,34 @@ static void push_direct(cl_mem root, size_t first, size_t size)
         pen_span_copy(contents, &move.region_place, root->host_ptr, &move.program_place, &move.span);
 }
 
-#define NO_LANE 1 /* make one without the lock, and come again */
+/* What a push needs and only may take under the lock: it is got without, since for the arena one may have to wait. */
+struct supplies {
+    uint64_t staging, staging_bytes; /* 0 bytes: none */
+    uint64_t wanted_bytes;
+    bool wants_lane;
+};
+
+#define LACKING 1 /* the push wants supplies: drop the lock, get them, and come again */
+
+static int supplies_get(struct supplies *supplies, cl_context context, cl_device_id device)
+{
+    int error = supplies->wants_lane ? lane_make(context, device) : 0;
+    if (error || supplies->staging_bytes >= supplies->wanted_bytes)
+        return error;
+    if (supplies->staging_bytes)
+        pen_arena_free(context->session, supplies->staging);
+    supplies->staging_bytes = 0;
+    error = pen_staging_alloc(context->session, supplies->wanted_bytes, &supplies->staging);
+    if (!error)
+        supplies->staging_bytes = supplies->wanted_bytes;
+    return error;
+}
+
+static void supplies_drop(struct supplies *supplies, cl_context context)
+{
+    if (supplies->staging_bytes)
+        pen_arena_free(context->session, supplies->staging);
+}
 
 /* Forgets a push that is complete. What one that has failed should have sent, devices lack still. */
 static void push_look(cl_mem root, struct leavings *leavings)
@@ -250,13 +277,12 @@ static void push_look(cl_mem root, struct leavings *leavings)
     root->host_push = NULL;
 }
 
-/* Sends the bytes of `move` from the program's range; root->host_push is then their write. */
-static int push_send(cl_command_queue lane, cl_mem root, const struct pen_move *move, struct leavings *leavings)
+/* Sends the bytes of `move` from the program's range; root->host_push is then their write. Takes the staging range. */
+static int push_send(cl_command_queue lane, cl_mem root, const struct pen_move *move, struct supplies *supplies,
+                     struct leavings *leavings)
 {
-    struct pen_session *session = root->context->session;
     struct pen_place tight = pen_span_tight(&move->span);
     struct pen_enqueue write = {.queue = lane};
-    uint64_t staging;
     int error = pen_event_create(root->context, lane, move->type, &write.event);
     if (error)
         return error;
@@ -267,15 +293,13 @@ static int push_send(cl_command_queue lane, cl_mem root, const struct pen_move *
         write.waits = write.wait_storage;
         write.wait_count = 1;
     }
-    error = pen_arena_alloc(session, pen_span_bytes(&move->span), 256, &staging);
+    pen_span_copy(pen_arena_at(root->context->session, supplies->staging), &tight, root->host_ptr, &move->program_place,
+                  &move->span);
+    error = pen_staging_free_after(&write, supplies->staging);
     if (!error) {
-        pen_span_copy(pen_arena_at(session, staging), &tight, root->host_ptr, &move->program_place, &move->span);
-        error = pen_staging_free_after(&write, staging);
-        if (error)
-            pen_arena_free(session, staging);
+        supplies->staging_bytes = 0;
+        error = pen_move_send(&write, move, supplies->staging);
     }
-    if (!error)
-        error = pen_move_send(&write, move, staging);
     push_leave(error ? write.event : root->host_push, leavings);
     if (!error)
         root->host_push = write.event;
@@ -283,7 +307,8 @@ static int push_send(cl_command_queue lane, cl_mem root, const struct pen_move *
 }
 
 /* Sends what has changed since it was last sent or fetched. */
-static int push_indirect(struct pen_enqueue *e, cl_mem root, size_t first, size_t size, struct leavings *leavings)
+static int push_indirect(struct pen_enqueue *e, cl_mem root, size_t first, size_t size, struct supplies *supplies,
+                         struct leavings *leavings)
 {
     push_look(root, leavings);
     bool all = is_image(root) || (root->host_resend && pen_list_empty(&root->host_uses));
@@ -294,9 +319,11 @@ static int push_indirect(struct pen_enqueue *e, cl_mem root, size_t first, size_
     if (!root->host_resend && memcmp(shadow, host, reach) == 0)
         return 0;
     cl_command_queue lane = lane_find(root->context, e->queue->device);
-    if (!lane)
-        return NO_LANE;
-    int error = push_send(lane, root, &move, leavings);
+    supplies->wants_lane = !lane;
+    supplies->wanted_bytes = pen_span_bytes(&move.span);
+    if (!lane || supplies->staging_bytes < supplies->wanted_bytes)
+        return LACKING;
+    int error = push_send(lane, root, &move, supplies, leavings);
     if (error)
         return error;
     memcpy(shadow, host, reach);
@@ -306,13 +333,14 @@ static int push_indirect(struct pen_enqueue *e, cl_mem root, size_t first, size_
 }
 
 /* Devices see the program's bytes before the command of `e` runs. The caller holds regions_lock. */
-static int push(struct pen_enqueue *e, cl_mem root, size_t first, size_t size, struct leavings *leavings)
+static int push(struct pen_enqueue *e, cl_mem root, size_t first, size_t size, struct supplies *supplies,
+                struct leavings *leavings)
 {
     if (root->direct) {
         push_direct(root, first, size);
         return 0;
     }
-    return push_indirect(e, root, first, size, leavings);
+    return push_indirect(e, root, first, size, supplies, leavings);
 }
 
 /* A push under way, whoever asked for it, comes before the command of `e`. The caller holds regions_lock. */
@@ -497,29 +525,35 @@ static bool may_be_newer(cl_mem root, size_t first, size_t size)
     return false;
 }
 
-int pen_hostptr_before_use(struct pen_enqueue *e, cl_mem memory, bool writes)
+/* `newest`: the program's bytes are; otherwise what devices may have written is. `writes`: a use is noted. */
+static int prepare(struct pen_enqueue *e, cl_mem root, size_t first, size_t size, bool newest, bool writes)
 {
-    if (!pen_hostptr_any() || !memory)
-        return 0;
-    size_t first, size;
-    cl_mem root = covered(memory, &first, &size);
-    if (!root->host_ptr)
-        return 0;
+    struct supplies supplies = {0};
     struct leavings leavings;
     leavings_init(&leavings);
-    int error = 0;
+    int error;
     do {
         pthread_mutex_lock(&regions_lock);
-        /* Otherwise the program has not been told yet that it may look, let alone write. */
-        error = may_be_newer(root, first, size) ? 0 : push(e, root, first, size, &leavings);
+        error = newest || !may_be_newer(root, first, size) ? push(e, root, first, size, &supplies, &leavings) : 0;
         if (!error)
             error = push_await(e, root);
         if (!error && writes)
             error = use_add(e, root, first, size, &leavings);
         pthread_mutex_unlock(&regions_lock);
         leavings_drop(&leavings);
-    } while (error == NO_LANE && (error = lane_make(root->context, e->queue->device)) == 0);
+    } while (error == LACKING && (error = supplies_get(&supplies, root->context, e->queue->device)) == 0);
+    supplies_drop(&supplies, root->context);
     return error;
+}
+
+int pen_hostptr_before_use(struct pen_enqueue *e, cl_mem memory, bool writes)
+{
+    if (!pen_hostptr_any() || !memory)
+        return 0;
+    size_t first, size;
+    cl_mem root = covered(memory, &first, &size);
+    /* Where devices may have written, the program has not been told yet that it may look, let alone write. */
+    return root->host_ptr ? prepare(e, root, first, size, false, writes) : 0;
 }
 
 int pen_hostptr_push(struct pen_enqueue *e, cl_mem memory, size_t first, size_t size)
@@ -527,18 +561,25 @@ int pen_hostptr_push(struct pen_enqueue *e, cl_mem memory, size_t first, size_t 
     size_t all_first, all_size;
     cl_mem root = covered(memory, &all_first, &all_size);
     bool part = memory->type == CL_MEM_OBJECT_BUFFER; /* an image's pixels lie anywhere in it */
+    return prepare(e, root, part ? all_first + first : all_first, part ? size : all_size, true, false);
+}
+
+void pen_hostptr_not_sent(cl_event event)
+{
+    if (!pen_hostptr_any())
+        return;
     struct leavings leavings;
     leavings_init(&leavings);
-    int error = 0;
-    do {
-        pthread_mutex_lock(&regions_lock);
-        error = push(e, root, part ? all_first + first : all_first, part ? size : all_size, &leavings);
-        if (!error)
-            error = push_await(e, root);
-        pthread_mutex_unlock(&regions_lock);
-        leavings_drop(&leavings);
-    } while (error == NO_LANE && (error = lane_make(root->context, e->queue->device)) == 0);
-    return error;
+    enter_in_turn();
+    PEN_LIST_EACH(region, next_region, &regions)
+    PEN_LIST_EACH(node, next, &PEN_CONTAINER(region, struct _cl_mem, in_host_ptrs)->host_uses)
+    {
+        struct use *use = PEN_CONTAINER(node, struct use, link);
+        if (use->event == event)
+            use_leave(use, &leavings);
+    }
+    pthread_mutex_unlock(&regions_lock);
+    leavings_drop(&leavings);
 }
 
 void pen_hostptr_wrote_here(cl_mem memory, size_t first, size_t reach)

@@ -45,7 +45,8 @@ cl_int pen_enqueue_drop(struct pen_enqueue *e, cl_int status);
  * CL_SUCCESS, or what the call is to return. */
 cl_int pen_enqueue_wait_turn(struct pen_enqueue *e, cl_uint wait_count, const cl_event *wait_list);
 
-/* A range of the arena for bytes under way. Waits for nothing; recycles what is free. */
+/* A range of the arena for bytes under way. Recycles what is free; waits for no command but, where the arena is full
+ * and regions are on their way out, for those. */
 int pen_staging_alloc(struct pen_session *session, uint64_t size, uint64_t *out_offset);
 /* Frees the range once the enqueue's command has completed; it has an event. Takes the range. */
 int pen_staging_free_after(struct pen_enqueue *e, uint64_t offset);

@@ -359,6 +359,8 @@ static inline bool pen_hostptr_any(void)
  * wait (e->waits) until devices see that; `writes`: the command may write it, and has an event. Waits for nothing. NULL
  * is accepted. 0 or -PEN_E*. */
 int pen_hostptr_before_use(struct pen_enqueue *e, cl_mem memory, bool writes);
+/* The command of before, which is not going to be sent, writes nothing. Its event; pen_enqueue_end calls it. */
+void pen_hostptr_not_sent(cl_event event);
 /* After a synchronizing call (pen_settle calls it): the program may look. */
 void pen_hostptr_after_sync(struct pen_session *session);
 

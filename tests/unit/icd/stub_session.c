@@ -39,7 +39,8 @@ void stub_reset(void)
     stub.command_count = 0;
     stub.acquired = stub.released = stub.cancelled = stub.drained = 0;
     stub.complete_at_once = false;
-    stub.open_error = stub.slot_error = stub.partition_status = 0;
+    stub.open_error = stub.slot_error = stub.partition_status = stub.arena_error = 0;
+    stub.on_arena = NULL;
 }
 
 const struct stub_command *stub_last(uint16_t opcode)
@@ -486,16 +487,23 @@ int pen_session_answer_data(struct pen_session *session, uint64_t sequence, void
     return -PEN_EGONE;
 }
 
-/* ---- the arena: one range for the texts of a build, which nobody reads ---- */
+/* ---- the arena: given out from its begin again when it is at its end, whatever is in use ---- */
 
-static _Alignas(64) unsigned char arena[65536];
+static _Alignas(4096) unsigned char arena[1 << 20];
+static uint64_t arena_taken;
 
 int pen_arena_alloc(struct pen_session *session, uint64_t size, uint64_t align, uint64_t *out_offset)
 {
-    (void)session, (void)align;
-    if (size > sizeof arena)
-        return -PEN_EDEVMEM;
-    *out_offset = 0;
+    (void)session;
+    if (stub.on_arena)
+        stub.on_arena();
+    if (size > sizeof arena || stub.arena_error)
+        return stub.arena_error ? stub.arena_error : -PEN_EDEVMEM;
+    uint64_t offset = (arena_taken + align - 1) / align * align;
+    if (offset + size > sizeof arena)
+        offset = 0;
+    arena_taken = offset + size;
+    *out_offset = offset;
     return 0;
 }
 

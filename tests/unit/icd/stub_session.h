@@ -25,6 +25,8 @@ struct stub {
     _Atomic bool open_slowly; /* pen_session_open takes until this is false again */
     _Atomic bool opening;     /* it has begun to */
     int slot_error;           /* what the next pen_slot_acquire returns */
+    int arena_error;          /* what the next pen_arena_alloc returns */
+    void (*on_arena)(void);   /* called by pen_arena_alloc, which may wait */
     int partition_status;
     uint32_t features;
     _Atomic int acquired, released, cancelled; /* event slots */
