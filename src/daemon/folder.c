@@ -119,7 +119,7 @@ static int try_work_dir(struct pen_daemon *daemon, struct pen_error *error)
 /* A moment; or an error when we are told to stop: those signals are held while we start. */
 static int wait_a_moment(struct pen_error *error)
 {
-    const struct timespec pause = {.tv_nsec = ENDING_RETRY_MS * 1000000};
+    const struct timespec pause = {.tv_nsec = ENDING_RETRY_MS * 1000000L};
     sigset_t stop;
     sigemptyset(&stop);
     sigaddset(&stop, SIGTERM);

@@ -150,7 +150,7 @@ static int remove_stale(const char *path, const struct sockaddr_un *address, str
 /* Two daemons that start together: one replaces at a time. The lock goes with the descriptor. */
 static int lock_directory(int directory, const char *path, struct pen_error *error)
 {
-    const struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000};
+    const struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000L};
     uint64_t deadline = pen_deadline_ms(LOCK_MS);
     while (flock(directory, LOCK_EX | LOCK_NB)) {
         if (errno != EWOULDBLOCK && errno != EINTR)
