@@ -1,0 +1,196 @@
+/* See tenant.h. */
+#include "net/tenant.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PADDED (PEN_TENANT_KEY_TEXT + 1) /* base64 of 32 bytes, with its '=' */
+
+/* ---- texts ------------------------------------------------------------------------------------------- */
+
+bool pen_tenant_name_ok(const char *name)
+{
+    size_t size = strlen(name);
+    return size && size <= PEN_TENANT_NAME_BYTES && name[0] != '-' && name[0] != '_' && name[0] != '.' &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == size;
+}
+
+static int bad_name(const char *name, struct pen_error *error)
+{
+    return pen_fail(error, -PEN_EINVAL,
+                    "\"%.40s\" is no tenant's name: 1 to %d of a-z, 0-9, '-', '_' and '.', a letter or digit first",
+                    name, PEN_TENANT_NAME_BYTES);
+}
+
+static void print_key(const unsigned char *secret, char out[PEN_TENANT_KEY_TEXT + 1])
+{
+    char padded[PADDED + 1];
+    EVP_EncodeBlock((unsigned char *)padded, secret, PEN_TLS_KEY_BYTES);
+    for (int i = 0; i < PEN_TENANT_KEY_TEXT; i++)
+        out[i] = (char)(padded[i] == '+' ? '-' : padded[i] == '/' ? '_' : padded[i]);
+    out[PEN_TENANT_KEY_TEXT] = 0;
+    OPENSSL_cleanse(padded, sizeof padded);
+}
+
+static bool read_key(const char *text, size_t size, unsigned char *secret)
+{
+    unsigned char padded[PADDED], bytes[PADDED / 4 * 3];
+    if (size != PEN_TENANT_KEY_TEXT)
+        return false;
+    for (int i = 0; i < PEN_TENANT_KEY_TEXT; i++)
+        padded[i] = (unsigned char)(text[i] == '-'                     ? '+'
+                                    : text[i] == '_'                   ? '/'
+                                    : text[i] == '+' || text[i] == '/' ? '!'
+                                                                       : text[i]);
+    padded[PEN_TENANT_KEY_TEXT] = '=';
+    bool good = EVP_DecodeBlock(bytes, padded, PADDED) == (int)sizeof bytes;
+    if (good)
+        memcpy(secret, bytes, PEN_TLS_KEY_BYTES);
+    OPENSSL_cleanse(padded, sizeof padded);
+    OPENSSL_cleanse(bytes, sizeof bytes);
+    return good;
+}
+
+/* ---- files ------------------------------------------------------------------------------------------- */
+
+static int path_of(const char *directory, const char *name, char out[PATH_MAX], struct pen_error *error)
+{
+    if (!pen_tenant_name_ok(name))
+        return bad_name(name, error);
+    int size = snprintf(out, PATH_MAX, "%s/%s.key", directory, name);
+    return size < 0 || size >= PATH_MAX ? pen_fail(error, -PEN_ELIMIT, "the tenants' directory has too long a name")
+                                        : 0;
+}
+
+int pen_tenant_create(const char *directory, const char *name, struct pen_tls_key *out_key, struct pen_error *error)
+{
+    char path[PATH_MAX], text[PEN_TENANT_KEY_TEXT + 2];
+    struct pen_tls_key key = {0};
+    int rc = path_of(directory, name, path, error);
+    if (rc)
+        return rc;
+    if (mkdir(directory, 0700) && errno != EEXIST)
+        return pen_fail(error, -PEN_EIO, "making the tenants' directory %s: %s", directory, strerror(errno));
+    strcpy(key.identity, name);
+    if (getrandom(key.secret, sizeof key.secret, 0) != (ssize_t)sizeof key.secret)
+        return pen_fail(error, -PEN_EIO, "no random bytes for a key: %s", strerror(errno));
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == EEXIST)
+        return pen_fail(error, -PEN_EBUSY, "there is a tenant %s already (%s)", name, path);
+    if (fd < 0)
+        return pen_fail(error, -PEN_EIO, "making %s: %s", path, strerror(errno));
+    print_key(key.secret, text);
+    strcat(text, "\n");
+    bool written = write(fd, text, strlen(text)) == (ssize_t)strlen(text) && !fsync(fd);
+    OPENSSL_cleanse(text, sizeof text);
+    close(fd);
+    if (!written) {
+        unlink(path);
+        return pen_fail(error, -PEN_EIO, "writing %s: %s", path, strerror(errno));
+    }
+    *out_key = key;
+    return 0;
+}
+
+int pen_tenant_load(const char *directory, const char *name, struct pen_tls_key *out_key, struct pen_error *error)
+{
+    char path[PATH_MAX], text[PEN_TENANT_KEY_TEXT + 2];
+    struct pen_tls_key key = {0};
+    struct stat status;
+    int rc = path_of(directory, name, path, error);
+    if (rc)
+        return rc;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return pen_fail(error, errno == ENOENT ? -PEN_ENOENT : -PEN_EIO, "reading the key of tenant %s (%s): %s", name,
+                        path, strerror(errno));
+    ssize_t size = fstat(fd, &status) ? -1 : read(fd, text, sizeof text);
+    close(fd);
+    if (size >= 0 && (status.st_mode & 077))
+        rc = pen_fail(error, -PEN_EPERM,
+                      "the key of tenant %s is not used, since others can read or write %s (mode %04o; 0600 is "
+                      "allowed)",
+                      name, path, status.st_mode & 07777);
+    else if (size != PEN_TENANT_KEY_TEXT + 1 || text[PEN_TENANT_KEY_TEXT] != '\n' ||
+             !read_key(text, PEN_TENANT_KEY_TEXT, key.secret))
+        rc = pen_fail(error, -PEN_EPROTO, "%s holds no key: %d characters of base64url and a newline are one", path,
+                      PEN_TENANT_KEY_TEXT);
+    OPENSSL_cleanse(text, sizeof text);
+    if (rc)
+        return rc;
+    strcpy(key.identity, name);
+    *out_key = key;
+    return 0;
+}
+
+int pen_tenant_remove(const char *directory, const char *name, struct pen_error *error)
+{
+    char path[PATH_MAX];
+    int rc = path_of(directory, name, path, error);
+    if (!rc && unlink(path))
+        rc = pen_fail(error, errno == ENOENT ? -PEN_ENOENT : -PEN_EIO, "removing %s: %s", path, strerror(errno));
+    return rc;
+}
+
+/* ---- connection strings ------------------------------------------------------------------------------ */
+
+static int no_address(struct pen_error *error)
+{
+    return pen_fail(error, -PEN_EINVAL,
+                    "a pool's address is penstock://HOST:PORT/NAME#KEY, as `penstock tenant add` prints it, or, for "
+                    "measurements on "
+                    "one host, tcp://127.0.0.1:PORT");
+}
+
+static int take_host(const char *text, size_t size, struct pen_pool_address *out, struct pen_error *error)
+{
+    if (!size || size >= sizeof out->host || !memchr(text, ':', size))
+        return no_address(error);
+    memcpy(out->host, text, size);
+    out->host[size] = 0;
+    return 0;
+}
+
+int pen_pool_address_parse(const char *text, struct pen_pool_address *out, struct pen_error *error)
+{
+    struct pen_pool_address address = {0};
+    int rc;
+    if (!strncmp(text, "tcp://", 6)) {
+        address.plain = true;
+        rc = take_host(text + 6, strlen(text + 6), &address, error);
+    } else {
+        const char *slash = strncmp(text, "penstock://", 11) ? NULL : strchr(text + 11, '/');
+        const char *hash = slash ? strchr(slash, '#') : NULL;
+        size_t name = hash ? (size_t)(hash - slash) - 1 : 0;
+        if (!hash || name > PEN_TENANT_NAME_BYTES || !read_key(hash + 1, strlen(hash + 1), address.key.secret))
+            return no_address(error);
+        memcpy(address.key.identity, slash + 1, name);
+        rc = pen_tenant_name_ok(address.key.identity)
+                 ? take_host(text + 11, (size_t)(slash - text) - 11, &address, error)
+                 : bad_name(address.key.identity, error);
+    }
+    if (!rc)
+        *out = address;
+    OPENSSL_cleanse(&address, sizeof address);
+    return rc;
+}
+
+void pen_pool_address_print(const struct pen_pool_address *address, char *out)
+{
+    char key[PEN_TENANT_KEY_TEXT + 1];
+    if (address->plain) {
+        snprintf(out, PEN_POOL_ADDRESS_BYTES, "tcp://%s", address->host);
+        return;
+    }
+    print_key(address->key.secret, key);
+    snprintf(out, PEN_POOL_ADDRESS_BYTES, "penstock://%s/%s#%s", address->host, address->key.identity, key);
+    OPENSSL_cleanse(key, sizeof key);
+}
