@@ -23,6 +23,10 @@ static const char usage[] =
     "                      print a log\n"
     "  log replay FILE [--json]\n"
     "                      do again what a log says, and compare what was read\n"
+    "  tenant add NAME [--host HOST:PORT] [--directory DIR] [--json]\n"
+    "                      let NAME use this host's pool from elsewhere; print what it connects with\n"
+    "  tenant list [--directory DIR] [--json]\n"
+    "  tenant revoke NAME [--directory DIR]\n"
     "  stop                end the daemon\n"
     "  version, help\n"
     "\n"
@@ -71,11 +75,17 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"run", pen_cli_run},   {"devices", pen_cli_devices},
-    {"ps", pen_cli_ps},     {"log", pen_cli_log},
-    {"stop", pen_cli_stop}, {"version", version},
-    {"--version", version}, {"help", help},
-    {"--help", help},       {"-h", help},
+    {"run", pen_cli_run},
+    {"devices", pen_cli_devices},
+    {"tenant", pen_cli_tenant},
+    {"ps", pen_cli_ps},
+    {"log", pen_cli_log},
+    {"stop", pen_cli_stop},
+    {"version", version},
+    {"--version", version},
+    {"help", help},
+    {"--help", help},
+    {"-h", help},
 };
 
 int main(int argc, char **argv)
@@ -94,6 +104,7 @@ int main(int argc, char **argv)
             return pen_cli_fail(PEN_EXIT_FAILED, "writing the output failed");
         return status;
     }
-    return pen_cli_fail(PEN_EXIT_USAGE, "\"%s\" is no command; there are run, devices, ps, log, stop, version and help",
+    return pen_cli_fail(PEN_EXIT_USAGE,
+                        "\"%s\" is no command; there are run, devices, ps, log, tenant, stop, version and help",
                         argv[1]);
 }

@@ -1,26 +1,37 @@
 /* Talking to the daemon: connection, hello, refusals. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "client/internal.h"
 #include "net/tcp.h"
+#include "net/tls.h"
 
-int pen_daemon_send(int fd, void *frame, size_t size, uint64_t deadline_ns)
+int pen_daemon_send(const struct pen_daemon_peer *peer, void *frame, size_t size, uint64_t deadline_ns)
 {
     if (!frame)
         return size ? -PEN_ENOMEM : -PEN_ELIMIT;
-    int rc = pen_unix_send(fd, frame, size, NULL, 0, deadline_ns);
+    int rc = peer->stream ? pen_stream_send_frame(peer->stream, frame, size, deadline_ns)
+                          : pen_unix_send(peer->fd, frame, size, NULL, 0, deadline_ns);
     free(frame);
     return rc;
 }
 
-int pen_daemon_receive(int fd, struct pen_unix_frame *frame, uint16_t opcode, uint64_t deadline_ns,
-                       struct pen_error *error)
+static int receive_over(struct pen_stream *stream, struct pen_unix_frame *frame, uint64_t deadline_ns)
 {
-    int rc = pen_unix_receive(fd, frame, deadline_ns);
+    if (!frame->data && !(frame->data = malloc(PEN_LIMIT_FRAME)))
+        return -PEN_ENOMEM;
+    int rc = pen_stream_receive_frame(stream, frame->data, &frame->size, deadline_ns);
+    if (!rc)
+        frame->opcode = ((const struct pen_frame_header *)frame->data)->opcode;
+    return rc;
+}
+
+int pen_daemon_receive(const struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint16_t opcode,
+                       uint64_t deadline_ns, struct pen_error *error)
+{
+    int rc =
+        peer->stream ? receive_over(peer->stream, frame, deadline_ns) : pen_unix_receive(peer->fd, frame, deadline_ns);
     if (rc == -PEN_EGONE)
         return pen_fail(error, rc, "the daemon closed the connection");
     if (rc)
@@ -54,25 +65,63 @@ static int check_hello(const struct pen_unix_frame *frame, struct pen_error *err
     return rc;
 }
 
-const char *pen_pool_address(void)
+void pen_daemon_close(struct pen_daemon_peer *peer)
 {
-    const char *pool = getenv("PENSTOCK_POOL");
-    return pool && !strncmp(pool, "tcp://", 6) ? pool + 6 : NULL;
+    if (peer->stream)
+        pen_stream_destroy(peer->stream);
+    else if (peer->fd >= 0)
+        close(peer->fd);
+    *peer = (struct pen_daemon_peer){.fd = -1};
 }
 
-int pen_daemon_connect(uint64_t deadline_ns, int *out_fd, struct pen_error *error)
+/* Over TCP; unless it is without protection, both sides have shown the tenant's key then. */
+static int connect_stream(struct pen_daemon_peer *peer, uint64_t deadline_ns, struct pen_error *error)
+{
+    const struct pen_pool_address *address = &peer->address;
+    int fd, rc = pen_tcp_connect(address->host, !address->plain, deadline_ns, &fd, error);
+    if (rc)
+        return rc;
+    rc = pen_daemon_protect(fd, address->plain ? NULL : &address->key, deadline_ns, &peer->stream);
+    if (rc)
+        return pen_fail(error, rc,
+                        rc == -PEN_EPERM ? "%s does not accept the key of tenant %s: is it the pool's, and not revoked?"
+                                         : "connecting to %s as tenant %s: the connection broke",
+                        address->host, address->key.identity);
+    peer->fd = peer->stream->fd;
+    return 0;
+}
+
+int pen_daemon_protect(int fd, const struct pen_tls_key *key, uint64_t deadline_ns, struct pen_stream **out_stream)
+{
+    struct pen_stream *stream;
+    int rc = key ? pen_stream_tls_connect(fd, key, &stream) : pen_stream_plain(fd, &stream);
+    if (rc) {
+        close(fd);
+        return rc;
+    }
+    rc = key ? pen_tls_handshake_until(stream, deadline_ns) : 0;
+    if (rc)
+        pen_stream_destroy(stream);
+    else
+        *out_stream = stream;
+    return rc;
+}
+
+static int connect_socket(struct pen_daemon_peer *peer, uint64_t deadline_ns, struct pen_error *error)
 {
     struct pen_unix_paths paths;
-    int fd = -1;
-    const char *address = pen_pool_address(), *path = address;
-    int rc;
-    if (address) {
-        rc = pen_tcp_connect(address, false, deadline_ns, &fd, error);
-    } else {
-        rc = pen_unix_client_paths(&paths, error);
-        if (!rc)
-            rc = pen_unix_connect_first(&paths, deadline_ns, &path, &fd, error);
-    }
+    const char *path;
+    int rc = pen_unix_client_paths(&paths, error);
+    return rc ? rc : pen_unix_connect_first(&paths, deadline_ns, &path, &peer->fd, error);
+}
+
+int pen_daemon_connect(uint64_t deadline_ns, struct pen_daemon_peer *out_peer, struct pen_error *error)
+{
+    struct pen_daemon_peer peer = {.fd = -1};
+    int rc = pen_pool_address(&peer.address, error);
+    if (rc && rc != -PEN_ENOENT)
+        return rc;
+    rc = rc ? connect_socket(&peer, deadline_ns, error) : connect_stream(&peer, deadline_ns, error);
     if (rc)
         return rc;
     const struct pen_msg_hello hello = {
@@ -81,18 +130,18 @@ int pen_daemon_connect(uint64_t deadline_ns, int *out_fd, struct pen_error *erro
         .pid = (uint32_t)getpid(),
         .name = program_invocation_short_name,
     };
-    rc = PEN_DAEMON_SEND(fd, hello, &hello, deadline_ns);
+    rc = PEN_DAEMON_SEND(&peer, hello, &hello, deadline_ns);
     if (rc) {
-        pen_fail(error, rc, "greeting the daemon on %s: %s", path, pen_error_text(rc));
-        close(fd);
-        return rc;
+        pen_daemon_close(&peer);
+        return pen_fail(error, rc, "greeting the daemon: %s", pen_error_text(rc));
     }
-    *out_fd = fd;
+    *out_peer = peer;
     return 0;
 }
 
-int pen_daemon_greeted(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns, struct pen_error *error)
+int pen_daemon_greeted(const struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
+                       struct pen_error *error)
 {
-    int rc = pen_daemon_receive(fd, frame, PEN_OP_HELLO, deadline_ns, error);
+    int rc = pen_daemon_receive(peer, frame, PEN_OP_HELLO, deadline_ns, error);
     return rc ? rc : check_hello(frame, error);
 }

@@ -9,6 +9,7 @@
 #include "client/pages.h"
 #include "client/remote.h"
 #include "client/session.h"
+#include "net/tenant.h"
 #include "net/unix.h"
 #include "wire/arena.h"
 #include "wire/ring.h"
@@ -120,25 +121,37 @@ static inline uint32_t pen_session_dead(struct pen_session *session)
     return atomic_load_explicit(&session->dead, memory_order_acquire);
 }
 
-/* PENSTOCK_POOL's "host:port" when it is "tcp://host:port"; NULL: the daemon of this host. */
-const char *pen_pool_address(void);
+/* address.c: the pool that PENSTOCK_POOL names, or the file pool in $XDG_CONFIG_HOME/penstock or ~/.config/penstock.
+ * -PEN_ENOENT: neither does; then it is the daemon of this host. */
+int pen_pool_address(struct pen_pool_address *out_address, struct pen_error *error);
+
+/* A connection to a daemon: a Unix socket, or a stream to another host. Zero-initialize with fd -1. */
+struct pen_daemon_peer {
+    int fd; /* the socket, or the stream's, to which it then belongs */
+    struct pen_stream *stream;
+    struct pen_pool_address address; /* of the stream */
+};
+/* Takes a connected socket: a stream over it, as it is or (key) with both sides proven. */
+int pen_daemon_protect(int fd, const struct pen_tls_key *key, uint64_t deadline_ns, struct pen_stream **out_stream);
+void pen_daemon_close(struct pen_daemon_peer *peer);
 /* connect.c: a connection to the daemon over which we have said hello. The request may follow at once: waiting for its
  * hello first would cost a hand-off to the daemon and one back. */
-int pen_daemon_connect(uint64_t deadline_ns, int *out_fd, struct pen_error *error);
+int pen_daemon_connect(uint64_t deadline_ns, struct pen_daemon_peer *out_peer, struct pen_error *error);
 /* Receives the daemon's hello and checks it: before any other answer. */
-int pen_daemon_greeted(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns, struct pen_error *error);
-/* Receives a frame and checks that it is `opcode`; a `refused` becomes its status and message. */
-int pen_daemon_receive(int fd, struct pen_unix_frame *frame, uint16_t opcode, uint64_t deadline_ns,
+int pen_daemon_greeted(const struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
                        struct pen_error *error);
-/* PEN_DAEMON_SEND(fd, hello, &message, deadline): one control message; evaluates to 0 or -PEN_E*. */
-int pen_daemon_send(int fd, void *frame, size_t size, uint64_t deadline_ns);
-#define PEN_DAEMON_SEND(fd_, name_, message_, deadline_)                                                               \
+/* Receives a frame and checks that it is `opcode`; a `refused` becomes its status and message. */
+int pen_daemon_receive(const struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint16_t opcode,
+                       uint64_t deadline_ns, struct pen_error *error);
+/* PEN_DAEMON_SEND(peer, hello, &message, deadline): one control message; evaluates to 0 or -PEN_E*. */
+int pen_daemon_send(const struct pen_daemon_peer *peer, void *frame, size_t size, uint64_t deadline_ns);
+#define PEN_DAEMON_SEND(peer_, name_, message_, deadline_)                                                             \
     __extension__({                                                                                                    \
         size_t pen_size_ = pen_msg_##name_##_size(message_);                                                           \
         void *pen_frame_ = pen_size_ ? malloc(pen_size_) : NULL;                                                       \
         if (pen_frame_)                                                                                                \
             pen_msg_##name_##_encode((message_), 0, pen_frame_);                                                       \
-        pen_daemon_send((fd_), pen_frame_, pen_size_, (deadline_));                                                    \
+        pen_daemon_send((peer_), pen_frame_, pen_size_, (deadline_));                                                  \
     })
 
 /* fork.c */

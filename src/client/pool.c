@@ -12,10 +12,10 @@ struct block {
 };
 
 /* Receives one message and keeps it; *out_frame lives as long as the pool. */
-static int receive_kept(int fd, struct pen_unix_frame *frame, uint16_t opcode, uint64_t deadline_ns,
-                        struct pen_pool *pool, const void **out_frame, struct pen_error *error)
+static int receive_kept(const struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint16_t opcode,
+                        uint64_t deadline_ns, struct pen_pool *pool, const void **out_frame, struct pen_error *error)
 {
-    int rc = pen_daemon_receive(fd, frame, opcode, deadline_ns, error);
+    int rc = pen_daemon_receive(peer, frame, opcode, deadline_ns, error);
     if (rc)
         return rc;
     struct block *block = malloc(sizeof *block + frame->size);
@@ -33,8 +33,8 @@ static int malformed(int rc, struct pen_error *error)
     return pen_fail(error, rc, "the daemon's description of its devices is malformed");
 }
 
-static int query_properties(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns, struct pen_pool *pool,
-                            struct pen_pool_device *device, struct pen_error *error)
+static int query_properties(const struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
+                            struct pen_pool *pool, struct pen_pool_device *device, struct pen_error *error)
 {
     uint32_t count = device->info.properties;
     if (count > PEN_LIMIT_PROPERTIES) {
@@ -50,7 +50,7 @@ static int query_properties(int fd, struct pen_unix_frame *frame, uint64_t deadl
         const void *bytes = NULL;
         struct pen_scratch scratch = {0};
         struct pen_msg_device_property message;
-        int rc = receive_kept(fd, frame, PEN_OP_DEVICE_PROPERTY, deadline_ns, pool, &bytes, error);
+        int rc = receive_kept(peer, frame, PEN_OP_DEVICE_PROPERTY, deadline_ns, pool, &bytes, error);
         if (rc)
             return rc;
         rc = pen_msg_device_property_decode(bytes, frame->size, &scratch, &message);
@@ -63,11 +63,11 @@ static int query_properties(int fd, struct pen_unix_frame *frame, uint64_t deadl
     return 0;
 }
 
-static int query_device(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns, struct pen_pool *pool,
-                        struct pen_error *error)
+static int query_device(const struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
+                        struct pen_pool *pool, struct pen_error *error)
 {
     const void *bytes = NULL;
-    int rc = receive_kept(fd, frame, PEN_OP_DEVICE, deadline_ns, pool, &bytes, error);
+    int rc = receive_kept(peer, frame, PEN_OP_DEVICE, deadline_ns, pool, &bytes, error);
     if (rc)
         return rc;
     struct pen_pool_device *device = &pool->devices[pool->device_count];
@@ -77,21 +77,21 @@ static int query_device(int fd, struct pen_unix_frame *frame, uint64_t deadline_
     if (rc)
         return malformed(rc, error);
     pool->device_count++;
-    return query_properties(fd, frame, deadline_ns, pool, device, error);
+    return query_properties(peer, frame, deadline_ns, pool, device, error);
 }
 
-static int query(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns, struct pen_pool *pool,
-                 struct pen_error *error)
+static int query(const struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
+                 struct pen_pool *pool, struct pen_error *error)
 {
     struct pen_msg_devices devices;
     struct pen_scratch scratch = {0};
     const void *bytes = NULL;
-    int rc = PEN_DAEMON_SEND(fd, device_list, &(struct pen_msg_device_list){0}, deadline_ns);
+    int rc = PEN_DAEMON_SEND(peer, device_list, &(struct pen_msg_device_list){0}, deadline_ns);
     if (rc)
         return pen_fail(error, rc, "asking the daemon for its devices: %s", pen_error_text(rc));
-    rc = pen_daemon_greeted(fd, frame, deadline_ns, error);
+    rc = pen_daemon_greeted(peer, frame, deadline_ns, error);
     if (!rc) /* it is there and well; how long its drivers take, it alone knows, and bounds */
-        rc = receive_kept(fd, frame, PEN_OP_DEVICES, pen_deadline_ms(PEN_PROBE_TIMEOUT_MS), pool, &bytes, error);
+        rc = receive_kept(peer, frame, PEN_OP_DEVICES, pen_deadline_ms(PEN_PROBE_TIMEOUT_MS), pool, &bytes, error);
     if (rc)
         return rc;
     deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
@@ -109,7 +109,7 @@ static int query(int fd, struct pen_unix_frame *frame, uint64_t deadline_ns, str
     if (!pool->devices)
         return pen_fail(error, -PEN_ENOMEM, "reading the daemon's devices: out of memory");
     for (uint32_t i = 0; !rc && i < devices.count; i++)
-        rc = query_device(fd, frame, deadline_ns, pool, error);
+        rc = query_device(peer, frame, deadline_ns, pool, error);
     return rc;
 }
 
@@ -118,12 +118,12 @@ int pen_pool_query(struct pen_pool *out_pool, struct pen_error *error)
     uint64_t deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
     struct pen_unix_frame frame = {0};
     struct pen_pool pool = {0};
-    int fd = -1;
-    int rc = pen_daemon_connect(deadline_ns, &fd, error);
+    struct pen_daemon_peer peer = {.fd = -1};
+    int rc = pen_daemon_connect(deadline_ns, &peer, error);
     if (rc)
         return rc;
-    rc = query(fd, &frame, deadline_ns, &pool, error);
-    close(fd);
+    rc = query(&peer, &frame, deadline_ns, &pool, error);
+    pen_daemon_close(&peer);
     pen_unix_frame_finish(&frame);
     if (rc) {
         pen_pool_finish(&pool);

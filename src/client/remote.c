@@ -208,32 +208,27 @@ static int make_memory(struct pen_remote_end *end, const struct pen_msg_session_
     return pen_ring_reader_init(&end->ring, &end->view);
 }
 
-static int make_link(struct pen_remote_end *end, int connection)
+static int make_link(struct pen_remote_end *end, struct pen_stream *stream)
 {
     const struct pen_link_owner owner = {take_frame, take_bulk, end};
-    struct pen_stream *stream;
-    int rc = pen_stream_plain(connection, &stream);
-    if (rc) {
-        close(connection);
-        return rc;
-    }
-    if (!(rc = pen_link_create(&owner, &end->link)))
+    int rc = pen_link_create(&owner, &end->link);
+    if (!rc)
         return pen_link_attach(end->link, stream, 0);
-    stream->ops->destroy(stream);
+    pen_stream_destroy(stream);
     return rc;
 }
 
-int pen_remote_end_start(int connection, const struct pen_msg_session_opened *opened, int out_fds[2], int *out_socket,
-                         struct pen_remote_end **out_end, struct pen_error *error)
+int pen_remote_end_start(struct pen_stream *stream, const struct pen_msg_session_opened *opened, int out_fds[2],
+                         int *out_socket, struct pen_remote_end **out_end, struct pen_error *error)
 {
     struct pen_remote_end *end = calloc(1, sizeof *end);
     int fds[2] = {-1, -1}, pair[2] = {-1, -1};
     if (!end) {
-        close(connection);
+        pen_stream_destroy(stream);
         return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
     }
     end->socket = -1;
-    int rc = make_link(end, connection);
+    int rc = make_link(end, stream);
     if (!rc)
         rc = make_memory(end, opened, fds, error);
     if (!rc && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))

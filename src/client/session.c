@@ -6,7 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <openssl/crypto.h>
+
 #include "client/internal.h"
+#include "net/tcp.h"
+#include "net/tls.h"
 
 #define SPIN_US_MAX 1000u
 
@@ -42,7 +46,55 @@ static int record_path(char *out_path, size_t size, struct pen_error *error)
     return 0;
 }
 
-static int request(int fd, uint64_t pool, uint64_t deadline_ns, struct pen_unix_frame *frame,
+/* The session's own connection to another host, as the ticket says; it takes the place of the one to the daemon. */
+static int follow_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
+                         struct pen_error *error)
+{
+    _Alignas(8) unsigned char bytes[64];
+    struct pen_scratch scratch = {0};
+    struct pen_msg_session_ticket ticket;
+    struct pen_tls_key key = {.identity = PEN_TLS_SESSION_IDENTITY};
+    struct pen_stream *stream;
+    int fd, rc = pen_msg_session_ticket_decode(frame->data, frame->size, &scratch, &ticket);
+    pen_scratch_finish(&scratch);
+    if (rc)
+        return pen_fail(error, rc, "the daemon's ticket for a session is malformed");
+    struct pen_msg_link_hello hello;
+    memcpy(hello.token, ticket.token, sizeof hello.token);
+    memcpy(key.secret, ticket.secret, sizeof key.secret);
+    pen_msg_link_hello_encode(&hello, 0, bytes);
+    if ((rc = pen_tcp_connect(peer->address.host, true, deadline_ns, &fd, error)))
+        return rc;
+    if (!(rc = pen_unix_send(fd, bytes, pen_msg_link_hello_size(&hello), NULL, 0, deadline_ns)))
+        rc = pen_daemon_protect(fd, &key, deadline_ns, &stream);
+    else
+        close(fd);
+    OPENSSL_cleanse(&key, sizeof key);
+    OPENSSL_cleanse(&ticket, sizeof ticket);
+    OPENSSL_cleanse(frame->data, frame->size);
+    if (rc)
+        return pen_fail(error, rc, "opening the session's connection to %s: %s", peer->address.host,
+                        pen_error_text(rc));
+    pen_daemon_close(peer);
+    peer->stream = stream;
+    peer->fd = stream->fd;
+    return 0;
+}
+
+/* The daemon's answer to session_open; of a pool on another host it comes with a ticket before. */
+static int take_answer(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, struct pen_error *error)
+{
+    /* It is there and well; how long a worker's drivers take to load, it alone knows, and bounds. */
+    uint64_t deadline_ns = pen_deadline_ms(PEN_WORKER_TIMEOUT_MS);
+    if (!peer->stream || peer->address.plain)
+        return pen_daemon_receive(peer, frame, PEN_OP_SESSION_OPENED, deadline_ns, error);
+    int rc = pen_daemon_receive(peer, frame, PEN_OP_SESSION_TICKET, deadline_ns, error);
+    if (!rc)
+        rc = follow_ticket(peer, frame, deadline_ns, error);
+    return rc ? rc : pen_daemon_receive(peer, frame, PEN_OP_SESSION_OPENED, deadline_ns, error);
+}
+
+static int request(struct pen_daemon_peer *peer, uint64_t pool, uint64_t deadline_ns, struct pen_unix_frame *frame,
                    struct pen_msg_session_opened *out_opened, struct pen_error *error)
 {
     char path[PATH_MAX];
@@ -51,36 +103,37 @@ static int request(int fd, uint64_t pool, uint64_t deadline_ns, struct pen_unix_
     if (rc)
         return rc;
     const struct pen_msg_session_open open = {
-        .features = path[0]              ? PEN_FEATURE_RECORD
-                    : pen_pool_address() ? PEN_FEATURE_REMOTE
-                                         : PEN_FEATURE_DIRECT,
+        .features = peer->stream ? PEN_FEATURE_REMOTE
+                    : path[0]    ? PEN_FEATURE_RECORD
+                                 : PEN_FEATURE_DIRECT,
         .pool = pool,
         .program = program_invocation_short_name,
-        .record_path = path,
+        .record_path = peer->stream ? "" : path,
     };
-    rc = PEN_DAEMON_SEND(fd, session_open, &open, deadline_ns);
+    rc = PEN_DAEMON_SEND(peer, session_open, &open, deadline_ns);
     if (rc)
         return pen_fail(error, rc, "asking the daemon for a session: %s", pen_error_text(rc));
-    rc = pen_daemon_greeted(fd, frame, deadline_ns, error);
-    if (!rc) /* it is there and well; how long a worker's drivers take to load, it alone knows, and bounds */
-        rc = pen_daemon_receive(fd, frame, PEN_OP_SESSION_OPENED, pen_deadline_ms(PEN_WORKER_TIMEOUT_MS), error);
+    rc = pen_daemon_greeted(peer, frame, deadline_ns, error);
+    if (!rc)
+        rc = take_answer(peer, frame, error);
     if (rc)
         return rc;
     rc = pen_msg_session_opened_decode(frame->data, frame->size, &scratch, out_opened);
     pen_scratch_finish(&scratch);
-    if (rc || frame->fd_count != (out_opened->features & PEN_FEATURE_REMOTE ? 0 : 2) ||
-        (out_opened->features & ~open.features))
+    if (rc || frame->fd_count != (peer->stream ? 0 : 2) || (out_opened->features & ~open.features) ||
+        !(out_opened->features & PEN_FEATURE_REMOTE) != !peer->stream)
         return pen_fail(error, rc ? rc : -PEN_EPROTO, "the worker's answer to session_open is malformed");
     return 0;
 }
 
 /* A worker on another host has sent no descriptors: its stand-in gives them. */
-static int stand_in(struct pen_session *session, struct pen_unix_frame *frame,
+static int stand_in(struct pen_session *session, struct pen_daemon_peer *peer, struct pen_unix_frame *frame,
                     const struct pen_msg_session_opened *opened, struct pen_error *error)
 {
-    int connection = session->socket;
+    struct pen_stream *stream = peer->stream;
     session->socket = -1;
-    int rc = pen_remote_end_start(connection, opened, frame->fds, &session->socket, &session->remote, error);
+    *peer = (struct pen_daemon_peer){.fd = -1};
+    int rc = pen_remote_end_start(stream, opened, frame->fds, &session->socket, &session->remote, error);
     frame->fd_count = rc ? 0 : 2;
     return rc;
 }
@@ -139,36 +192,52 @@ static struct pen_session *session_create(void)
 
 /* A child of fork must not keep the socket, or the worker would not see the parent's end: it is in fork.c's list from
  * its birth on, while the daemon's answer is yet to come. */
-static int connect_session(struct pen_session *session, uint64_t deadline_ns, struct pen_error *error)
+static int connect_session(struct pen_session *session, uint64_t deadline_ns, struct pen_daemon_peer *out_peer,
+                           struct pen_error *error)
 {
     if (pen_session_handle_fork())
         return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
     pen_fork_hold();
-    int rc = pen_daemon_connect(deadline_ns, &session->socket, error);
-    if (!rc)
+    int rc = pen_daemon_connect(deadline_ns, out_peer, error);
+    if (!rc) {
+        session->socket = out_peer->fd;
         pen_fork_enter(session);
+    }
+    pen_fork_let();
+    return rc;
+}
+
+/* The session has its socket, page and arena, whichever way they came. */
+static int open_session(struct pen_session *session, const struct pen_pool *pool, struct pen_error *error)
+{
+    uint64_t deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
+    struct pen_daemon_peer peer = {.fd = -1};
+    struct pen_unix_frame frame = {0};
+    struct pen_msg_session_opened opened = {0};
+    int rc = connect_session(session, deadline_ns, &peer, error);
+    if (rc)
+        return rc;
+    rc = request(&peer, pool ? pool->number : 0, deadline_ns, &frame, &opened, error);
+    pen_fork_hold(); /* the page is mapped, and kept from children, at once */
+    if (!rc && peer.stream)
+        rc = stand_in(session, &peer, &frame, &opened, error);
+    else if (peer.stream)
+        session->socket = -1; /* it is the stream's, which goes */
+    if (!rc)
+        rc = map_files(session, &frame, &opened, error);
+    pen_unix_frame_finish(&frame);
+    if (peer.stream)
+        pen_daemon_close(&peer);
     pen_fork_let();
     return rc;
 }
 
 int pen_session_open(const struct pen_pool *pool, struct pen_session **out_session, struct pen_error *error)
 {
-    uint64_t deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
     struct pen_session *session = session_create();
-    struct pen_unix_frame frame = {0};
-    struct pen_msg_session_opened opened = {0};
     if (!session)
         return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
-    int rc = connect_session(session, deadline_ns, error);
-    if (!rc)
-        rc = request(session->socket, pool ? pool->number : 0, deadline_ns, &frame, &opened, error);
-    pen_fork_hold(); /* the page is mapped, and kept from children, at once */
-    if (!rc && opened.features & PEN_FEATURE_REMOTE)
-        rc = stand_in(session, &frame, &opened, error);
-    if (!rc)
-        rc = map_files(session, &frame, &opened, error);
-    pen_unix_frame_finish(&frame);
-    pen_fork_let();
+    int rc = open_session(session, pool, error);
     if (rc) {
         pen_session_close(session);
         return rc;

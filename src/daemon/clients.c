@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <openssl/crypto.h>
+
 #include "base/utf8.h"
 #include "daemon/daemon.h"
 
@@ -31,7 +33,10 @@ struct client {
     enum client_state state;
     int fd;
     struct pen_unix_peer peer;
-    bool remote; /* over TCP: peer is nobody */
+    bool remote;                             /* over TCP: peer is nobody */
+    struct pen_stream *stream;               /* NULL: fd as it is; else it has fd */
+    char tenant[PEN_TLS_IDENTITY_BYTES + 1]; /* of the stream */
+    bool mute;                               /* a session's own connection: a refusal closes it without a word */
     struct event *readable, *writable, *timer;
     struct pen_frame_reader reader;
     struct evbuffer *out;
@@ -66,7 +71,10 @@ static void destroy(struct client *client)
     if (client->out)
         evbuffer_free(client->out);
     pen_frame_reader_finish(&client->reader);
-    close(client->fd);
+    if (client->stream)
+        pen_stream_destroy(client->stream);
+    else
+        close(client->fd);
     client->daemon->client_count--;
     pen_list_remove(&client->link);
     free(client);
@@ -80,14 +88,31 @@ static bool owes_output(const struct client *client)
     return evbuffer_get_length(client->out) > 0;
 }
 
+/* Bytes written; 0: none now; negative: the connection is broken. */
+static ssize_t write_some(struct client *client)
+{
+    if (!client->stream) {
+        int written = evbuffer_write(client->out, client->fd);
+        return written < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : written > 0 ? written : -PEN_EGONE;
+    }
+    struct evbuffer_iovec first;
+    if (evbuffer_peek(client->out, -1, NULL, &first, 1) < 1)
+        return -PEN_EGONE;
+    const struct iovec part = {first.iov_base, first.iov_len};
+    ssize_t written = client->stream->ops->send(client->stream, &part, 1);
+    if (written > 0)
+        evbuffer_drain(client->out, (size_t)written);
+    return written;
+}
+
 /* False when the connection is broken; the client is then gone. */
 static bool flush(struct client *client)
 {
     while (owes_output(client)) {
-        int written = evbuffer_write(client->out, client->fd);
+        ssize_t written = write_some(client);
         if (written > 0)
             continue;
-        if (written < 0 && (errno == EAGAIN || errno == EINTR)) {
+        if (written == 0) {
             event_add(client->writable, NULL);
             event_del(client->readable);
             return true;
@@ -127,8 +152,14 @@ static void say_no(struct client *client, int status, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     struct pen_msg_refused message = {.status = status, .message = text};
-    QUEUE(client, refused, &message);
-    pen_report(PEN_REPORT_INFO, "refused pid %d: %s", (int)client->peer.pid, text);
+    if (client->mute)
+        client->state = CLIENT_CLOSING;
+    else
+        QUEUE(client, refused, &message);
+    if (client->remote)
+        pen_report(PEN_REPORT_INFO, "refused tenant %s: %s", client->tenant, text);
+    else
+        pen_report(PEN_REPORT_INFO, "refused pid %d: %s", (int)client->peer.pid, text);
 }
 
 /* ---- requests ---------------------------------------------------------------------------------------- */
@@ -291,6 +322,20 @@ static bool other_pool(struct client *client, uint64_t pool)
     return true;
 }
 
+/* The session gets a connection of its own, with a key of its own: a worker never has a tenant's. */
+static int send_ticket(struct client *client)
+{
+    struct pen_msg_session_ticket ticket;
+    snprintf(client->request.tenant, sizeof client->request.tenant, "%s", client->tenant);
+    int rc = pen_gate_ticket(client->daemon, &client->request, &ticket);
+    if (rc)
+        say_no(client, rc, "opening a session: %s", pen_error_text(rc));
+    else
+        QUEUE(client, session_ticket, &ticket);
+    OPENSSL_cleanse(&ticket, sizeof ticket);
+    return 0;
+}
+
 /* 1: the connection is the worker's. */
 static int on_session_open(struct client *client, const void *frame, size_t size, struct pen_scratch *scratch)
 {
@@ -322,6 +367,8 @@ static int on_session_open(struct client *client, const void *frame, size_t size
     client->request.record_path = client->record_path;
     client->request.record_name = client->record_name;
     pen_utf8_copy(client->request.program, sizeof client->request.program, message.program);
+    if (client->stream)
+        return send_ticket(client);
     if (try_adopt(client))
         return 1;
     client->state = CLIENT_WANTS_WORKER;
@@ -399,11 +446,23 @@ static void process(struct client *client)
     }
 }
 
+static ssize_t fill(struct client *client, int fd)
+{
+    void *at;
+    size_t space;
+    if (!client->stream)
+        return pen_frame_reader_fill(&client->reader, fd);
+    ssize_t rc = pen_frame_reader_space(&client->reader, &at, &space);
+    if (!rc && (rc = client->stream->ops->receive(client->stream, at, space)) > 0)
+        pen_frame_reader_filled(&client->reader, (size_t)rc);
+    return rc;
+}
+
 static void readable(evutil_socket_t fd, short what, void *context)
 {
     struct client *client = context;
     (void)what;
-    ssize_t got = pen_frame_reader_fill(&client->reader, (int)fd);
+    ssize_t got = fill(client, (int)fd);
     if (got == -PEN_EGONE || got == -PEN_EIO)
         destroy(client);
     else if (got < 0)
@@ -448,16 +507,21 @@ static void overdue_or_stuck(evutil_socket_t fd, short what, void *context)
 
 /* ---- connecting -------------------------------------------------------------------------------------- */
 
-static void add_client(struct pen_daemon *daemon, int fd, bool remote)
+/* NULL: there was no memory, and the connection is closed. */
+static struct client *add_client(struct pen_daemon *daemon, int fd, bool remote, struct pen_stream *stream)
 {
     struct client *client = calloc(1, sizeof *client);
     if (!client) {
-        close(fd);
-        return;
+        if (stream)
+            pen_stream_destroy(stream);
+        else
+            close(fd);
+        return NULL;
     }
     client->daemon = daemon;
     client->fd = fd;
     client->remote = remote;
+    client->stream = stream;
     client->request.record_fd = -1;
     daemon->client_count++;
     pen_list_append(&daemon->clients, &client->link);
@@ -469,15 +533,41 @@ static void add_client(struct pen_daemon *daemon, int fd, bool remote)
     if (!client->out || !client->readable || !client->writable || !client->timer || event_add(client->readable, NULL) ||
         (!remote && pen_unix_peer(fd, &client->peer))) {
         destroy(client);
-        return;
+        return NULL;
     }
     arm(client, daemon->config.handshake_ms);
     if (daemon->client_count > daemon->config.max_connections) {
         say_no(client, -PEN_ELIMIT, "there are %" PRIu64 " connections, as many as limits.connections allows",
                daemon->config.max_connections);
         client->state = CLIENT_CLOSING;
-        flush(client);
+        return flush(client) ? client : NULL;
     }
+    return client;
+}
+
+void pen_clients_admit(struct pen_daemon *daemon, struct pen_stream *stream, const char *tenant)
+{
+    struct client *client = add_client(daemon, stream->fd, true, stream);
+    if (!client)
+        return;
+    snprintf(client->tenant, sizeof client->tenant, "%s", tenant);
+    pen_report(PEN_REPORT_DEBUG, "tenant %s has connected", tenant);
+    readable(stream->fd, EV_READ, client); /* what has come with the end of the handshake wakes nobody */
+}
+
+void pen_clients_open_session(struct pen_daemon *daemon, const struct pen_session_request *request)
+{
+    struct client *client = add_client(daemon, request->client_fd, true, NULL);
+    if (!client)
+        return;
+    client->request = *request;
+    client->mute = true;
+    event_del(client->readable); /* what comes is the worker's */
+    if (try_adopt(client))
+        return;
+    client->state = CLIENT_WANTS_WORKER;
+    arm(client, daemon->config.worker_wait_ms);
+    pen_workers_fill(daemon);
 }
 
 static void acceptable(evutil_socket_t fd, short what, void *context)
@@ -497,7 +587,7 @@ static void acceptable(evutil_socket_t fd, short what, void *context)
             event_add(daemon->listen_pause, &pause);
             return;
         }
-        add_client(daemon, client, fd == daemon->tcp_fd);
+        (void)add_client(daemon, client, fd == daemon->tcp_fd, NULL);
     }
 }
 

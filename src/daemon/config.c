@@ -24,8 +24,11 @@ struct raw_rule {
 struct raw_session {
     char *arena, *ring, *spin_us;
 };
+struct raw_listen {
+    char *tcp, *tenants;
+};
 struct raw_limits {
-    char *sessions, *connections, *handshake_ms, *worker_wait_ms, *worker_start_ms, *probe_ms, *stop_ms;
+    char *handshakes, *sessions, *connections, *handshake_ms, *worker_wait_ms, *worker_start_ms, *probe_ms, *stop_ms;
 };
 struct raw_cache {
     char *enabled, *dir, *size;
@@ -38,6 +41,7 @@ struct raw {
     struct raw_rule *devices;
     unsigned devices_count;
     struct raw_session session;
+    struct raw_listen listen;
     struct raw_limits limits;
     struct raw_cache cache;
     struct raw_workers workers;
@@ -55,11 +59,11 @@ static const cyaml_schema_field_t drivers_fields[] = {CYAML_FIELD_IGNORE("enviro
                                                       CYAML_FIELD_END};
 static const cyaml_schema_field_t session_fields[] = {TEXT(raw_session, arena), TEXT(raw_session, ring),
                                                       TEXT(raw_session, spin_us), CYAML_FIELD_END};
+static const cyaml_schema_field_t listen_fields[] = {TEXT(raw_listen, tcp), TEXT(raw_listen, tenants), CYAML_FIELD_END};
 static const cyaml_schema_field_t limits_fields[] = {
-    TEXT(raw_limits, sessions),        TEXT(raw_limits, connections),
-    TEXT(raw_limits, handshake_ms),    TEXT(raw_limits, worker_wait_ms),
-    TEXT(raw_limits, worker_start_ms), TEXT(raw_limits, probe_ms),
-    TEXT(raw_limits, stop_ms),         CYAML_FIELD_END};
+    TEXT(raw_limits, handshakes),   TEXT(raw_limits, sessions),       TEXT(raw_limits, connections),
+    TEXT(raw_limits, handshake_ms), TEXT(raw_limits, worker_wait_ms), TEXT(raw_limits, worker_start_ms),
+    TEXT(raw_limits, probe_ms),     TEXT(raw_limits, stop_ms),        CYAML_FIELD_END};
 static const cyaml_schema_field_t cache_fields[] = {TEXT(raw_cache, enabled), TEXT(raw_cache, dir),
                                                     TEXT(raw_cache, size), CYAML_FIELD_END};
 static const cyaml_schema_field_t workers_fields[] = {TEXT(raw_workers, warm), TEXT(raw_workers, path),
@@ -73,6 +77,7 @@ static const cyaml_schema_field_t top_fields[] = {
     /* `drivers` has no struct: its pairs have any names, and are taken from the document. */
     {.key = "drivers", .value = {CYAML_VALUE_MAPPING(CYAML_FLAG_OPTIONAL, char, drivers_fields)}, .data_offset = 0},
     SECTION(session, session_fields),
+    SECTION(listen, listen_fields),
     SECTION(limits, limits_fields),
     SECTION(cache, cache_fields),
     SECTION(workers, workers_fields),
@@ -132,6 +137,9 @@ static const struct setting settings[] = {
     {"session.ring", KIND_SIZE, AT(session.ring, ring_bytes), (uint64_t)PEN_RING_BYTES_MIN, PEN_RING_BYTES_MAX,
      PEN_RING_BYTES, NULL},
     {"session.spin_us", KIND_COUNT, AT(session.spin_us, spin_us), 0, 10000, 20, NULL},
+    {"listen.tcp", KIND_TEXT, AT(listen.tcp, listen_tcp), 1, PEN_CONFIG_ADDRESS, 0, NULL},
+    {"listen.tenants", KIND_TEXT, AT(listen.tenants, tenants_dir), 1, 3072, 0, NULL},
+    {"limits.handshakes", KIND_COUNT, AT(limits.handshakes, max_handshakes), 1, 65536, 64, NULL},
     {"limits.sessions", KIND_COUNT, AT(limits.sessions, max_sessions), 1, PEN_LIMIT_SESSIONS, 64, NULL},
     {"limits.connections", KIND_COUNT, AT(limits.connections, max_connections), 1, 65536, 256, NULL},
     {"limits.handshake_ms", KIND_COUNT, AT(limits.handshake_ms, handshake_ms), 10, 3600000, 5000, NULL},

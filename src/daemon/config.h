@@ -17,6 +17,9 @@
 enum pen_config_backend { PEN_CONFIG_OPENCL = 0, PEN_CONFIG_FAKE = 1 };
 enum pen_config_jail { PEN_CONFIG_JAIL_OFF = 0, PEN_CONFIG_JAIL_ON = 1, PEN_CONFIG_JAIL_REQUIRED = 2 };
 
+/* Longest address to listen at, bytes. */
+#define PEN_CONFIG_ADDRESS 270
+
 /* One entry of `devices`: what to do with the devices it matches. */
 struct pen_config_rule {
     char *match;            /* glob on the vendor's device name, the driver's name, or "driver/device" */
@@ -37,6 +40,9 @@ struct pen_config {
     uint64_t max_sessions, max_connections;                 /* limits */
     uint64_t handshake_ms, worker_wait_ms, worker_start_ms; /* limits */
     uint64_t probe_ms, stop_ms;                             /* limits */
+    uint64_t max_handshakes;                                /* limits */
+    char *listen_tcp;                                       /* listen; NULL: not */
+    char *tenants_dir;                                      /* listen; NULL: by the environment */
     char *cache_dir;                                        /* cache; NULL: by the environment */
     uint64_t cache_bytes, cache_enabled;                    /* cache */
     uint64_t warm_workers;                                  /* workers */

@@ -17,6 +17,8 @@
 #include "base/list.h"
 #include "daemon/config.h"
 #include "daemon/report.h"
+#include "net/stream.h"
+#include "net/tls.h"
 #include "net/unix.h"
 
 /* Longest program name kept; a listing of PEN_LIMIT_SESSIONS sessions still fits a frame. */
@@ -58,6 +60,13 @@ struct pen_daemon {
     struct event *listen_event, *listen_pause;
     struct pen_list clients; /* every connection that is not a worker's yet */
     uint32_t client_count;
+
+    /* gate.c */
+    char tenants_dir[PATH_MAX];
+    int gate_fd; /* -1: no program of another host is let in */
+    struct event *gate_event;
+    struct pen_list knocks, tickets;
+    uint64_t knock_count;
 
     /* probe.c */
     struct pen_daemon_pool pool;
@@ -115,8 +124,10 @@ struct pen_session_request {
     uint64_t pool; /* whose ids the program knows; 0: any */
     pid_t client_pid;
     char program[PEN_DAEMON_PROGRAM];
-    const char *record_path; /* "" when not recorded */
-    const char *record_name; /* as it was asked for: record_path without its number */
+    const char *record_path;                 /* "" when not recorded */
+    const char *record_name;                 /* as it was asked for: record_path without its number */
+    char tenant[PEN_TLS_IDENTITY_BYTES + 1]; /* "": a program of this host */
+    unsigned char secret[PEN_TLS_KEY_BYTES]; /* of a tenant's session, for its connection */
 };
 /* The pool is known: ends the warm workers whose drivers have other devices. */
 void pen_workers_check(struct pen_daemon *daemon);
@@ -136,6 +147,20 @@ void pen_clients_pool_changed(struct pen_daemon *daemon);
 void pen_clients_worker_ready(struct pen_daemon *daemon);
 /* Connections that wait for a worker. */
 uint32_t pen_clients_waiting(const struct pen_daemon *daemon);
+
+/* A program on another host, which has shown the tenant's key. Takes the stream. */
+void pen_clients_admit(struct pen_daemon *daemon, struct pen_stream *stream, const char *tenant);
+/* A connection that has shown a ticket: request->client_fd, which is taken. */
+void pen_clients_open_session(struct pen_daemon *daemon, const struct pen_session_request *request);
+
+/* gate.c */
+
+int pen_gate_init(struct pen_daemon *daemon, struct pen_error *error);
+/* Closed for good; strangers and promises are forgotten. */
+void pen_gate_stop(struct pen_daemon *daemon);
+/* Promises a session for whoever comes with the ticket, once, within limits.handshake_ms. */
+int pen_gate_ticket(struct pen_daemon *daemon, const struct pen_session_request *request,
+                    struct pen_msg_session_ticket *out_ticket);
 
 /* spawn.c */
 

@@ -349,6 +349,8 @@ static int start(struct pen_daemon *daemon, const char *plain_tcp, struct pen_er
     if (!rc && plain_tcp)
         rc = pen_tcp_listen(plain_tcp, false, &daemon->tcp_fd, error);
     if (!rc)
+        rc = pen_gate_init(daemon, error);
+    if (!rc)
         rc = pen_clients_init(daemon, error);
     if (!rc)
         rc = pen_folder_open(daemon, error);
@@ -369,6 +371,7 @@ static int start(struct pen_daemon *daemon, const char *plain_tcp, struct pen_er
 
 static void finish(struct pen_daemon *daemon)
 {
+    pen_gate_stop(daemon);
     if (daemon->clients.next) /* else they never began */
         pen_clients_finish(daemon);
     pen_workers_finish(daemon);
@@ -416,7 +419,7 @@ static int run(struct pen_daemon *daemon, int lifeline_fd)
 
 int main(int argc, char **argv)
 {
-    static struct pen_daemon daemon = {.listen_fd = -1, .tcp_fd = -1, .work_fd = -1};
+    static struct pen_daemon daemon = {.listen_fd = -1, .tcp_fd = -1, .gate_fd = -1, .work_fd = -1};
     struct options options;
     struct pen_error error = {0};
     if (pen_streams_open(0)) /* the workers' too */

@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <openssl/crypto.h>
+
 #include "daemon/daemon.h"
 #include "worker/crash.h"
 
@@ -478,14 +480,17 @@ static int send_adopt(struct worker *worker, uint64_t session, const struct pen_
                                     .record_path = request->record_path,
                                     .devices = pool->devices,
                                     .devices_count = pool->device_count};
+    memcpy(message.secret, request->secret, sizeof message.secret);
     size_t size = pen_msg_adopt_size(&message);
     void *frame = size ? aligned_alloc(8, size) : NULL;
     if (!frame)
         return -PEN_ENOMEM;
     int fds[2] = {request->client_fd, request->record_fd};
     pen_msg_adopt_encode(&message, 0, frame);
+    OPENSSL_cleanse(message.secret, sizeof message.secret);
     int rc = pen_unix_send(worker->control_fd, frame, size, fds, request->record_fd >= 0 ? 2 : 1,
                            pen_deadline_ms(CONTROL_MS));
+    OPENSSL_cleanse(frame, size);
     free(frame);
     return rc;
 }

@@ -81,8 +81,7 @@ void pen_link_destroy(struct pen_link *link)
 {
     if (!link)
         return;
-    if (link->stream)
-        link->stream->ops->destroy(link->stream);
+    pen_stream_destroy(link->stream);
     while (link->first) {
         struct piece *next = link->first->next;
         free(link->first);
@@ -306,8 +305,7 @@ static void detach(struct pen_link *link)
     pthread_mutex_unlock(&link->lock);
     atomic_store(&link->broken, false);
     atomic_store(&link->sending, 0);
-    if (stream)
-        stream->ops->destroy(stream);
+    pen_stream_destroy(stream);
 }
 
 /* Locked. */
@@ -342,7 +340,7 @@ int pen_link_attach(struct pen_link *link, struct pen_stream *stream, uint64_t p
     pthread_mutex_unlock(&link->lock);
     atomic_store(&link->sending, 0);
     if (rc)
-        stream->ops->destroy(stream);
+        pen_stream_destroy(stream);
     return rc;
 }
 

@@ -7,6 +7,7 @@
 #define PEN_NET_STREAM_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -24,6 +25,15 @@ struct pen_stream {
     const struct pen_stream_ops *ops;
     int fd; /* to poll */
 };
+
+/* Accepts NULL. */
+void pen_stream_destroy(struct pen_stream *stream);
+
+/* Whole frames, waiting until `deadline_ns` (absolute): for whoever has a thread to spare. -PEN_ETIMEOUT; then the
+ * stream is of no use any more. */
+int pen_stream_send_frame(struct pen_stream *stream, const void *frame, size_t size, uint64_t deadline_ns);
+/* Exactly one frame; `at` has PEN_LIMIT_FRAME bytes. Its header has been checked, nothing else. */
+int pen_stream_receive_frame(struct pen_stream *stream, void *at, size_t *out_size, uint64_t deadline_ns);
 
 /* Over a connected stream socket, as it is; takes fd on success. */
 int pen_stream_plain(int fd, struct pen_stream **out_stream);

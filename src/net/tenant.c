@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -60,6 +61,22 @@ static bool read_key(const char *text, size_t size, unsigned char *secret)
 }
 
 /* ---- files ------------------------------------------------------------------------------------------- */
+
+int pen_tenant_directory(char *out, struct pen_error *error)
+{
+    const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+    int size = -1;
+    if (geteuid() == 0)
+        size = snprintf(out, PATH_MAX, "/etc/penstock/tenants");
+    else if (config && config[0] == '/')
+        size = snprintf(out, PATH_MAX, "%s/penstock/tenants", config);
+    else if (home && home[0] == '/')
+        size = snprintf(out, PATH_MAX, "%s/.config/penstock/tenants", home);
+    return size >= 0 && size < PATH_MAX
+               ? 0
+               : pen_fail(error, -PEN_ENOENT,
+                          "no directory for tenants' keys: neither HOME nor XDG_CONFIG_HOME is set");
+}
 
 static int path_of(const char *directory, const char *name, char out[PATH_MAX], struct pen_error *error)
 {

@@ -16,6 +16,9 @@
 #define PEN_TLS_KEY_BYTES      32
 #define PEN_TLS_IDENTITY_BYTES 64 /* longest name of a key */
 
+/* Of a session's own connection, whose key a session_ticket has brought. */
+#define PEN_TLS_SESSION_IDENTITY "session"
+
 struct pen_tls_key {
     char identity[PEN_TLS_IDENTITY_BYTES + 1]; /* who uses it; travels in the clear */
     unsigned char secret[PEN_TLS_KEY_BYTES];

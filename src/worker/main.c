@@ -284,6 +284,15 @@ static int wait_for_adoption(struct worker *worker, struct pen_unix_frame *frame
     return 1;
 }
 
+/* A tenant's session has a key. */
+static bool is_protected(const struct pen_msg_adopt *adopt)
+{
+    unsigned char any = 0;
+    for (size_t i = 0; i < sizeof adopt->secret; i++)
+        any |= adopt->secret[i];
+    return any;
+}
+
 static int serve(struct worker *worker)
 {
     struct pen_unix_frame frame = {0};
@@ -297,10 +306,9 @@ static int serve(struct worker *worker)
     struct pen_remote remote;
     bool is_remote = adopt.features & PEN_FEATURE_REMOTE;
     if (is_remote) {
-        if ((rc = pen_remote_init(&remote, worker->client_fd, &worker->memory.view, worker->memory.arena,
-                                  worker->memory.arena_bytes)))
-            return refuse(worker->client_fd,
-                          &(struct pen_error){rc, "the worker cannot serve a program on another host"});
+        if ((rc = pen_remote_init(&remote, worker->client_fd, is_protected(&adopt) ? adopt.secret : NULL,
+                                  &worker->memory.view, worker->memory.arena, worker->memory.arena_bytes)))
+            return refuse(-1, &(struct pen_error){rc, "the worker cannot serve a program on another host"});
         worker->client_fd = remote.ends[0];
     }
     const struct pen_work_config config = {.ops = worker->options.ops,

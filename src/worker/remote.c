@@ -6,9 +6,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/tls.h"
 #include "wire/arena.h"
 
-#define SEND_MS 10000
+#define SEND_MS      10000
+#define HANDSHAKE_MS 10000
 /* How long the receiving thread sleeps for room in the ring before it looks whether the session has ended. */
 #define ROOM_NS 100000000u
 /* Bytes of an arena range sent as one part. */
@@ -121,14 +123,38 @@ static void *receive(void *context)
 /* ---- life
  * -------------------------------------------------------------------------------------------------------------- */
 
-int pen_remote_init(struct pen_remote *remote, int fd, struct pen_shared_view *view, void *arena, uint64_t arena_bytes)
+static bool session_key(void *context, const char *identity, unsigned char secret[PEN_TLS_KEY_BYTES])
+{
+    memcpy(secret, context, PEN_TLS_KEY_BYTES);
+    return !strcmp(identity, PEN_TLS_SESSION_IDENTITY);
+}
+
+static int make_stream(int fd, const unsigned char *secret, struct pen_stream **out_stream)
+{
+    struct pen_stream *stream;
+    if (!secret)
+        return pen_stream_plain(fd, out_stream);
+    int rc = pen_stream_tls_accept(fd, session_key, (void *)(uintptr_t)secret, &stream);
+    if (rc)
+        return rc;
+    if ((rc = pen_tls_handshake_until(stream, pen_deadline_ms(HANDSHAKE_MS))))
+        pen_stream_destroy(stream);
+    else
+        *out_stream = stream;
+    return rc;
+}
+
+int pen_remote_init(struct pen_remote *remote, int fd, const unsigned char *secret, struct pen_shared_view *view,
+                    void *arena, uint64_t arena_bytes)
 {
     const struct pen_link_owner owner = {take_frame, take_bulk, remote};
-    *remote = (struct pen_remote){.fd = fd, .view = *view, .arena = arena, .arena_bytes = arena_bytes};
+    *remote = (struct pen_remote){.view = *view, .arena = arena, .arena_bytes = arena_bytes};
+    int rc = make_stream(fd, secret, &remote->stream);
+    if (rc)
+        return rc;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, remote->ends))
         return -PEN_EIO;
-    int rc = pen_link_create(&owner, &remote->link);
-    if (rc)
+    if ((rc = pen_link_create(&owner, &remote->link)))
         return rc;
     remote->mirror = (struct pen_mirror){send_times, send_event, send_queue, flush, remote};
     pen_ring_writer_init(&remote->writer, &remote->view);
@@ -138,11 +164,8 @@ int pen_remote_init(struct pen_remote *remote, int fd, struct pen_shared_view *v
 
 int pen_remote_start(struct pen_remote *remote, const void *opened, size_t size)
 {
-    struct pen_stream *stream;
-    int rc = pen_unix_send(remote->fd, opened, size, NULL, 0, pen_deadline_ms(SEND_MS));
+    int rc = pen_stream_send_frame(remote->stream, opened, size, pen_deadline_ms(SEND_MS));
     if (!rc)
-        rc = pen_stream_plain(remote->fd, &stream);
-    if (!rc)
-        rc = pen_link_attach(remote->link, stream, 0);
+        rc = pen_link_attach(remote->link, remote->stream, 0);
     return rc ? rc : pthread_create(&remote->thread, NULL, receive, remote) ? -PEN_ENOMEM : 0;
 }

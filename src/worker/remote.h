@@ -11,7 +11,7 @@
 #include "wire/ring.h"
 
 struct pen_remote {
-    int fd; /* the connection, until the link has it */
+    struct pen_stream *stream; /* the connection, until the link has it */
     struct pen_link *link;
     struct pen_mirror mirror;
     struct pen_shared_view view;
@@ -22,8 +22,10 @@ struct pen_remote {
     pthread_t thread;
 };
 
-/* Takes fd. `view` and the arena are the session's; view->mirror is set. -PEN_ENOMEM, -PEN_EIO. */
-int pen_remote_init(struct pen_remote *remote, int fd, struct pen_shared_view *view, void *arena, uint64_t arena_bytes);
+/* Takes fd. secret: the key that the program must show; NULL: the connection is not protected. `view` and the arena are
+ * the session's; view->mirror is set. -PEN_ENOMEM, -PEN_EIO. */
+int pen_remote_init(struct pen_remote *remote, int fd, const unsigned char *secret, struct pen_shared_view *view,
+                    void *arena, uint64_t arena_bytes);
 /* Answers session_open, and begins to receive. */
 int pen_remote_start(struct pen_remote *remote, const void *opened, size_t size);
 /* The bytes that a read has put into the arena, on their way before its completion. Any thread. */

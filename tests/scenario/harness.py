@@ -73,6 +73,11 @@ def wait_for(condition, seconds=10, what=None):
         time.sleep(0.01)
 
 
+def listen(folder):
+    """The part of a configuration that lets tenants in."""
+    return f'listen: {{tcp: "127.0.0.1:0", tenants: {folder}/tenants}}\n'
+
+
 class Daemon:
     """A penstockd that listens in `folder`. Workers that end badly are found when it has ended (complaints), unless they are
     stubs, or the test says which sentences it expects of the log (expect)."""
@@ -117,6 +122,16 @@ class Daemon:
                             seconds, f'"{pattern}" in the log')
         except AssertionError as error:
             raise AssertionError(f'{error}; the log:\n{self.log()}') from None
+
+    def address(self):
+        """Where it listens for tenants."""
+        return self.wait_log(r'listens for tenants at ([^;]+);')
+
+    def tenant(self, name):
+        """Lets a tenant in; what it connects with."""
+        done = run(PENSTOCK, 'tenant', 'add', name, '--directory', os.path.join(self.folder, 'tenants'), '--host', self.address())
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
 
     def expect(self, pattern):
         """Lines of the log with it are no complaint."""

@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 """Runs an ordinary OpenCL program, and says what it says.
 
-    run_program.py [--lost] native|one|two|record|remote PROGRAM [ARGUMENT]...
+    run_program.py [--lost] native|one|two|record|remote|plain PROGRAM [ARGUMENT]...
 
 native: on PoCL itself. one, two: through Penstock, on PoCL's device as a whole or cut in parts of one core. record: on
 one, with the session recorded, so that all contents pass through the worker; the log must then be readable, and its
-replay must read what the program has read. remote: on one, over TCP. --lost: the program's first session is lost to a
-kernel that faults, as its replay must be, and the second is not. The program is given a part of the platform's name as
-its first argument. Not only the program must be content: daemon and workers must end well."""
+replay must read what the program has read. remote: on one, as a tenant, over TLS. plain: on one, over TCP without
+protection. --lost: the program's first session is lost to a kernel that faults, as its replay must be, and the second is not. The
+program is given a part of the platform's name as its first argument. Not only the program must be content: daemon and workers must end well."""
 import json
 import os
 import re
@@ -52,12 +52,15 @@ def through_penstock(mode, lost, program, folder, drivers):
         drivers = drivers | harness.faults_stay()
     # LeakSanitizer cannot look into a jailed worker, and takes its time.
     config += 'workers: {jail: off}\nlimits: {stop_ms: 60000}\n' if 'address' in harness.SANITIZERS else ''
+    config += harness.listen(folder) if mode == 'remote' else ''
     daemon = harness.Daemon(folder, f'cache: {{dir: {folder}/cache}}\n' + config, environment=drivers,
-                            arguments=['--log', 'debug', *(['--plain-tcp', '127.0.0.1:0'] if mode == 'remote' else [])])
+                            arguments=['--log', 'debug', *(['--plain-tcp', '127.0.0.1:0'] if mode == 'plain' else [])])
     environment = daemon.program_environment()
     if mode == 'remote':
-        environment['PENSTOCK_POOL'] = 'tcp://' + daemon.wait_log(r'listens without protection at (\S+)')
-        environment['PENSTOCK_SOCKET'] = os.devnull
+        environment |= {'PENSTOCK_POOL': daemon.tenant('alice'), 'PENSTOCK_SOCKET': os.devnull}
+    if mode == 'plain':
+        environment |= {'PENSTOCK_POOL': 'tcp://' + daemon.wait_log(r'listens without protection at (\S+)'),
+                        'PENSTOCK_SOCKET': os.devnull}
     log = os.path.join(folder, 'session.log')
     if mode == 'record':
         environment['PENSTOCK_RECORD'] = log

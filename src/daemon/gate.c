@@ -1,0 +1,282 @@
+/* daemon/gate.c - the door for programs on other hosts. Whoever knocks either shows a tenant's key (TLS), and is a
+ * client like any other then; or a ticket, which a client has been given, and its connection becomes a session's.
+ * Nothing else is read from a stranger. */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+
+#include "daemon/daemon.h"
+#include "net/tcp.h"
+#include "net/tenant.h"
+
+/* Connections taken from the listening socket in one turn of the loop. */
+#define ACCEPT_BATCH 64
+/* First byte of a TLS connection: a handshake record. A frame's is no such number, since sizes are multiples of 8. */
+#define TLS_HANDSHAKE 0x16
+#define HELLO_BYTES   (sizeof(struct pen_frame_header) + 16)
+
+/* A stranger. */
+struct knock {
+    struct pen_list link;
+    struct pen_daemon *daemon;
+    int fd;
+    struct pen_stream *stream; /* NULL: it has not said yet what it is */
+    struct event *event, *timer;
+    _Alignas(8) unsigned char hello[HELLO_BYTES];
+    size_t got;
+};
+
+/* What a client was promised. */
+struct ticket {
+    struct pen_list link;
+    struct event *timer;
+    uint64_t token[2];
+    struct pen_session_request request;
+};
+
+/* ---- strangers --------------------------------------------------------------------------------------- */
+
+/* The connection stays open when it has become somebody else's. */
+static void forget(struct knock *knock, bool keep)
+{
+    if (knock->event)
+        event_free(knock->event);
+    if (knock->timer)
+        event_free(knock->timer);
+    if (!keep && knock->stream)
+        pen_stream_destroy(knock->stream);
+    else if (!keep)
+        close(knock->fd);
+    pen_list_remove(&knock->link);
+    knock->daemon->knock_count--;
+    free(knock);
+}
+
+static bool find_key(void *context, const char *identity, unsigned char secret[PEN_TLS_KEY_BYTES])
+{
+    struct pen_daemon *daemon = context;
+    struct pen_tls_key key;
+    struct pen_error error;
+    int rc = pen_tenant_name_ok(identity) ? pen_tenant_load(daemon->tenants_dir, identity, &key, &error) : -PEN_ENOENT;
+    if (rc && rc != -PEN_ENOENT)
+        pen_report(PEN_REPORT_ERROR, "%s", error.message);
+    if (rc)
+        return false;
+    memcpy(secret, key.secret, sizeof key.secret);
+    OPENSSL_cleanse(&key, sizeof key);
+    return true;
+}
+
+static void await(struct knock *knock, short events);
+
+static void shake_hands(struct knock *knock)
+{
+    struct pen_daemon *daemon = knock->daemon;
+    short events = 0;
+    int rc = pen_tls_handshake(knock->stream, &events);
+    if (rc == 0) {
+        await(knock, events == POLLOUT ? EV_WRITE : EV_READ);
+    } else if (rc < 0) {
+        pen_report(PEN_REPORT_DEBUG, "a connection was refused: %s",
+                   rc == -PEN_EPERM ? "it has not shown the key of a tenant" : "it broke");
+        forget(knock, false);
+    } else {
+        struct pen_stream *stream = knock->stream;
+        forget(knock, true);
+        pen_clients_admit(daemon, stream, pen_tls_identity(stream));
+    }
+}
+
+static struct ticket *ticket_of(struct pen_list *link)
+{
+    return PEN_CONTAINER(link, struct ticket, link);
+}
+
+static void tear_up(struct ticket *ticket)
+{
+    if (ticket->timer)
+        event_free(ticket->timer);
+    pen_list_remove(&ticket->link);
+    OPENSSL_cleanse(ticket, sizeof *ticket);
+    free(ticket);
+}
+
+/* The stranger's hello is whole: good for one session, once. */
+static void take_hello(struct knock *knock)
+{
+    struct pen_daemon *daemon = knock->daemon;
+    struct pen_scratch scratch = {0};
+    struct pen_msg_link_hello hello;
+    int rc = pen_msg_link_hello_decode(knock->hello, sizeof knock->hello, &scratch, &hello);
+    pen_scratch_finish(&scratch);
+    PEN_LIST_EACH(link, next, &daemon->tickets)
+    {
+        struct ticket *ticket = ticket_of(link);
+        if (rc || CRYPTO_memcmp(ticket->token, hello.token, sizeof hello.token))
+            continue;
+        struct pen_session_request request = ticket->request;
+        request.client_fd = knock->fd;
+        tear_up(ticket);
+        forget(knock, true);
+        pen_clients_open_session(daemon, &request);
+        return;
+    }
+    pen_report(PEN_REPORT_DEBUG, "a connection was refused: it is neither TLS nor a session's");
+    forget(knock, false);
+}
+
+static void speaks(evutil_socket_t fd, short what, void *context)
+{
+    struct knock *knock = context;
+    unsigned char first;
+    (void)what;
+    if (knock->stream) {
+        shake_hands(knock);
+        return;
+    }
+    if (!knock->got && recv((int)fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && first == TLS_HANDSHAKE) {
+        if (pen_stream_tls_accept((int)fd, find_key, knock->daemon, &knock->stream))
+            forget(knock, false);
+        else
+            shake_hands(knock);
+        return;
+    }
+    ssize_t got = recv((int)fd, knock->hello + knock->got, sizeof knock->hello - knock->got, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    knock->got += got > 0 ? (size_t)got : 0;
+    if (got <= 0 || knock->hello[0] != HELLO_BYTES)
+        forget(knock, false);
+    else if (knock->got == sizeof knock->hello)
+        take_hello(knock);
+}
+
+static void await(struct knock *knock, short events)
+{
+    event_del(knock->event);
+    event_assign(knock->event, knock->daemon->base, knock->fd, (short)(events | EV_PERSIST), speaks, knock);
+    event_add(knock->event, NULL);
+}
+
+static void overdue(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd, (void)what;
+    forget(context, false);
+}
+
+static struct timeval handshake_time(const struct pen_daemon *daemon)
+{
+    uint64_t ms = daemon->config.handshake_ms;
+    return (struct timeval){(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+}
+
+static void add_knock(struct pen_daemon *daemon, int fd)
+{
+    struct knock *knock = calloc(1, sizeof *knock);
+    struct timeval limit = handshake_time(daemon);
+    if (!knock) {
+        close(fd);
+        return;
+    }
+    knock->daemon = daemon;
+    knock->fd = fd;
+    pen_list_append(&daemon->knocks, &knock->link);
+    daemon->knock_count++;
+    knock->event = event_new(daemon->base, fd, EV_READ | EV_PERSIST, speaks, knock);
+    knock->timer = evtimer_new(daemon->base, overdue, knock);
+    if (!knock->event || !knock->timer || event_add(knock->event, NULL) || event_add(knock->timer, &limit))
+        forget(knock, false);
+}
+
+static void acceptable(evutil_socket_t fd, short what, void *context)
+{
+    struct pen_daemon *daemon = context;
+    int stranger;
+    (void)what;
+    for (int i = 0; i < ACCEPT_BATCH && !pen_unix_accept((int)fd, &stranger); i++) {
+        /* Whoever has waited longest gives way: who fills the door with silence keeps nobody out. */
+        if (daemon->knock_count >= daemon->config.max_handshakes)
+            forget(PEN_CONTAINER(daemon->knocks.next, struct knock, link), false);
+        add_knock(daemon, stranger);
+    }
+}
+
+/* ---- tickets ----------------------------------------------------------------------------------------- */
+
+static void expired(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd, (void)what;
+    tear_up(context);
+}
+
+int pen_gate_ticket(struct pen_daemon *daemon, const struct pen_session_request *request,
+                    struct pen_msg_session_ticket *out_ticket)
+{
+    struct ticket *ticket = calloc(1, sizeof *ticket);
+    struct timeval limit = handshake_time(daemon);
+    if (!ticket)
+        return -PEN_ENOMEM;
+    pen_list_append(&daemon->tickets, &ticket->link);
+    ticket->request = *request;
+    ticket->timer = evtimer_new(daemon->base, expired, ticket);
+    if (!ticket->timer || event_add(ticket->timer, &limit) ||
+        getrandom(ticket->token, sizeof ticket->token, 0) != (ssize_t)sizeof ticket->token ||
+        getrandom(ticket->request.secret, PEN_TLS_KEY_BYTES, 0) != PEN_TLS_KEY_BYTES) {
+        tear_up(ticket);
+        return -PEN_EIO;
+    }
+    memcpy(out_ticket->token, ticket->token, sizeof ticket->token);
+    memcpy(out_ticket->secret, ticket->request.secret, PEN_TLS_KEY_BYTES);
+    return 0;
+}
+
+/* ---- open, closed ------------------------------------------------------------------------------------ */
+
+int pen_gate_init(struct pen_daemon *daemon, struct pen_error *error)
+{
+    pen_list_init(&daemon->knocks);
+    pen_list_init(&daemon->tickets);
+    if (!daemon->config.listen_tcp)
+        return 0;
+    int rc = 0;
+    if (daemon->config.tenants_dir)
+        snprintf(daemon->tenants_dir, sizeof daemon->tenants_dir, "%s", daemon->config.tenants_dir);
+    else
+        rc = pen_tenant_directory(daemon->tenants_dir, error);
+    if (!rc)
+        rc = pen_tcp_listen(daemon->config.listen_tcp, true, &daemon->gate_fd, error);
+    if (rc)
+        return rc;
+    daemon->gate_event = event_new(daemon->base, daemon->gate_fd, EV_READ | EV_PERSIST, acceptable, daemon);
+    if (!daemon->gate_event || event_add(daemon->gate_event, NULL))
+        return pen_fail(error, -PEN_ENOMEM, "listening at %s: %s", daemon->config.listen_tcp,
+                        pen_error_text(-PEN_ENOMEM));
+    char address[64];
+    pen_tcp_local(daemon->gate_fd, address, sizeof address);
+    pen_report(PEN_REPORT_INFO, "listens for tenants at %s; their keys are in %s", address, daemon->tenants_dir);
+    return 0;
+}
+
+void pen_gate_stop(struct pen_daemon *daemon)
+{
+    if (daemon->gate_event)
+        event_free(daemon->gate_event);
+    daemon->gate_event = NULL;
+    if (daemon->gate_fd >= 0)
+        close(daemon->gate_fd);
+    daemon->gate_fd = -1;
+    if (!daemon->knocks.next)
+        return;
+    PEN_LIST_EACH(knock, next, &daemon->knocks)
+    forget(PEN_CONTAINER(knock, struct knock, link), false);
+    PEN_LIST_EACH(ticket, later, &daemon->tickets)
+    tear_up(ticket_of(ticket));
+}

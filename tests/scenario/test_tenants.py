@@ -1,0 +1,110 @@
+"""Who gets in from another host, and who does not. The devices are the fake ones."""
+import os
+import socket
+import ssl
+import stat
+import unittest
+
+import harness
+
+
+
+class Tenants(harness.Scenario):
+    def open(self, limits=''):
+        daemon = self.daemon('backend: fake\n' + harness.listen(self.path('daemon0')) + limits)
+        daemon.address()
+        return daemon
+
+    def devices(self, pool):
+        """What a program with that pool sees."""
+        return harness.run(harness.PENSTOCK, 'devices', '--json', environment={
+            'PENSTOCK_POOL': pool, 'PENSTOCK_SOCKET': os.devnull})
+
+    def dial(self, daemon):
+        host, port = daemon.address().rsplit(':', 1)
+        return socket.create_connection((host, int(port)), 10)
+
+    def assertClosed(self, sock, seconds=10):
+        sock.settimeout(seconds * harness.SLOW)
+        try:
+            while sock.recv(4096):
+                pass
+        except ConnectionResetError:
+            pass
+
+    def test_key_file(self):
+        daemon = self.open()
+        daemon.tenant('alice')
+        path = os.path.join(daemon.folder, 'tenants', 'alice.key')
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+        with open(path, encoding='ascii') as file:
+            key = file.read().strip()
+        self.assertNotIn(key, daemon.log())
+
+    def test_wrong_key_and_revoked_key(self):
+        daemon = self.open()
+        alice, bob = daemon.tenant('alice'), daemon.tenant('bob')
+        self.assertEqual(self.devices(alice).returncode, 0)
+        for wrong in (alice.split('#')[0] + '#' + bob.split('#')[1], alice.replace('/alice#', '/carol#')):
+            done = self.devices(wrong)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn('does not accept the key', done.stderr)
+            self.assertNotIn(wrong.split('#')[1], done.stderr)
+        revoked = harness.run(harness.PENSTOCK, 'tenant', 'revoke', 'alice', '--directory', os.path.join(daemon.folder, 'tenants'))
+        self.assertEqual(revoked.returncode, 0, revoked.stderr)
+        self.assertNotEqual(self.devices(alice).returncode, 0)
+        self.assertEqual(self.devices(bob).returncode, 0)
+
+    def test_strangers(self):
+        daemon = self.open()
+        alice = daemon.tenant('alice')
+        for said in (b'GET / HTTP/1.0\r\n\r\n', b'\0' * 64, bytes([32]) + b'\0' * 3 + b'\0\5' + b'\0' * 26, b'\x16\x03\x01' + b'\xff' * 600):
+            with self.dial(daemon) as sock:
+                sock.sendall(said)
+                self.assertClosed(sock)
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context.minimum_version = context.maximum_version = version
+            with self.dial(daemon) as sock, self.assertRaises((ssl.SSLError, OSError)):
+                context.wrap_socket(sock).close()
+        self.assertEqual(self.devices(alice).returncode, 0)
+        self.assertIsNone(daemon.process.poll())
+
+    def test_silence_keeps_nobody_out(self):
+        daemon = self.open('limits: {handshakes: 16, handshake_ms: 60000}\n')
+        alice = daemon.tenant('alice')
+        before = daemon.descriptors()
+        idle = [self.dial(daemon) for _ in range(200)]
+        self.assertEqual(self.devices(alice).returncode, 0)
+        harness.wait_for(lambda: daemon.descriptors() <= before + 20, what='few strangers kept')
+        for sock in idle:
+            sock.close()
+
+    def test_silence_ends(self):
+        daemon = self.open('limits: {handshake_ms: 200}\n')
+        with self.dial(daemon) as sock:
+            self.assertClosed(sock)
+
+    def test_fresh_daemon_listens_on_no_port(self):
+        daemon = self.daemon('backend: fake\n')
+        inodes = set()
+        for fd in os.listdir(f'/proc/{daemon.pid}/fd'):
+            try:
+                inodes.add(os.readlink(f'/proc/{daemon.pid}/fd/{fd}'))
+            except FileNotFoundError:
+                pass
+        for table in ('tcp', 'tcp6'):
+            with open(f'/proc/net/{table}', encoding='ascii') as file:
+                for line in file.readlines()[1:]:
+                    self.assertNotIn(f'socket:[{line.split()[9]}]', inodes)
+
+    def test_plain_tcp_stays_here(self):
+        for address in ('0.0.0.0:0', '192.0.2.1:0', 'example'):
+            done = harness.run(harness.PENSTOCKD, '--socket', self.path('s'), '--plain-tcp', address)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(address, done.stderr)
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
