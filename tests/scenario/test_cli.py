@@ -81,7 +81,7 @@ class Commands(harness.Scenario):
                 continue
             self.assertIn(f"'man/{page}'", installed)
             pages[page] = pages.get(page, set()) | set(re.findall('--[a-z-]{2,}', line))
-        self.assertEqual(sorted(pages), [f'penstock-{name}.1' for name in ('devices', 'log', 'ps', 'run', 'stop')])
+        self.assertEqual(sorted(pages), [f'penstock-{name}.1' for name in ('devices', 'log', 'ps', 'run', 'stop', 'tenant')])
         for page, options in pages.items():
             with open(os.path.join(harness.TOP, 'docs/man', page), encoding='utf-8') as file:
                 manual = file.read().replace('\\-', '-')
