@@ -1,6 +1,7 @@
 /* worker/remote.c - see remote.h. */
 #include "worker/remote.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -167,5 +168,11 @@ int pen_remote_start(struct pen_remote *remote, const void *opened, size_t size)
     int rc = pen_stream_send_frame(remote->stream, opened, size, pen_deadline_ms(SEND_MS));
     if (!rc)
         rc = pen_link_attach(remote->link, remote->stream, 0);
-    return rc ? rc : pthread_create(&remote->thread, NULL, receive, remote) ? -PEN_ENOMEM : 0;
+    if (rc)
+        return rc;
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, receive, remote))
+        return -PEN_ENOMEM;
+    pthread_detach(thread); /* it ends with its link or with the process */
+    return 0;
 }

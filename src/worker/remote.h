@@ -4,8 +4,6 @@
 #ifndef PEN_WORKER_REMOTE_H
 #define PEN_WORKER_REMOTE_H
 
-#include <pthread.h>
-
 #include "net/link.h"
 #include "net/unix.h"
 #include "wire/ring.h"
@@ -19,7 +17,6 @@ struct pen_remote {
     unsigned char *arena;
     uint64_t arena_bytes;
     int ends[2]; /* a socket pair: [0] stands for the program's socket, and is seen closed when the link is lost */
-    pthread_t thread;
 };
 
 /* Takes fd. secret: the key that the program must show; NULL: the connection is not protected. `view` and the arena are
