@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "net/link.h"
+#include "net/unix.h"
 #include "wire/arena.h"
 #include "wire/ring.h"
 
@@ -192,22 +193,6 @@ static int start_thread(pthread_t *thread, void *(*run)(void *), void *context)
     return rc ? -PEN_ENOMEM : 0;
 }
 
-static int make_memory(struct pen_remote_end *end, const struct pen_msg_session_opened *opened, int out_fds[2],
-                       struct pen_error *error)
-{
-    void *arena;
-    int rc = pen_shared_create(opened->ring_bytes, &out_fds[0], &end->view, error);
-    if (!rc)
-        rc = pen_arena_create(opened->arena_bytes, &out_fds[1], error);
-    if (!rc)
-        rc = pen_arena_map(out_fds[1], opened->arena_bytes, &arena, error);
-    if (rc)
-        return rc;
-    end->arena = arena;
-    end->arena_bytes = opened->arena_bytes;
-    return pen_ring_reader_init(&end->ring, &end->view);
-}
-
 static int make_link(struct pen_remote_end *end, struct pen_stream *stream)
 {
     const struct pen_link_owner owner = {take_frame, take_bulk, end};
@@ -218,19 +203,22 @@ static int make_link(struct pen_remote_end *end, struct pen_stream *stream)
     return rc;
 }
 
-int pen_remote_end_start(struct pen_stream *stream, const struct pen_msg_session_opened *opened, int out_fds[2],
-                         int *out_socket, struct pen_remote_end **out_end, struct pen_error *error)
+int pen_remote_end_start(struct pen_stream *stream, const struct pen_shared_view *view, void *arena,
+                         uint64_t arena_bytes, int *out_socket, struct pen_remote_end **out_end,
+                         struct pen_error *error)
 {
     struct pen_remote_end *end = calloc(1, sizeof *end);
-    int fds[2] = {-1, -1}, pair[2] = {-1, -1};
+    int pair[2] = {-1, -1};
     if (!end) {
         pen_stream_destroy(stream);
         return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
     }
-    end->socket = -1;
+    end->view = *view;
+    end->arena = arena;
+    end->arena_bytes = arena_bytes;
     int rc = make_link(end, stream);
     if (!rc)
-        rc = make_memory(end, opened, fds, error);
+        rc = pen_ring_reader_init(&end->ring, &end->view);
     if (!rc && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
         rc = -PEN_EIO;
     end->socket = pair[1];
@@ -240,14 +228,10 @@ int pen_remote_end_start(struct pen_stream *stream, const struct pen_msg_session
         end->receiving = true;
     if (rc) {
         pen_remote_end_stop(end);
-        for (int i = 0; i < 2; i++)
-            if (fds[i] >= 0)
-                close(fds[i]);
         if (pair[0] >= 0)
             close(pair[0]);
         return pen_fail(error, rc, "opening a session on another host: %s", pen_error_text(rc));
     }
-    memcpy(out_fds, fds, sizeof fds);
     *out_socket = pair[0];
     *out_end = end;
     return 0;
@@ -278,8 +262,5 @@ void pen_remote_end_stop(struct pen_remote_end *end)
     if (end->socket >= 0)
         close(end->socket);
     pen_ring_reader_finish(&end->ring);
-    if (end->arena)
-        pen_arena_unmap(end->arena, end->arena_bytes);
-    pen_shared_unmap(&end->view);
     free(end);
 }

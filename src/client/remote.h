@@ -5,15 +5,15 @@
 #define PEN_CLIENT_REMOTE_H
 
 #include "net/stream.h"
-#include "net/unix.h"
+#include "wire/ring.h"
 
 struct pen_remote_end;
 
-/* Takes the stream, on which session_open has been answered with `opened`. Gives what a worker on this host would
- * have sent: out_fds[0] the shared page, out_fds[1] the arena; and out_socket, in place of the connection. All three
- * are the caller's. */
-int pen_remote_end_start(struct pen_stream *stream, const struct pen_msg_session_opened *opened, int out_fds[2],
-                         int *out_socket, struct pen_remote_end **out_end, struct pen_error *error);
+/* Takes the stream, on which session_open has been answered. `view` and the arena are the session's, and outlive the
+ * end. *out_socket, the caller's, stands for the worker's. */
+int pen_remote_end_start(struct pen_stream *stream, const struct pen_shared_view *view, void *arena,
+                         uint64_t arena_bytes, int *out_socket, struct pen_remote_end **out_end,
+                         struct pen_error *error);
 /* In a forked child, which has neither of the threads: closes its copies of the descriptors, and nothing else. */
 void pen_remote_end_forked(struct pen_remote_end *end);
 /* The session is over. Accepts NULL. */

@@ -126,19 +126,8 @@ static int request(struct pen_daemon_peer *peer, uint64_t pool, uint64_t deadlin
     return 0;
 }
 
-/* A worker on another host has sent no descriptors: its stand-in gives them. */
-static int stand_in(struct pen_session *session, struct pen_daemon_peer *peer, struct pen_unix_frame *frame,
-                    const struct pen_msg_session_opened *opened, struct pen_error *error)
-{
-    struct pen_stream *stream = peer->stream;
-    session->socket = -1;
-    *peer = (struct pen_daemon_peer){.fd = -1};
-    int rc = pen_remote_end_start(stream, opened, frame->fds, &session->socket, &session->remote, error);
-    frame->fd_count = rc ? 0 : 2;
-    return rc;
-}
-
-/* Maps the two memory files: descriptors 0 (shared page) and 1 (arena) of the frame. Takes the arena's. */
+/* Maps the two memory files that a worker of this host has sent: the shared page, and the arena, whose descriptor is
+ * taken. */
 static int map_files(struct pen_session *session, struct pen_unix_frame *frame,
                      const struct pen_msg_session_opened *opened, struct pen_error *error)
 {
@@ -147,13 +136,33 @@ static int map_files(struct pen_session *session, struct pen_unix_frame *frame,
         return rc;
     if (session->view.shared_bytes != opened->shared_bytes || session->view.ring_bytes != opened->ring_bytes)
         return pen_fail(error, -PEN_EPROTO, "the session's shared page is not as the worker announced it");
-    rc = pen_arena_map(frame->fds[1], opened->arena_bytes, &session->arena_base, error);
+    session->arena_fd = frame->fds[1];
+    frame->fds[1] = -1;
+    return pen_arena_map(session->arena_fd, opened->arena_bytes, &session->arena_base, error);
+}
+
+/* Makes both, of the sizes that a worker of another host has, and starts its stand-in, which takes the stream. */
+static int make_files(struct pen_session *session, struct pen_daemon_peer *peer,
+                      const struct pen_msg_session_opened *opened, struct pen_error *error)
+{
+    int page = -1, rc = pen_shared_create(opened->ring_bytes, &page, &session->view, error);
     if (rc)
         return rc;
-    session->arena_bytes = opened->arena_bytes;
-    session->arena_fd = frame->fds[1];
+    close(page);
+    if ((rc = pen_shared_keep_from_children(&session->view, error)) ||
+        (rc = pen_arena_create(opened->arena_bytes, &session->arena_fd, error)) ||
+        (rc = pen_arena_map(session->arena_fd, opened->arena_bytes, &session->arena_base, error)))
+        return rc;
+    struct pen_stream *stream = peer->stream;
+    session->socket = -1; /* it was the stream's */
+    *peer = (struct pen_daemon_peer){.fd = -1};
+    return pen_remote_end_start(stream, &session->view, session->arena_base, opened->arena_bytes, &session->socket,
+                                &session->remote, error);
+}
+
+static int set_up(struct pen_session *session, const struct pen_msg_session_opened *opened, struct pen_error *error)
+{
     pen_pages_init(&session->pages, session->arena_base, session->arena_bytes);
-    frame->fds[1] = -1;
     if (pen_space_init(&session->space, opened->arena_bytes))
         return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
     pen_ring_writer_init(&session->writer, &session->view);
@@ -219,15 +228,16 @@ static int open_session(struct pen_session *session, const struct pen_pool *pool
         return rc;
     rc = request(&peer, pool ? pool->number : 0, deadline_ns, &frame, &opened, error);
     pen_fork_hold(); /* the page is mapped, and kept from children, at once */
-    if (!rc && peer.stream)
-        rc = stand_in(session, &peer, &frame, &opened, error);
-    else if (peer.stream)
-        session->socket = -1; /* it is the stream's, which goes */
+    session->arena_bytes = opened.arena_bytes;
     if (!rc)
-        rc = map_files(session, &frame, &opened, error);
+        rc = peer.stream ? make_files(session, &peer, &opened, error) : map_files(session, &frame, &opened, error);
+    if (!rc)
+        rc = set_up(session, &opened, error);
     pen_unix_frame_finish(&frame);
-    if (peer.stream)
+    if (peer.stream) {
+        session->socket = -1; /* it is the stream's, which goes */
         pen_daemon_close(&peer);
+    }
     pen_fork_let();
     return rc;
 }

@@ -9,6 +9,9 @@
 /* How long a new queue waits for the next of those kept aside when all PEN_LIMIT_QUEUES slots are taken. */
 #define QUEUE_SLOT_WAIT_NS 10000000000u
 #define QUEUE_SLOT_LOOK_MS 100u
+/* And when none is kept aside: queues that the program has released are held a moment longer by what still runs of
+ * them. */
+#define QUEUE_SLOT_HELD_NS 1000000000u
 
 void pen_slot_pool_finish(struct pen_slot_pool *pool)
 {
@@ -157,23 +160,23 @@ struct pen_event_times pen_slot_times(struct pen_session *session, uint32_t slot
     return session->view.times[slot];
 }
 
-/* A counter is not reset: sequence numbers only grow, so that what an earlier queue left is never too high. Each slot
- * kept aside that becomes free meanwhile (another thread may take it) is hope for the next. */
+/* A counter is not reset: sequence numbers only grow, so that what an earlier queue left is never too high. Each change
+ * of what is kept aside (another thread may take what becomes free) is hope for the next. */
 int pen_queue_slot_acquire(struct pen_session *session, uint32_t *out_slot)
 {
-    uint32_t least = UINT32_MAX, aside = 0;
+    uint32_t before = UINT32_MAX, aside = 0;
     uint64_t deadline = 0;
     for (;;) {
         uint32_t epoch = pen_epoch(session);
         if (pen_session_dead(session))
             return -PEN_EGONE;
         int rc = acquire(session, &session->queue_slots, out_slot, &aside);
-        if (rc != -PEN_ELIMIT || !aside)
+        if (rc != -PEN_ELIMIT)
             return rc;
         uint64_t now = pen_now_ns();
-        if (aside < least)
-            deadline = now + QUEUE_SLOT_WAIT_NS;
-        least = aside;
+        if (aside != before)
+            deadline = now + (aside ? QUEUE_SLOT_WAIT_NS : QUEUE_SLOT_HELD_NS);
+        before = aside;
         if (now > deadline)
             return rc;
         (void)pen_wait_epoch(session, epoch, QUEUE_SLOT_LOOK_MS);

@@ -55,6 +55,8 @@ int pen_shared_create(uint32_t ring_bytes, int *out_fd, struct pen_shared_view *
 /* Client: maps what the worker handed over. Checks the seals, the file's size and every constant against it before use:
  * -PEN_EPROTO, -PEN_EVERSION. The mapping is not inherited by fork (MADV_DONTFORK). Borrows fd. */
 int pen_shared_map(int fd, struct pen_shared_view *out_view, struct pen_error *error);
+/* The mapping is not inherited by fork. */
+int pen_shared_keep_from_children(const struct pen_shared_view *view, struct pen_error *error);
 /* Accepts a zeroed view. */
 void pen_shared_unmap(struct pen_shared_view *view);
 

@@ -141,12 +141,18 @@ int pen_shared_map(int fd, struct pen_shared_view *out_view, struct pen_error *e
     int rc = map_file(fd, &constants, (size_t)status.st_size, &view, error);
     if (rc)
         return rc;
-    if (madvise(view.shared, view.mapped_bytes, MADV_DONTFORK)) {
-        rc = pen_fail(error, -PEN_EIO, "keeping the session's shared page from forked children: %s", strerror(errno));
+    if ((rc = pen_shared_keep_from_children(&view, error))) {
         pen_shared_unmap(&view);
         return rc;
     }
     *out_view = view;
+    return 0;
+}
+
+int pen_shared_keep_from_children(const struct pen_shared_view *view, struct pen_error *error)
+{
+    if (madvise(view->shared, view->mapped_bytes, MADV_DONTFORK))
+        return pen_fail(error, -PEN_EIO, "keeping the session's shared page from forked children: %s", strerror(errno));
     return 0;
 }
 

@@ -179,6 +179,7 @@ def main():
     parser.add_argument("--json", help="write the results to this file")
     parser.add_argument("--keep", action="store_true", help="keep the working folder, and print it")
     options = parser.parse_args()
+    options.build = os.path.abspath(options.build)
 
     table = [p for p in programs() if options.driver in p.drivers and fits(p, options) and (p.quick or not options.quick)
              and (not options.only or re.search(options.only, p.name))]

@@ -109,7 +109,7 @@ class Configuration(harness.Scenario):
         """The lists of allowed keys that the messages give are what the manual explains."""
         with open(os.path.join(harness.TOP, 'docs/man/penstock.yaml.5'), encoding='utf-8') as file:
             manual = file.read().replace('\\-', '-')
-        for section in ('', 'devices', 'drivers', 'session', 'limits', 'cache', 'workers'):
+        for section in ('', 'devices', 'drivers', 'session', 'listen', 'limits', 'cache', 'workers'):
             wrong = {'': 'x: 1\n', 'devices': 'devices:\n  - x: 1\n'}.get(section, f'{section}:\n  x: 1\n')
             allowed = re.search('allowed here: (.*)', self.check(wrong)[1].stderr).group(1).split(', ')
             for key in allowed:
