@@ -271,6 +271,7 @@ os._exit(3)
                      if parent == running.pid and command.startswith(name)), None)
 
     def test_signals(self):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who was started by nohup ignores it, and so would the shell, for ever
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT):
             running = self.start('sh', '-c', f'trap "echo got; exit 9" {int(number)}; echo ready; '
                                              'while :; do sleep 0.05; done')
