@@ -467,9 +467,9 @@ void pen_config_finish(struct pen_config *config)
     for (uint32_t i = 0; i < config->environment_count; i++)
         free(config->environment[i]);
     free(config->environment);
-    free(config->socket);
-    free(config->cache_dir);
-    free(config->worker_path);
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        if (settings[i].kind == KIND_TEXT)
+            free(*(char **)(void *)((char *)config + settings[i].field));
     *config = (struct pen_config){0};
 }
 
