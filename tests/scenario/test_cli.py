@@ -29,6 +29,12 @@ for _ in range(2):
 '''
 
 
+def default_signals():
+    """Whoever starts the tests may ignore some (nohup, a shell's background job), and so would what they start, for ever."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Commands(harness.Scenario):
     def penstock(self, *arguments, **options):
         """Without a daemon; workers are stubs."""
@@ -271,7 +277,6 @@ os._exit(3)
                      if parent == running.pid and command.startswith(name)), None)
 
     def test_signals(self):
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who was started by nohup ignores it, and so would the shell, for ever
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT):
             running = self.start('sh', '-c', f'trap "echo got; exit 9" {int(number)}; echo ready; '
                                              'while :; do sleep 0.05; done')
@@ -428,4 +433,5 @@ print(out.decode().count("got"), "alive" in out.decode(), os.waitstatus_to_exitc
 
 
 if __name__ == '__main__':
+    default_signals()
     harness.main()
