@@ -261,12 +261,23 @@ void pen_session_ref(struct pen_session *session)
     atomic_fetch_add_explicit(&session->refs, 1, memory_order_relaxed);
 }
 
+/* Its threads end; once. */
+static void stop_stand_in(struct pen_session *session)
+{
+    pen_fork_hold(); /* fork.c looks at it, too */
+    struct pen_remote_end *end = session->remote;
+    session->remote = NULL;
+    pen_fork_let();
+    pen_remote_end_stop(end);
+}
+
 void pen_session_unref(struct pen_session *session)
 {
     /* acq_rel: who gives back the memory comes after everybody's last use of it. */
     uint32_t before = atomic_fetch_sub_explicit(&session->refs, 1, memory_order_acq_rel);
     if (before > 2 || pen_session_dead(session) != PEN_DEAD_LOST) /* the parent's memory is not a child's to give */
         return;
+    stop_stand_in(session);
     pen_memory_shed(session);
     pen_answers_shed(session);
 }
@@ -283,7 +294,7 @@ void pen_session_close(struct pen_session *session)
         close(session->arena_fd);
     pen_fork_let();
     if (!(pen_session_dead(session) & PEN_DEAD_FORKED)) /* a child has none of its threads */
-        pen_remote_end_stop(session->remote);
+        stop_stand_in(session);
     pen_answers_finish(session);
     pen_memory_finish(session);
     pen_slot_pool_finish(&session->slots);
