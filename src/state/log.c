@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "penstock-protocol.h"
+#include "wire/arena.h"
 
 /* More than this is written past the buffer. */
 #define BUFFER_BYTES (1u << 20)
@@ -18,26 +19,13 @@
 
 int pen_log_bulk_size(const void *frame, size_t size, uint64_t *out_size)
 {
-    const struct pen_frame_header *header = frame;
     struct pen_bulk bulk;
-    uint64_t bytes = 0;
-    if (header->opcode == PEN_OP_REGION_CREATE) {
-        struct pen_scratch scratch = {0};
-        struct pen_msg_region_create region;
-        int rc = pen_msg_region_create_decode(frame, size, &scratch, &region);
-        pen_scratch_finish(&scratch);
-        if (rc)
-            return rc;
-        bytes = region.initialized ? region.size : 0;
-    } else {
-        int rc = pen_message_bulk(frame, size, &bulk);
-        if (rc < 0)
-            return rc;
-        bytes = rc ? bulk.size : 0;
-    }
-    if (bytes > BULK_MAX)
+    int rc = pen_arena_bulk(frame, size, &bulk);
+    if (rc)
+        return rc;
+    if (bulk.size > BULK_MAX)
         return -PEN_ELIMIT;
-    *out_size = bytes;
+    *out_size = bulk.size;
     return 0;
 }
 

@@ -76,3 +76,23 @@ void pen_arena_unmap(void *base, uint64_t bytes)
     if (base)
         munmap(base, bytes);
 }
+
+int pen_arena_bulk(const void *frame, size_t size, struct pen_bulk *out_bulk)
+{
+    struct pen_bulk bulk = {0};
+    int rc;
+    if (((const struct pen_frame_header *)frame)->opcode == PEN_OP_REGION_CREATE) {
+        struct pen_scratch scratch = {0};
+        struct pen_msg_region_create region;
+        rc = pen_msg_region_create_decode(frame, size, &scratch, &region);
+        pen_scratch_finish(&scratch);
+        if (!rc && region.initialized)
+            bulk = (struct pen_bulk){region.arena_offset, region.size};
+    } else {
+        rc = pen_message_bulk(frame, size, &bulk);
+    }
+    if (rc < 0)
+        return rc;
+    *out_bulk = bulk;
+    return 0;
+}

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/map.h"
+#include "penstock-protocol.h"
 
 /* Default of session.arena_bytes: address space, not memory. */
 #define PEN_ARENA_BYTES     (64ull << 30)
@@ -33,6 +34,10 @@ int pen_arena_create(uint64_t bytes, int *out_fd, struct pen_error *error);
  * file is as long as `bytes` and sealed (-PEN_EPROTO). Borrows fd. */
 int pen_arena_map(int fd, uint64_t bytes, void **out_base, struct pen_error *error);
 void pen_arena_unmap(void *base, uint64_t bytes);
+
+/* The range that goes beside a command: its bulk, or what a new region begins with; of size 0: none. It may be outside
+ * the arena. 0, or the decoder's error. */
+int pen_arena_bulk(const void *frame, size_t size, struct pen_bulk *out_bulk);
 
 /* A range that a peer names: inside the arena, no overflow. */
 static inline bool pen_arena_range_ok(uint64_t arena_bytes, uint64_t offset, uint64_t size)

@@ -240,17 +240,8 @@ static bool record(struct pen_work *work, const void *frame, size_t size)
     uint64_t bytes;
     if (pen_message_check(frame, size, &work->scratch) || pen_log_bulk_size(frame, size, &bytes))
         return true; /* its handler refuses it */
-    if (bytes) {
-        const struct pen_frame_header *header = frame;
-        struct pen_msg_region_create region;
-        if (header->opcode == PEN_OP_REGION_CREATE &&
-            !pen_msg_region_create_decode(frame, size, &work->scratch, &region))
-            bulk = (struct pen_bulk){region.arena_offset, region.size};
-        else
-            pen_message_bulk(frame, size, &bulk);
-        if (!pen_arena_range_ok(work->arena_bytes, bulk.offset, bulk.size))
-            return true;
-    }
+    if (bytes && (pen_arena_bulk(frame, size, &bulk) || !pen_arena_range_ok(work->arena_bytes, bulk.offset, bulk.size)))
+        return true;
     return logged(work, pen_log_append(work->log, frame, size, bytes ? work->arena + bulk.offset : NULL, bytes));
 }
 
