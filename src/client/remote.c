@@ -13,9 +13,6 @@
 #include "wire/arena.h"
 #include "wire/ring.h"
 
-/* Bytes of an arena range sent as one part. */
-#define PART_BYTES (UINT64_C(1) << 20)
-
 struct pen_remote_end {
     struct pen_link *link;
     struct pen_shared_view view;
@@ -30,42 +27,13 @@ struct pen_remote_end {
 
 /* ---- from the program --------------------------------------------------------------------------------- */
 
-static int send_range(struct pen_remote_end *end, uint64_t offset, uint64_t bytes)
-{
-    _Alignas(8) unsigned char frame[64];
-    int rc = 0;
-    while (bytes && !rc) {
-        const struct pen_msg_link_part part = {offset, bytes < PART_BYTES ? bytes : PART_BYTES};
-        pen_msg_link_part_encode(&part, 0, frame);
-        rc = pen_link_add_bulk(end->link, frame, pen_msg_link_part_size(&part), end->arena + offset, part.bytes);
-        offset += part.bytes;
-        bytes -= part.bytes;
-    }
-    return rc;
-}
-
-/* The arena range that goes with a command. */
-static int bulk_of(const void *frame, size_t size, struct pen_bulk *out)
-{
-    *out = (struct pen_bulk){0};
-    if (((const struct pen_frame_header *)frame)->opcode != PEN_OP_REGION_CREATE)
-        return pen_message_bulk(frame, size, out);
-    struct pen_scratch scratch = {0};
-    struct pen_msg_region_create region;
-    int rc = pen_msg_region_create_decode(frame, size, &scratch, &region);
-    pen_scratch_finish(&scratch);
-    if (!rc && region.initialized)
-        *out = (struct pen_bulk){region.arena_offset, region.size};
-    return rc;
-}
-
 static int forward(struct pen_remote_end *end, const void *frame, size_t size)
 {
     struct pen_bulk bulk;
-    int rc = bulk_of(frame, size, &bulk);
-    if (rc >= 0 && bulk.size)
-        rc = send_range(end, bulk.offset, bulk.size);
-    return rc < 0 ? rc : pen_link_add(end->link, frame, size);
+    int rc = pen_arena_bulk(frame, size, &bulk);
+    if (!rc)
+        rc = pen_link_add_range(end->link, end->arena, bulk.offset, bulk.size);
+    return rc ? rc : pen_link_add(end->link, frame, size);
 }
 
 static void *send_commands(void *context)
@@ -135,16 +103,6 @@ static int take_queue(struct pen_remote_end *end, const void *frame, size_t size
     return 0;
 }
 
-static int take_part(struct pen_remote_end *end, const void *frame, size_t size, void **out_bulk, uint64_t *out_bytes)
-{
-    DECODE(link_part);
-    if (!pen_arena_range_ok(end->arena_bytes, message.offset, message.bytes))
-        return -PEN_EPROTO;
-    *out_bulk = end->arena + message.offset;
-    *out_bytes = message.bytes;
-    return 0;
-}
-
 static int take_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
 {
     struct pen_remote_end *end = context;
@@ -158,22 +116,16 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
     case PEN_OP_LINK_QUEUE:
         return take_queue(end, frame, size);
     case PEN_OP_LINK_PART:
-        return take_part(end, frame, size, out_bulk, out_bulk_bytes);
+        return pen_link_take_part(frame, size, end->arena, end->arena_bytes, out_bulk, out_bulk_bytes);
     default:
         return info && info->direction == PEN_DIRECTION_REPLY ? answer(end, opcode, frame, size) : -PEN_EPROTO;
     }
 }
 
-static int take_bulk(void *context)
-{
-    (void)context;
-    return 0;
-}
-
 static void *receive(void *context)
 {
     struct pen_remote_end *end = context;
-    while (!atomic_load(&end->stop) && !pen_link_turn(end->link, -1, UINT64_MAX))
+    while (!atomic_load(&end->stop) && !pen_link_turn(end->link, UINT64_MAX))
         ;
     shutdown(end->socket, SHUT_RDWR); /* the program's threads see it */
     pen_publish_gone(&end->view);
@@ -195,7 +147,7 @@ static int start_thread(pthread_t *thread, void *(*run)(void *), void *context)
 
 static int make_link(struct pen_remote_end *end, struct pen_stream *stream)
 {
-    const struct pen_link_owner owner = {take_frame, take_bulk, end};
+    const struct pen_link_owner owner = {take_frame, NULL, end};
     int rc = pen_link_create(&owner, &end->link);
     if (!rc)
         return pen_link_attach(end->link, stream, 0);

@@ -17,10 +17,13 @@
 #include <unistd.h>
 
 #include "net/unix.h"
+#include "wire/arena.h"
 #include "wire/futex.h"
 
 /* Bytes of copied frames in one piece. */
 #define PIECE_BYTES 65536u
+/* Bytes of an arena range sent as one part. */
+#define PART_BYTES (UINT64_C(1) << 20)
 /* Pieces written at once. */
 #define GATHER 64
 /* What has come since the last acknowledgement is acknowledged when it is so much, or when so long has passed. */
@@ -192,6 +195,33 @@ int pen_link_add(struct pen_link *link, const void *frame, size_t size)
     return pen_link_add_bulk(link, frame, size, NULL, 0);
 }
 
+int pen_link_add_range(struct pen_link *link, const unsigned char *arena, uint64_t offset, uint64_t bytes)
+{
+    _Alignas(8) unsigned char frame[64];
+    int rc = 0;
+    while (bytes && !rc) {
+        const struct pen_msg_link_part part = {offset, bytes < PART_BYTES ? bytes : PART_BYTES};
+        pen_msg_link_part_encode(&part, 0, frame);
+        rc = pen_link_add_bulk(link, frame, pen_msg_link_part_size(&part), arena + offset, part.bytes);
+        offset += part.bytes;
+        bytes -= part.bytes;
+    }
+    return rc;
+}
+
+int pen_link_take_part(const void *frame, size_t size, unsigned char *arena, uint64_t arena_bytes, void **out_bulk,
+                       uint64_t *out_bulk_bytes)
+{
+    struct pen_scratch scratch = {0};
+    struct pen_msg_link_part part;
+    if (pen_msg_link_part_decode(frame, size, &scratch, &part) ||
+        !pen_arena_range_ok(arena_bytes, part.offset, part.bytes))
+        return -PEN_EPROTO;
+    *out_bulk = arena + part.offset;
+    *out_bulk_bytes = part.bytes;
+    return 0;
+}
+
 uint64_t pen_link_unsent(struct pen_link *link)
 {
     return atomic_load_explicit(&link->unsent, memory_order_relaxed);
@@ -283,11 +313,6 @@ void pen_link_flush(struct pen_link *link)
 uint64_t pen_link_received(const struct pen_link *link)
 {
     return link->received;
-}
-
-bool pen_link_attached(const struct pen_link *link)
-{
-    return link->stream != NULL;
 }
 
 static void wait_for_sending(struct pen_link *link)
@@ -396,7 +421,7 @@ static int bulk_came(struct pen_link *link, uint64_t bytes)
     if (link->bulk_left)
         return 0;
     link->in_bulk = false;
-    return link->owner.bulk(link->owner.context);
+    return link->owner.bulk ? link->owner.bulk(link->owner.context) : 0;
 }
 
 /* What the reader holds of the bulk. */
@@ -477,27 +502,26 @@ static int acknowledge(struct pen_link *link)
     return pen_link_add(link, frame, pen_msg_link_ack_size(&ack));
 }
 
-static void wait_for_news(struct pen_link *link, int extra_fd, bool all_sent, uint64_t timeout_ns)
+static void wait_for_news(struct pen_link *link, bool all_sent, uint64_t timeout_ns)
 {
-    struct pollfd fds[3] = {
+    struct pollfd fds[2] = {
         {.fd = link->stream ? link->stream->fd : -1, .events = (short)(POLLIN | (all_sent ? 0 : POLLOUT))},
-        {.fd = link->wake_fd, .events = POLLIN},
-        {.fd = extra_fd, .events = POLLIN}};
+        {.fd = link->wake_fd, .events = POLLIN}};
     uint64_t ns = link->unacked_since && timeout_ns > ACK_NS ? ACK_NS : timeout_ns;
     uint64_t ms = ns == UINT64_MAX ? 0 : (ns + 999999) / 1000000;
-    if (poll(fds, 3, ns == UINT64_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int)ms) > 0 && fds[1].revents) {
+    if (poll(fds, 2, ns == UINT64_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int)ms) > 0 && fds[1].revents) {
         uint64_t ignored;
         ssize_t n = read(link->wake_fd, &ignored, sizeof ignored);
         (void)n;
     }
 }
 
-int pen_link_turn(struct pen_link *link, int extra_fd, uint64_t timeout_ns)
+int pen_link_turn(struct pen_link *link, uint64_t timeout_ns)
 {
     ssize_t got = 0;
     bool all_sent = flush(link);
     if (!atomic_load(&link->broken))
-        wait_for_news(link, extra_fd, all_sent, timeout_ns);
+        wait_for_news(link, all_sent, timeout_ns);
     while (link->stream && !atomic_load(&link->broken) && (got = receive_some(link)) > 0)
         ;
     if (got < 0 && got != -PEN_EGONE)

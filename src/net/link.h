@@ -24,7 +24,7 @@ struct pen_link;
 /* What a link does with what comes; in pen_link_turn. An error ends the turn with it: the session has failed. */
 struct pen_link_owner {
     /* A frame, 8-aligned; its header has been checked, nothing else. When bytes come beside it, *out_bulk is where they
-     * go and *out_bulk_bytes how many (preset to 0); pen_link_owner.bulk is called when they are all there. */
+     * go and *out_bulk_bytes how many (preset to 0); `bulk` (NULL: nobody asks) is called when they are all there. */
     int (*frame)(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes);
     int (*bulk)(void *context);
     void *context;
@@ -43,6 +43,10 @@ void pen_link_forked(struct pen_link *link);
 int pen_link_add(struct pen_link *link, const void *frame, size_t size);
 /* The same with bytes beside it, which stay the caller's and must not change until acknowledged. */
 int pen_link_add_bulk(struct pen_link *link, const void *frame, size_t size, const void *bulk, uint64_t bulk_bytes);
+/* The arena's bytes from `offset` on, as link_part messages; the other end's pen_link_take_part says where they go. */
+int pen_link_add_range(struct pen_link *link, const unsigned char *arena, uint64_t offset, uint64_t bytes);
+int pen_link_take_part(const void *frame, size_t size, unsigned char *arena, uint64_t arena_bytes, void **out_bulk,
+                       uint64_t *out_bulk_bytes);
 /* Writes what the socket takes; what it does not, pen_link_turn sends. */
 void pen_link_flush(struct pen_link *link);
 /* Bytes added that no socket has taken yet; and those that the peer has not acknowledged. Hints. */
@@ -56,11 +60,9 @@ uint64_t pen_link_received(const struct pen_link *link);
 /* Goes on over a new connection, of which link_resume has been exchanged: the peer has `peer_received` bytes. Takes the
  * stream, also when it fails: -PEN_EPROTO when that is more than was sent, or less than was acknowledged. */
 int pen_link_attach(struct pen_link *link, struct pen_stream *stream, uint64_t peer_received);
-bool pen_link_attached(const struct pen_link *link);
-/* Receives what is there and sends what is left, waiting for either at most timeout_ns (UINT64_MAX: for ever), or for
- * extra_fd (-1: none) to be readable. 0; -PEN_EGONE: the connection is broken, and detached; else the owner's error, or
- * -PEN_EPROTO. */
-int pen_link_turn(struct pen_link *link, int extra_fd, uint64_t timeout_ns);
+/* Receives what is there and sends what is left, waiting for either at most timeout_ns (UINT64_MAX: for ever). 0;
+ * -PEN_EGONE: the connection is broken, and detached; else the owner's error, or -PEN_EPROTO. */
+int pen_link_turn(struct pen_link *link, uint64_t timeout_ns);
 /* Makes the current or next pen_link_turn return soon. Any thread. */
 void pen_link_kick(struct pen_link *link);
 

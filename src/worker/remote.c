@@ -8,17 +8,13 @@
 #include <unistd.h>
 
 #include "net/tls.h"
-#include "wire/arena.h"
 
 #define SEND_MS      10000
 #define HANDSHAKE_MS 10000
 /* How long the receiving thread sleeps for room in the ring before it looks whether the session has ended. */
 #define ROOM_NS 100000000u
-/* Bytes of an arena range sent as one part. */
-#define PART_BYTES (UINT64_C(1) << 20)
 
-/* ---- what is published goes over the link --------------------------------------------------------------------------
- */
+/* ---- what is published goes over the link ---- */
 
 #define ADD(remote_, name_, ...)                                                                                       \
     do {                                                                                                               \
@@ -60,21 +56,11 @@ static void flush(void *context)
 
 void pen_remote_send_range(struct pen_remote *remote, uint64_t offset, uint64_t bytes)
 {
-    _Alignas(8) unsigned char frame[64];
-    while (bytes) {
-        const struct pen_msg_link_part part = {offset, bytes < PART_BYTES ? bytes : PART_BYTES};
-        pen_msg_link_part_encode(&part, 0, frame);
-        if (pen_link_add_bulk(remote->link, frame, pen_msg_link_part_size(&part), remote->arena + offset, part.bytes)) {
-            lose(remote);
-            return;
-        }
-        offset += part.bytes;
-        bytes -= part.bytes;
-    }
+    if (pen_link_add_range(remote->link, remote->arena, offset, bytes))
+        lose(remote);
 }
 
-/* ---- what comes goes into ring and arena
- * ----------------------------------------------------------------------------- */
+/* ---- what comes goes into ring and arena ---- */
 
 static int into_ring(struct pen_remote *remote, const void *frame, size_t size)
 {
@@ -92,37 +78,22 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
 {
     struct pen_remote *remote = context;
     uint16_t opcode = ((const struct pen_frame_header *)frame)->opcode;
-    if (opcode == PEN_OP_LINK_PART) {
-        struct pen_scratch scratch = {0};
-        struct pen_msg_link_part part;
-        int rc = pen_msg_link_part_decode(frame, size, &scratch, &part);
-        if (rc || !pen_arena_range_ok(remote->arena_bytes, part.offset, part.bytes))
-            return -PEN_EPROTO;
-        *out_bulk = remote->arena + part.offset;
-        *out_bulk_bytes = part.bytes;
-        return 0;
-    }
+    if (opcode == PEN_OP_LINK_PART)
+        return pen_link_take_part(frame, size, remote->arena, remote->arena_bytes, out_bulk, out_bulk_bytes);
     const struct pen_message_info *info = pen_message_info(opcode);
     return info && info->direction == PEN_DIRECTION_COMMAND ? into_ring(remote, frame, size) : -PEN_EPROTO;
-}
-
-static int take_bulk(void *context)
-{
-    (void)context;
-    return 0;
 }
 
 static void *receive(void *context)
 {
     struct pen_remote *remote = context;
-    while (!pen_link_turn(remote->link, -1, UINT64_MAX))
+    while (!pen_link_turn(remote->link, UINT64_MAX))
         ;
     lose(remote);
     return NULL;
 }
 
-/* ---- life
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 static bool session_key(void *context, const char *identity, unsigned char secret[PEN_TLS_KEY_BYTES])
 {
@@ -148,7 +119,7 @@ static int make_stream(int fd, const unsigned char *secret, struct pen_stream **
 int pen_remote_init(struct pen_remote *remote, int fd, const unsigned char *secret, struct pen_shared_view *view,
                     void *arena, uint64_t arena_bytes)
 {
-    const struct pen_link_owner owner = {take_frame, take_bulk, remote};
+    const struct pen_link_owner owner = {take_frame, NULL, remote};
     *remote = (struct pen_remote){.view = *view, .arena = arena, .arena_bytes = arena_bytes};
     int rc = make_stream(fd, secret, &remote->stream);
     if (rc)

@@ -165,7 +165,7 @@ static void with_cuts(uint32_t seed, uint32_t cut_one_in, bool protected)
             shutdown(cut_fd, SHUT_RDWR);
         }
         struct end *first = next_random(&random) % 2 ? &a : &b;
-        int one = pen_link_turn(first->link, -1, 0), other = pen_link_turn(first == &a ? b.link : a.link, -1, 0);
+        int one = pen_link_turn(first->link, 0), other = pen_link_turn(first == &a ? b.link : a.link, 0);
         assert_true((one == 0 || one == -PEN_EGONE) && (other == 0 || other == -PEN_EGONE));
         if (one || other) {
             close(cut_fd);
@@ -212,8 +212,8 @@ static void forgets(void **unused)
     while (a.sent < FRAMES)
         send_one(&a);
     for (int i = 0; i < 10000 && pen_link_unacknowledged(a.link); i++) {
-        pen_link_turn(b.link, -1, 1000000);
-        pen_link_turn(a.link, -1, 0);
+        pen_link_turn(b.link, 1000000);
+        pen_link_turn(a.link, 0);
     }
     assert_true(done(&b));
     assert_int_equal(pen_link_unacknowledged(a.link), 0);
@@ -292,8 +292,8 @@ static void many_senders(void **unused)
         assert_int_equal(pthread_create(&threads[i], NULL, send_many, &senders[i]), 0);
     }
     while (counts.all < (uint64_t)SENDERS * FRAMES) {
-        assert_int_equal(pen_link_turn(receiving, -1, 100000), 0);
-        assert_int_equal(pen_link_turn(sending, -1, 0), 0);
+        assert_int_equal(pen_link_turn(receiving, 100000), 0);
+        assert_int_equal(pen_link_turn(sending, 0), 0);
     }
     for (int i = 0; i < SENDERS; i++) {
         void *failed;
@@ -307,8 +307,8 @@ static void many_senders(void **unused)
 /* The first turn is ended by being told of the rest, the second sends it. */
 static void *turn_twice(void *context)
 {
-    (void)pen_link_turn(context, -1, UINT64_MAX);
-    (void)pen_link_turn(context, -1, 0);
+    (void)pen_link_turn(context, UINT64_MAX);
+    (void)pen_link_turn(context, 0);
     return NULL;
 }
 
