@@ -16,7 +16,7 @@ void pen_stream_destroy(struct pen_stream *stream)
         stream->ops->destroy(stream);
 }
 
-static int wait_ready(const struct pen_stream *stream, short events, uint64_t deadline_ns)
+int pen_stream_wait(const struct pen_stream *stream, short events, uint64_t deadline_ns)
 {
     struct pollfd poller = {.fd = stream->fd, .events = events};
     uint64_t now = pen_now_ns();
@@ -34,7 +34,7 @@ int pen_stream_send_frame(struct pen_stream *stream, const void *frame, size_t s
         const struct iovec part = {(char *)(uintptr_t)frame + sent, size - sent};
         ssize_t rc = stream->ops->send(stream, &part, 1);
         if (rc == 0)
-            rc = wait_ready(stream, POLLOUT, deadline_ns);
+            rc = pen_stream_wait(stream, POLLOUT, deadline_ns);
         if (rc < 0)
             return (int)rc;
         sent += (size_t)rc;
@@ -47,7 +47,7 @@ static int receive_all(struct pen_stream *stream, void *at, size_t size, uint64_
     for (size_t got = 0; got < size;) {
         ssize_t rc = stream->ops->receive(stream, (char *)at + got, size - got);
         if (rc == 0)
-            rc = wait_ready(stream, POLLIN, deadline_ns);
+            rc = pen_stream_wait(stream, POLLIN, deadline_ns);
         if (rc < 0)
             return (int)rc;
         got += (size_t)rc;

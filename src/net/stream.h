@@ -29,6 +29,10 @@ struct pen_stream {
 /* Accepts NULL. */
 void pen_stream_destroy(struct pen_stream *stream);
 
+/* Waits until the descriptor is ready for `events` (POLLIN, POLLOUT), or a while: try again. -PEN_ETIMEOUT: the
+ * deadline has passed. */
+int pen_stream_wait(const struct pen_stream *stream, short events, uint64_t deadline_ns);
+
 /* Whole frames, waiting until `deadline_ns` (absolute): for whoever has a thread to spare. -PEN_ETIMEOUT; then the
  * stream is of no use any more. */
 int pen_stream_send_frame(struct pen_stream *stream, const void *frame, size_t size, uint64_t deadline_ns);

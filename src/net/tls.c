@@ -19,8 +19,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "wire/futex.h"
-
 #define CIPHERS "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256" /* SHA-256 both: a key is bound to a hash */
 /* One record's most; and the most that is encrypted while the lock is held. */
 #define RECORD_BYTES 16384u
@@ -298,14 +296,9 @@ int pen_tls_handshake_until(struct pen_stream *stream, uint64_t deadline_ns)
     for (;;) {
         short events = 0;
         int rc = pen_tls_handshake(stream, &events);
-        if (rc)
-            return rc < 0 ? rc : 0;
-        uint64_t now = pen_now_ns();
-        if (now >= deadline_ns)
-            return -PEN_ETIMEOUT;
-        struct pollfd poller = {.fd = stream->fd, .events = events};
-        uint64_t left_ms = (deadline_ns - now + 999999) / 1000000;
-        (void)poll(&poller, 1, left_ms < 1000 ? (int)left_ms : 1000);
+        if (!rc && !(rc = pen_stream_wait(stream, events, deadline_ns)))
+            continue;
+        return rc < 0 ? rc : 0;
     }
 }
 
