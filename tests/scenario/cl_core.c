@@ -233,6 +233,21 @@ static void test_timers(void)
 
 /* ---- 4.3: sub-devices ------------------------------------------------------------------------------- */
 
+/* What was filled in is read back; then both go. */
+static void check_and_release(cl_context context, cl_command_queue queue)
+{
+    int pattern = 7, value = 0;
+    cl_int error;
+    cl_mem buffer = clCreateBuffer(context, 0, 64, NULL, &error);
+    CHECK_OK(error);
+    CHECK_OK(clEnqueueFillBuffer(queue, buffer, &pattern, sizeof pattern, 0, 64, 0, NULL, NULL));
+    CHECK_OK(clEnqueueReadBuffer(queue, buffer, CL_TRUE, 60, sizeof value, &value, 0, NULL, NULL));
+    CHECK_IS(value, 7);
+    CHECK_OK(clReleaseMemObject(buffer));
+    CHECK_OK(clReleaseCommandQueue(queue));
+    CHECK_OK(clReleaseContext(context));
+}
+
 static void test_sub_devices(void)
 {
     cl_uint units = 0, most = 0, count = 0;
@@ -277,14 +292,7 @@ static void test_sub_devices(void)
         CHECK(!clCreateCommandQueue(context, devices[0], 0, &error));
         CHECK_IS(error, CL_INVALID_DEVICE);
     }
-    int pattern = 7, value = 0;
-    cl_mem buffer = clCreateBuffer(context, 0, 64, NULL, &error);
-    CHECK_OK(clEnqueueFillBuffer(queue, buffer, &pattern, sizeof pattern, 0, 64, 0, NULL, NULL));
-    CHECK_OK(clEnqueueReadBuffer(queue, buffer, CL_TRUE, 60, sizeof value, &value, 0, NULL, NULL));
-    CHECK_IS(value, 7);
-    CHECK_OK(clReleaseMemObject(buffer));
-    CHECK_OK(clReleaseCommandQueue(queue));
-    CHECK_OK(clReleaseContext(context));
+    check_and_release(context, queue);
     for (cl_uint i = 0; i < count; i++)
         CHECK_OK(clReleaseDevice(parts[i]));
     free(parts);
@@ -319,14 +327,7 @@ static void test_sub_devices_come_and_go(void)
     CHECK_OK(error);
     cl_command_queue queue = clCreateCommandQueue(context, parts[1], 0, &error);
     CHECK_OK(error);
-    int pattern = 7, value = 0;
-    cl_mem buffer = clCreateBuffer(context, 0, 64, NULL, &error);
-    CHECK_OK(clEnqueueFillBuffer(queue, buffer, &pattern, sizeof pattern, 0, 64, 0, NULL, NULL));
-    CHECK_OK(clEnqueueReadBuffer(queue, buffer, CL_TRUE, 60, sizeof value, &value, 0, NULL, NULL));
-    CHECK_IS(value, 7);
-    CHECK_OK(clReleaseMemObject(buffer));
-    CHECK_OK(clReleaseCommandQueue(queue));
-    CHECK_OK(clReleaseContext(context));
+    check_and_release(context, queue);
     for (int i = 0; i < 2; i++) {
         CHECK_OK(clReleaseDevice(parts[i]));
         CHECK_OK(clReleaseDevice(kept[i]));
