@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 
 #include "net/tls.h"
 #include "net/unix.h"
@@ -176,13 +178,59 @@ static void a_replayed_handshake(void **unused)
     close(fds[0]);
 }
 
+/* A certificate that nobody has asked for, signed by nobody. */
+static void certify(SSL_CTX *context)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *certificate = X509_new();
+    X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
+    X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+    X509_set_pubkey(certificate, key);
+    assert_true(X509_sign(certificate, key, EVP_sha256()));
+    assert_int_equal(SSL_CTX_use_certificate(context, certificate), 1);
+    assert_int_equal(SSL_CTX_use_PrivateKey(context, key), 1);
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+}
+
+/* Whoever cannot show the key is nobody, whatever else it shows. */
+static void a_server_with_a_certificate(void **unused)
+{
+    struct pen_tls_key key = key_of("alice", 5);
+    struct pen_stream *stream;
+    int fds[2], rc = 0;
+    short events;
+    (void)unused;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    certify(context);
+    SSL *ssl = SSL_new(context);
+    SSL_set_fd(ssl, fds[1]);
+    SSL_set_accept_state(ssl);
+    assert_int_equal(pen_stream_tls_connect(fds[0], &key, &stream), 0);
+    for (int i = 0; i < 20 && !rc; i++) {
+        rc = pen_tls_handshake(stream, &events);
+        SSL_do_handshake(ssl);
+    }
+    assert_int_equal(rc, -PEN_EPERM);
+    stream->ops->destroy(stream);
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    close(fds[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(right_key),        cmocka_unit_test(wrong_key),
-        cmocka_unit_test(unknown_identity), cmocka_unit_test(no_identity),
-        cmocka_unit_test(an_older_version), cmocka_unit_test(no_tls_at_all),
-        cmocka_unit_test(silence),          cmocka_unit_test(a_replayed_handshake),
+        cmocka_unit_test(right_key),
+        cmocka_unit_test(wrong_key),
+        cmocka_unit_test(unknown_identity),
+        cmocka_unit_test(no_identity),
+        cmocka_unit_test(an_older_version),
+        cmocka_unit_test(no_tls_at_all),
+        cmocka_unit_test(silence),
+        cmocka_unit_test(a_replayed_handshake),
+        cmocka_unit_test(a_server_with_a_certificate),
     };
     return cmocka_run_group_tests_name("net-tls", tests, NULL, NULL);
 }
