@@ -8,8 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <openssl/crypto.h>
-
 #include "client/internal.h"
 
 /* $XDG_CONFIG_HOME/penstock/pool, else ~/.config/penstock/pool. */
@@ -60,6 +58,6 @@ int pen_pool_address(struct pen_pool_address *out_address, struct pen_error *err
     int rc = read_file(text, sizeof text, error);
     if (!rc)
         rc = pen_pool_address_parse(text, out_address, error);
-    OPENSSL_cleanse(text, sizeof text);
+    explicit_bzero(text, sizeof text);
     return rc;
 }

@@ -5,7 +5,7 @@
 
 #include "client/internal.h"
 #include "net/tcp.h"
-#include "net/tls.h"
+#include "net/tls_module.h"
 
 int pen_daemon_send(const struct pen_daemon_peer *peer, void *frame, size_t size, uint64_t deadline_ns)
 {
@@ -78,7 +78,10 @@ void pen_daemon_close(struct pen_daemon_peer *peer)
 static int connect_stream(struct pen_daemon_peer *peer, uint64_t deadline_ns, struct pen_error *error)
 {
     const struct pen_pool_address *address = &peer->address;
-    int fd, rc = pen_tcp_connect(address->host, !address->plain, deadline_ns, &fd, error);
+    const struct pen_tls_module *tls;
+    int fd, rc = address->plain ? 0 : pen_tls_module_load(&tls, error);
+    if (!rc)
+        rc = pen_tcp_connect(address->host, !address->plain, deadline_ns, &fd, error);
     if (rc)
         return rc;
     rc = pen_daemon_protect(fd, address->plain ? NULL : &address->key, deadline_ns, &peer->stream);
@@ -93,13 +96,16 @@ static int connect_stream(struct pen_daemon_peer *peer, uint64_t deadline_ns, st
 
 int pen_daemon_protect(int fd, const struct pen_tls_key *key, uint64_t deadline_ns, struct pen_stream **out_stream)
 {
+    const struct pen_tls_module *tls;
     struct pen_stream *stream;
-    int rc = key ? pen_stream_tls_connect(fd, key, &stream) : pen_stream_plain(fd, &stream);
+    int rc = key ? pen_tls_module_load(&tls, NULL) : 0;
+    if (!rc)
+        rc = key ? tls->connect(fd, key, &stream) : pen_stream_plain(fd, &stream);
     if (rc) {
         close(fd);
         return rc;
     }
-    rc = key ? pen_tls_handshake_until(stream, deadline_ns) : 0;
+    rc = key ? tls->handshake_until(stream, deadline_ns) : 0;
     if (rc)
         pen_stream_destroy(stream);
     else

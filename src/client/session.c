@@ -6,8 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <openssl/crypto.h>
-
 #include "client/internal.h"
 #include "net/tcp.h"
 #include "net/tls.h"
@@ -69,9 +67,9 @@ static int follow_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame *fr
         rc = pen_daemon_protect(fd, &key, deadline_ns, &stream);
     else
         close(fd);
-    OPENSSL_cleanse(&key, sizeof key);
-    OPENSSL_cleanse(&ticket, sizeof ticket);
-    OPENSSL_cleanse(frame->data, frame->size);
+    explicit_bzero(&key, sizeof key);
+    explicit_bzero(&ticket, sizeof ticket);
+    explicit_bzero(frame->data, frame->size);
     if (rc)
         return pen_fail(error, rc, "opening the session's connection to %s: %s", peer->address.host,
                         pen_error_text(rc));

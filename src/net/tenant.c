@@ -4,16 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define PADDED (PEN_TENANT_KEY_TEXT + 1) /* base64 of 32 bytes, with its '=' */
 
 /* ---- texts ------------------------------------------------------------------------------------------- */
 
@@ -31,32 +27,34 @@ static int bad_name(const char *name, struct pen_error *error)
                     name, PEN_TENANT_NAME_BYTES);
 }
 
+/* RFC 4648, section 5. */
+static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/* Digit i is six bits of two bytes, from bit i * 6 on. */
 static void print_key(const unsigned char *secret, char out[PEN_TENANT_KEY_TEXT + 1])
 {
-    char padded[PADDED + 1];
-    EVP_EncodeBlock((unsigned char *)padded, secret, PEN_TLS_KEY_BYTES);
-    for (int i = 0; i < PEN_TENANT_KEY_TEXT; i++)
-        out[i] = (char)(padded[i] == '+' ? '-' : padded[i] == '/' ? '_' : padded[i]);
+    for (unsigned i = 0; i < PEN_TENANT_KEY_TEXT; i++) {
+        unsigned byte = i * 6 / 8, next = byte + 1 < PEN_TLS_KEY_BYTES ? secret[byte + 1] : 0;
+        out[i] = digits[(secret[byte] << 8 | next) >> (10 - i * 6 % 8) & 63];
+    }
     out[PEN_TENANT_KEY_TEXT] = 0;
-    OPENSSL_cleanse(padded, sizeof padded);
 }
 
 static bool read_key(const char *text, size_t size, unsigned char *secret)
 {
-    unsigned char padded[PADDED], bytes[PADDED / 4 * 3];
-    if (size != PEN_TENANT_KEY_TEXT)
-        return false;
-    for (int i = 0; i < PEN_TENANT_KEY_TEXT; i++)
-        padded[i] = (unsigned char)(text[i] == '-'                     ? '+'
-                                    : text[i] == '_'                   ? '/'
-                                    : text[i] == '+' || text[i] == '/' ? '!'
-                                                                       : text[i]);
-    padded[PEN_TENANT_KEY_TEXT] = '=';
-    bool good = EVP_DecodeBlock(bytes, padded, PADDED) == (int)sizeof bytes;
+    unsigned char bytes[PEN_TLS_KEY_BYTES + 1] = {0};
+    bool good = size == PEN_TENANT_KEY_TEXT;
+    for (unsigned i = 0; good && i < PEN_TENANT_KEY_TEXT; i++) {
+        const char *digit = memchr(digits, text[i], 64);
+        unsigned value = digit ? (unsigned)(digit - digits) << (10 - i * 6 % 8) : 0;
+        bytes[i * 6 / 8] |= (unsigned char)(value >> 8);
+        bytes[i * 6 / 8 + 1] |= (unsigned char)value;
+        good = digit != NULL;
+    }
+    good = good && !bytes[PEN_TLS_KEY_BYTES]; /* bits that are left over are zero */
     if (good)
         memcpy(secret, bytes, PEN_TLS_KEY_BYTES);
-    OPENSSL_cleanse(padded, sizeof padded);
-    OPENSSL_cleanse(bytes, sizeof bytes);
+    explicit_bzero(bytes, sizeof bytes);
     return good;
 }
 
@@ -107,7 +105,7 @@ int pen_tenant_create(const char *directory, const char *name, struct pen_tls_ke
     print_key(key.secret, text);
     strcat(text, "\n");
     bool written = write(fd, text, strlen(text)) == (ssize_t)strlen(text) && !fsync(fd);
-    OPENSSL_cleanse(text, sizeof text);
+    explicit_bzero(text, sizeof text);
     close(fd);
     if (!written) {
         unlink(path);
@@ -140,7 +138,7 @@ int pen_tenant_load(const char *directory, const char *name, struct pen_tls_key 
              !read_key(text, PEN_TENANT_KEY_TEXT, key.secret))
         rc = pen_fail(error, -PEN_EPROTO, "%s holds no key: %d characters of base64url and a newline are one", path,
                       PEN_TENANT_KEY_TEXT);
-    OPENSSL_cleanse(text, sizeof text);
+    explicit_bzero(text, sizeof text);
     if (rc)
         return rc;
     strcpy(key.identity, name);
@@ -196,7 +194,7 @@ int pen_pool_address_parse(const char *text, struct pen_pool_address *out, struc
     }
     if (!rc)
         *out = address;
-    OPENSSL_cleanse(&address, sizeof address);
+    explicit_bzero(&address, sizeof address);
     return rc;
 }
 
@@ -209,5 +207,5 @@ void pen_pool_address_print(const struct pen_pool_address *address, char *out)
     }
     print_key(address->key.secret, key);
     snprintf(out, PEN_POOL_ADDRESS_BYTES, "penstock://%s/%s#%s", address->host, address->key.identity, key);
-    OPENSSL_cleanse(key, sizeof key);
+    explicit_bzero(key, sizeof key);
 }

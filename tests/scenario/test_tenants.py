@@ -1,13 +1,16 @@
 """Who gets in from another host, and who does not. The devices are the fake ones."""
 import os
+import shutil
 import socket
 import ssl
 import stat
+import subprocess
 import unittest
 
 import harness
 
-
+PROGRAM = os.environ.get('PENSTOCK_PROGRAM', os.path.join(harness.BUILD, 'tests/scenario/session_program'))
+ICD = os.path.join(harness.BUILD, 'src/icd/libpenstock-icd.so')
 
 class Tenants(harness.Scenario):
     def open(self, limits=''):
@@ -98,6 +101,39 @@ class Tenants(harness.Scenario):
             with open(f'/proc/net/{table}', encoding='ascii') as file:
                 for line in file.readlines()[1:]:
                     self.assertNotIn(f'socket:[{line.split()[9]}]', inodes)
+
+    def libraries(self, daemon, **environment):
+        """What a program has loaded that has used a device."""
+        program = daemon.start(PROGRAM, 'idle', '60', stdout=subprocess.PIPE, **environment)
+        try:
+            self.assertEqual(program.stdout.readline(), 'running\n')
+            with open(f'/proc/{program.pid}/maps', encoding='utf-8') as file:
+                return {os.path.basename(line.split()[5]) for line in file if '/' in line}
+        finally:
+            program.kill()
+            program.wait()
+            program.stdout.close()
+
+    def test_tls_is_loaded_when_it_is_needed(self):
+        daemon = self.open()
+        needed = harness.run('readelf', '-d', ICD).stdout
+        self.assertIn('[libc.so.6]', needed)
+        self.assertNotRegex(needed, 'ssl|crypto')
+        here, elsewhere = self.libraries(daemon), self.libraries(daemon, PENSTOCK_POOL=daemon.tenant('alice'))
+        self.assertFalse([name for name in here if 'ssl' in name or 'crypto' in name or 'tls' in name])
+        self.assertLessEqual({'libpenstock-tls.so', 'libssl.so.3'}, elsewhere)
+
+    def test_tls_is_not_there(self):
+        daemon = self.open()
+        icd = shutil.copy(ICD, self.folder)
+        vendor = self.path('alone.icd')
+        with open(vendor, 'w', encoding='utf-8') as file:
+            file.write(icd)
+        environment = daemon.environment | {'OCL_ICD_VENDORS': vendor, 'PENSTOCK_VERBOSE': '1'}
+        done = harness.run(PROGRAM, 'first', environment=environment | {'PENSTOCK_POOL': daemon.tenant('alice')})
+        self.assertEqual(done.returncode, 2)
+        self.assertRegex(done.stderr, f'needs libpenstock-tls.so, which is neither in {self.folder} nor in /.*installed')
+        self.assertEqual(harness.run(PROGRAM, 'first', environment=environment).returncode, 0)
 
     def test_plain_tcp_stays_here(self):
         for address in ('0.0.0.0:0', '192.0.2.1:0', 'example'):

@@ -93,6 +93,7 @@ static void addresses(void **unused)
                                       "penstock://:/Alice#" KEY,
                                       "penstock://gpu:7470/#" KEY,
                                       "penstock://gpu:7470/alice#AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd/v8",
+                                      "penstock://gpu:7470/alice#AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd_v9",
                                       "tcp://",
                                       "tcp://host"};
     struct pen_pool_address address;
