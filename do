@@ -243,7 +243,7 @@ do_test() { # build, and run every test (under 20 minutes on 2 cores)
     install packages_build packages_test
     step "build" build_main
     [ "$failed" -eq 0 ] || finish
-    suites build unit wire scenario
+    suites build unit wire net scenario
     programs python3 tests/conformance/run.py --quick
     programs python3 tests/conformance/run.py --quick --devices 2
     sanitize
@@ -298,7 +298,7 @@ do_soak() { # everything again and again, and 10 minutes of fuzzing a target (ab
     local round
     for round in $(seq 20); do
         echo "==== round $round of 20"
-        suites build unit wire scenario
+        suites build unit wire net scenario
     done
     sanitize
     fuzz 600
