@@ -258,18 +258,19 @@ do_lint() { # format, static analysis, include directions, builds without warnin
     finish
 }
 
-do_bench() { # native and Penstock, interleaved: both or one of `calls` and `programs`, then that one's options (--help)
-    local what=${1:-both}
+do_bench() { # native and Penstock, interleaved: all, or one of `calls`, `remote` and `programs` with its options (--help)
+    local what=${1:-all}
     [ $# -eq 0 ] || shift
     case $what in
-    both) do_bench calls && do_bench programs ;;
+    all) do_bench calls && do_bench remote && do_bench programs ;;
     calls) do_build && python3 bench/callpath.py "$@" ;;
+    remote | --remote) do_build && python3 bench/remote.py "$@" ;;
     programs)
         install packages_build packages_test packages_conformance
         build_main && python3 bench/programs.py "$@"
         ;;
     *)
-        echo "./do bench: \"$what\" is no part of it; there are calls and programs" >&2
+        echo "./do bench: \"$what\" is no part of it; there are calls, remote and programs" >&2
         exit 2
         ;;
     esac

@@ -57,7 +57,7 @@ def versions(environment):
 class Pool:
     """A private daemon over one driver, on a socket of its own."""
 
-    def __init__(self, build, folder, driver, devices, extra=""):
+    def __init__(self, build, folder, driver, devices, extra="", arguments=(), wrapper=()):
         self.folder = folder
         self.socket = os.path.join(folder, "penstockd.sock")
         config = os.path.join(folder, "penstock.yaml")
@@ -68,8 +68,8 @@ class Pool:
         environment = dict(os.environ, **VENDOR_ENVIRONMENT)
         environment["OCL_ICD_VENDORS"] = vendors(os.path.join(folder, "vendors"), drivers_of(driver, devices))
         self.log = open(os.path.join(folder, "penstockd.log"), "wb")
-        self.daemon = subprocess.Popen([os.path.join(build, "src/daemon/penstockd"), "--config", config, "--socket", self.socket],
-                                       stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment)
+        self.daemon = subprocess.Popen([*wrapper, os.path.join(build, "src/daemon/penstockd"), "--config", config, "--socket", self.socket,
+                                        *arguments], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment)
         deadline = time.monotonic() + 60
         while not os.path.exists(self.socket):
             if self.daemon.poll() is not None or time.monotonic() > deadline:
