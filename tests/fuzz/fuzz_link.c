@@ -1,0 +1,141 @@
+/* Any bytes as what comes over a link, to an owner that does as the worker's: parts go into an arena, commands are
+ * checked, and whatever else it is ends the session. However the bytes are cut, and across which connections they come,
+ * the same frames and the same arena come of them. Nothing outside the arena is written (ASan). */
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/link.h"
+#include "net/unix.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define ARENA 4096u
+
+static void require(bool what)
+{
+    if (!what)
+        abort();
+}
+
+/* ---- a connection in memory --------------------------------------------------------------------------- */
+
+struct memory {
+    struct pen_stream stream; /* first */
+    const uint8_t *data;
+    size_t left, step;
+    uint64_t *sent; /* counts what the link has sent, over all its connections */
+};
+
+static ssize_t memory_send(struct pen_stream *stream, const struct iovec *parts, int count)
+{
+    ssize_t bytes = 0;
+    for (int i = 0; i < count; i++)
+        bytes += (ssize_t)parts[i].iov_len;
+    *((struct memory *)(void *)stream)->sent += (uint64_t)bytes;
+    return bytes;
+}
+
+static ssize_t memory_receive(struct pen_stream *stream, void *bytes, size_t size)
+{
+    struct memory *memory = (struct memory *)(void *)stream;
+    size = size < memory->step ? size : memory->step;
+    size = size < memory->left ? size : memory->left;
+    if (!size)
+        return -PEN_EGONE;
+    memcpy(bytes, memory->data, size);
+    memory->data += size;
+    memory->left -= size;
+    return (ssize_t)size;
+}
+
+static void memory_destroy(struct pen_stream *stream)
+{
+    free(stream);
+}
+
+static struct pen_stream *memory_create(const uint8_t *data, size_t size, size_t step, uint64_t *sent)
+{
+    static const struct pen_stream_ops ops = {memory_send, memory_receive, memory_destroy};
+    struct memory *memory = malloc(sizeof *memory);
+    require(memory);
+    *memory = (struct memory){{&ops, -1}, data, size, step, sent};
+    return &memory->stream;
+}
+
+/* ---- the owner ---------------------------------------------------------------------------------------- */
+
+struct owner {
+    unsigned char *arena;
+    uint64_t hash;
+    struct pen_scratch scratch;
+};
+
+static void note(struct owner *owner, const unsigned char *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        owner->hash = (owner->hash ^ bytes[i]) * 1099511628211u;
+}
+
+static int take_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
+{
+    struct owner *owner = context;
+    const struct pen_frame_header *header = frame;
+    require((uintptr_t)frame % 8 == 0 && header->size == size && size <= PEN_LIMIT_FRAME);
+    note(owner, frame, size);
+    if (header->opcode == PEN_OP_LINK_PART)
+        return pen_link_take_part(frame, size, owner->arena, ARENA, out_bulk, out_bulk_bytes);
+    const struct pen_message_info *info = pen_message_info(header->opcode);
+    if (!info || info->direction != PEN_DIRECTION_COMMAND)
+        return -PEN_EPROTO;
+    int rc = pen_message_check(frame, size, &owner->scratch);
+    pen_scratch_reset(&owner->scratch);
+    return rc;
+}
+
+/* ---- */
+
+/* What the peer may acknowledge. */
+static void send_something(struct pen_link *link, const unsigned char *arena)
+{
+    for (uint64_t i = 0; i < 3; i++)
+        require(!pen_link_add_range(link, arena, i * 8, 64));
+    pen_link_flush(link);
+}
+
+/* Over one connection that ends after `cut` bytes and another, `step` bytes at a time; what came of it, as a number. */
+static uint64_t outcome(const uint8_t *data, size_t size, size_t cut, size_t step)
+{
+    struct owner owner = {.arena = calloc(1, ARENA), .hash = 14695981039346656037u};
+    const struct pen_link_owner calls = {take_frame, NULL, &owner};
+    unsigned char source[128] = {0};
+    uint64_t sent = 0;
+    struct pen_link *link = NULL;
+    require(owner.arena && !pen_link_create(&calls, &link));
+    require(!pen_link_attach(link, memory_create(data, cut, step, &sent), 0));
+    send_something(link, source);
+    int rc = pen_link_turn(link, 0);
+    if (rc == -PEN_EGONE) {
+        require(pen_link_received(link) == cut);
+        rc = pen_link_attach(link, memory_create(data + cut, size - cut, step, &sent), sent);
+        if (!rc)
+            rc = pen_link_turn(link, 0);
+        require(rc != -PEN_EGONE || pen_link_received(link) == size);
+    }
+    require(rc < 0);
+    note(&owner, owner.arena, ARENA);
+    pen_link_destroy(link);
+    pen_scratch_finish(&owner.scratch);
+    free(owner.arena);
+    return owner.hash * 31 + (uint64_t)-rc;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (!size)
+        return 0;
+    uint64_t whole = outcome(data, size, size, SIZE_MAX);
+    require(outcome(data, size, size, 1 + size % 61) == whole);
+    require(outcome(data, size, data[size - 1] * size / 256, SIZE_MAX) == whole);
+    return 0;
+}

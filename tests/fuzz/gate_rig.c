@@ -1,0 +1,156 @@
+/* See gate_rig.h. In place of the files of the daemon around the gate, and of its port, are those that this one has. */
+#define OPENSSL_SUPPRESS_DEPRECATED /* RAND_set_rand_method */
+#include "gate_rig.h"
+
+#include <openssl/rand.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "net/tcp.h"
+#include "net/tenant.h"
+
+/* ---- random numbers ----------------------------------------------------------------------------------- */
+
+static enum gate_side side;
+static uint64_t state[GATE_SIDES];
+
+static int random_bytes(unsigned char *bytes, int size)
+{
+    for (int i = 0; i < size; i++) {
+        state[side] = state[side] * UINT64_C(6364136223846793005) + 1442695040888963407;
+        bytes[i] = (unsigned char)(state[side] >> 56);
+    }
+    return 1;
+}
+
+static int random_status(void)
+{
+    return 1;
+}
+
+void gate_random(enum gate_side whose)
+{
+    side = whose;
+}
+
+/* ---- what is around the gate -------------------------------------------------------------------------- */
+
+static struct gate *gate_of(struct pen_daemon *daemon)
+{
+    return (struct gate *)(void *)((char *)daemon - offsetof(struct gate, daemon));
+}
+
+void pen_report(enum pen_report_level level, const char *format, ...)
+{
+    (void)level, (void)format;
+}
+
+int pen_tenant_directory(char *out, struct pen_error *error)
+{
+    (void)error;
+    strcpy(out, "/nowhere");
+    return 0;
+}
+
+bool pen_tenant_name_ok(const char *name)
+{
+    return name[0] != 0;
+}
+
+int pen_tenant_load(const char *directory, const char *name, struct pen_tls_key *out_key, struct pen_error *error)
+{
+    (void)directory;
+    memset(out_key->secret, GATE_KEY, sizeof out_key->secret);
+    return strcmp(name, "alice") == 0 ? 0 : pen_fail(error, -PEN_ENOENT, "nobody");
+}
+
+static int place(struct sockaddr_un *out)
+{
+    *out = (struct sockaddr_un){.sun_family = AF_UNIX};
+    return (int)offsetof(struct sockaddr_un, sun_path) + 1 +
+           snprintf(out->sun_path + 1, sizeof out->sun_path - 1, "penstock-gate-%d", (int)getpid());
+}
+
+int pen_tcp_listen(const char *address, bool anywhere, int *out_fd, struct pen_error *error)
+{
+    struct sockaddr_un at;
+    socklen_t size = (socklen_t)place(&at);
+    (void)address, (void)anywhere, (void)error;
+    *out_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return bind(*out_fd, (struct sockaddr *)&at, size) || listen(*out_fd, 64);
+}
+
+void pen_tcp_local(int fd, char *out, size_t size)
+{
+    snprintf(out, size, "%d", fd);
+}
+
+/* What comes after the handshake is a client's: read, and left unread. */
+void pen_clients_admit(struct pen_daemon *daemon, struct pen_stream *stream, const char *tenant)
+{
+    char bytes[512];
+    if (strcmp(tenant, "alice") != 0)
+        abort();
+    while (stream->ops->receive(stream, bytes, sizeof bytes) > 0)
+        ;
+    pen_stream_destroy(stream);
+    gate_of(daemon)->admitted++;
+}
+
+void pen_clients_open_session(struct pen_daemon *daemon, const struct pen_session_request *request)
+{
+    if (memcmp(request->secret, gate_of(daemon)->ticket.secret, sizeof request->secret) != 0)
+        abort();
+    close(request->client_fd);
+    gate_of(daemon)->opened++;
+}
+
+/* ---- */
+
+static void require(bool what)
+{
+    if (!what)
+        abort();
+}
+
+void gate_start(struct gate *gate)
+{
+    static RAND_METHOD method = {.bytes = random_bytes, .pseudorand = random_bytes, .status = random_status};
+    struct pen_error error;
+    require(RAND_set_rand_method(&method));
+    *gate = (struct gate){.daemon = {.base = event_base_new(), .gate_fd = -1}};
+    gate->daemon.config =
+        (struct pen_config){.listen_tcp = (char *)(uintptr_t) "", .handshake_ms = 3600000, .max_handshakes = 8};
+    require(!pen_gate_init(&gate->daemon, &error));
+}
+
+void gate_begin(struct gate *gate)
+{
+    const struct pen_session_request request = {.client_fd = -1, .record_fd = -1};
+    memset(state, 0, sizeof state);
+    state[GATE_STRANGER] = 1;
+    gate_random(GATE_POOL);
+    gate->admitted = gate->opened = 0;
+    if (pen_list_empty(&gate->daemon.tickets))
+        require(!pen_gate_ticket(&gate->daemon, &request, &gate->ticket));
+}
+
+int gate_dial(void)
+{
+    struct sockaddr_un at;
+    socklen_t size = (socklen_t)place(&at);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    require(!connect(fd, (struct sockaddr *)&at, size));
+    return fd;
+}
+
+void gate_turn(struct gate *gate)
+{
+    gate_random(GATE_POOL);
+    event_base_loop(gate->daemon.base, EVLOOP_NONBLOCK);
+}
