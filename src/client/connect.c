@@ -1,11 +1,16 @@
 /* Talking to the daemon: connection, hello, refusals. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/internal.h"
 #include "net/tcp.h"
 #include "net/tls_module.h"
+
+/* Before a connection to another host is tried again. */
+#define AGAIN_NS 50000000
 
 int pen_daemon_send(const struct pen_daemon_peer *peer, void *frame, size_t size, uint64_t deadline_ns)
 {
@@ -121,28 +126,53 @@ static int connect_socket(struct pen_daemon_peer *peer, uint64_t deadline_ns, st
     return rc ? rc : pen_unix_connect_first(&paths, deadline_ns, &path, &peer->fd, error);
 }
 
-int pen_daemon_connect(uint64_t deadline_ns, struct pen_daemon_peer *out_peer, struct pen_error *error)
+static int say_hello(const struct pen_daemon_peer *peer, uint64_t deadline_ns, struct pen_error *error)
 {
-    struct pen_daemon_peer peer = {.fd = -1};
-    int rc = pen_pool_address(&peer.address, error);
-    if (rc && rc != -PEN_ENOENT)
-        return rc;
-    rc = rc ? connect_socket(&peer, deadline_ns, error) : connect_stream(&peer, deadline_ns, error);
-    if (rc)
-        return rc;
     const struct pen_msg_hello hello = {
         .major = PEN_PROTOCOL_MAJOR,
         .minor = PEN_PROTOCOL_MINOR,
         .pid = (uint32_t)getpid(),
         .name = program_invocation_short_name,
     };
-    rc = PEN_DAEMON_SEND(&peer, hello, &hello, deadline_ns);
-    if (rc) {
+    int rc = PEN_DAEMON_SEND(peer, hello, &hello, deadline_ns);
+    return rc ? pen_fail(error, rc, "greeting the daemon: %s", pen_error_text(rc)) : 0;
+}
+
+int pen_daemon_connect_to(const struct pen_pool_address *address, uint64_t deadline_ns,
+                          struct pen_daemon_peer *out_peer, struct pen_error *error)
+{
+    struct pen_daemon_peer peer = {.fd = -1};
+    if (address)
+        peer.address = *address;
+    int rc = address ? connect_stream(&peer, deadline_ns, error) : connect_socket(&peer, deadline_ns, error);
+    if (rc)
+        return rc;
+    if ((rc = say_hello(&peer, deadline_ns, error))) {
         pen_daemon_close(&peer);
-        return pen_fail(error, rc, "greeting the daemon: %s", pen_error_text(rc));
+        return rc;
     }
     *out_peer = peer;
     return 0;
+}
+
+int pen_daemon_connect(uint64_t deadline_ns, struct pen_daemon_peer *out_peer, struct pen_error *error)
+{
+    struct pen_pool_address address;
+    int rc = pen_pool_address(&address, error);
+    if (rc && rc != -PEN_ENOENT)
+        return rc;
+    return pen_daemon_connect_to(rc ? NULL : &address, deadline_ns, out_peer, error);
+}
+
+bool pen_daemon_try_again(int rc, uint64_t deadline_ns)
+{
+    const struct timespec pause = {.tv_nsec = AGAIN_NS};
+    struct pen_pool_address address;
+    if (rc != -PEN_EGONE || pen_now_ns() + AGAIN_NS >= deadline_ns || pen_pool_address(&address, NULL))
+        return false;
+    explicit_bzero(&address, sizeof address);
+    nanosleep(&pause, NULL);
+    return true;
 }
 
 int pen_daemon_greeted(const struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,

@@ -137,6 +137,12 @@ void pen_daemon_close(struct pen_daemon_peer *peer);
 /* connect.c: a connection to the daemon over which we have said hello. The request may follow at once: waiting for its
  * hello first would cost a hand-off to the daemon and one back. */
 int pen_daemon_connect(uint64_t deadline_ns, struct pen_daemon_peer *out_peer, struct pen_error *error);
+/* The same to a certain pool; NULL: the daemon of this host. */
+int pen_daemon_connect_to(const struct pen_pool_address *address, uint64_t deadline_ns,
+                          struct pen_daemon_peer *out_peer, struct pen_error *error);
+/* After a request to a daemon on another host that ended with rc: did the connection break, and is there time to try
+ * once more? Waits a little. */
+bool pen_daemon_try_again(int rc, uint64_t deadline_ns);
 /* Receives the daemon's hello and checks it: before any other answer. */
 int pen_daemon_greeted(const struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
                        struct pen_error *error);
@@ -153,6 +159,15 @@ int pen_daemon_send(const struct pen_daemon_peer *peer, void *frame, size_t size
             pen_msg_##name_##_encode((message_), 0, pen_frame_);                                                       \
         pen_daemon_send((peer_), pen_frame_, pen_size_, (deadline_));                                                  \
     })
+
+/* ticket.c: of a session on another host. */
+/* The session's own connection, as the session_ticket in `frame` says, takes the place of the one to the daemon. */
+int pen_daemon_follow_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
+                             struct pen_error *error);
+/* A new connection of an open session; link_resume is next. -PEN_EPERM, -PEN_EDEVICEGONE: the pool will not have the
+ * session any more. Else it may be tried again. */
+int pen_daemon_resume(const struct pen_pool_address *address, uint64_t session, uint64_t deadline_ns,
+                      struct pen_stream **out_stream, struct pen_error *error);
 
 /* fork.c */
 /* The process does not fork between these two. Whoever forks waits, no longer than connecting to a daemon may take. */

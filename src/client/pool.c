@@ -113,9 +113,8 @@ static int query(const struct pen_daemon_peer *peer, struct pen_unix_frame *fram
     return rc;
 }
 
-int pen_pool_query(struct pen_pool *out_pool, struct pen_error *error)
+static int query_once(uint64_t deadline_ns, struct pen_pool *out_pool, struct pen_error *error)
 {
-    uint64_t deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
     struct pen_unix_frame frame = {0};
     struct pen_pool pool = {0};
     struct pen_daemon_peer peer = {.fd = -1};
@@ -131,6 +130,16 @@ int pen_pool_query(struct pen_pool *out_pool, struct pen_error *error)
     }
     *out_pool = pool;
     return 0;
+}
+
+int pen_pool_query(struct pen_pool *out_pool, struct pen_error *error)
+{
+    uint64_t deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
+    int rc;
+    do
+        rc = query_once(deadline_ns, out_pool, error);
+    while (pen_daemon_try_again(rc, deadline_ns));
+    return rc;
 }
 
 void pen_pool_finish(struct pen_pool *pool)

@@ -1,19 +1,44 @@
 /* See remote.h. */
 #include "client/remote.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "client/internal.h"
 #include "net/link.h"
 #include "net/unix.h"
 #include "wire/arena.h"
 #include "wire/ring.h"
 
+/* One try of making the connection again. */
+#define TRY_MS 3000
+/* Between two tries: doubles from the first to the last. */
+#define PAUSE_FIRST_MS 10
+#define PAUSE_LAST_MS  1000
+/* How often a thread that waits for room in the link looks whether it is to stop. */
+#define STOP_CHECK_NS 100000000u
+
+/* A completion that came ahead of the bytes of reads before it. */
+struct early {
+    struct pen_list link;
+    uint64_t after;
+    bool is_queue;
+    uint32_t slot;
+    union {
+        int32_t state;
+        uint64_t completed;
+    } u;
+};
+
 struct pen_remote_end {
+    struct pen_remote_config config; /* stream: the link's */
     struct pen_link *link;
     struct pen_shared_view view;
     struct pen_ring_reader ring; /* the sending thread's */
@@ -23,17 +48,30 @@ struct pen_remote_end {
     pthread_t sender, receiver;
     bool sending, receiving; /* their threads run */
     _Atomic bool stop;
+    int stop_fd; /* eventfd: readable from then on */
+
+    /* the receiving thread's */
+    uint64_t arriving;     /* number of the part that comes */
+    uint64_t reads;        /* whose bytes are all here, of those whose bytes come beside */
+    struct pen_list early; /* struct early, in order of arrival */
 };
 
 /* ---- from the program --------------------------------------------------------------------------------- */
 
+/* A long write's bytes follow beside other commands, which need not wait for them. */
 static int forward(struct pen_remote_end *end, const void *frame, size_t size)
 {
+    const struct pen_frame_header *header = frame;
     struct pen_bulk bulk;
     int rc = pen_arena_bulk(frame, size, &bulk);
+    bool beside = !rc && header->opcode == PEN_OP_WRITE && bulk.size > PEN_LINK_INLINE_BYTES;
+    if (!rc && !beside)
+        rc = pen_link_add_range(end->link, end->arena, bulk.offset, bulk.size, 0);
     if (!rc)
-        rc = pen_link_add_range(end->link, end->arena, bulk.offset, bulk.size);
-    return rc ? rc : pen_link_add(end->link, frame, size);
+        rc = pen_link_add(end->link, frame, size);
+    if (!rc && beside)
+        rc = pen_link_add_range(end->link, end->arena, bulk.offset, bulk.size, header->sequence);
+    return rc;
 }
 
 static void *send_commands(void *context)
@@ -47,6 +85,10 @@ static void *send_commands(void *context)
             rc = forward(end, frame, size);
         if (rc < 0)
             break;
+        while (!pen_link_wait_room(end->link, 0) && !atomic_load(&end->stop)) {
+            pen_link_flush(end->link);
+            pen_link_wait_room(end->link, STOP_CHECK_NS);
+        }
         if (pen_ring_ready(&end->ring))
             continue;
         pen_link_flush(end->link);
@@ -73,14 +115,67 @@ static int answer(struct pen_remote_end *end, uint16_t opcode, const void *frame
     if (pen_msg_##name_##_decode(frame, size, &scratch, &message))                                                     \
     return -PEN_EPROTO
 
+static void publish(struct pen_remote_end *end, const struct early *news)
+{
+    if (news->is_queue)
+        pen_publish_queue(&end->view, news->slot, news->u.completed, false);
+    else
+        pen_publish_event(&end->view, news->slot, news->u.state, false);
+    pen_publish_wake(&end->view);
+}
+
+/* Now, or when the reads before it are here. */
+static int publish_after_reads(struct pen_remote_end *end, const struct early *news)
+{
+    if (news->after <= end->reads) {
+        publish(end, news);
+        return 0;
+    }
+    struct early *copy = malloc(sizeof *copy);
+    if (!copy)
+        return -PEN_ENOMEM;
+    *copy = *news;
+    pen_list_append(&end->early, &copy->link);
+    return 0;
+}
+
+/* All bytes of a part are here. */
+static int take_bulk(void *context)
+{
+    struct pen_remote_end *end = context;
+    if (!end->arriving)
+        return 0;
+    end->reads = end->arriving;
+    PEN_LIST_EACH(node, next, &end->early)
+    {
+        struct early *news = PEN_CONTAINER(node, struct early, link);
+        if (news->after > end->reads)
+            continue;
+        pen_list_remove(&news->link);
+        publish(end, news);
+        free(news);
+    }
+    return 0;
+}
+
 static int take_event(struct pen_remote_end *end, const void *frame, size_t size)
 {
     DECODE(link_event);
     if (!pen_slot_ok(message.slot) || message.state > PEN_STATE_COMPLETE)
         return -PEN_EPROTO;
-    pen_publish_event(&end->view, message.slot, message.state);
-    pen_publish_wake(&end->view);
-    return 0;
+    return publish_after_reads(
+        end, &(struct early){.after = message.after, .slot = message.slot, .u = {.state = message.state}});
+}
+
+static int take_queue(struct pen_remote_end *end, const void *frame, size_t size)
+{
+    DECODE(link_queue);
+    if (!pen_queue_slot_ok(message.slot))
+        return -PEN_EPROTO;
+    return publish_after_reads(end, &(struct early){.after = message.after,
+                                                    .is_queue = true,
+                                                    .slot = message.slot,
+                                                    .u = {.completed = message.completed}});
 }
 
 static int take_times(struct pen_remote_end *end, const void *frame, size_t size)
@@ -90,16 +185,6 @@ static int take_times(struct pen_remote_end *end, const void *frame, size_t size
         return -PEN_EPROTO;
     const struct pen_event_times times = {message.queued, message.submitted, message.started, message.ended};
     pen_publish_times(&end->view, message.slot, &times);
-    return 0;
-}
-
-static int take_queue(struct pen_remote_end *end, const void *frame, size_t size)
-{
-    DECODE(link_queue);
-    if (!pen_queue_slot_ok(message.slot))
-        return -PEN_EPROTO;
-    pen_publish_queue(&end->view, message.slot, message.completed);
-    pen_publish_wake(&end->view);
     return 0;
 }
 
@@ -116,17 +201,82 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
     case PEN_OP_LINK_QUEUE:
         return take_queue(end, frame, size);
     case PEN_OP_LINK_PART:
-        return pen_link_take_part(frame, size, end->arena, end->arena_bytes, out_bulk, out_bulk_bytes);
+        return pen_link_take_part(frame, size, end->arena, end->arena_bytes, out_bulk, out_bulk_bytes, &end->arriving);
     default:
         return info && info->direction == PEN_DIRECTION_REPLY ? answer(end, opcode, frame, size) : -PEN_EPROTO;
     }
 }
 
+/* ---- the connection ------------------------------------------------------------------------------------ */
+
+/* The program's threads read it as the session's last words. */
+static void say_why(struct pen_remote_end *end, const char *why)
+{
+    char text[PEN_LIMIT_NAME];
+    _Alignas(8) unsigned char frame[PEN_LIMIT_NAME + 64];
+    snprintf(text, sizeof text, "the connection to %s broke, and could not be made again: %s", end->config.address.host,
+             why);
+    const struct pen_msg_fatal fatal = {.status = -PEN_EGONE, .message = text};
+    pen_msg_fatal_encode(&fatal, 0, frame);
+    (void)answer(end, PEN_OP_FATAL, frame, pen_msg_fatal_size(&fatal));
+}
+
+/* False: it is time to stop. */
+static bool pause_ms(const struct pen_remote_end *end, uint64_t ms)
+{
+    struct pollfd poller = {.fd = end->stop_fd, .events = POLLIN};
+    return poll(&poller, 1, (int)ms) <= 0 && !atomic_load(&end->stop);
+}
+
+/* 0; as pen_daemon_resume; -PEN_EPROTO: the ends do not agree about what was sent. */
+static int try_to_reconnect(struct pen_remote_end *end, struct pen_error *error)
+{
+    struct pen_stream *stream;
+    uint64_t deadline_ns = pen_deadline_ms(TRY_MS);
+    int rc = pen_daemon_resume(&end->config.address, end->config.session, deadline_ns, &stream, error);
+    if (rc)
+        return rc;
+    rc = pen_link_resume(end->link, stream, end->config.session, deadline_ns);
+    return rc ? pen_fail(error, rc == -PEN_EPROTO ? rc : -PEN_EGONE, "going on with the session: %s",
+                         pen_error_text(rc))
+              : 0;
+}
+
+/* The pool, or the way to it, may be back soon. */
+static bool may_pass(int rc)
+{
+    return rc == -PEN_ENOENT || rc == -PEN_ETIMEOUT || rc == -PEN_EGONE || rc == -PEN_EIO || rc == -PEN_ENOMEM;
+}
+
+/* True when the link has a connection again. Else the session is lost, or it is time to stop. */
+static bool reconnect(struct pen_remote_end *end)
+{
+    struct pen_error error = {0};
+    uint64_t until = pen_now_ns() + end->config.reconnect_ns, pause = PAUSE_FIRST_MS;
+    for (;;) {
+        int rc = try_to_reconnect(end, &error);
+        if (!rc)
+            return true;
+        uint64_t now = pen_now_ns();
+        if (!may_pass(rc) || now >= until)
+            break;
+        if (!pause_ms(end, pause / 2 + now % (pause / 2 + 1))) /* not all clients of a pool at once */
+            return false;
+        pause = pause * 2 < PAUSE_LAST_MS ? pause * 2 : PAUSE_LAST_MS;
+    }
+    say_why(end, error.message);
+    return false;
+}
+
 static void *receive(void *context)
 {
     struct pen_remote_end *end = context;
-    while (!atomic_load(&end->stop) && !pen_link_turn(end->link, UINT64_MAX))
-        ;
+    int rc = 0;
+    while (!atomic_load(&end->stop) && !rc) {
+        rc = pen_link_turn(end->link, UINT64_MAX);
+        if (rc == -PEN_EGONE && !atomic_load(&end->stop) && reconnect(end))
+            rc = 0;
+    }
     shutdown(end->socket, SHUT_RDWR); /* the program's threads see it */
     pen_publish_gone(&end->view);
     return NULL;
@@ -147,7 +297,7 @@ static int start_thread(pthread_t *thread, void *(*run)(void *), void *context)
 
 static int make_link(struct pen_remote_end *end, struct pen_stream *stream)
 {
-    const struct pen_link_owner owner = {take_frame, NULL, end};
+    const struct pen_link_owner owner = {take_frame, take_bulk, end};
     int rc = pen_link_create(&owner, &end->link);
     if (!rc)
         return pen_link_attach(end->link, stream, 0);
@@ -155,22 +305,13 @@ static int make_link(struct pen_remote_end *end, struct pen_stream *stream)
     return rc;
 }
 
-int pen_remote_end_start(struct pen_stream *stream, const struct pen_shared_view *view, void *arena,
-                         uint64_t arena_bytes, int *out_socket, struct pen_remote_end **out_end,
-                         struct pen_error *error)
+static int start(struct pen_remote_end *end, struct pen_stream *stream, int pair[2])
 {
-    struct pen_remote_end *end = calloc(1, sizeof *end);
-    int pair[2] = {-1, -1};
-    if (!end) {
-        pen_stream_destroy(stream);
-        return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
-    }
-    end->view = *view;
-    end->arena = arena;
-    end->arena_bytes = arena_bytes;
     int rc = make_link(end, stream);
     if (!rc)
         rc = pen_ring_reader_init(&end->ring, &end->view);
+    if (!rc && (end->stop_fd = eventfd(0, EFD_CLOEXEC)) < 0)
+        rc = -PEN_EIO;
     if (!rc && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
         rc = -PEN_EIO;
     end->socket = pair[1];
@@ -178,6 +319,25 @@ int pen_remote_end_start(struct pen_stream *stream, const struct pen_shared_view
         end->sending = true;
     if (!rc && !(rc = start_thread(&end->receiver, receive, end)))
         end->receiving = true;
+    return rc;
+}
+
+int pen_remote_end_start(const struct pen_remote_config *config, int *out_socket, struct pen_remote_end **out_end,
+                         struct pen_error *error)
+{
+    struct pen_remote_end *end = calloc(1, sizeof *end);
+    int pair[2] = {-1, -1};
+    if (!end) {
+        pen_stream_destroy(config->stream);
+        return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
+    }
+    end->config = *config;
+    end->view = *config->view;
+    end->arena = config->arena;
+    end->arena_bytes = config->arena_bytes;
+    end->socket = end->stop_fd = -1;
+    pen_list_init(&end->early);
+    int rc = start(end, config->stream, pair);
     if (rc) {
         pen_remote_end_stop(end);
         if (pair[0] >= 0)
@@ -193,15 +353,24 @@ void pen_remote_end_forked(struct pen_remote_end *end)
 {
     pen_link_forked(end->link);
     close(end->socket);
+    close(end->stop_fd);
+}
+
+static void ask_to_stop(struct pen_remote_end *end)
+{
+    const uint64_t one = 1;
+    atomic_store(&end->stop, true);
+    ssize_t ignored = write(end->stop_fd, &one, sizeof one);
+    (void)ignored; /* a fresh eventfd takes it */
+    if (end->socket >= 0)
+        shutdown(end->socket, SHUT_RDWR); /* a receiver that waits for the program to read is let go */
 }
 
 void pen_remote_end_stop(struct pen_remote_end *end)
 {
     if (!end)
         return;
-    atomic_store(&end->stop, true);
-    if (end->socket >= 0)
-        shutdown(end->socket, SHUT_RDWR); /* a receiver that waits for the program to read is let go */
+    ask_to_stop(end);
     if (end->sending) {
         pen_ring_kick(&end->ring);
         pthread_join(end->sender, NULL);
@@ -213,6 +382,11 @@ void pen_remote_end_stop(struct pen_remote_end *end)
     pen_link_destroy(end->link);
     if (end->socket >= 0)
         close(end->socket);
+    if (end->stop_fd >= 0)
+        close(end->stop_fd);
+    PEN_LIST_EACH(node, next, &end->early)
+    free(PEN_CONTAINER(node, struct early, link));
     pen_ring_reader_finish(&end->ring);
+    explicit_bzero(&end->config, sizeof end->config);
     free(end);
 }

@@ -7,8 +7,6 @@
 #include <unistd.h>
 
 #include "client/internal.h"
-#include "net/tcp.h"
-#include "net/tls.h"
 
 #define SPIN_US_MAX 1000u
 
@@ -44,41 +42,6 @@ static int record_path(char *out_path, size_t size, struct pen_error *error)
     return 0;
 }
 
-/* The session's own connection to another host, as the ticket says; it takes the place of the one to the daemon. */
-static int follow_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
-                         struct pen_error *error)
-{
-    _Alignas(8) unsigned char bytes[64];
-    struct pen_scratch scratch = {0};
-    struct pen_msg_session_ticket ticket;
-    struct pen_tls_key key = {.identity = PEN_TLS_SESSION_IDENTITY};
-    struct pen_stream *stream;
-    int fd, rc = pen_msg_session_ticket_decode(frame->data, frame->size, &scratch, &ticket);
-    pen_scratch_finish(&scratch);
-    if (rc)
-        return pen_fail(error, rc, "the daemon's ticket for a session is malformed");
-    struct pen_msg_link_hello hello;
-    memcpy(hello.token, ticket.token, sizeof hello.token);
-    memcpy(key.secret, ticket.secret, sizeof key.secret);
-    pen_msg_link_hello_encode(&hello, 0, bytes);
-    if ((rc = pen_tcp_connect(peer->address.host, true, deadline_ns, &fd, error)))
-        return rc;
-    if (!(rc = pen_unix_send(fd, bytes, pen_msg_link_hello_size(&hello), NULL, 0, deadline_ns)))
-        rc = pen_daemon_protect(fd, &key, deadline_ns, &stream);
-    else
-        close(fd);
-    explicit_bzero(&key, sizeof key);
-    explicit_bzero(&ticket, sizeof ticket);
-    explicit_bzero(frame->data, frame->size);
-    if (rc)
-        return pen_fail(error, rc, "opening the session's connection to %s: %s", peer->address.host,
-                        pen_error_text(rc));
-    pen_daemon_close(peer);
-    peer->stream = stream;
-    peer->fd = stream->fd;
-    return 0;
-}
-
 /* The daemon's answer to session_open; of a pool on another host it comes with a ticket before. */
 static int take_answer(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, struct pen_error *error)
 {
@@ -88,7 +51,7 @@ static int take_answer(struct pen_daemon_peer *peer, struct pen_unix_frame *fram
         return pen_daemon_receive(peer, frame, PEN_OP_SESSION_OPENED, deadline_ns, error);
     int rc = pen_daemon_receive(peer, frame, PEN_OP_SESSION_TICKET, deadline_ns, error);
     if (!rc)
-        rc = follow_ticket(peer, frame, deadline_ns, error);
+        rc = pen_daemon_follow_ticket(peer, frame, deadline_ns, error);
     return rc ? rc : pen_daemon_receive(peer, frame, PEN_OP_SESSION_OPENED, deadline_ns, error);
 }
 
@@ -151,11 +114,18 @@ static int make_files(struct pen_session *session, struct pen_daemon_peer *peer,
         (rc = pen_arena_create(opened->arena_bytes, &session->arena_fd, error)) ||
         (rc = pen_arena_map(session->arena_fd, opened->arena_bytes, &session->arena_base, error)))
         return rc;
-    struct pen_stream *stream = peer->stream;
+    const struct pen_remote_config config = {.stream = peer->stream,
+                                             .address = peer->address,
+                                             .session = opened->session,
+                                             .reconnect_ns = UINT64_C(1000000) * opened->reconnect_ms,
+                                             .view = &session->view,
+                                             .arena = session->arena_base,
+                                             .arena_bytes = opened->arena_bytes};
     session->socket = -1; /* it was the stream's */
     *peer = (struct pen_daemon_peer){.fd = -1};
-    return pen_remote_end_start(stream, &session->view, session->arena_base, opened->arena_bytes, &session->socket,
-                                &session->remote, error);
+    if (session->bounds.arena_wait_ns < config.reconnect_ns)
+        session->bounds.arena_wait_ns = config.reconnect_ns; /* the worker may be far away for a while */
+    return pen_remote_end_start(&config, &session->socket, &session->remote, error);
 }
 
 static int set_up(struct pen_session *session, const struct pen_msg_session_opened *opened, struct pen_error *error)
@@ -215,9 +185,9 @@ static int connect_session(struct pen_session *session, uint64_t deadline_ns, st
 }
 
 /* The session has its socket, page and arena, whichever way they came. */
-static int open_session(struct pen_session *session, const struct pen_pool *pool, struct pen_error *error)
+static int open_session(struct pen_session *session, const struct pen_pool *pool, uint64_t deadline_ns,
+                        struct pen_error *error)
 {
-    uint64_t deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
     struct pen_daemon_peer peer = {.fd = -1};
     struct pen_unix_frame frame = {0};
     struct pen_msg_session_opened opened = {0};
@@ -240,18 +210,29 @@ static int open_session(struct pen_session *session, const struct pen_pool *pool
     return rc;
 }
 
-int pen_session_open(const struct pen_pool *pool, struct pen_session **out_session, struct pen_error *error)
+static int open_once(const struct pen_pool *pool, uint64_t deadline_ns, struct pen_session **out_session,
+                     struct pen_error *error)
 {
     struct pen_session *session = session_create();
     if (!session)
         return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
-    int rc = open_session(session, pool, error);
+    int rc = open_session(session, pool, deadline_ns, error);
     if (rc) {
         pen_session_close(session);
         return rc;
     }
     *out_session = session;
     return 0;
+}
+
+int pen_session_open(const struct pen_pool *pool, struct pen_session **out_session, struct pen_error *error)
+{
+    uint64_t deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
+    int rc;
+    do
+        rc = open_once(pool, deadline_ns, out_session, error);
+    while (pen_daemon_try_again(rc, deadline_ns));
+    return rc;
 }
 
 void pen_session_ref(struct pen_session *session)

@@ -9,8 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <openssl/crypto.h>
-
 #include "base/utf8.h"
 #include "daemon/daemon.h"
 
@@ -326,13 +324,12 @@ static bool other_pool(struct client *client, uint64_t pool)
 static int send_ticket(struct client *client)
 {
     struct pen_msg_session_ticket ticket;
-    snprintf(client->request.tenant, sizeof client->request.tenant, "%s", client->tenant);
     int rc = pen_gate_ticket(client->daemon, &client->request, &ticket);
     if (rc)
         say_no(client, rc, "opening a session: %s", pen_error_text(rc));
     else
         QUEUE(client, session_ticket, &ticket);
-    OPENSSL_cleanse(&ticket, sizeof ticket);
+    explicit_bzero(&ticket, sizeof ticket);
     return 0;
 }
 
@@ -364,6 +361,7 @@ static int on_session_open(struct client *client, const void *frame, size_t size
         client->request.features &= ~(uint32_t)PEN_FEATURE_DIRECT;
     if (client->remote)
         client->request.features = PEN_FEATURE_REMOTE;
+    snprintf(client->request.tenant, sizeof client->request.tenant, "%s", client->tenant);
     client->request.record_path = client->record_path;
     client->request.record_name = client->record_name;
     pen_utf8_copy(client->request.program, sizeof client->request.program, message.program);
@@ -377,6 +375,29 @@ static int on_session_open(struct client *client, const void *frame, size_t size
     return 0;
 }
 
+/* 1: the connection is the worker's. */
+static int on_session_resume(struct client *client, const void *frame, size_t size, struct pen_scratch *scratch)
+{
+    struct pen_msg_session_resume message;
+    int rc = pen_msg_session_resume_decode(frame, size, scratch, &message);
+    if (rc)
+        return rc;
+    await_request(client);
+    if (!client->remote || !pen_workers_serve(client->daemon, message.session, client->tenant)) {
+        say_no(client, -PEN_EDEVICEGONE, "there is no session %" PRIu64 " of yours on another host (any more)",
+               message.session);
+        return 0;
+    }
+    client->request.resume = message.session;
+    client->request.client_fd = client->fd;
+    snprintf(client->request.tenant, sizeof client->request.tenant, "%s", client->tenant);
+    if (client->stream)
+        return send_ticket(client);
+    (void)pen_workers_relink(client->daemon, &client->request);
+    destroy(client);
+    return 1;
+}
+
 /* A request of a greeted client. */
 static int request(struct client *client, uint16_t opcode, const void *frame, size_t size, struct pen_scratch *scratch)
 {
@@ -384,6 +405,8 @@ static int request(struct client *client, uint16_t opcode, const void *frame, si
     switch (opcode) {
     case PEN_OP_SESSION_OPEN:
         return on_session_open(client, frame, size, scratch);
+    case PEN_OP_SESSION_RESUME:
+        return on_session_resume(client, frame, size, scratch);
     case PEN_OP_DEVICE_LIST:
         rc = pen_message_check(frame, size, scratch);
         return rc ? rc : on_device_list(client);

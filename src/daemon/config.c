@@ -22,7 +22,7 @@ struct raw_rule {
     char *match, *name, *class, *memory, *compute_units, *enabled;
 };
 struct raw_session {
-    char *arena, *ring, *spin_us;
+    char *arena, *ring, *spin_us, *reconnect_window;
 };
 struct raw_listen {
     char *tcp, *tenants;
@@ -58,7 +58,8 @@ static const cyaml_schema_value_t rule_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_
 static const cyaml_schema_field_t drivers_fields[] = {CYAML_FIELD_IGNORE("environment", CYAML_FLAG_OPTIONAL),
                                                       CYAML_FIELD_END};
 static const cyaml_schema_field_t session_fields[] = {TEXT(raw_session, arena), TEXT(raw_session, ring),
-                                                      TEXT(raw_session, spin_us), CYAML_FIELD_END};
+                                                      TEXT(raw_session, spin_us), TEXT(raw_session, reconnect_window),
+                                                      CYAML_FIELD_END};
 static const cyaml_schema_field_t listen_fields[] = {TEXT(raw_listen, tcp), TEXT(raw_listen, tenants), CYAML_FIELD_END};
 static const cyaml_schema_field_t limits_fields[] = {
     TEXT(raw_limits, handshakes),   TEXT(raw_limits, sessions),       TEXT(raw_limits, connections),
@@ -86,7 +87,7 @@ static const cyaml_schema_value_t top_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_P
 
 /* ---- conversion -------------------------------------------------------------------------------------- */
 
-enum kind { KIND_TEXT, KIND_SIZE, KIND_COUNT, KIND_CHOICE };
+enum kind { KIND_TEXT, KIND_SIZE, KIND_TIME, KIND_COUNT, KIND_CHOICE };
 
 struct choice {
     const char *name;
@@ -137,6 +138,7 @@ static const struct setting settings[] = {
     {"session.ring", KIND_SIZE, AT(session.ring, ring_bytes), (uint64_t)PEN_RING_BYTES_MIN, PEN_RING_BYTES_MAX,
      PEN_RING_BYTES, NULL},
     {"session.spin_us", KIND_COUNT, AT(session.spin_us, spin_us), 0, 10000, 20, NULL},
+    {"session.reconnect_window", KIND_TIME, AT(session.reconnect_window, reconnect_ms), 0, 86400000, 60000, NULL},
     {"listen.tcp", KIND_TEXT, AT(listen.tcp, listen_tcp), 1, PEN_CONFIG_ADDRESS, 0, NULL},
     {"listen.tenants", KIND_TEXT, AT(listen.tenants, tenants_dir), 1, 3072, 0, NULL},
     {"limits.handshakes", KIND_COUNT, AT(limits.handshakes, max_handshakes), 1, 65536, 64, NULL},
@@ -221,6 +223,30 @@ static bool parse_size(const char *text, uint64_t *out_bytes)
     return false;
 }
 
+/* "60 s" as people write it. */
+static void time_text(uint64_t ms, char *out, size_t size)
+{
+    snprintf(out, size, ms % 1000 ? "%" PRIu64 " ms" : "%" PRIu64 " s", ms % 1000 ? ms : ms / 1000);
+}
+
+static bool parse_time(const char *text, uint64_t *out_ms)
+{
+    static const struct {
+        const char *name;
+        uint64_t factor;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}};
+    uint64_t value;
+    const char *rest;
+    if (!digits(text, &value, &rest))
+        return false;
+    while (*rest == ' ')
+        rest++;
+    for (size_t i = 0; i < COUNT_OF(units); i++)
+        if (!strcmp(rest, units[i].name))
+            return !__builtin_mul_overflow(value, units[i].factor, out_ms);
+    return false;
+}
+
 static int refuse(struct pen_document *document, const char *path, const char *text, const char *allowed,
                   struct pen_error *error)
 {
@@ -273,6 +299,11 @@ static int convert_number(struct pen_document *document, const struct setting *s
         size_text(setting->least, least, sizeof least);
         size_text(setting->most, most, sizeof most);
         snprintf(allowed, sizeof allowed, "a size from %s to %s (units: B, KiB, MiB, GiB, TiB)", least, most);
+    } else if (setting->kind == KIND_TIME) {
+        good = parse_time(text, &value);
+        time_text(setting->least, least, sizeof least);
+        time_text(setting->most, most, sizeof most);
+        snprintf(allowed, sizeof allowed, "a time from %s to %s (units: ms, s, min, h)", least, most);
     } else {
         good = digits(text, &value, &rest) && !*rest;
         snprintf(allowed, sizeof allowed, "a whole number from %" PRIu64 " to %" PRIu64, setting->least, setting->most);

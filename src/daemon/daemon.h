@@ -116,10 +116,11 @@ uint32_t pen_workers_sessions(const struct pen_daemon *daemon);
 uint32_t pen_workers_list(struct pen_daemon *daemon, const char *record_name, struct pen_session_info *out,
                           uint32_t limit);
 
-/* What a session is made from. */
+/* What a session is made from, or goes on with. */
 struct pen_session_request {
     int client_fd;
-    int record_fd; /* -1: not recorded */
+    uint64_t resume; /* a session that gets a new connection; 0: a new one */
+    int record_fd;   /* -1: not recorded */
     uint32_t features;
     uint64_t pool; /* whose ids the program knows; 0: any */
     pid_t client_pid;
@@ -127,13 +128,19 @@ struct pen_session_request {
     const char *record_path;                 /* "" when not recorded */
     const char *record_name;                 /* as it was asked for: record_path without its number */
     char tenant[PEN_TLS_IDENTITY_BYTES + 1]; /* "": a program of this host */
-    unsigned char secret[PEN_TLS_KEY_BYTES]; /* of a tenant's session, for its connection */
+    bool protected;                          /* of a tenant's session: `secret` is for its connection */
+    unsigned char secret[PEN_TLS_KEY_BYTES];
 };
 /* The pool is known: ends the warm workers whose drivers have other devices. */
 void pen_workers_check(struct pen_daemon *daemon);
 /* Hands the connection to a warm worker of the pool, which has its own copy of the descriptors from then on.
  * -PEN_EBUSY: none is warm; one is being started. */
 int pen_workers_adopt(struct pen_daemon *daemon, const struct pen_session_request *request);
+/* Is it a session of a program on another host, and this tenant's? */
+bool pen_workers_serve(const struct pen_daemon *daemon, uint64_t session, const char *tenant);
+/* Hands a new connection to the worker of session request->resume, which has its own copy of the descriptor from then
+ * on. -PEN_EDEVICEGONE: there is none. */
+int pen_workers_relink(struct pen_daemon *daemon, const struct pen_session_request *request);
 
 /* clients.c */
 

@@ -71,7 +71,7 @@ static bool find_key(void *context, const char *identity, unsigned char secret[P
     if (rc)
         return false;
     memcpy(secret, key.secret, sizeof key.secret);
-    OPENSSL_cleanse(&key, sizeof key);
+    explicit_bzero(&key, sizeof key);
     return true;
 }
 
@@ -105,7 +105,7 @@ static void tear_up(struct ticket *ticket)
     if (ticket->timer)
         event_free(ticket->timer);
     pen_list_remove(&ticket->link);
-    OPENSSL_cleanse(ticket, sizeof *ticket);
+    explicit_bzero(ticket, sizeof *ticket);
     free(ticket);
 }
 
@@ -126,7 +126,13 @@ static void take_hello(struct knock *knock)
         request.client_fd = knock->fd;
         tear_up(ticket);
         forget(knock, true);
-        pen_clients_open_session(daemon, &request);
+        if (request.resume) {
+            (void)pen_workers_relink(daemon, &request);
+            close(request.client_fd);
+        } else {
+            pen_clients_open_session(daemon, &request);
+        }
+        explicit_bzero(&request, sizeof request);
         return;
     }
     pen_report(PEN_REPORT_DEBUG, "a connection was refused: it is neither TLS nor a session's");
@@ -226,6 +232,7 @@ int pen_gate_ticket(struct pen_daemon *daemon, const struct pen_session_request 
         return -PEN_ENOMEM;
     pen_list_append(&daemon->tickets, &ticket->link);
     ticket->request = *request;
+    ticket->request.protected = true;
     ticket->timer = evtimer_new(daemon->base, expired, ticket);
     if (!ticket->timer || event_add(ticket->timer, &limit) ||
         getrandom(ticket->token, sizeof ticket->token, 0) != (ssize_t)sizeof ticket->token ||

@@ -11,8 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <openssl/crypto.h>
-
 #include "daemon/daemon.h"
 #include "worker/crash.h"
 
@@ -43,7 +41,9 @@ struct worker {
     uint64_t session, started_ns;
     pid_t client_pid;
     char program[PEN_DAEMON_PROGRAM];
-    char *record_name; /* NULL: not recorded */
+    char *record_name;                       /* NULL: not recorded */
+    bool remote;                             /* of a program on another host */
+    char tenant[PEN_TLS_IDENTITY_BYTES + 1]; /* whose program that is; "" without protection */
 };
 
 static struct timeval milliseconds(uint64_t ms)
@@ -478,6 +478,8 @@ static int send_adopt(struct worker *worker, uint64_t session, const struct pen_
                                     .client_pid = (uint32_t)request->client_pid,
                                     .program = request->program,
                                     .record_path = request->record_path,
+                                    .protected = request->protected,
+                                    .reconnect_ms = (uint32_t)worker->daemon->config.reconnect_ms,
                                     .devices = pool->devices,
                                     .devices_count = pool->device_count};
     memcpy(message.secret, request->secret, sizeof message.secret);
@@ -487,10 +489,10 @@ static int send_adopt(struct worker *worker, uint64_t session, const struct pen_
         return -PEN_ENOMEM;
     int fds[2] = {request->client_fd, request->record_fd};
     pen_msg_adopt_encode(&message, 0, frame);
-    OPENSSL_cleanse(message.secret, sizeof message.secret);
+    explicit_bzero(message.secret, sizeof message.secret);
     int rc = pen_unix_send(worker->control_fd, frame, size, fds, request->record_fd >= 0 ? 2 : 1,
                            pen_deadline_ms(CONTROL_MS));
-    OPENSSL_cleanse(frame, size);
+    explicit_bzero(frame, size);
     free(frame);
     return rc;
 }
@@ -516,6 +518,8 @@ int pen_workers_adopt(struct pen_daemon *daemon, const struct pen_session_reques
         worker->started_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
         worker->client_pid = request->client_pid;
         snprintf(worker->program, sizeof worker->program, "%s", request->program);
+        worker->remote = request->features & PEN_FEATURE_REMOTE;
+        memcpy(worker->tenant, request->tenant, sizeof worker->tenant);
         worker->record_name = request->record_fd >= 0 ? strdup(request->record_name) : NULL;
         pen_report(PEN_REPORT_INFO, "session %" PRIu64 " of %s (pid %d): worker %d", session, worker->program,
                    (int)request->client_pid, (int)worker->pid);
@@ -526,6 +530,41 @@ int pen_workers_adopt(struct pen_daemon *daemon, const struct pen_session_reques
         return 0;
     }
     return -PEN_EBUSY;
+}
+
+static struct worker *serving(const struct pen_daemon *daemon, uint64_t session, const char *tenant)
+{
+    PEN_LIST_EACH(link, next, &daemon->workers)
+    {
+        struct worker *worker = worker_of(link);
+        if (worker->state == WORKER_SERVING && worker->remote && worker->session == session &&
+            !strcmp(worker->tenant, tenant))
+            return worker;
+    }
+    return NULL;
+}
+
+bool pen_workers_serve(const struct pen_daemon *daemon, uint64_t session, const char *tenant)
+{
+    return serving(daemon, session, tenant);
+}
+
+int pen_workers_relink(struct pen_daemon *daemon, const struct pen_session_request *request)
+{
+    struct worker *worker = serving(daemon, request->resume, request->tenant);
+    struct pen_msg_relink message = {.protected = request->protected};
+    _Alignas(8) unsigned char frame[128];
+    if (!worker)
+        return -PEN_EDEVICEGONE;
+    memcpy(message.secret, request->secret, sizeof message.secret);
+    pen_msg_relink_encode(&message, 0, frame);
+    int rc = pen_unix_send(worker->control_fd, frame, pen_msg_relink_size(&message), &request->client_fd, 1,
+                           pen_deadline_ms(CONTROL_MS));
+    explicit_bzero(&message, sizeof message);
+    explicit_bzero(frame, sizeof frame);
+    pen_report(PEN_REPORT_INFO, "session %" PRIu64 " of %s: %s", worker->session, worker->program,
+               rc ? "its worker takes no new connection" : "a new connection");
+    return rc;
 }
 
 uint32_t pen_workers_sessions(const struct pen_daemon *daemon)

@@ -3,7 +3,8 @@
  * What is kept is a list of pieces: copied bytes, or a range of somebody's. `sent` goes through it, from `acknowledged`
  * on; pieces before both are dropped. One thread at a time writes to the socket (`sending`), without the lock: it
  * gathers pieces, writes, and says what was taken. Pieces only grow at their end, so what it gathered stays where it
- * is. */
+ * is. Ranges that go beside the frames are in a list of their own (`beside`), and become pieces a part at a time, when
+ * few bytes are left to send: a frame never waits for more than that. */
 #include "net/link.h"
 
 #include <errno.h>
@@ -23,12 +24,18 @@
 /* Bytes of copied frames in one piece. */
 #define PIECE_BYTES 65536u
 /* Bytes of an arena range sent as one part. */
-#define PART_BYTES (UINT64_C(1) << 20)
+#define PART_BYTES (UINT64_C(128) << 10)
+/* A part of what goes beside is added when less than this is left to send. */
+#define LEFT_BYTES (UINT64_C(256) << 10)
 /* Pieces written at once. */
 #define GATHER 64
 /* What has come since the last acknowledgement is acknowledged when it is so much, or when so long has passed. */
 #define ACK_BYTES (256u << 10)
 #define ACK_NS    10000000u
+/* Received, and sent of what goes beside, in one turn: then it is time for the other. */
+#define TURN_BYTES (1u << 20)
+/* Until a frame is offered again that the owner had no room for. */
+#define AGAIN_NS 1000000u
 
 struct piece {
     struct piece *next;
@@ -36,6 +43,14 @@ struct piece {
     uint64_t size;
     size_t capacity; /* of `own`; 0: the bytes are somebody's */
     unsigned char own[];
+};
+
+/* A range of an arena that goes beside the frames. */
+struct range {
+    struct range *next;
+    const unsigned char *arena;
+    uint64_t offset, bytes, number;
+    uint64_t frames_before; /* link->frames when it was added */
 };
 
 struct pen_link {
@@ -47,19 +62,26 @@ struct pen_link {
     uint64_t base, added, sent, acknowledged;
     struct piece *cursor; /* holds byte `sent`, or NULL: all that was added is sent */
     uint64_t cursor_at;   /* bytes of it that are sent */
+    struct range *beside, *beside_last;
+    uint64_t beside_bytes;
+    uint64_t kept;   /* of copied bytes: in pieces, and for ranges */
+    uint64_t frames; /* bytes of pen_link_add_bulk's frames since the session began */
     struct pen_stream *stream;
 
     /* A thread writes to the socket. seq_cst with `added`: see pen_link_flush. */
     _Atomic uint32_t sending;
-    _Atomic uint64_t unsent; /* added - sent; written under lock */
-    _Atomic bool broken;     /* the connection is, found by a sender; the turning thread detaches */
-    int wake_fd;             /* eventfd */
+    _Atomic uint64_t unsent;        /* added - sent + beside_bytes; written under lock */
+    _Atomic uint32_t room;          /* futex: changes when it is full no longer */
+    _Atomic uint64_t frames_unsent; /* copied bytes not sent; written under lock */
+    _Atomic bool broken;            /* the connection is, found by a sender; the turning thread detaches */
+    int wake_fd;                    /* eventfd */
 
     /* the turning thread's */
     struct pen_frame_reader reader;
     unsigned char *bulk;
     uint64_t bulk_left;
     bool in_bulk;
+    bool refused; /* the owner had no room for the frame that comes next */
     uint64_t received, acked;
     uint64_t unacked_since; /* ns; 0: nothing but acknowledgements has come since the last */
 };
@@ -89,6 +111,11 @@ void pen_link_destroy(struct pen_link *link)
         struct piece *next = link->first->next;
         free(link->first);
         link->first = next;
+    }
+    while (link->beside) {
+        struct range *next = link->beside->next;
+        free(link->beside);
+        link->beside = next;
     }
     pen_frame_reader_finish(&link->reader);
     close(link->wake_fd);
@@ -142,10 +169,12 @@ static int append_copy(struct pen_link *link, const void *bytes, size_t size)
     }
     piece->size += size;
     link->added += size;
+    link->kept += size;
     return 0;
 }
 
-static int append_range(struct pen_link *link, const void *bytes, uint64_t size)
+/* Locked. Somebody's bytes, where they lie. */
+static int append_bytes(struct pen_link *link, const void *bytes, uint64_t size)
 {
     struct piece *piece = append_piece(link, 0);
     if (!piece)
@@ -160,31 +189,71 @@ static int append_range(struct pen_link *link, const void *bytes, uint64_t size)
     return 0;
 }
 
+/* Locked. */
+static bool is_full(const struct pen_link *link)
+{
+    return link->kept >= PEN_LINK_KEPT_BYTES ||
+           (link->beside && link->frames - link->beside->frames_before >= PEN_LINK_AHEAD_BYTES);
+}
+
+/* Locked. Who waits for room has it now. */
+static void note_room(struct pen_link *link, bool was_full)
+{
+    if (!was_full || is_full(link))
+        return;
+    atomic_fetch_add_explicit(&link->room, 1, memory_order_release);
+    pen_futex_wake(&link->room, UINT32_MAX, false);
+}
+
 /* Locked. Drops pieces that are acknowledged; the last one stays while it may grow. */
 static void drop_acknowledged(struct pen_link *link)
 {
     uint64_t limit = link->acknowledged < link->sent ? link->acknowledged : link->sent;
+    bool full = is_full(link);
     while (link->first && link->first != link->last && link->first != link->cursor &&
            link->base + link->first->size <= limit) {
         struct piece *piece = link->first;
         link->base += piece->size;
+        link->kept -= piece->capacity ? piece->size : 0;
         link->first = piece->next;
         free(piece);
     }
+    note_room(link, full);
 }
 
+/* Locked. */
 static void note_unsent(struct pen_link *link)
 {
     /* seq_cst: pairs with pen_link_flush. */
-    atomic_store(&link->unsent, link->added - link->sent);
+    atomic_store(&link->unsent, link->added - link->sent + link->beside_bytes);
+}
+
+/* Locked. */
+static void add_frames_unsent(struct pen_link *link, uint64_t bytes)
+{
+    uint64_t before = atomic_load_explicit(&link->frames_unsent, memory_order_relaxed);
+    atomic_store_explicit(&link->frames_unsent, before + bytes, memory_order_relaxed);
+}
+
+/* Locked. */
+static int append_with_bulk(struct pen_link *link, const void *frame, size_t size, const void *bulk,
+                            uint64_t bulk_bytes)
+{
+    if (link->kept >= PEN_LINK_KEPT_MOST)
+        return -PEN_ELIMIT;
+    int rc = append_copy(link, frame, size);
+    if (!rc)
+        add_frames_unsent(link, size);
+    if (!rc && bulk_bytes)
+        rc = append_bytes(link, bulk, bulk_bytes);
+    return rc;
 }
 
 int pen_link_add_bulk(struct pen_link *link, const void *frame, size_t size, const void *bulk, uint64_t bulk_bytes)
 {
     pthread_mutex_lock(&link->lock);
-    int rc = append_copy(link, frame, size);
-    if (!rc && bulk_bytes)
-        rc = append_range(link, bulk, bulk_bytes);
+    int rc = append_with_bulk(link, frame, size, bulk, bulk_bytes);
+    link->frames += size;
     note_unsent(link);
     pthread_mutex_unlock(&link->lock);
     return rc;
@@ -195,22 +264,76 @@ int pen_link_add(struct pen_link *link, const void *frame, size_t size)
     return pen_link_add_bulk(link, frame, size, NULL, 0);
 }
 
-int pen_link_add_range(struct pen_link *link, const unsigned char *arena, uint64_t offset, uint64_t bytes)
+/* Locked. The first part of the range; what is left of it stays in *range. */
+static int append_part(struct pen_link *link, struct range *range)
 {
     _Alignas(8) unsigned char frame[64];
-    int rc = 0;
-    while (bytes && !rc) {
-        const struct pen_msg_link_part part = {offset, bytes < PART_BYTES ? bytes : PART_BYTES};
-        pen_msg_link_part_encode(&part, 0, frame);
-        rc = pen_link_add_bulk(link, frame, pen_msg_link_part_size(&part), arena + offset, part.bytes);
-        offset += part.bytes;
-        bytes -= part.bytes;
+    uint64_t bytes = range->bytes < PART_BYTES ? range->bytes : PART_BYTES;
+    const struct pen_msg_link_part part = {range->offset, bytes, bytes == range->bytes ? range->number : 0};
+    pen_msg_link_part_encode(&part, 0, frame);
+    int rc = append_with_bulk(link, frame, pen_msg_link_part_size(&part), range->arena + range->offset, bytes);
+    range->offset += bytes;
+    range->bytes -= bytes;
+    return rc;
+}
+
+/* Locked. */
+static int put_beside(struct pen_link *link, const struct range *range)
+{
+    struct range *copy = link->kept < PEN_LINK_KEPT_MOST ? malloc(sizeof *copy) : NULL;
+    if (!copy)
+        return -PEN_ENOMEM;
+    *copy = *range;
+    copy->frames_before = link->frames;
+    if (link->beside)
+        link->beside_last->next = copy;
+    else
+        link->beside = copy;
+    link->beside_last = copy;
+    link->beside_bytes += copy->bytes;
+    link->kept += sizeof *copy;
+    return 0;
+}
+
+/* Locked. Makes pieces of what goes beside, while few bytes are left to send and *budget lasts. Without memory: at
+ * another time. */
+static void append_beside(struct pen_link *link, uint64_t *budget)
+{
+    bool full = is_full(link);
+    while (link->beside && *budget && link->added - link->sent < LEFT_BYTES) {
+        struct range *range = link->beside;
+        uint64_t before = range->bytes;
+        if (append_part(link, range))
+            break;
+        uint64_t bytes = before - range->bytes;
+        link->beside_bytes -= bytes;
+        *budget -= bytes < *budget ? bytes : *budget;
+        if (range->bytes)
+            continue;
+        link->beside = range->next;
+        link->kept -= sizeof *range;
+        free(range);
     }
+    note_room(link, full);
+}
+
+int pen_link_add_range(struct pen_link *link, const unsigned char *arena, uint64_t offset, uint64_t bytes,
+                       uint64_t number)
+{
+    struct range range = {.arena = arena, .offset = offset, .bytes = bytes, .number = number};
+    int rc = 0;
+    pthread_mutex_lock(&link->lock);
+    if (number)
+        rc = put_beside(link, &range);
+    while (!number && range.bytes && !rc)
+        rc = append_part(link, &range);
+    note_unsent(link);
+    pthread_mutex_unlock(&link->lock);
     return rc;
 }
 
 int pen_link_take_part(const void *frame, size_t size, unsigned char *arena, uint64_t arena_bytes, void **out_bulk,
-                       uint64_t *out_bulk_bytes)
+                       uint64_t *out_bulk_bytes, uint64_t *out_number)
 {
     struct pen_scratch scratch = {0};
     struct pen_msg_link_part part;
@@ -219,12 +342,13 @@ int pen_link_take_part(const void *frame, size_t size, unsigned char *arena, uin
         return -PEN_EPROTO;
     *out_bulk = arena + part.offset;
     *out_bulk_bytes = part.bytes;
+    *out_number = part.number;
     return 0;
 }
 
 uint64_t pen_link_unsent(struct pen_link *link)
 {
-    return atomic_load_explicit(&link->unsent, memory_order_relaxed);
+    return atomic_load_explicit(&link->frames_unsent, memory_order_relaxed);
 }
 
 uint64_t pen_link_unacknowledged(struct pen_link *link)
@@ -233,6 +357,17 @@ uint64_t pen_link_unacknowledged(struct pen_link *link)
     uint64_t bytes = link->added - link->acknowledged;
     pthread_mutex_unlock(&link->lock);
     return bytes;
+}
+
+bool pen_link_wait_room(struct pen_link *link, uint64_t timeout_ns)
+{
+    /* Acquire: `kept` is looked at after it. */
+    uint32_t room = atomic_load_explicit(&link->room, memory_order_acquire);
+    pthread_mutex_lock(&link->lock);
+    bool full = is_full(link);
+    pthread_mutex_unlock(&link->lock);
+    return !full || (pen_futex_wait(&link->room, room, timeout_ns, false) &&
+                     atomic_load_explicit(&link->room, memory_order_acquire) != room);
 }
 
 /* ---- sending ----------------------------------------------------------------------------------------- */
@@ -251,27 +386,37 @@ static int gather(const struct pen_link *link, struct iovec *parts)
 /* Locked. */
 static void advance(struct pen_link *link, uint64_t bytes)
 {
+    uint64_t frames = 0;
     link->sent += bytes;
-    link->cursor_at += bytes;
-    while (link->cursor && link->cursor_at >= link->cursor->size) {
-        link->cursor_at -= link->cursor->size;
+    while (bytes && link->cursor) {
+        uint64_t left = link->cursor->size - link->cursor_at, taken = bytes < left ? bytes : left;
+        frames += link->cursor->capacity ? taken : 0;
+        bytes -= taken;
+        link->cursor_at += taken;
+        if (taken < left)
+            break;
         link->cursor = link->cursor->next;
+        link->cursor_at = 0;
     }
+    add_frames_unsent(link, -frames);
     drop_acknowledged(link);
     note_unsent(link);
 }
 
-/* The caller has `sending`. True when all is sent; false when the socket takes no more. */
-static bool send_all(struct pen_link *link)
+/* The caller has `sending`. True when all is sent; false when the socket takes no more, or of what goes beside *budget
+ * bytes are under way. */
+static bool send_all(struct pen_link *link, uint64_t *budget)
 {
     struct iovec parts[GATHER];
     for (;;) {
         pthread_mutex_lock(&link->lock);
         struct pen_stream *stream = link->stream;
+        append_beside(link, budget);
         int count = gather(link, parts);
+        bool all = !count && !link->beside;
         pthread_mutex_unlock(&link->lock);
         if (!count || !stream)
-            return !count;
+            return all;
         ssize_t taken = stream->ops->send(stream, parts, count);
         if (taken <= 0) {
             atomic_store(&link->broken, taken < 0);
@@ -290,13 +435,13 @@ static bool take_sending(struct pen_link *link)
 
 /* True when all is sent, or will be by another. Whoever finds another sending leaves it to him: he looks at `unsent`
  * once more after he has stopped (Dekker: unsent; sending here, sending; unsent there). */
-static bool flush(struct pen_link *link)
+static bool flush(struct pen_link *link, uint64_t budget)
 {
     bool all = true;
     while (all && atomic_load(&link->unsent)) {
         if (!take_sending(link))
             return true;
-        all = send_all(link);
+        all = send_all(link, &budget);
         atomic_store(&link->sending, 0);
     }
     return all;
@@ -304,16 +449,11 @@ static bool flush(struct pen_link *link)
 
 void pen_link_flush(struct pen_link *link)
 {
-    if (!flush(link))
+    if (!flush(link, 0))     /* not more than that: whoever sends has other things to do */
         pen_link_kick(link); /* the turning thread waits for room, or detaches. Not before we have stopped sending. */
 }
 
 /* ---- connections ------------------------------------------------------------------------------------- */
-
-uint64_t pen_link_received(const struct pen_link *link)
-{
-    return link->received;
-}
 
 static void wait_for_sending(struct pen_link *link)
 {
@@ -346,6 +486,10 @@ static void rewind_to(struct pen_link *link, uint64_t peer_received)
     link->sent = peer_received;
     if (link->acknowledged < peer_received)
         link->acknowledged = peer_received;
+    uint64_t frames = 0;
+    for (const struct piece *piece = link->cursor; piece; piece = piece->next)
+        frames += piece->capacity ? piece->size - (piece == link->cursor ? link->cursor_at : 0) : 0;
+    atomic_store_explicit(&link->frames_unsent, frames, memory_order_relaxed);
     note_unsent(link);
 }
 
@@ -366,6 +510,29 @@ int pen_link_attach(struct pen_link *link, struct pen_stream *stream, uint64_t p
     atomic_store(&link->sending, 0);
     if (rc)
         pen_stream_destroy(stream);
+    return rc;
+}
+
+int pen_link_resume(struct pen_link *link, struct pen_stream *stream, uint64_t session, uint64_t deadline_ns)
+{
+    struct pen_msg_link_resume resume = {.session = session, .received = link->received};
+    struct pen_scratch scratch = {0};
+    size_t size = pen_msg_link_resume_size(&resume);
+    unsigned char *frame = aligned_alloc(64, PEN_LIMIT_FRAME);
+    int rc = frame ? 0 : -PEN_ENOMEM;
+    if (!rc) {
+        pen_msg_link_resume_encode(&resume, 0, frame);
+        rc = pen_stream_send_frame(stream, frame, size, deadline_ns);
+    }
+    if (!rc && !(rc = pen_stream_receive_frame(stream, frame, &size, deadline_ns)))
+        rc = pen_msg_link_resume_decode(frame, size, &scratch, &resume);
+    pen_scratch_finish(&scratch);
+    free(frame);
+    if (!rc && resume.session != session)
+        rc = -PEN_EPROTO;
+    if (!rc)
+        return pen_link_attach(link, stream, resume.received);
+    pen_stream_destroy(stream);
     return rc;
 }
 
@@ -404,6 +571,7 @@ static int take_frame(struct pen_link *link, const void *frame, size_t size)
     void *bulk = NULL;
     uint64_t bulk_bytes = 0;
     int rc = link->owner.frame(link->owner.context, frame, size, &bulk, &bulk_bytes);
+    link->refused = rc == PEN_LINK_LATER;
     if (rc)
         return rc;
     link->in_bulk = bulk_bytes != 0;
@@ -437,12 +605,12 @@ static int take_buffered_bulk(struct pen_link *link)
     return bulk_came(link, bytes);
 }
 
-/* All that is buffered. 0: more bytes are needed. */
+/* All that is buffered. 0: more bytes are needed, or room. */
 static int digest(struct pen_link *link)
 {
     for (;;) {
         const void *frame;
-        size_t size;
+        size_t size, start = link->reader.start;
         int rc;
         if (link->in_bulk) {
             if (link->reader.end == link->reader.start)
@@ -454,6 +622,10 @@ static int digest(struct pen_link *link)
                 return 0;
             if (rc > 0)
                 rc = take_frame(link, frame, size);
+        }
+        if (rc == PEN_LINK_LATER) {
+            link->reader.start = start;
+            return 0;
         }
         if (rc)
             return rc;
@@ -504,10 +676,12 @@ static int acknowledge(struct pen_link *link)
 
 static void wait_for_news(struct pen_link *link, bool all_sent, uint64_t timeout_ns)
 {
-    struct pollfd fds[2] = {
-        {.fd = link->stream ? link->stream->fd : -1, .events = (short)(POLLIN | (all_sent ? 0 : POLLOUT))},
-        {.fd = link->wake_fd, .events = POLLIN}};
+    struct pollfd fds[2] = {{.fd = link->stream ? link->stream->fd : -1,
+                             .events = (short)((link->refused ? 0 : POLLIN) | (all_sent ? 0 : POLLOUT))},
+                            {.fd = link->wake_fd, .events = POLLIN}};
     uint64_t ns = link->unacked_since && timeout_ns > ACK_NS ? ACK_NS : timeout_ns;
+    if (link->refused && ns > AGAIN_NS)
+        ns = AGAIN_NS;
     uint64_t ms = ns == UINT64_MAX ? 0 : (ns + 999999) / 1000000;
     if (poll(fds, 2, ns == UINT64_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int)ms) > 0 && fds[1].revents) {
         uint64_t ignored;
@@ -516,14 +690,25 @@ static void wait_for_news(struct pen_link *link, bool all_sent, uint64_t timeout
     }
 }
 
+/* What has come, up to TURN_BYTES. 0, or an error. */
+static ssize_t receive_turn(struct pen_link *link)
+{
+    ssize_t got = link->refused ? digest(link) : 0;
+    uint64_t limit = link->received + TURN_BYTES;
+    if (got)
+        return got;
+    while (link->stream && !link->refused && link->received < limit && !atomic_load(&link->broken))
+        if ((got = receive_some(link)) <= 0)
+            return got;
+    return 0;
+}
+
 int pen_link_turn(struct pen_link *link, uint64_t timeout_ns)
 {
-    ssize_t got = 0;
-    bool all_sent = flush(link);
+    bool all_sent = flush(link, TURN_BYTES);
     if (!atomic_load(&link->broken))
         wait_for_news(link, all_sent, timeout_ns);
-    while (link->stream && !atomic_load(&link->broken) && (got = receive_some(link)) > 0)
-        ;
+    ssize_t got = receive_turn(link);
     if (got < 0 && got != -PEN_EGONE)
         return (int)got;
     if (got == -PEN_EGONE || atomic_load(&link->broken)) {
@@ -531,6 +716,6 @@ int pen_link_turn(struct pen_link *link, uint64_t timeout_ns)
         return -PEN_EGONE;
     }
     int rc = acknowledge(link);
-    flush(link); /* what is left then, the next turn sends */
+    flush(link, 0); /* what is left then, the next turn sends */
     return rc;
 }

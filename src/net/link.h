@@ -21,10 +21,24 @@
 
 struct pen_link;
 
+/* Bytes of frames that a link keeps until they are acknowledged: who adds more waits (pen_link_wait_room). */
+#define PEN_LINK_KEPT_BYTES (UINT64_C(16) << 20)
+/* Who cannot wait fails (-PEN_ELIMIT) when the peer leaves so much unacknowledged. */
+#define PEN_LINK_KEPT_MOST (UINT64_C(256) << 20)
+
+/* Ranges longer than this go beside the frames. */
+#define PEN_LINK_INLINE_BYTES (UINT64_C(64) << 10)
+/* While bytes go beside, not more than this of frames overtakes them: they pile up where they wait for the bytes. */
+#define PEN_LINK_AHEAD_BYTES (UINT64_C(4) << 20)
+
+/* What frame() below returns when there is no room for it now: it is called with it again, soon. */
+#define PEN_LINK_LATER 1
+
 /* What a link does with what comes; in pen_link_turn. An error ends the turn with it: the session has failed. */
 struct pen_link_owner {
     /* A frame, 8-aligned; its header has been checked, nothing else. When bytes come beside it, *out_bulk is where they
-     * go and *out_bulk_bytes how many (preset to 0); `bulk` (NULL: nobody asks) is called when they are all there. */
+     * go and *out_bulk_bytes how many (preset to 0); `bulk` (NULL: nobody asks) is called when they are all there.
+     * PEN_LINK_LATER: nothing more is received until the frame has been taken. */
     int (*frame)(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes);
     int (*bulk)(void *context);
     void *context;
@@ -43,22 +57,29 @@ void pen_link_forked(struct pen_link *link);
 int pen_link_add(struct pen_link *link, const void *frame, size_t size);
 /* The same with bytes beside it, which stay the caller's and must not change until acknowledged. */
 int pen_link_add_bulk(struct pen_link *link, const void *frame, size_t size, const void *bulk, uint64_t bulk_bytes);
-/* The arena's bytes from `offset` on, as link_part messages; the other end's pen_link_take_part says where they go. */
-int pen_link_add_range(struct pen_link *link, const unsigned char *arena, uint64_t offset, uint64_t bytes);
+/* The arena's bytes from `offset` on, as link_part messages; the other end's pen_link_take_part says where they go.
+ * number 0: ahead of what is added after them. Else they go beside it, in small parts whenever no frame waits, in the
+ * order of the calls; the last part has the number. */
+int pen_link_add_range(struct pen_link *link, const unsigned char *arena, uint64_t offset, uint64_t bytes,
+                       uint64_t number);
 int pen_link_take_part(const void *frame, size_t size, unsigned char *arena, uint64_t arena_bytes, void **out_bulk,
-                       uint64_t *out_bulk_bytes);
-/* Writes what the socket takes; what it does not, pen_link_turn sends. */
+                       uint64_t *out_bulk_bytes, uint64_t *out_number);
+/* Writes what the socket takes of the frames; the rest, and what goes beside them, pen_link_turn sends. */
 void pen_link_flush(struct pen_link *link);
-/* Bytes added that no socket has taken yet; and those that the peer has not acknowledged. Hints. */
+/* Bytes of frames added that no socket has taken yet, and of all that the peer has not acknowledged. Hints. */
 uint64_t pen_link_unsent(struct pen_link *link);
 uint64_t pen_link_unacknowledged(struct pen_link *link);
+/* Waits until less than PEN_LINK_KEPT_BYTES of frames are kept, and less than PEN_LINK_AHEAD_BYTES are ahead of what
+ * goes beside, at most timeout_ns; whether it is so. */
+bool pen_link_wait_room(struct pen_link *link, uint64_t timeout_ns);
 
 /* ---- connections ------------------------------------------------------------------------------------- */
 
-/* How many bytes have come, for link_resume. */
-uint64_t pen_link_received(const struct pen_link *link);
-/* Goes on over a new connection, of which link_resume has been exchanged: the peer has `peer_received` bytes. Takes the
- * stream, also when it fails: -PEN_EPROTO when that is more than was sent, or less than was acknowledged. */
+/* Goes on over a new connection: exchanges link_resume, of that session, with the peer, which does the same. Takes the
+ * stream, also when it fails. */
+int pen_link_resume(struct pen_link *link, struct pen_stream *stream, uint64_t session, uint64_t deadline_ns);
+/* The same when the peer is known to have `peer_received` bytes; on the first connection none. -PEN_EPROTO when that is
+ * more than was sent, or less than was acknowledged. */
 int pen_link_attach(struct pen_link *link, struct pen_stream *stream, uint64_t peer_received);
 /* Receives what is there and sends what is left, waiting for either at most timeout_ns (UINT64_MAX: for ever). 0;
  * -PEN_EGONE: the connection is broken, and detached; else the owner's error, or -PEN_EPROTO. */

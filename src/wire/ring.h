@@ -27,11 +27,12 @@
 
 /* ---- the shared page -------------------------------------------------------------------------------- */
 
-/* Told of what is published, before it is: worker/remote.c sends it to a program on another host. Any thread. */
+/* Told of what is published, before it is: worker/remote.c sends it to a program on another host. Any thread.
+ * after_reads: it may come after reads, whose bytes the program must have before it sees this. */
 struct pen_mirror {
     void (*times)(void *context, uint32_t slot, const struct pen_event_times *times);
-    void (*event)(void *context, uint32_t slot, int32_t state);
-    void (*queue)(void *context, uint32_t queue_slot, uint64_t completed);
+    void (*event)(void *context, uint32_t slot, int32_t state, bool after_reads);
+    void (*queue)(void *context, uint32_t queue_slot, uint64_t completed, bool after_reads);
     void (*wake)(void *context); /* a batch is published */
     void *context;
 };
@@ -119,12 +120,13 @@ void pen_ring_kick(struct pen_ring_reader *reader);
  * of a thousand commands, the one waited for costs a system call. */
 
 /* Those that return bool tell whether a client thread slept for it, and was woken. */
+/* after_reads is the mirror's. */
 /* Slot 0 is nobody's: ignored. The caller has checked pen_slot_ok. */
 void pen_publish_times(struct pen_shared_view *view, uint32_t slot, const struct pen_event_times *times);
 /* state: enum pen_state or -PEN_E*. Release: pairs with the client's acquire load of the slot. */
-bool pen_publish_event(struct pen_shared_view *view, uint32_t slot, int32_t state);
+bool pen_publish_event(struct pen_shared_view *view, uint32_t slot, int32_t state, bool after_reads);
 /* Release. The caller has checked pen_queue_slot_ok, and never lets `completed` fall. */
-bool pen_publish_queue(struct pen_shared_view *view, uint32_t queue_slot, uint64_t completed);
+bool pen_publish_queue(struct pen_shared_view *view, uint32_t queue_slot, uint64_t completed, bool after_reads);
 /* One more `output` frame is on its way, on the socket or in an outbox that is sent as the socket gets room: call after
  * it was put there and before the completion of what printed it. Wakes the sleepers, so that they empty the socket. */
 void pen_publish_output(struct pen_shared_view *view);

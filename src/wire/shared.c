@@ -180,13 +180,13 @@ static void wake_all(struct pen_shared *shared)
     pen_futex_wake(&shared->epoch, INT_MAX, true);
 }
 
-bool pen_publish_event(struct pen_shared_view *view, uint32_t slot, int32_t state)
+bool pen_publish_event(struct pen_shared_view *view, uint32_t slot, int32_t state, bool after_reads)
 {
     assert(pen_slot_ok(slot));
     if (!slot)
         return false;
     if (view->mirror)
-        view->mirror->event(view->mirror->context, slot, state);
+        view->mirror->event(view->mirror->context, slot, state, after_reads);
     _Atomic int32_t *at = &view->slots[slot].state;
     if (state > PEN_STATE_COMPLETE) {
         /* Keeps the waiter's mark. Once more when the mark came just now; news of progress is not worth more. */
@@ -205,12 +205,12 @@ bool pen_publish_event(struct pen_shared_view *view, uint32_t slot, int32_t stat
     return waited;
 }
 
-bool pen_publish_queue(struct pen_shared_view *view, uint32_t queue_slot, uint64_t completed)
+bool pen_publish_queue(struct pen_shared_view *view, uint32_t queue_slot, uint64_t completed, bool after_reads)
 {
     assert(pen_queue_slot_ok(queue_slot));
     struct pen_queue_slot *queue = &view->queues[queue_slot];
     if (view->mirror)
-        view->mirror->queue(view->mirror->context, queue_slot, completed);
+        view->mirror->queue(view->mirror->context, queue_slot, completed, after_reads);
     /* Release: pairs with the client's acquire in pen_queue_completed. Then Dekker with its wait: completed; fence;
      * wanted here, wanted; fence; completed there. */
     atomic_store_explicit(&queue->completed, completed, memory_order_release);

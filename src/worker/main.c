@@ -284,13 +284,16 @@ static int wait_for_adoption(struct worker *worker, struct pen_unix_frame *frame
     return 1;
 }
 
-/* A tenant's session has a key. */
-static bool is_protected(const struct pen_msg_adopt *adopt)
+/* The program is on another host: the worker's end of the link to it takes the place of its socket. */
+static int make_remote(struct worker *worker, const struct pen_msg_adopt *adopt, struct pen_remote *remote)
 {
-    unsigned char any = 0;
-    for (size_t i = 0; i < sizeof adopt->secret; i++)
-        any |= adopt->secret[i];
-    return any;
+    struct pen_remote_offer offer = {.fd = worker->client_fd, .protected = adopt->protected};
+    memcpy(offer.secret, adopt->secret, sizeof offer.secret);
+    int rc = pen_remote_init(remote, adopt->session, UINT64_C(1000000) * adopt->reconnect_ms, &offer,
+                             &worker->memory.view, worker->memory.arena, worker->memory.arena_bytes);
+    if (!rc)
+        worker->client_fd = remote->ends[0];
+    return rc;
 }
 
 static int serve(struct worker *worker)
@@ -305,12 +308,8 @@ static int serve(struct worker *worker)
         return rc ? refuse(worker->client_fd >= 0 ? worker->client_fd : worker->options.control_fd, &error) : 0;
     struct pen_remote remote;
     bool is_remote = adopt.features & PEN_FEATURE_REMOTE;
-    if (is_remote) {
-        if ((rc = pen_remote_init(&remote, worker->client_fd, is_protected(&adopt) ? adopt.secret : NULL,
-                                  &worker->memory.view, worker->memory.arena, worker->memory.arena_bytes)))
-            return refuse(-1, &(struct pen_error){rc, "the worker cannot serve a program on another host"});
-        worker->client_fd = remote.ends[0];
-    }
+    if (is_remote && (rc = make_remote(worker, &adopt, &remote)))
+        return refuse(-1, &(struct pen_error){rc, "the worker cannot serve a program on another host"});
     const struct pen_work_config config = {.ops = worker->options.ops,
                                            .devices = worker->devices,
                                            .device_count = worker->device_count,

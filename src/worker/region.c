@@ -51,7 +51,7 @@ static void retire(void *context)
     /* acq_rel: what every driver did with the memory comes before the slot. */
     if (atomic_fetch_sub_explicit(&retirement->left, 1, memory_order_acq_rel) != 1)
         return;
-    pen_publish_event(&work->view, retirement->slot, PEN_STATE_COMPLETE);
+    pen_publish_event(&work->view, retirement->slot, PEN_STATE_COMPLETE, false);
     pen_publish_wake(&work->view);
     free(retirement);
     atomic_fetch_sub_explicit(&work->callbacks, 1, memory_order_release);

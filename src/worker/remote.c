@@ -1,18 +1,16 @@
 /* worker/remote.c - see remote.h. */
 #include "worker/remote.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "net/tls.h"
+#include "wire/futex.h"
+#include "worker/work.h"
 
 #define SEND_MS      10000
 #define HANDSHAKE_MS 10000
-/* How long the receiving thread sleeps for room in the ring before it looks whether the session has ended. */
-#define ROOM_NS 100000000u
 
 /* ---- what is published goes over the link ---- */
 
@@ -37,16 +35,29 @@ static void send_times(void *context, uint32_t slot, const struct pen_event_time
         .started = times->started, .ended = times->ended);
 }
 
-/* Progress is not worth a message. */
-static void send_event(void *context, uint32_t slot, int32_t state)
+/* What must be there before the program sees a completion that came after reads. */
+static uint64_t reads_before(struct pen_remote *remote, bool after_reads)
 {
-    if (state <= PEN_STATE_COMPLETE)
-        ADD((struct pen_remote *)context, link_event, .slot = slot, .state = state);
+    if (!after_reads)
+        return 0;
+    pthread_mutex_lock(&remote->lock);
+    uint64_t reads = remote->reads;
+    pthread_mutex_unlock(&remote->lock);
+    return reads;
 }
 
-static void send_queue(void *context, uint32_t queue_slot, uint64_t completed)
+/* Progress is not worth a message. */
+static void send_event(void *context, uint32_t slot, int32_t state, bool after_reads)
 {
-    ADD((struct pen_remote *)context, link_queue, .slot = queue_slot, .completed = completed);
+    if (state <= PEN_STATE_COMPLETE)
+        ADD((struct pen_remote *)context, link_event, .slot = slot, .state = state,
+            .after = reads_before(context, after_reads));
+}
+
+static void send_queue(void *context, uint32_t queue_slot, uint64_t completed, bool after_reads)
+{
+    ADD((struct pen_remote *)context, link_queue, .slot = queue_slot, .completed = completed,
+        .after = reads_before(context, after_reads));
 }
 
 static void flush(void *context)
@@ -56,7 +67,12 @@ static void flush(void *context)
 
 void pen_remote_send_range(struct pen_remote *remote, uint64_t offset, uint64_t bytes)
 {
-    if (pen_link_add_range(remote->link, remote->arena, offset, bytes))
+    /* Their numbers are in the order in which they are sent. */
+    pthread_mutex_lock(&remote->lock);
+    uint64_t number = bytes > PEN_LINK_INLINE_BYTES ? ++remote->reads : 0;
+    int rc = pen_link_add_range(remote->link, remote->arena, offset, bytes, number);
+    pthread_mutex_unlock(&remote->lock);
+    if (rc)
         lose(remote);
 }
 
@@ -64,9 +80,11 @@ void pen_remote_send_range(struct pen_remote *remote, uint64_t offset, uint64_t 
 
 static int into_ring(struct pen_remote *remote, const void *frame, size_t size)
 {
-    void *at;
-    while (!(at = pen_ring_reserve(&remote->writer, size)))
-        pen_ring_wait_room(&remote->writer, size, 0, ROOM_NS);
+    void *at = NULL;
+    if (pen_link_unsent(remote->link) < PEN_LINK_KEPT_BYTES) /* else first what was done is told */
+        at = pen_ring_reserve(&remote->writer, size);
+    if (!at)
+        return PEN_LINK_LATER;
     memcpy(at, frame, size);
     pen_ring_publish(&remote->writer, size);
     pen_fence();
@@ -79,21 +97,52 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
     struct pen_remote *remote = context;
     uint16_t opcode = ((const struct pen_frame_header *)frame)->opcode;
     if (opcode == PEN_OP_LINK_PART)
-        return pen_link_take_part(frame, size, remote->arena, remote->arena_bytes, out_bulk, out_bulk_bytes);
+        return pen_link_take_part(frame, size, remote->arena, remote->arena_bytes, out_bulk, out_bulk_bytes,
+                                  &remote->arriving);
     const struct pen_message_info *info = pen_message_info(opcode);
     return info && info->direction == PEN_DIRECTION_COMMAND ? into_ring(remote, frame, size) : -PEN_EPROTO;
 }
 
-static void *receive(void *context)
+/* The oldest task that waits for what is here; NULL: none. */
+static struct pen_work_task *next_arrived(struct pen_remote *remote)
 {
-    struct pen_remote *remote = context;
-    while (!pen_link_turn(remote->link, UINT64_MAX))
-        ;
-    lose(remote);
-    return NULL;
+    struct pen_work_task *task = NULL;
+    pthread_mutex_lock(&remote->lock);
+    if (!pen_list_empty(&remote->awaited))
+        task = PEN_CONTAINER(remote->awaited.next, struct pen_work_task, held);
+    if (task && task->sequence <= remote->arrived)
+        pen_list_remove(&task->held);
+    else
+        task = NULL;
+    pthread_mutex_unlock(&remote->lock);
+    return task;
 }
 
-/* ---- life ---- */
+static int take_bulk(void *context)
+{
+    struct pen_remote *remote = context;
+    struct pen_work_task *task;
+    if (!remote->arriving)
+        return 0;
+    pthread_mutex_lock(&remote->lock);
+    remote->arrived = remote->arriving;
+    pthread_mutex_unlock(&remote->lock);
+    while ((task = next_arrived(remote)))
+        pen_task_arrived(task);
+    return 0;
+}
+
+bool pen_remote_await(struct pen_remote *remote, struct pen_work_task *task)
+{
+    pthread_mutex_lock(&remote->lock);
+    bool here = remote->arrived >= task->sequence;
+    if (!here)
+        pen_list_append(&remote->awaited, &task->held);
+    pthread_mutex_unlock(&remote->lock);
+    return !here;
+}
+
+/* ---- connections ---- */
 
 static bool session_key(void *context, const char *identity, unsigned char secret[PEN_TLS_KEY_BYTES])
 {
@@ -101,27 +150,79 @@ static bool session_key(void *context, const char *identity, unsigned char secre
     return !strcmp(identity, PEN_TLS_SESSION_IDENTITY);
 }
 
-static int make_stream(int fd, const unsigned char *secret, struct pen_stream **out_stream)
+/* Takes the descriptor. */
+static int make_stream(struct pen_remote_offer *offer, struct pen_stream **out_stream)
 {
-    struct pen_stream *stream;
-    if (!secret)
-        return pen_stream_plain(fd, out_stream);
-    int rc = pen_stream_tls_accept(fd, session_key, (void *)(uintptr_t)secret, &stream);
+    int rc = offer->protected ? pen_stream_tls_accept(offer->fd, session_key, offer->secret, out_stream)
+                              : pen_stream_plain(offer->fd, out_stream);
     if (rc)
-        return rc;
-    if ((rc = pen_tls_handshake_until(stream, pen_deadline_ms(HANDSHAKE_MS))))
-        pen_stream_destroy(stream);
-    else
-        *out_stream = stream;
+        close(offer->fd);
+    else if (offer->protected && (rc = pen_tls_handshake_until(*out_stream, pen_deadline_ms(HANDSHAKE_MS))))
+        pen_stream_destroy(*out_stream);
+    explicit_bzero(offer, sizeof *offer);
     return rc;
 }
 
-int pen_remote_init(struct pen_remote *remote, int fd, const unsigned char *secret, struct pen_shared_view *view,
-                    void *arena, uint64_t arena_bytes)
+void pen_remote_relink(struct pen_remote *remote, const struct pen_remote_offer *offer)
 {
-    const struct pen_link_owner owner = {take_frame, NULL, remote};
-    *remote = (struct pen_remote){.view = *view, .arena = arena, .arena_bytes = arena_bytes};
-    int rc = make_stream(fd, secret, &remote->stream);
+    pthread_mutex_lock(&remote->lock);
+    int older = remote->offer.fd;
+    remote->offer = *offer;
+    pthread_mutex_unlock(&remote->lock);
+    if (older >= 0)
+        close(older);
+    pen_link_kick(remote->link);
+}
+
+/* The offered connection becomes the link's. False: there is none, or it has failed. */
+static bool take_offer(struct pen_remote *remote)
+{
+    struct pen_stream *stream;
+    pthread_mutex_lock(&remote->lock);
+    struct pen_remote_offer offer = remote->offer;
+    remote->offer.fd = -1;
+    pthread_mutex_unlock(&remote->lock);
+    if (offer.fd < 0 || make_stream(&offer, &stream))
+        return false;
+    return !pen_link_resume(remote->link, stream, remote->session, pen_deadline_ms(HANDSHAKE_MS));
+}
+
+/* Until the session has failed, or has been without a connection for too long. */
+static void *receive(void *context)
+{
+    struct pen_remote *remote = context;
+    uint64_t until = UINT64_MAX; /* while there is no connection */
+    for (;;) {
+        uint64_t now = until == UINT64_MAX ? 0 : pen_now_ns();
+        int rc = now < until ? pen_link_turn(remote->link, until - now) : -PEN_ETIMEOUT;
+        if (rc == -PEN_EGONE)
+            until = pen_now_ns() + remote->reconnect_ns;
+        else if (rc)
+            break;
+        if (take_offer(remote))
+            until = UINT64_MAX;
+    }
+    lose(remote);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+int pen_remote_init(struct pen_remote *remote, uint64_t session, uint64_t reconnect_ns,
+                    const struct pen_remote_offer *first, struct pen_shared_view *view, void *arena,
+                    uint64_t arena_bytes)
+{
+    const struct pen_link_owner owner = {take_frame, take_bulk, remote};
+    struct pen_remote_offer offer = *first;
+    *remote = (struct pen_remote){.session = session,
+                                  .reconnect_ns = reconnect_ns,
+                                  .view = *view,
+                                  .arena = arena,
+                                  .arena_bytes = arena_bytes,
+                                  .offer = {.fd = -1}};
+    pthread_mutex_init(&remote->lock, NULL);
+    pen_list_init(&remote->awaited);
+    int rc = make_stream(&offer, &remote->stream);
     if (rc)
         return rc;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, remote->ends))

@@ -1,14 +1,30 @@
 /* worker/remote.h - the worker's end of a session whose program is on another host: what comes over the link goes into
  * the session's own ring and arena, as a program here would put it there; what is published goes over the link as well.
- * Ownership: owns the connection and the link. Threads: a thread of its own receives; any thread publishes. */
+ * When the connection breaks, the session goes on, and waits for another (link_resume).
+ * Ownership: owns the connections and the link; ends with the process. Threads: a thread of its own receives; any
+ * thread publishes. */
 #ifndef PEN_WORKER_REMOTE_H
 #define PEN_WORKER_REMOTE_H
 
+#include <pthread.h>
+
+#include "base/list.h"
 #include "net/link.h"
+#include "net/tls.h"
 #include "net/unix.h"
 #include "wire/ring.h"
 
+struct pen_work_task;
+
+/* How a connection of the session is to be made. */
+struct pen_remote_offer {
+    int fd; /* -1: none */
+    bool protected;
+    unsigned char secret[PEN_TLS_KEY_BYTES]; /* that the program must show, when it is protected */
+};
+
 struct pen_remote {
+    uint64_t session, reconnect_ns;
     struct pen_stream *stream; /* the connection, until the link has it */
     struct pen_link *link;
     struct pen_mirror mirror;
@@ -16,16 +32,28 @@ struct pen_remote {
     struct pen_ring_writer writer; /* the receiving thread's */
     unsigned char *arena;
     uint64_t arena_bytes;
-    int ends[2]; /* a socket pair: [0] stands for the program's socket, and is seen closed when the link is lost */
+    uint64_t arriving; /* number of the part that comes; the receiving thread's */
+    int ends[2]; /* a socket pair: [0] stands for the program's socket, and is seen closed when the session is over */
+
+    pthread_mutex_t lock;
+    /* guarded by lock */
+    struct pen_remote_offer offer; /* not taken yet */
+    uint64_t arrived;              /* the last command whose bytes are all here, of those whose bytes come beside */
+    struct pen_list awaited;       /* struct pen_work_task.held, of tasks that wait for a later one, in order */
+    uint64_t reads;                /* sent beside; written under lock */
 };
 
-/* Takes fd. secret: the key that the program must show; NULL: the connection is not protected. `view` and the arena are
- * the session's; view->mirror is set. -PEN_ENOMEM, -PEN_EIO. */
-int pen_remote_init(struct pen_remote *remote, int fd, const unsigned char *secret, struct pen_shared_view *view,
-                    void *arena, uint64_t arena_bytes);
+/* Takes the offered connection. `view` and the arena are the session's; view->mirror is set. -PEN_ENOMEM, -PEN_EIO. */
+int pen_remote_init(struct pen_remote *remote, uint64_t session, uint64_t reconnect_ns,
+                    const struct pen_remote_offer *first, struct pen_shared_view *view, void *arena,
+                    uint64_t arena_bytes);
 /* Answers session_open, and begins to receive. */
 int pen_remote_start(struct pen_remote *remote, const void *opened, size_t size);
+/* A new connection, in place of one that is broken, or seems to be to the program. Takes it. Any thread. */
+void pen_remote_relink(struct pen_remote *remote, const struct pen_remote_offer *offer);
 /* The bytes that a read has put into the arena, on their way before its completion. Any thread. */
 void pen_remote_send_range(struct pen_remote *remote, uint64_t offset, uint64_t bytes);
+/* False when the bytes of command task->sequence are here; else pen_task_arrived is called when they are. Dispatch. */
+bool pen_remote_await(struct pen_remote *remote, struct pen_work_task *task);
 
 #endif

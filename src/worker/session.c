@@ -80,6 +80,11 @@ void pen_work_reply_data(struct pen_work *work, uint64_t sequence, int status, c
 
 /* ---- made ------------------------------------------------------------------------------------------------------- */
 
+static uint32_t reconnect_ms(const struct pen_remote *remote)
+{
+    return remote ? (uint32_t)(remote->reconnect_ns / 1000000) : 0;
+}
+
 static int send_opened(struct pen_work *work)
 {
     _Alignas(8) unsigned char frame[256];
@@ -88,7 +93,8 @@ static int send_opened(struct pen_work *work)
                                                   .ring_bytes = work->view.ring_bytes,
                                                   .shared_bytes = work->view.shared_bytes,
                                                   .arena_bytes = work->arena_bytes,
-                                                  .worker_pid = (uint32_t)getpid()};
+                                                  .worker_pid = (uint32_t)getpid(),
+                                                  .reconnect_ms = reconnect_ms(work->config.remote)};
     const int fds[] = {work->shared_fd, work->arena_fd};
     pen_msg_session_opened_encode(&opened, 0, frame);
     if (work->config.remote)
@@ -206,7 +212,7 @@ int pen_work_create(const struct pen_work_config *config, struct pen_work **out_
         return pen_fail(error, rc, "starting a session: no descriptor for its outbox");
     }
     work->outbox.link = config->remote ? config->remote->link : NULL;
-    work->waits = malloc(PEN_LIMIT_WAITS * sizeof(struct pen_work_task *));
+    work->waits = malloc((PEN_LIMIT_WAITS + 1) * sizeof(struct pen_work_task *));
     work->reply = aligned_alloc(64, PEN_LIMIT_FRAME);
     take_memory(work, config->memory);
     if (!work->waits || !work->reply || pen_ring_reader_init(&work->ring, &work->view))

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/remote.h"
 #include "worker/work.h"
 
 /* ---- life --------------------------------------------------------------------------------------------- */
@@ -18,8 +19,10 @@ static struct pen_work_task *task_create(struct pen_work *work, struct pen_work_
         return NULL;
     *task = (struct pen_work_task){.work = work, .queue = queue, .refs = 1, .slot = slot, .sequence = sequence};
     pen_list_init(&task->held);
-    if (queue)
+    if (queue) {
+        task->after_reads = queue->after_reads;
         pen_queue_ref(queue);
+    }
     return task;
 }
 
@@ -65,7 +68,7 @@ static bool publish(struct pen_work_task *task)
     struct pen_shared_view *view = &task->work->view;
     if (task->timed)
         pen_publish_times(view, task->slot, &task->times);
-    bool woken = pen_publish_event(view, task->slot, task->status);
+    bool woken = pen_publish_event(view, task->slot, task->status, task->after_reads);
     atomic_store_explicit(&task->done, true, memory_order_release);
     return woken;
 }
@@ -83,6 +86,7 @@ static void push_finished(struct pen_work *work, struct pen_work_task *task)
 static struct pen_work_task *publish_in_order(struct pen_work_queue *queue, bool *out_woken)
 {
     struct pen_work_task *first = NULL, *last = NULL;
+    bool after_reads = false;
     while (!pen_list_empty(&queue->pending)) {
         struct pen_work_task *task = PEN_CONTAINER(queue->pending.next, struct pen_work_task, pending);
         if (!task->finished)
@@ -90,6 +94,7 @@ static struct pen_work_task *publish_in_order(struct pen_work_queue *queue, bool
         pen_list_remove(&task->pending);
         *out_woken |= publish(task);
         queue->completed = task->sequence;
+        after_reads = task->after_reads;
         task->next_finished = NULL;
         if (last)
             last->next_finished = task;
@@ -98,7 +103,7 @@ static struct pen_work_task *publish_in_order(struct pen_work_queue *queue, bool
         last = task;
     }
     if (first)
-        *out_woken |= pen_publish_queue(&queue->work->view, queue->slot, queue->completed);
+        *out_woken |= pen_publish_queue(&queue->work->view, queue->slot, queue->completed, after_reads);
     return first;
 }
 
@@ -225,7 +230,7 @@ static bool is_group_marker(const struct pen_work_command *command)
 
 static void submit_marker(struct pen_work *work, struct pen_work_task *task)
 {
-    pen_publish_event(&work->view, task->slot, PEN_STATE_SUBMITTED);
+    pen_publish_event(&work->view, task->slot, PEN_STATE_SUBMITTED, false);
     take_off(task);
     pen_graph_submitted(&work->graph, &task->node);
     int rc = pen_group_close(task->queue, task, false);
@@ -256,7 +261,7 @@ static void hand_over(struct pen_work *work, struct pen_work_command *command, s
 {
     struct pen_work_queue *queue = command->queue;
     if (task) {
-        pen_publish_event(&work->view, task->slot, PEN_STATE_SUBMITTED);
+        pen_publish_event(&work->view, task->slot, PEN_STATE_SUBMITTED, false);
         take_off(task);
     }
     note_submitted(queue, command->sequence);
@@ -447,6 +452,46 @@ static void release(struct pen_work *work, struct pen_work_task *task)
     }
 }
 
+/* ---- of a program on another host --------------------------------------------------------------------------- */
+
+static bool goes_beside(const struct pen_work_command *command, uint16_t opcode)
+{
+    return command->opcode == opcode && command->u.transfer.arena_size > PEN_LINK_INLINE_BYTES;
+}
+
+/* A write whose bytes have not come yet waits for them as for an event. */
+static bool await_bytes(struct pen_work *work, struct pen_work_command *command)
+{
+    if (!goes_beside(command, PEN_OP_WRITE))
+        return true;
+    struct pen_work_task *bytes = task_create(work, NULL, 0, command->sequence);
+    if (!bytes)
+        return pen_work_fail(work, -PEN_ENOMEM, "out of memory for a command");
+    if (pen_remote_await(work->config.remote, bytes))
+        command->waits[command->wait_count++] = bytes;
+    else
+        pen_task_unref(bytes);
+    return true;
+}
+
+void pen_task_arrived(struct pen_work_task *task)
+{
+    finish(task, 0);
+}
+
+/* The program must not see that a command is complete before it has the bytes of the reads before it. Which those are
+ * need not be known for sure: in a queue with such reads all later commands come after them, and so does what waits for
+ * those. */
+static void note_reads(struct pen_work_command *command)
+{
+    bool after = goes_beside(command, PEN_OP_READ);
+    for (uint32_t i = 0; i < command->wait_count; i++)
+        after = after || command->waits[i]->after_reads;
+    command->queue->after_reads |= after;
+}
+
+/* ---- from a command to its task ----------------------------------------------------------------------------- */
+
 static bool resolve_waits(struct pen_work *work, struct pen_work_command *command, const uint64_t *waits,
                           uint32_t wait_count, bool *out_hold, bool *out_poison)
 {
@@ -457,11 +502,14 @@ static bool resolve_waits(struct pen_work *work, struct pen_work_command *comman
         if (!wait)
             return false;
         work->waits[i] = wait;
-        if (must_hold_for(command, wait))
-            *out_hold = true;
-        else if (has_failed(wait))
-            *out_poison = true;
     }
+    if (work->config.remote && !await_bytes(work, command))
+        return false;
+    for (uint32_t i = 0; i < command->wait_count; i++)
+        if (must_hold_for(command, command->waits[i]))
+            *out_hold = true;
+        else if (has_failed(command->waits[i]))
+            *out_poison = true;
     return true;
 }
 
@@ -498,6 +546,8 @@ bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, u
     bool held = false, poison = false;
     if (!resolve_waits(work, command, waits, wait_count, &held, &poison))
         return false;
+    if (work->config.remote)
+        note_reads(command);
     held = held || waits_for_held_queue(command);
     bool delivers = (work->log || work->config.remote) && command->opcode == PEN_OP_READ;
     bool track = queue->in_order && (work->last || queue->untracked + 1 >= PEN_WORK_UNTRACKED);

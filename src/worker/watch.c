@@ -2,9 +2,12 @@
 #include "worker/watch.h"
 
 #include <poll.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "worker/remote.h"
 
 /* Until the pipe is looked at again that somebody else is emptying. */
 #define COLLECTED_MS 1
@@ -18,10 +21,33 @@ static void drain_eventfd(int fd)
     (void)n;
 }
 
-/* Either peer has nothing more to say to a serving worker: anything that comes ends it. */
-static bool has_left(const struct pollfd *fds)
+/* A new connection of a program on another host; all else that the daemon may have to say ends the session: false. */
+static bool take_control(struct pen_watch *watch)
 {
-    return (fds[CLIENT].revents & ~POLLOUT) || fds[CONTROL].revents;
+    struct pen_remote *remote = watch->work->config.remote;
+    struct pen_scratch scratch = {0};
+    struct pen_msg_relink relink;
+    int rc = remote ? pen_unix_receive_some(watch->control_fd, &watch->frame) : -PEN_EPROTO;
+    if (rc <= 0)
+        return rc == 0;
+    struct pen_unix_frame *frame = &watch->frame;
+    if (frame->opcode != PEN_OP_RELINK || frame->fd_count != 1 ||
+        pen_msg_relink_decode(frame->data, frame->size, &scratch, &relink))
+        return false;
+    pen_scratch_finish(&scratch);
+    struct pen_remote_offer offer = {.fd = frame->fds[0], .protected = relink.protected};
+    memcpy(offer.secret, relink.secret, sizeof offer.secret);
+    frame->fds[0] = -1;
+    pen_remote_relink(remote, &offer);
+    explicit_bzero(&offer, sizeof offer);
+    explicit_bzero(frame->data, frame->size);
+    return true;
+}
+
+/* The client has nothing to say here: anything that comes ends the session. */
+static bool has_left(struct pen_watch *watch, const struct pollfd *fds)
+{
+    return (fds[CLIENT].revents & ~POLLOUT) || (fds[CONTROL].revents && !take_control(watch));
 }
 
 static void *watch_main(void *context)
@@ -49,7 +75,7 @@ static void *watch_main(void *context)
             continue;
         if (fds[STOP].revents)
             return NULL;
-        if (has_left(fds)) {
+        if (has_left(watch, fds)) {
             pen_outbox_break(&work->outbox);
             watch->gone(watch->context);
             return NULL;
@@ -80,4 +106,5 @@ void pen_watch_stop(struct pen_watch *watch)
     (void)n; /* a fresh eventfd takes it */
     pthread_join(watch->thread, NULL);
     close(watch->stop_fd);
+    pen_unix_frame_finish(&watch->frame);
 }

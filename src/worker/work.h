@@ -69,6 +69,7 @@ struct pen_work_queue {
     struct pen_backend_queue *backend;
     uint32_t slot;
     bool in_order, profiling;
+    bool after_reads; /* has had, or waited for, a read whose bytes go beside the completions (worker/remote.h) */
 
     struct pen_list held;          /* struct pen_work_task.held, in order */
     struct pen_work_task *barrier; /* out-of-order: the last barrier while it is held */
@@ -95,10 +96,12 @@ struct pen_work_task {
     struct pen_backend_event *event;  /* while submitted, if it has a name */
     struct pen_work_command *command; /* while held */
     struct pen_work_group *group;     /* out-of-order: that counts it while it is in the driver's hands */
-    struct pen_list held;             /* link in queue->held, or of a program's own event in work->own_events */
-    int instead;                      /* error to publish when the marker that stands for a failed command completes */
+    /* link in queue->held, of a program's own event in work->own_events, of a write's bytes in remote->awaited */
+    struct pen_list held;
+    int instead; /* error to publish when the marker that stands for a failed command completes */
     bool named;
-    bool delivers; /* a read whose bytes are recorded or sent on; `command` stays until it is done */
+    bool after_reads; /* the queue's, when it was made */
+    bool delivers;    /* a read whose bytes are recorded or sent on; `command` stays until it is done */
 
     /* written by whoever finishes it, before `done` */
     struct pen_list pending; /* guarded by queue->lock */
@@ -321,7 +324,7 @@ struct pen_work {
     struct pen_list own_events; /* the program's, not set yet */
     struct pen_graph graph;
     struct pen_work_task *spare;  /* tasks to be used again, by next_finished */
-    struct pen_work_task **waits; /* PEN_LIMIT_WAITS, for the command at hand */
+    struct pen_work_task **waits; /* PEN_LIMIT_WAITS and one more, for the command at hand */
     struct pen_work_unit *kept[PEN_WORK_UNITS_KEPT];
     uint32_t kept_next;
     struct pen_builder *builder;         /* from the first build on */
@@ -486,6 +489,8 @@ void pen_task_reap(struct pen_work *work);
 void pen_task_track(struct pen_work_queue *queue);
 /* No command will come to the out-of-order queue any more: what is in flight takes a reference on it. */
 void pen_task_last(struct pen_work_queue *queue);
+/* The bytes of a write have come for which pen_remote_await was asked. Any thread. */
+void pen_task_arrived(struct pen_work_task *task);
 /* The driver's callback for a task's command; any thread. */
 void pen_task_done(void *task, int status, const struct pen_event_times *times);
 void pen_task_unref(struct pen_work_task *task);

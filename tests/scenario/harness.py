@@ -3,12 +3,15 @@ behind. PENSTOCK_BUILD names the build folder, PENSTOCK_SANITIZE says how it was
 import os
 import random
 import re
+import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -76,6 +79,83 @@ def wait_for(condition, seconds=10, what=None):
 def listen(folder):
     """The part of a configuration that lets tenants in."""
     return f'listen: {{tcp: "127.0.0.1:0", tenants: {folder}/tenants}}\n'
+
+
+class Proxy(threading.Thread):
+    """Stands between programs and a daemon's TCP port, and breaks connections: after a time that `next_cut` gives (seconds;
+    None: never), by a reset or an end of stream, in the middle of what is under way."""
+
+    def __init__(self, target, next_cut, chance):
+        super().__init__(daemon=True)
+        self.target = target
+        self.next_cut, self.chance = next_cut, chance
+        self.cuts = 0
+        self.open = True  # False: whoever comes is turned away
+        self.listener = socket.create_server(('127.0.0.1', 0))
+        self.address = '%s:%d' % self.listener.getsockname()
+        self.pairs = {}  # socket: (the other, when both are cut)
+        self.start()
+
+    def accept(self):
+        inner, _ = self.listener.accept()
+        outer = socket.socket()
+        host, port = self.target.rsplit(':', 1)
+        if not self.open or outer.connect_ex((host, int(port))):
+            inner.close()
+            outer.close()
+            return
+        wait = self.next_cut()
+        end = None if wait is None else time.monotonic() + wait
+        for sock in (inner, outer):
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.pairs |= {inner: (outer, end), outer: (inner, end)}
+
+    def close(self, sock, reset=False):
+        for each in (sock, self.pairs[sock][0]):
+            del self.pairs[each]
+            if reset:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+            each.close()
+
+    def cut(self, sock):
+        self.cuts += 1
+        self.close(sock, self.chance.random() < 0.5)
+
+    def cut_all(self):
+        """From another thread: at the next turn of this one."""
+        for sock, (other, _) in list(self.pairs.items()):
+            self.pairs[sock] = (other, 0)
+
+    def forward(self, sock):
+        other, end = self.pairs[sock]
+        try:
+            data = sock.recv(1 << 18)
+            if not data:
+                self.close(sock)
+                return
+            other.setblocking(True)
+            if end is not None and time.monotonic() > end:
+                other.sendall(data[:self.chance.randrange(len(data))])
+                self.cut(sock)
+                return
+            other.sendall(data)
+            other.setblocking(False)
+        except OSError:
+            self.close(sock)
+
+    def run(self):
+        while True:
+            ready = select.select([self.listener, *self.pairs], [], [], 0.01)[0]
+            for sock in ready:
+                if sock is self.listener:
+                    self.accept()
+                elif sock in self.pairs:
+                    self.forward(sock)
+            now = time.monotonic()
+            for sock, (_, end) in list(self.pairs.items()):
+                if sock in self.pairs and end is not None and now > end:
+                    self.cut(sock)
 
 
 class Daemon:

@@ -30,8 +30,8 @@ static void complete(struct session *s, uint64_t queue, uint32_t slot, uint64_t 
         usleep(s->fake->delay_us);
     const struct pen_event_times times = {sequence, sequence + 1, sequence + 2, sequence + 3};
     pen_publish_times(&s->view, slot, &times);
-    pen_publish_event(&s->view, slot, PEN_STATE_COMPLETE);
-    pen_publish_queue(&s->view, (uint32_t)queue, sequence);
+    pen_publish_event(&s->view, slot, PEN_STATE_COMPLETE, false);
+    pen_publish_queue(&s->view, (uint32_t)queue, sequence, false);
     pen_publish_wake(&s->view);
 }
 

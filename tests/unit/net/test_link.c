@@ -20,16 +20,21 @@
 #include "net/unix.h"
 #include "wire/futex.h"
 
-#define FRAMES    4000u
-#define BULK_MOST 300000u
-#define ARENA     (1u << 20)
+#define FRAMES     4000u
+#define BULK_MOST  300000u
+#define ARENA      (1u << 20)
+#define RANGES     60u
+#define LONG_RANGE (UINT64_C(16) << 20)
 
-/* One end: sends numbered frames, every few with bulk, and checks the peer's. */
+/* One end: sends numbered frames, every few with bulk, and ranges that go beside them; checks the peer's. */
 struct end {
     struct pen_link *link;
-    unsigned char *source, *target; /* ARENA bytes each */
-    uint64_t sent, expected;
-    struct pen_bulk bulk; /* of the frame that came last */
+    unsigned char *source, *target, *beside; /* ARENA bytes each */
+    uint64_t sent, expected;                 /* frames are numbered from 1 */
+    uint64_t ranges_sent, ranges_come;       /* the same */
+    struct pen_bulk bulk;                    /* of the frame that came last */
+    uint64_t number;                         /* of the part that came last */
+    bool in_beside;
     uint32_t seed;
     int failure;
 };
@@ -50,12 +55,26 @@ static struct pen_bulk bulk_of(uint64_t number)
     return (struct pen_bulk){next_random(&seed) % (ARENA - size), size};
 }
 
+/* Where range `number` lies, of those that go beside. */
+static struct pen_bulk range_of(uint64_t number)
+{
+    uint32_t seed = (uint32_t)number * 99u + 1u;
+    uint64_t size = 1 + next_random(&seed) % (ARENA / 2);
+    return (struct pen_bulk){next_random(&seed) % (ARENA - size), size};
+}
+
+/* Every third time there is no room. */
 static int take_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
 {
     struct end *end = context;
     struct pen_scratch scratch = {0};
     struct pen_msg_link_part part;
     const struct pen_frame_header *header = frame;
+    if (next_random(&end->seed) % 3 == 0)
+        return PEN_LINK_LATER;
+    end->in_beside = !header->sequence;
+    if (end->in_beside)
+        return pen_link_take_part(frame, size, end->beside, ARENA, out_bulk, out_bulk_bytes, &end->number);
     if (header->sequence != end->expected || pen_msg_link_part_decode(frame, size, &scratch, &part))
         return end->failure = -PEN_EPROTO;
     pen_scratch_finish(&scratch);
@@ -66,9 +85,25 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
     return 0;
 }
 
+static int take_range(struct end *end)
+{
+    if (!end->number)
+        return 0;
+    struct pen_bulk range = range_of(end->number);
+    if (end->number != ++end->ranges_come)
+        return end->failure = -PEN_EPROTO;
+    for (uint64_t i = range.offset; i < range.offset + range.size; i++)
+        if (end->beside[i] != (unsigned char)(i * 31))
+            return end->failure = -PEN_EIO;
+    memset(end->beside + range.offset, 0, range.size);
+    return 0;
+}
+
 static int take_bulk(void *context)
 {
     struct end *end = context;
+    if (end->in_beside)
+        return take_range(end);
     for (uint64_t i = 0; i < end->bulk.size; i++)
         if (end->target[end->bulk.offset + i] != (unsigned char)((end->bulk.offset + i) * 31))
             return end->failure = -PEN_EIO;
@@ -80,7 +115,8 @@ static int take_bulk(void *context)
 static void end_init(struct end *end, uint32_t seed)
 {
     const struct pen_link_owner owner = {take_frame, take_bulk, end};
-    *end = (struct end){.seed = seed, .source = malloc(ARENA), .target = calloc(1, ARENA)};
+    *end = (struct end){
+        .seed = seed, .source = malloc(ARENA), .target = calloc(1, ARENA), .beside = calloc(1, ARENA), .expected = 1};
     assert_int_equal(pen_link_create(&owner, &end->link), 0);
     for (uint32_t i = 0; i < ARENA; i++)
         end->source[i] = (unsigned char)(i * 31);
@@ -91,16 +127,21 @@ static void end_finish(struct end *end)
     pen_link_destroy(end->link);
     free(end->source);
     free(end->target);
+    free(end->beside);
 }
 
 static void send_one(struct end *end)
 {
     _Alignas(8) unsigned char frame[64];
-    struct pen_bulk bulk = bulk_of(end->sent);
-    const struct pen_msg_link_part part = {bulk.offset, bulk.size};
-    pen_msg_link_part_encode(&part, end->sent++, frame);
+    struct pen_bulk bulk = bulk_of(++end->sent);
+    const struct pen_msg_link_part part = {bulk.offset, bulk.size, 0};
+    pen_msg_link_part_encode(&part, end->sent, frame);
     assert_int_equal(
         pen_link_add_bulk(end->link, frame, pen_msg_link_part_size(&part), end->source + bulk.offset, bulk.size), 0);
+    if (end->sent % (FRAMES / RANGES) == 0 && end->ranges_sent < RANGES) {
+        struct pen_bulk range = range_of(++end->ranges_sent);
+        assert_int_equal(pen_link_add_range(end->link, end->source, range.offset, range.size, end->ranges_sent), 0);
+    }
     pen_link_flush(end->link);
 }
 
@@ -128,6 +169,19 @@ static void make_streams(const int fds[2], bool protected, struct pen_stream **o
     assert_int_equal(pen_tls_handshake(*other, &events), 1);
 }
 
+struct resumption {
+    struct pen_link *link;
+    struct pen_stream *stream;
+    int rc;
+};
+
+static void *resume(void *context)
+{
+    struct resumption *resumption = context;
+    resumption->rc = pen_link_resume(resumption->link, resumption->stream, 5, pen_deadline_ms(20000));
+    return NULL;
+}
+
 static void connect_ends(struct end *a, struct end *b, bool protected, int *out_cut)
 {
     int fds[2];
@@ -135,14 +189,17 @@ static void connect_ends(struct end *a, struct end *b, bool protected, int *out_
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     out_cut[0] = dup(fds[0]);
     make_streams(fds, protected, &one, &other);
-    uint64_t a_has = pen_link_received(a->link), b_has = pen_link_received(b->link);
-    assert_int_equal(pen_link_attach(a->link, one, b_has), 0);
-    assert_int_equal(pen_link_attach(b->link, other, a_has), 0);
+    struct resumption resumption = {b->link, other, -1};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, resume, &resumption), 0);
+    assert_int_equal(pen_link_resume(a->link, one, 5, pen_deadline_ms(20000)), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(resumption.rc, 0);
 }
 
 static bool done(const struct end *end)
 {
-    return end->expected == FRAMES;
+    return end->expected == FRAMES + 1 && end->ranges_come == RANGES;
 }
 
 /* Both ends by turns, in one thread, with the connection cut at moments that the seed says. */
@@ -229,6 +286,73 @@ static void forgets(void **unused)
     close(cut_fd);
     end_finish(&a);
     end_finish(&b);
+}
+
+/* What a receiver of a long range and of frames has seen. */
+struct overtaking {
+    unsigned char *arena;
+    uint64_t bytes, at_frame, frames, number;
+};
+
+static int note_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
+{
+    struct overtaking *seen = context;
+    if (((const struct pen_frame_header *)frame)->opcode != PEN_OP_LINK_PART) {
+        seen->at_frame = seen->bytes;
+        seen->frames++;
+        return 0;
+    }
+    int rc = pen_link_take_part(frame, size, seen->arena, LONG_RANGE, out_bulk, out_bulk_bytes, &seen->number);
+    seen->bytes += *out_bulk_bytes;
+    return rc;
+}
+
+/* A frame that is added after a long range does not wait for it; but not any number of frames goes ahead. */
+static void frames_overtake(void **unused)
+{
+    struct overtaking seen = {.arena = calloc(1, LONG_RANGE)}, none = {0};
+    const struct pen_link_owner to = {note_frame, NULL, &seen}, from = {note_frame, NULL, &none};
+    unsigned char *arena = malloc(LONG_RANGE);
+    struct pen_link *sending, *receiving;
+    struct pen_stream *one, *other;
+    _Alignas(8) unsigned char frame[64];
+    const struct pen_msg_link_queue queue = {.completed = 1};
+    int fds[2];
+    (void)unused;
+    memset(arena, 7, LONG_RANGE);
+    assert_int_equal(pen_link_create(&from, &sending), 0);
+    assert_int_equal(pen_link_create(&to, &receiving), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(pen_stream_plain(fds[0], &one), 0);
+    assert_int_equal(pen_stream_plain(fds[1], &other), 0);
+    assert_int_equal(pen_link_attach(sending, one, 0), 0);
+    assert_int_equal(pen_link_attach(receiving, other, 0), 0);
+    pen_msg_link_queue_encode(&queue, 0, frame);
+    size_t size = pen_msg_link_queue_size(&queue);
+    assert_int_equal(pen_link_add_range(sending, arena, 0, LONG_RANGE, 1), 0);
+    assert_int_equal(pen_link_turn(sending, 0), 0); /* the socket is full now */
+    assert_int_equal(pen_link_add(sending, frame, size), 0);
+    while (!seen.frames) {
+        assert_int_equal(pen_link_turn(sending, 0), 0);
+        assert_int_equal(pen_link_turn(receiving, 0), 0);
+    }
+    assert_true(seen.at_frame < LONG_RANGE / 8);
+    uint64_t ahead = 1;
+    while (pen_link_wait_room(sending, 0)) {
+        assert_int_equal(pen_link_add(sending, frame, size), 0);
+        ahead++;
+    }
+    assert_in_range(ahead * size, PEN_LINK_AHEAD_BYTES, PEN_LINK_AHEAD_BYTES + size);
+    while (seen.number != 1 || seen.frames < ahead) {
+        assert_int_equal(pen_link_turn(sending, 0), 0);
+        assert_int_equal(pen_link_turn(receiving, 0), 0);
+    }
+    assert_true(pen_link_wait_room(sending, 0));
+    assert_memory_equal(arena, seen.arena, LONG_RANGE);
+    pen_link_destroy(sending);
+    pen_link_destroy(receiving);
+    free(arena);
+    free(seen.arena);
 }
 
 #define SENDERS 4
@@ -392,8 +516,13 @@ static void nobody_sleeps_over_it(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(in_order), cmocka_unit_test(across_cuts),  cmocka_unit_test(with_protection),
-        cmocka_unit_test(forgets),  cmocka_unit_test(many_senders), cmocka_unit_test(nobody_sleeps_over_it),
+        cmocka_unit_test(in_order),
+        cmocka_unit_test(across_cuts),
+        cmocka_unit_test(with_protection),
+        cmocka_unit_test(forgets),
+        cmocka_unit_test(frames_overtake),
+        cmocka_unit_test(many_senders),
+        cmocka_unit_test(nobody_sleeps_over_it),
     };
     return cmocka_run_group_tests_name("net-link", tests, NULL, NULL);
 }

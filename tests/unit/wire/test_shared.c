@@ -33,9 +33,9 @@ static void both_sides_see_the_same(void **unused)
 
     const struct pen_event_times times = {1, 2, 3, 4};
     pen_publish_times(&worker, PEN_LIMIT_SLOTS - 1, &times);
-    pen_publish_event(&worker, PEN_LIMIT_SLOTS - 1, -PEN_EDEVMEM);
-    pen_publish_queue(&worker, PEN_LIMIT_QUEUES - 1, 77);
-    pen_publish_event(&worker, 0, 1);
+    pen_publish_event(&worker, PEN_LIMIT_SLOTS - 1, -PEN_EDEVMEM, false);
+    pen_publish_queue(&worker, PEN_LIMIT_QUEUES - 1, 77, false);
+    pen_publish_event(&worker, 0, 1, false);
     uint32_t epoch = client.shared->epoch;
     pen_publish_output(&worker);
     assert_memory_equal(&client.times[PEN_LIMIT_SLOTS - 1], &times, sizeof times);
@@ -62,29 +62,29 @@ static void only_who_asked_is_woken(void **unused)
     assert_int_equal(pen_shared_create(RING, &fd, &view, NULL), 0);
     _Atomic uint32_t *epoch = &view.shared->epoch;
     view.slots[1].state = PEN_STATE_QUEUED;
-    pen_publish_event(&view, 1, PEN_STATE_SUBMITTED);
+    pen_publish_event(&view, 1, PEN_STATE_SUBMITTED, false);
     assert_int_equal(view.slots[1].state, PEN_STATE_SUBMITTED);
-    assert_false(pen_publish_event(&view, 1, PEN_STATE_COMPLETE));
+    assert_false(pen_publish_event(&view, 1, PEN_STATE_COMPLETE, false));
     assert_int_equal(*epoch, 0);
 
     view.slots[1].state = PEN_STATE_QUEUED | PEN_SLOT_WAITED;
-    assert_false(pen_publish_event(&view, 1, PEN_STATE_RUNNING));
+    assert_false(pen_publish_event(&view, 1, PEN_STATE_RUNNING, false));
     assert_int_equal(view.slots[1].state, PEN_STATE_RUNNING | PEN_SLOT_WAITED);
     assert_int_equal(*epoch, 0);
-    assert_true(pen_publish_event(&view, 1, -PEN_EDEPENDENCY));
+    assert_true(pen_publish_event(&view, 1, -PEN_EDEPENDENCY, false));
     assert_int_equal(view.slots[1].state, -PEN_EDEPENDENCY);
     assert_int_equal(*epoch, 1);
-    pen_publish_event(&view, 1, PEN_STATE_RUNNING); /* never back from the end */
+    pen_publish_event(&view, 1, PEN_STATE_RUNNING, false); /* never back from the end */
     assert_int_equal(view.slots[1].state, -PEN_EDEPENDENCY);
 
     view.queues[2].wanted = 10;
-    assert_false(pen_publish_queue(&view, 2, 9));
+    assert_false(pen_publish_queue(&view, 2, 9, false));
     assert_int_equal(*epoch, 1);
     assert_int_equal(view.queues[2].wanted, 10);
-    assert_true(pen_publish_queue(&view, 2, 11));
+    assert_true(pen_publish_queue(&view, 2, 11, false));
     assert_int_equal(*epoch, 2);
     assert_int_equal(view.queues[2].wanted, 0);
-    assert_false(pen_publish_queue(&view, 2, 12));
+    assert_false(pen_publish_queue(&view, 2, 12, false));
     assert_int_equal(*epoch, 2);
     assert_false(pen_publish_wake(&view));
     view.shared->watchers = 1;
