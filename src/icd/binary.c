@@ -146,7 +146,7 @@ static int take_native(cl_program program, struct pen_build_state *state, const 
         return -PEN_EBINARY;
     struct pen_answer answer = {0};
     uint64_t id = pen_session_new_id(session);
-    int rc = pen_builder_native(session, id, bytes, size, state->device->id, &answer);
+    int rc = pen_builder_native(session, id, &(struct pen_native){state->device->id, bytes, size}, 1, &answer);
     uint32_t type = CL_PROGRAM_BINARY_TYPE_EXECUTABLE;
     if (!rc && answer.status)
         rc = -PEN_EBINARY;
@@ -166,15 +166,43 @@ static int take_native(cl_program program, struct pen_build_state *state, const 
     return 0;
 }
 
+/* One program in the worker serves all devices: it is the same program for all, as far as anyone can know. */
+static bool is_same_program(const struct pen_build_state *first, const struct pen_build_state *other)
+{
+    if (!first->recipe)
+        return false;
+    bool vendors = first->recipe->kind == PEN_RECIPE_NATIVE && other->recipe->kind == PEN_RECIPE_NATIVE;
+    return vendors || pen_recipe_equal(first->recipe, other->recipe);
+}
+
 static int take_binary(cl_program program, cl_uint i, const void *bytes, size_t size)
 {
     struct pen_build_state *state = &program->builds[i];
     int rc =
         pen_container_is(bytes, size) ? take_container(state, bytes, size) : take_native(program, state, bytes, size);
-    /* One program in the worker serves all devices, so it must be the same program for all. */
-    if (!rc && i && !(program->builds[0].recipe && pen_recipe_equal(state->recipe, program->builds[0].recipe)))
-        rc = -PEN_EBINARY;
-    return rc;
+    return !rc && i && !is_same_program(&program->builds[0], state) ? -PEN_EBINARY : rc;
+}
+
+static bool find_native(cl_program program, uint64_t device, struct pen_native *out_native)
+{
+    for (cl_uint i = 0; i < program->device_count; i++) {
+        const struct pen_build_state *state = &program->builds[i];
+        *out_native = (struct pen_native){device, state->native, state->native_size};
+        if (state->device->id == device)
+            return state->native != NULL;
+    }
+    return false;
+}
+
+bool pen_program_natives(cl_program program, const uint64_t *devices, cl_uint count,
+                         struct pen_native out_natives[PEN_LIMIT_DEVICES])
+{
+    if (count > PEN_LIMIT_DEVICES)
+        return false;
+    for (cl_uint i = 0; i < count; i++)
+        if (!find_native(program, devices[i], &out_natives[i]))
+            return false;
+    return true;
 }
 
 static cl_int check_binaries(cl_context context, cl_uint count, const cl_device_id *devices, const size_t *lengths,

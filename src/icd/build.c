@@ -207,7 +207,7 @@ static int end(struct pen_build_job *job, int rc, struct pen_answer *answer)
     return error_of_step(job->step, result);
 }
 
-/* Native code for the one device, if the binary had it; else what the recipe says. */
+/* Native code for the devices, if the binary had it for all; else what the recipe says. */
 static int make(struct pen_build_job *job, struct pen_answer *out_answer)
 {
     cl_program program = job->program;
@@ -215,8 +215,9 @@ static int make(struct pen_build_job *job, struct pen_answer *out_answer)
     const struct pen_build_state *state = &program->builds[job->indices[0]];
     if (program->linked)
         return pen_link_make(job, out_answer);
-    if (state->native && program->device_count == 1) {
-        int rc = pen_builder_native(session, job->id, state->native, state->native_size, job->devices[0], out_answer);
+    struct pen_native natives[PEN_LIMIT_DEVICES];
+    if (pen_program_natives(program, job->devices, job->device_count, natives)) {
+        int rc = pen_builder_native(session, job->id, natives, job->device_count, out_answer);
         if (!rc && !out_answer->status)
             rc = pen_meta_complete(out_answer->kernels, out_answer->kernel_count, state->given, state->given_count);
         if (rc || !out_answer->status || job->recipe->kind == PEN_RECIPE_NATIVE)

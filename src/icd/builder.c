@@ -268,8 +268,10 @@ int pen_builder_make(struct pen_session *session, const struct pen_recipe *recip
     case PEN_RECIPE_LINK:
         return make_link(session, recipe, id, devices, device_count, out_answer);
     case PEN_RECIPE_NATIVE:
-        return device_count == 1 ? pen_builder_native(session, id, recipe->text, recipe->size, devices[0], out_answer)
-                                 : -PEN_EBINARY;
+        return device_count == 1
+                   ? pen_builder_native(session, id, &(struct pen_native){devices[0], recipe->text, recipe->size}, 1,
+                                        out_answer)
+                   : -PEN_EBINARY;
     }
     return -PEN_EINVAL;
 }
@@ -288,19 +290,29 @@ int pen_builder_link(struct pen_session *session, uint64_t id, const uint64_t *i
     return build(session, &message, out_answer);
 }
 
-int pen_builder_native(struct pen_session *session, uint64_t id, const void *native, size_t size, uint64_t device,
+int pen_builder_native(struct pen_session *session, uint64_t id, const struct pen_native *natives, uint32_t count,
                        struct pen_answer *out_answer)
 {
+    uint64_t devices[PEN_LIMIT_DEVICES], bytes = 0;
     struct staging staging;
-    int rc = stage_begin(&staging, session, rounded(size));
+    if (count > PEN_LIMIT_DEVICES)
+        return -PEN_ELIMIT;
+    for (uint32_t i = 0; i < count; i++)
+        bytes += rounded(natives[i].size);
+    int rc = stage_begin(&staging, session, bytes);
     if (rc)
         return rc;
-    uint64_t sequence;
-    struct pen_msg_program_create create = {
-        .program = id, .kind = PEN_PROGRAM_KIND_NATIVE, .device = device, .text = stage(&staging, native, size)};
-    rc = PEN_SEND(session, program_create, &create, &sequence);
+    for (uint32_t i = 0; !rc && i < count; i++) {
+        uint64_t sequence;
+        devices[i] = natives[i].device;
+        struct pen_msg_program_create create = {.program = id,
+                                                .kind = PEN_PROGRAM_KIND_NATIVE,
+                                                .device = devices[i],
+                                                .text = stage(&staging, natives[i].bytes, natives[i].size)};
+        rc = PEN_SEND(session, program_create, &create, &sequence);
+    }
     struct pen_msg_program_build message = {
-        .program = id, .step = PEN_BUILD_STEP_BUILD, .devices = &device, .devices_count = 1, .options = ""};
+        .program = id, .step = PEN_BUILD_STEP_BUILD, .devices = devices, .devices_count = count, .options = ""};
     if (!rc)
         rc = build(session, &message, out_answer);
     pen_arena_free(session, staging.offset);

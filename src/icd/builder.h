@@ -24,6 +24,13 @@ struct pen_answer {
     uint32_t kernel_count;
 };
 
+/* One device's own binary; borrowed. */
+struct pen_native {
+    uint64_t device;
+    const void *bytes;
+    size_t size;
+};
+
 void pen_answer_finish(struct pen_answer *answer);
 
 /* Makes program `id` as the recipe says, for these devices (ids). `exists`: the worker has the recipe's text under that
@@ -35,8 +42,8 @@ int pen_builder_make(struct pen_session *session, const struct pen_recipe *recip
 int pen_builder_link(struct pen_session *session, uint64_t id, const uint64_t *inputs, uint32_t input_count,
                      const char *wire_options, const uint64_t *devices, uint32_t device_count,
                      struct pen_answer *out_answer);
-/* Makes program `id` from a device's own binary. */
-int pen_builder_native(struct pen_session *session, uint64_t id, const void *native, size_t size, uint64_t device,
+/* Makes program `id` from the devices' own binaries. */
+int pen_builder_native(struct pen_session *session, uint64_t id, const struct pen_native *natives, uint32_t count,
                        struct pen_answer *out_answer);
 /* The device's own binary of a built program; malloc'ed. */
 int pen_builder_binary(struct pen_session *session, uint64_t id, uint64_t device, void **out_bytes, size_t *out_size);

@@ -25,6 +25,10 @@ static int input_id(struct pen_build_job *job, cl_uint i, uint64_t *out_id, bool
     if (*out_id)
         return 0;
     *out_id = pen_session_new_id(session);
+    struct pen_native natives[PEN_LIMIT_DEVICES];
+    if (job->recipe->inputs[i]->kind == PEN_RECIPE_NATIVE &&
+        pen_program_natives(input, job->devices, job->device_count, natives))
+        return pen_builder_native(session, *out_id, natives, job->device_count, answer);
     return pen_builder_make(session, job->recipe->inputs[i], *out_id, false, job->devices, job->device_count, answer);
 }
 

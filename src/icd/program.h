@@ -26,6 +26,11 @@ bool pen_spirv_ok(const void *il, size_t size);
  * binary container_size stays 0. Locked, but the lock is dropped while the worker is asked. */
 int pen_program_contain(cl_program program, struct pen_build_state *state);
 
+/* binary.c: the code for each of these devices (ids), from the binaries that the program is made of; false: not all of
+ * them have some. */
+bool pen_program_natives(cl_program program, const uint64_t *devices, cl_uint count,
+                         struct pen_native out_natives[PEN_LIMIT_DEVICES]);
+
 /* build.c: a build, compilation or link under way. */
 struct pen_build_job {
     cl_program program; /* referenced */

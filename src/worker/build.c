@@ -161,7 +161,7 @@ static bool resolve(struct pen_work_job *job, const struct pen_msg_program_build
     if (link)
         return resolve_inputs(job, message);
     struct pen_work_program *program = pen_program_find(work, message->program, "program");
-    if (program && !program->bytes)
+    if (program && !program->text_count)
         return pen_work_fail(work, -PEN_EPROTO, "program_build of program %llu, which a link has made",
                              (unsigned long long)message->program);
     if (program) {

@@ -25,7 +25,10 @@ void pen_program_unref(struct pen_work_program *program)
     if (--program->refs)
         return;
     struct pen_work *work = program->work;
-    work->source_bytes -= program->size;
+    for (uint32_t i = 0; i < program->text_count; i++) {
+        work->source_bytes -= program->texts[i].size;
+        free(program->texts[i].bytes);
+    }
     if (program->prints)
         atomic_fetch_sub_explicit(&work->printers, 1, memory_order_release);
     for (uint32_t i = 0; i < program->unit_count; i++)
@@ -34,7 +37,7 @@ void pen_program_unref(struct pen_work_program *program)
     drop_headers(program);
     free(program->units);
     free(program->constants);
-    free(program->bytes);
+    free(program->texts);
     free(program);
 }
 
@@ -63,27 +66,72 @@ static unsigned char *copy_text(struct pen_work *work, const struct pen_bulk *te
     return bytes;
 }
 
+static void note_prints(struct pen_work_program *program)
+{
+    if (!program->prints)
+        atomic_fetch_add_explicit(&program->work->printers, 1, memory_order_release);
+    program->prints = true;
+}
+
+static bool add_text(struct pen_work_program *program, const struct pen_msg_program_create *message,
+                     struct pen_work_device *device)
+{
+    struct pen_work *work = program->work;
+    unsigned char *bytes = copy_text(work, &message->text, "a program's text");
+    struct pen_work_text *grown = realloc(program->texts, (program->text_count + 1) * sizeof *grown);
+    if (grown)
+        program->texts = grown;
+    if (!bytes || !grown) {
+        if (bytes)
+            work->source_bytes -= message->text.size;
+        free(bytes);
+        return bytes ? pen_work_fail(work, -PEN_ENOMEM, "out of memory for a program") : false;
+    }
+    program->texts[program->text_count++] =
+        (struct pen_work_text){.device = device, .bytes = bytes, .size = message->text.size};
+    program->key[0] = program->key[1] = 0;
+    if (message->kind != PEN_PROGRAM_KIND_SOURCE || memmem(bytes, message->text.size, "printf", strlen("printf")))
+        note_prints(program);
+    return true;
+}
+
+const struct pen_work_text *pen_program_text(const struct pen_work_program *program,
+                                             const struct pen_work_device *device)
+{
+    for (uint32_t i = 0; i < program->text_count; i++)
+        if (!program->texts[i].device || program->texts[i].device->backend == device->backend)
+            return &program->texts[i];
+    return NULL;
+}
+
+/* The binary of one more device, for a program that has some already. */
+static bool add_binary(struct pen_work *work, const struct pen_msg_program_create *message,
+                       struct pen_work_device *device)
+{
+    struct pen_work_program *program = pen_program_find(work, message->program, "program");
+    if (!program)
+        return false;
+    if (program->kind != PEN_PROGRAM_KIND_NATIVE || pen_program_text(program, device))
+        return pen_work_fail(work, -PEN_EPROTO, "a binary for device %llu of program %llu, which has its text",
+                             (unsigned long long)message->device, (unsigned long long)message->program);
+    return add_text(program, message, device);
+}
+
 static bool create(struct pen_work *work, const struct pen_msg_program_create *message)
 {
     struct pen_work_device *device = NULL;
-    if (message->kind == PEN_PROGRAM_KIND_NATIVE && !(device = pen_work_device(work, message->device)))
-        return false;
+    if (message->kind == PEN_PROGRAM_KIND_NATIVE) {
+        if (!(device = pen_work_device(work, message->device)))
+            return false;
+        if (pen_map_get(&work->programs, message->program))
+            return add_binary(work, message, device);
+    }
     struct pen_work_program *program = calloc(1, sizeof *program);
     if (!program)
         return pen_work_fail(work, -PEN_ENOMEM, "out of memory for a program");
-    *program = (struct pen_work_program){
-        .work = work, .refs = 1, .id = message->program, .kind = message->kind, .device = device};
-    program->bytes = copy_text(work, &message->text, "a program's text");
-    if (!program->bytes) {
-        free(program);
-        return false;
-    }
-    program->size = message->text.size;
-    program->prints =
-        message->kind != PEN_PROGRAM_KIND_SOURCE || memmem(program->bytes, program->size, "printf", strlen("printf"));
-    if (program->prints)
-        atomic_fetch_add_explicit(&work->printers, 1, memory_order_release);
-    if (pen_work_name(work, &work->programs, message->program, program, "program"))
+    *program = (struct pen_work_program){.work = work, .refs = 1, .id = message->program, .kind = message->kind};
+    if (add_text(program, message, device) &&
+        pen_work_name(work, &work->programs, message->program, program, "program"))
         return true;
     pen_program_unref(program);
     return false;
@@ -130,10 +178,8 @@ static bool add_header(struct pen_work *work, const struct pen_msg_program_heade
     program->headers[at].bytes = bytes;
     program->headers[at].size = message->text.size;
     program->key[0] = program->key[1] = 0;
-    if (!program->prints && memmem(bytes, message->text.size, "printf", strlen("printf"))) {
-        program->prints = true;
-        atomic_fetch_add_explicit(&work->printers, 1, memory_order_release);
-    }
+    if (memmem(bytes, message->text.size, "printf", strlen("printf")))
+        note_prints(program);
     return true;
 }
 

@@ -43,7 +43,12 @@ static void program_key(struct pen_work_program *program, XXH3_state_t *state)
     uint64_t kind = program->kind;
     XXH3_128bits_reset(state);
     add(state, &kind, sizeof kind);
-    add(state, program->bytes, program->size);
+    for (uint32_t i = 0; i < program->text_count; i++) {
+        const struct pen_work_text *text = &program->texts[i];
+        uint64_t device = text->device ? text->device->index : 0;
+        add(state, &device, sizeof device);
+        add(state, text->bytes, text->size);
+    }
     for (uint32_t i = 0; i < program->header_count; i++) {
         add_text(state, program->headers[i].name);
         add(state, program->headers[i].bytes, program->headers[i].size);
@@ -253,10 +258,11 @@ static int run_driver(struct pen_work_unit *unit, const struct pen_backend_build
 static int create_backend(struct pen_work_unit *unit, const struct pen_work_program *program)
 {
     const struct pen_backend_ops *ops = unit->work->ops;
-    if (program->device && program->device->backend != unit->device->backend)
+    const struct pen_work_text *text = pen_program_text(program, unit->device);
+    if (!text)
         return -PEN_EBINARY;
     int rc = ops->program_create(unit->device->domain->backend, program->kind, unit->device->backend->index,
-                                 program->bytes, program->size, &unit->backend);
+                                 text->bytes, text->size, &unit->backend);
     for (uint32_t i = 0; i < program->constant_count && !rc; i++)
         rc = ops->program_constant(unit->backend, program->constants[i].id, program->constants[i].value,
                                    program->constants[i].size);

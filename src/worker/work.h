@@ -167,14 +167,20 @@ struct pen_work_constant {
     unsigned char value[64];
 };
 
+/* What the application gave: all of a program, or one device's own binary. */
+struct pen_work_text {
+    struct pen_work_device *device; /* native: the one it is for; else NULL */
+    unsigned char *bytes;           /* followed by a zero */
+    uint64_t size;
+};
+
 struct pen_work_program {
     struct pen_work *work;
     uint32_t refs;
     uint64_t id;
     enum pen_program_kind kind;
-    struct pen_work_device *device; /* native: the one it is for */
-    unsigned char *bytes;           /* followed by a zero; NULL: made by a link */
-    uint64_t size;
+    struct pen_work_text *texts; /* native: one for each device; else one, or none when made by a link */
+    uint32_t text_count;
     bool prints;              /* it may print: its text holds "printf", or is no text */
     struct pen_work_job *job; /* its build under way; until then text, headers and constants stay as they are */
     bool headers_used;        /* a build has come since the last header */
@@ -440,6 +446,9 @@ void pen_build_collect(struct pen_work *work);
 void pen_build_discard_all(struct pen_work *work);
 /* The program of that id when no build of it is under way any more; NULL after failing the session. */
 struct pen_work_program *pen_program_find(struct pen_work *work, uint64_t id, const char *what);
+/* What the device is to make of it; NULL: a binary for other devices, or made by a link. */
+const struct pen_work_text *pen_program_text(const struct pen_work_program *program,
+                                             const struct pen_work_device *device);
 /* The unit kept of an equal build, referenced, or NULL; and its key. */
 struct pen_work_unit *pen_unit_find(struct pen_work_program *program, const struct pen_work_device *device,
                                     enum pen_build_step step, const char *options, uint64_t out_key[2]);

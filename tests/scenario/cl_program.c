@@ -516,9 +516,84 @@ static void check_parts(struct cl_setup *s)
     CHECK_OK(clReleaseDevice(devices[1]));
 }
 
+/* ---- a vendor's own binaries ------------------------------------------------------------------------------ */
+
+#define VENDOR_MOST 4194304u
+
+/* What PoCL itself gives for a kernel that writes `value`, by a process of its own; malloc'ed. */
+static unsigned char *vendor_binary(int value, size_t *out_size)
+{
+    char command[512], self[256] = "";
+    unsigned char *bytes = malloc(VENDOR_MOST);
+    CHECK(readlink("/proc/self/exe", self, sizeof self - 1) > 0, "no name");
+    snprintf(command, sizeof command, "OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd %s Portable --binary %d", self,
+             value);
+    FILE *from = popen(command, "r");
+    *out_size = from && bytes ? fread(bytes, 1, VENDOR_MOST, from) : 0;
+    CHECK(from && pclose(from) == 0 && *out_size, "%s", command);
+    return bytes;
+}
+
+static int print_binary(struct cl_setup *s, const char *value)
+{
+    char source[128];
+    size_t size;
+    snprintf(source, sizeof source, "kernel void k(global int *o) { *o = %s; }", value);
+    cl_program program = cl_check_program(s->context, source);
+    CHECK_OK(clBuildProgram(program, 0, NULL, "", NULL, NULL));
+    unsigned char *bytes = get_binary(program, &size);
+    CHECK(fwrite(bytes, 1, size, stdout) == size, "write: %d", errno);
+    free(bytes);
+    CHECK_OK(clReleaseProgram(program));
+    return cl_check_failures != 0;
+}
+
+static void run_vendor_binaries(cl_context context, const cl_device_id devices[2])
+{
+    size_t sizes[2];
+    unsigned char *bytes[2] = {vendor_binary(5, &sizes[0]), vendor_binary(6, &sizes[1])};
+    cl_int status, statuses[2] = {99, 99};
+    cl_program program =
+        clCreateProgramWithBinary(context, 2, devices, sizes, (const unsigned char **)bytes, statuses, &status);
+    CHECK(status == CL_SUCCESS && !statuses[0] && !statuses[1], "%d: %d, %d", status, statuses[0], statuses[1]);
+    for (int i = 0; program && i < 4; i++) { /* for all devices, then for one after the other */
+        if (i < 3)
+            CHECK_OK(clBuildProgram(program, i == 0 ? 0 : 1, i == 0 ? NULL : &devices[i - 1], "", NULL, NULL));
+        struct cl_setup one = {.context = context, .devices = {devices[i % 2]}};
+        one.queue = clCreateCommandQueue(context, devices[i % 2], 0, &status);
+        CHECK_OK(status);
+        CHECK(cl_check_run(&one, program, "k") == 5 + i % 2, "wrong result on device %d", i % 2);
+        CHECK_OK(clReleaseCommandQueue(one.queue));
+    }
+    if (program)
+        CHECK_OK(clReleaseProgram(program));
+    free(bytes[0]);
+    free(bytes[1]);
+}
+
+/* One for each of two devices, as from different vendors, where each has its own. */
+static void check_vendor_binaries(struct cl_setup *s)
+{
+    const cl_device_partition_property equally[] = {CL_DEVICE_PARTITION_EQUALLY, 1, 0};
+    cl_device_id devices[2] = {s->devices[0], s->devices[1]};
+    cl_int status;
+    if (!s->penstock) /* PoCL's parts have the binary of the whole */
+        return;
+    if (s->device_count < 2)
+        CHECK_OK(clCreateSubDevices(s->devices[0], equally, 2, devices, NULL));
+    cl_context context = clCreateContext(NULL, 2, devices, NULL, NULL, &status);
+    CHECK_OK(status);
+    run_vendor_binaries(context, devices);
+    CHECK_OK(clReleaseContext(context));
+    for (int i = 0; i < 2 && s->device_count < 2; i++)
+        CHECK_OK(clReleaseDevice(devices[i]));
+}
+
 int main(int argc, char **argv)
 {
     struct cl_setup setup = cl_check_begin(argc, argv);
+    if (argc > 3 && !strcmp(argv[2], "--binary"))
+        return print_binary(&setup, argv[3]);
     check_creation(&setup);
     check_build_errors(&setup);
     check_printf(&setup);
@@ -529,5 +604,6 @@ int main(int argc, char **argv)
     check_object_binaries(&setup);
     check_devices(&setup);
     check_parts(&setup);
+    check_vendor_binaries(&setup);
     return cl_check_end(&setup);
 }

@@ -148,6 +148,9 @@ static void send_raw(struct rig *rig, uint32_t size, uint16_t opcode, uint32_t b
       RIG_SEND(r, kernel_query, .kernel = K, .device = 1, .dimensions = 4))                                            \
     X("a program beyond the arena", "arena", RIG_SEND(r, program_create, .program = 77, .text = {RIG_ARENA, 1}))       \
     X("a program larger than all", "PROGRAM", RIG_SEND(r, program_create, .program = 77, .text = {0, 1u << 29}))       \
+    X("a program made twice", "taken", RIG_SEND(r, program_create, .program = P, .text = {0, 1}))                      \
+    X("a binary beside a text", "has its text",                                                                        \
+      RIG_SEND(r, program_create, .program = P, .kind = PEN_PROGRAM_KIND_NATIVE, .device = 1, .text = {0, 1}))         \
     X("a header at the root", "header", RIG_SEND(r, program_header, .program = P, .name = "/etc/passwd"))              \
     X("a header above", "header", RIG_SEND(r, program_header, .program = P, .name = "0/../../x"))                      \
     X("a header without a directory", "header", RIG_SEND(r, program_header, .program = P, .name = "x"))                \

@@ -466,6 +466,9 @@ static void test_builds(void **state)
              .text = {65536, data.part.size});
     assert_int_equal(rig_build(&rig, P + 3, 1), 0);
     assert_int_equal(rig_build(&rig, P + 3, 2), -PEN_EBINARY);
+    RIG_SEND(&rig, program_create, .program = P + 3, .kind = PEN_PROGRAM_KIND_NATIVE, .device = 2,
+             .text = {65536, data.part.size});
+    assert_int_equal(rig_build(&rig, P + 3, 2), 0);
     rig_stop(&rig);
 }
 
