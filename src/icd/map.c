@@ -61,6 +61,13 @@ void pen_mapping_free(struct pen_mapping *mapping)
     free(mapping);
 }
 
+/* The unmap is to know whether the map has come about. */
+static void mapping_keep_event(struct pen_mapping *mapping, const struct pen_enqueue *e)
+{
+    mapping->event = e->event;
+    pen_ref(mapping->event);
+}
+
 /* From here on another thread's unmap of the same address may end it. */
 static void mapping_add(cl_mem memory, struct pen_mapping *mapping)
 {
@@ -123,10 +130,8 @@ static cl_int map_in_place(struct pen_enqueue *e, const struct map_plan *plan, c
         }
         ready = true;
     }
-    if (!ready && of_program && map_writes(plan->flags)) {
-        mapping->event = e->event;
-        pen_ref(mapping->event);
-    }
+    if (!ready && of_program && map_writes(plan->flags))
+        mapping_keep_event(mapping, e);
     /* What earlier commands have left to do comes before the program looks. */
     pen_settle(e->queue->context->session);
     return map_end(plan, mapping, pen_enqueue_nothing(e, ready), out_mapping);
@@ -154,6 +159,8 @@ static cl_int map_staged(struct pen_enqueue *e, const struct map_plan *plan, cl_
         error = pen_move_send(e, &plan->move, staging);
         if (!error && plan->blocking)
             error = pen_enqueue_wait(e);
+        else if (!error)
+            mapping_keep_event(mapping, e);
         status = pen_enqueue_end(e, error);
     } else {
         status = plan->blocking ? pen_enqueue_wait_turn(e, wait_count, wait_list) : CL_SUCCESS;
@@ -168,7 +175,8 @@ static cl_int map_run(cl_command_queue queue, const struct map_plan *plan, cl_ui
                       const cl_event *wait_list, cl_event *out_event, struct pen_mapping *out_mapping)
 {
     bool of_program = pen_hostptr_is(plan->memory), in_place = plan->memory->direct || of_program;
-    bool force_event = plan->blocking ? !in_place : of_program && map_writes(plan->flags);
+    bool force_event = in_place ? !plan->blocking && of_program && map_writes(plan->flags)
+                                : plan->blocking || map_needs_contents(plan->flags);
     struct pen_enqueue e = {0};
     cl_int status =
         pen_enqueue_begin(&e, queue, plan->type, wait_count, wait_list, out_event, plan->blocking, force_event);
@@ -301,19 +309,21 @@ static struct pen_move unmap_move(cl_mem memory, const struct pen_mapping *mappi
     return move;
 }
 
-/* Writes back what was mapped for writing, and gives the staging range back when that is done. Ends `e`. */
+/* Writes back what was mapped for writing, and gives the staging range back when that is done and the map, which
+ * nothing else may order before it, has read into it. Ends `e`. */
 static cl_int unmap_staged(struct pen_enqueue *e, cl_mem memory, const struct pen_mapping *mapping)
 {
-    int error = pen_staging_free_after(e, mapping->arena_offset);
+    int error = 0;
+    if (mapping->event && pen_event_status(mapping->event) != CL_COMPLETE)
+        error = pen_enqueue_wait_for(e, mapping->event);
+    if (!error)
+        error = pen_staging_free_after(e, mapping->arena_offset);
     if (error)
         return pen_enqueue_end(e, error);
-    if (!map_writes(mapping->flags)) {
-        error = pen_enqueue_marker(e);
-    } else {
-        struct pen_move move = unmap_move(memory, mapping);
-        error = pen_move_send(e, &move, mapping->arena_offset);
-    }
-    return pen_enqueue_end(e, error);
+    if (!map_writes(mapping->flags))
+        return pen_enqueue_nothing(e, pen_enqueue_ready(e));
+    struct pen_move move = unmap_move(memory, mapping);
+    return pen_enqueue_end(e, pen_move_send(e, &move, mapping->arena_offset));
 }
 
 /* Devices are to see what the program has written to its range through the map. It has written nothing before the map

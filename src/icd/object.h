@@ -313,7 +313,7 @@ struct pen_mapping {
     cl_map_flags flags;
     uint64_t arena_offset; /* staging of an indirect region; unused for direct */
     bool staged;
-    cl_event event; /* of the map, referenced, where its end is to tell whether the program can have written; or NULL */
+    cl_event event; /* of the map, referenced, where it may not have come about before the unmap; or NULL */
     size_t origin[3], extent[3], row_pitch, slice_pitch;
 };
 

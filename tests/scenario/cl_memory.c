@@ -1050,6 +1050,75 @@ static void blocking_beside_a_gate(struct world *w)
     free(values);
 }
 
+/* In a queue without order an unmap without a wait list waits for no other command: not for one behind `open`. */
+static void unmap_passes(cl_command_queue queue, cl_mem memory, cl_int count)
+{
+    static const cl_map_flags flags[] = {CL_MAP_READ, CL_MAP_WRITE};
+    cl_int status;
+    alarm(30); /* to be killed is better than to hang */
+    for (int i = 0; i < 2; i++) {
+        cl_event mapped, unmapped;
+        cl_int *p =
+            clEnqueueMapBuffer(queue, memory, CL_FALSE, flags[i], 0, (size_t)count * 4, 0, NULL, &mapped, &status);
+        EXPECT_OK(status);
+        EXPECT_OK(clWaitForEvents(1, &mapped));
+        EXPECT(counts_up(p, count, 0));
+        EXPECT_OK(clEnqueueUnmapMemObject(queue, memory, p, 0, NULL, &unmapped));
+        EXPECT_OK(clWaitForEvents(1, &unmapped));
+        EXPECT_OK(clReleaseEvent(mapped));
+        EXPECT_OK(clReleaseEvent(unmapped));
+    }
+    alarm(0);
+}
+
+/* But for its own map: until that is complete, what the program was given is not free for the next. */
+static void unmap_waits(struct world *w, cl_command_queue queue, cl_mem memory, cl_int count, cl_event open)
+{
+    const size_t bytes = (size_t)count * 4;
+    cl_int status, *zeros = calloc(1, bytes);
+    cl_mem late = buffer_of(w, CL_MEM_COPY_HOST_PTR, bytes, zeros);
+    cl_int *p = clEnqueueMapBuffer(queue, late, CL_FALSE, CL_MAP_READ, 0, bytes, 1, &open, NULL, &status);
+    EXPECT_OK(status);
+    EXPECT_OK(clEnqueueUnmapMemObject(queue, late, p, 0, NULL, NULL));
+    usleep(20000);
+    p = clEnqueueMapBuffer(queue, memory, CL_TRUE, CL_MAP_READ, 0, bytes, 0, NULL, NULL, &status);
+    EXPECT_OK(status);
+    EXPECT_OK(clSetUserEventStatus(open, CL_COMPLETE));
+    EXPECT_OK(clFinish(queue));
+    EXPECT(counts_up(p, count, 0));
+    EXPECT_OK(clEnqueueUnmapMemObject(queue, memory, p, 0, NULL, NULL));
+    EXPECT_OK(clReleaseMemObject(late));
+    free(zeros);
+}
+
+static void unmap_beside_a_gate(struct world *w)
+{
+    enum { COUNT = 1000 };
+    cl_int *values = host_range(COUNT), status;
+    cl_command_queue queue =
+        clCreateCommandQueue(w->context, w->device, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &status);
+    if (!queue) {
+        skip("no out-of-order queues");
+        free(values);
+        return;
+    }
+    cl_mem held = buffer_of(w, CL_MEM_COPY_HOST_PTR, COUNT * 4, values);
+    cl_mem other = buffer_of(w, CL_MEM_COPY_HOST_PTR, COUNT * 4, values);
+    cl_event open = gate(w);
+    add(w, queue, held, 1, COUNT, 1, &open, NULL);
+    unmap_passes(queue, other, COUNT);
+    if (w->strict) /* natively a map is not always before its unmap (PoCL 3.1: a crash) */
+        unmap_waits(w, queue, other, COUNT, open);
+    else
+        EXPECT_OK(clSetUserEventStatus(open, CL_COMPLETE));
+    EXPECT_OK(clFinish(queue));
+    EXPECT_OK(clReleaseEvent(open));
+    EXPECT_OK(clReleaseMemObject(held));
+    EXPECT_OK(clReleaseMemObject(other));
+    EXPECT_OK(clReleaseCommandQueue(queue));
+    free(values);
+}
+
 /* One context over all devices of the platform: contents follow the commands that use them. */
 static void several_devices(struct world *w)
 {
@@ -1356,6 +1425,7 @@ int main(int argc, char **argv)
         {"failed_wait_list", failed_wait_list},
         {"blocking_on_a_failure", blocking_on_a_failure},
         {"blocking_beside_a_gate", blocking_beside_a_gate},
+        {"unmap_beside_a_gate", unmap_beside_a_gate},
         {"several_devices", several_devices},
         {"threads", threads},
         {"maps_of_two_threads", maps_of_two_threads},
