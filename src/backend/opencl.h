@@ -82,6 +82,7 @@ struct pen_backend_program {
     struct pen_backend_domain *domain;
     cl_program program; /* as given, or the result of a link */
     bool source;        /* from text or IL: compiled here */
+    bool bitcode;       /* from LLVM's bitcode: SPIR, or the driver's own kind of binary */
 };
 
 struct pen_backend_kernel {

@@ -19,43 +19,63 @@ static bool harmless(const struct pen_backend_domain *domain, const void *bytes,
     return words[0] == 1 && words[1] == size - 3 * sizeof *words && words[3] == 0x07230203;
 }
 
+/* SPIR: to drivers a binary. */
+static bool is_bitcode(const void *bytes, size_t size)
+{
+    static const unsigned char magic[] = {'B', 'C', 0xc0, 0xde};
+
+    return size > sizeof magic && !memcmp(bytes, magic, sizeof magic);
+}
+
+static cl_program from_il(const struct pen_backend_domain *domain, const void *bytes, size_t size, cl_int *out_status)
+{
+    /* drivers that take no IL may have no such entry point at all */
+    for (uint32_t i = 0; i < domain->device_count; i++)
+        if (domain->devices[i].il)
+            return clCreateProgramWithIL(domain->context, bytes, size, out_status);
+    *out_status = CL_INVALID_OPERATION;
+    return NULL;
+}
+
+static cl_program from_binary(const struct pen_backend_domain *domain, uint32_t device, const unsigned char *bytes,
+                              size_t size, cl_int *out_status)
+{
+    cl_int binary_status = CL_SUCCESS;
+
+    if (!harmless(domain, bytes, size)) {
+        *out_status = CL_INVALID_BINARY;
+        return NULL;
+    }
+    cl_program program = clCreateProgramWithBinary(domain->context, 1, &domain->devices[device].id, &size, &bytes,
+                                                   &binary_status, out_status);
+    if (!*out_status && binary_status) {
+        clReleaseProgram(program);
+        *out_status = binary_status;
+    }
+    return program;
+}
+
 static cl_program create(struct pen_backend_domain *domain, enum pen_program_kind kind, uint32_t device,
                          const void *bytes, size_t size, cl_int *out_status)
 {
     const char *text = bytes;
-    const unsigned char *binary = bytes;
-    cl_int binary_status = CL_SUCCESS;
 
     switch (kind) {
     case PEN_PROGRAM_KIND_SOURCE:
         return clCreateProgramWithSource(domain->context, 1, &text, &size, out_status);
     case PEN_PROGRAM_KIND_IL:
-        /* drivers that take no IL may have no such entry point at all */
-        for (uint32_t i = 0; i < domain->device_count; i++)
-            if (domain->devices[i].il)
-                return clCreateProgramWithIL(domain->context, bytes, size, out_status);
-        *out_status = CL_INVALID_OPERATION;
-        return NULL;
-    case PEN_PROGRAM_KIND_NATIVE: {
-        if (!harmless(domain, bytes, size)) {
-            *out_status = CL_INVALID_BINARY;
-            return NULL;
-        }
-        cl_program program = clCreateProgramWithBinary(domain->context, 1, &domain->devices[device].id, &size, &binary,
-                                                       &binary_status, out_status);
-        if (!*out_status && binary_status) {
-            clReleaseProgram(program);
-            *out_status = binary_status;
-        }
-        return program;
-    }
+        return is_bitcode(bytes, size) ? from_binary(domain, device, bytes, size, out_status)
+                                       : from_il(domain, bytes, size, out_status);
+    case PEN_PROGRAM_KIND_NATIVE:
+        return from_binary(domain, device, bytes, size, out_status);
     }
     *out_status = CL_INVALID_VALUE;
     return NULL;
 }
 
 /* Takes `handle`, also when it fails. */
-static int wrap(struct pen_backend_domain *domain, cl_program handle, bool source, struct pen_backend_program **out)
+static int wrap(struct pen_backend_domain *domain, cl_program handle, bool source, bool bitcode,
+                struct pen_backend_program **out)
 {
     struct pen_backend_program *program = calloc(1, sizeof *program);
 
@@ -63,7 +83,7 @@ static int wrap(struct pen_backend_domain *domain, cl_program handle, bool sourc
         clReleaseProgram(handle);
         return -PEN_ENOMEM;
     }
-    *program = (struct pen_backend_program){.domain = domain, .program = handle, .source = source};
+    *program = (struct pen_backend_program){.domain = domain, .program = handle, .source = source, .bitcode = bitcode};
     *out = program;
     return 0;
 }
@@ -75,12 +95,12 @@ int pen_opencl_program_create(struct pen_backend_domain *domain, enum pen_progra
 
     if (!size)
         return kind == PEN_PROGRAM_KIND_NATIVE ? -PEN_EBINARY : -PEN_EINVAL;
-    if (kind == PEN_PROGRAM_KIND_NATIVE && device >= domain->device_count)
+    if (device >= domain->device_count)
         return -PEN_ENODEV;
     cl_program handle = create(domain, kind, device, bytes, size, &status);
     if (status)
         return pen_opencl_status(status);
-    return wrap(domain, handle, kind != PEN_PROGRAM_KIND_NATIVE, out);
+    return wrap(domain, handle, kind != PEN_PROGRAM_KIND_NATIVE, is_bitcode(bytes, size), out);
 }
 
 void pen_opencl_program_destroy(struct pen_backend_program *program)
@@ -222,11 +242,15 @@ int pen_opencl_program_build(struct pen_backend_domain *domain, const struct pen
     int rc = pen_opencl_status(status);
     for (uint32_t i = 0; i < build->device_count; i++)
         read_result(made, &domain->devices[build->devices[i]], rc, &results[i], &logs[i]);
+    /* Oclgrind says of bitcode that it is an object, whatever has been done with it. */
+    for (uint32_t i = 0; i < build->device_count; i++)
+        if (!rc && build->step == PEN_BUILD_STEP_BUILD && build->program->bitcode)
+            results[i].binary_type = CL_PROGRAM_BINARY_TYPE_EXECUTABLE;
     if (build->step == PEN_BUILD_STEP_LINK) {
         if (rc && made)
             clReleaseProgram(made);
         else if (!rc)
-            rc = wrap(domain, made, false, out_program);
+            rc = wrap(domain, made, false, false, out_program);
     }
     return rc;
 }

@@ -1,12 +1,14 @@
 /* icd/binary.c - clCreateProgramWithBinary, and the containers that CL_PROGRAM_BINARIES gives. A container holds how
  * the program was made, so it can be made on any device; where its native code is for the very device and driver that
- * it is given to, that is used. A vendor's own binary is tried at once, since its driver alone knows whether it is one.
+ * it is given to, that is used. A vendor's own binary is tried at once, since its driver alone knows whether it is one;
+ * SPIR, too, which from then on is a program's text like any other.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "icd/container.h"
+#include "icd/device.h"
 #include "icd/entry.h"
 #include "icd/program.h"
 
@@ -138,8 +140,9 @@ static int take_container(struct pen_build_state *state, const void *bytes, size
     return rc;
 }
 
-/* A vendor's own binary: has the driver load it, to see. */
-static int take_native(cl_program program, struct pen_build_state *state, const void *bytes, size_t size)
+/* Has the driver load a binary, to see. */
+static int try_native(cl_program program, const struct pen_build_state *state, const void *bytes, size_t size,
+                      cl_program_binary_type *out_type)
 {
     struct pen_session *session = program->context->session;
     if (size > PEN_LIMIT_PROGRAM)
@@ -156,6 +159,17 @@ static int take_native(cl_program program, struct pen_build_state *state, const 
     pen_builder_drop(session, id);
     if (rc)
         return rc == -PEN_EGONE || rc == -PEN_ENOMEM ? rc : -PEN_EBINARY;
+    *out_type = type;
+    return 0;
+}
+
+/* A vendor's own binary. */
+static int take_native(cl_program program, struct pen_build_state *state, const void *bytes, size_t size)
+{
+    cl_program_binary_type type;
+    int rc = try_native(program, state, bytes, size, &type);
+    if (rc)
+        return rc;
     state->native = malloc(size);
     state->recipe = pen_recipe_create(PEN_RECIPE_NATIVE, PEN_BUILD_STEP_BUILD, bytes, size, "", "");
     if (!state->native || !state->recipe)
@@ -205,6 +219,32 @@ bool pen_program_natives(cl_program program, const uint64_t *devices, cl_uint co
     return true;
 }
 
+/* LLVM's bitcode, for devices with cl_khr_spir. Unlike it is the devices' own code, as any other. */
+static bool are_spir(cl_uint count, const cl_device_id *devices, const size_t *lengths, const unsigned char **binaries)
+{
+    static const unsigned char magic[] = {'B', 'C', 0xc0, 0xde};
+    for (cl_uint i = 0; i < count; i++)
+        if (!pen_extensions_have(&devices[i]->facts->extensions, "cl_khr_spir") || lengths[i] < sizeof magic ||
+            memcmp(binaries[i], magic, sizeof magic) != 0 || lengths[i] != lengths[0] ||
+            memcmp(binaries[i], binaries[0], lengths[0]) != 0)
+            return false;
+    return true;
+}
+
+static int take_spir(cl_program program, cl_uint i, const void *bytes, size_t size)
+{
+    cl_program_binary_type ignored; /* drivers say this and that */
+    int rc = try_native(program, &program->builds[i], bytes, size, &ignored);
+    if (rc)
+        return rc;
+    program->builds[i].binary_type = CL_PROGRAM_BINARY_TYPE_INTERMEDIATE;
+    if (!program->il && !(program->il = malloc(size)))
+        return -PEN_ENOMEM;
+    memcpy(program->il, bytes, size);
+    program->il_size = size;
+    return 0;
+}
+
 static cl_int check_binaries(cl_context context, cl_uint count, const cl_device_id *devices, const size_t *lengths,
                              const unsigned char **binaries, cl_int *statuses)
 {
@@ -237,9 +277,11 @@ CL_API_ENTRY cl_program CL_API_CALL pen_clCreateProgramWithBinary(cl_context con
     cl_program program = pen_program_new(context, devices, count);
     if (!program)
         return pen_refuse(out_error, CL_OUT_OF_HOST_MEMORY);
-    program->from_binary = true;
+    program->spir = are_spir(count, devices, lengths, binaries);
+    program->from_binary = !program->spir;
     for (cl_uint i = 0; i < count; i++) {
-        cl_int taken = pen_status(take_binary(program, i, binaries[i], lengths[i]));
+        cl_int taken = pen_status(program->spir ? take_spir(program, i, binaries[i], lengths[i])
+                                                : take_binary(program, i, binaries[i], lengths[i]));
         if (statuses)
             statuses[i] = taken;
         if (status == CL_SUCCESS)

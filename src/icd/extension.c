@@ -53,8 +53,9 @@ static const char *const supported[] = {
     "cl_khr_work_group_uniform_arithmetic",
     "cl_nv_compiler_options",
     "cl_nv_pragma_unroll",
-    /* programs in SPIR-V */
+    /* programs in SPIR and SPIR-V */
     "cl_khr_il_program",
+    "cl_khr_spir",
     "cl_khr_spirv_extended_debug_info",
     "cl_khr_spirv_linkonce_odr",
     "cl_khr_spirv_no_integer_wrap_decoration",

@@ -402,10 +402,11 @@ struct _cl_program {
     struct pen_object object;
     cl_context context;
     char *source; /* all of it; NULL: not from source */
-    void *il;     /* NULL: not from IL */
+    void *il;     /* SPIR-V, or SPIR; NULL: neither */
     size_t il_size;
-    bool from_binary, linked;
-    cl_device_id *devices; /* each referenced */
+    bool spir;                /* cl_khr_spir: it came as a binary, and is built like a text all the same */
+    bool from_binary, linked; /* from_binary: but for SPIR */
+    cl_device_id *devices;    /* each referenced */
     cl_uint device_count;
     pthread_mutex_t lock;           /* guards what follows */
     uint64_t id;                    /* in the protocol; 0: the worker does not have it */

@@ -59,7 +59,7 @@ void pen_program_forget_build(cl_program program, struct pen_build_state *state)
     if (!program->from_binary) {
         pen_recipe_unref(state->recipe);
         state->recipe = NULL;
-        state->binary_type = CL_PROGRAM_BINARY_TYPE_NONE;
+        state->binary_type = program->spir ? CL_PROGRAM_BINARY_TYPE_INTERMEDIATE : CL_PROGRAM_BINARY_TYPE_NONE;
     }
 }
 
@@ -204,7 +204,7 @@ CL_API_ENTRY cl_int CL_API_CALL pen_clSetProgramSpecializationConstant(cl_progra
         return CL_INVALID_PROGRAM;
     if (!any_takes_il(program->devices, program->device_count))
         return CL_INVALID_OPERATION;
-    if (!program->il)
+    if (!program->il || program->spir)
         return CL_INVALID_PROGRAM;
     uint32_t wanted = pen_spirv_constant_size(program->il, program->il_size, id);
     if (!wanted)
@@ -324,7 +324,8 @@ CL_API_ENTRY cl_int CL_API_CALL pen_clGetProgramInfo(cl_program program, cl_prog
         return pen_info_string(program->source ? program->source : "", param_value_size, param_value,
                                param_value_size_ret);
     case CL_PROGRAM_IL:
-        return pen_info(program->il, program->il_size, param_value_size, param_value, param_value_size_ret);
+        return pen_info(program->il, program->spir ? 0 : program->il_size, param_value_size, param_value,
+                        param_value_size_ret);
     case CL_PROGRAM_BINARY_SIZES:
     case CL_PROGRAM_BINARIES:
         return binaries_info(program, name, param_value_size, param_value, param_value_size_ret);

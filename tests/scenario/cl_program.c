@@ -518,20 +518,26 @@ static void check_parts(struct cl_setup *s)
 
 /* ---- a vendor's own binaries ------------------------------------------------------------------------------ */
 
-#define VENDOR_MOST 4194304u
+#define BINARY_MOST 4194304u
 
-/* What PoCL itself gives for a kernel that writes `value`, by a process of its own; malloc'ed. */
+/* What a command prints; malloc'ed. */
+static unsigned char *output_of(const char *command, size_t *out_size)
+{
+    unsigned char *bytes = malloc(BINARY_MOST);
+    FILE *from = popen(command, "r");
+    *out_size = from && bytes ? fread(bytes, 1, BINARY_MOST, from) : 0;
+    CHECK(from && pclose(from) == 0 && *out_size, "%s", command);
+    return bytes;
+}
+
+/* What PoCL itself gives for a kernel that writes `value`, by a process of its own. */
 static unsigned char *vendor_binary(int value, size_t *out_size)
 {
     char command[512], self[256] = "";
-    unsigned char *bytes = malloc(VENDOR_MOST);
     CHECK(readlink("/proc/self/exe", self, sizeof self - 1) > 0, "no name");
     snprintf(command, sizeof command, "OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd %s Portable --binary %d", self,
              value);
-    FILE *from = popen(command, "r");
-    *out_size = from && bytes ? fread(bytes, 1, VENDOR_MOST, from) : 0;
-    CHECK(from && pclose(from) == 0 && *out_size, "%s", command);
-    return bytes;
+    return output_of(command, out_size);
 }
 
 static int print_binary(struct cl_setup *s, const char *value)
@@ -577,7 +583,9 @@ static void check_vendor_binaries(struct cl_setup *s)
     const cl_device_partition_property equally[] = {CL_DEVICE_PARTITION_EQUALLY, 1, 0};
     cl_device_id devices[2] = {s->devices[0], s->devices[1]};
     cl_int status;
-    if (!s->penstock) /* PoCL's parts have the binary of the whole */
+    cl_uint most = 0;
+    CHECK_OK(clGetDeviceInfo(s->devices[0], CL_DEVICE_PARTITION_MAX_SUB_DEVICES, sizeof most, &most, NULL));
+    if (!s->penstock || (s->device_count < 2 && most != 2)) /* natively PoCL's parts have the binary of the whole */
         return;
     if (s->device_count < 2)
         CHECK_OK(clCreateSubDevices(s->devices[0], equally, 2, devices, NULL));
@@ -587,6 +595,44 @@ static void check_vendor_binaries(struct cl_setup *s)
     CHECK_OK(clReleaseContext(context));
     for (int i = 0; i < 2 && s->device_count < 2; i++)
         CHECK_OK(clReleaseDevice(devices[i]));
+}
+
+/* cl_khr_spir: LLVM's bitcode is built like a text, once and again. */
+static void check_spir(struct cl_setup *s)
+{
+    static const char *const command = "echo 'kernel void k(global int *o) { *o = 7; }' | "
+                                       "clang -cl-std=CL1.2 -target spir64 -x cl - -emit-llvm -c -o -";
+    char extensions[4096] = "", version[256] = "";
+    size_t size;
+    cl_int status;
+    CHECK_OK(clGetDeviceInfo(s->devices[0], CL_DEVICE_EXTENSIONS, sizeof extensions, extensions, NULL));
+    CHECK_OK(clGetDeviceInfo(s->devices[0], CL_DEVICE_VERSION, sizeof version, version, NULL));
+    if (!strstr(extensions, "cl_khr_spir")) {
+        CHECK(!strstr(version, "PoCL"), "only %s", extensions);
+        return;
+    }
+    unsigned char *bytes = output_of(command, &size);
+    cl_program program = from_binary(s, bytes, size, CL_SUCCESS);
+    if (s->penstock) /* natively PoCL says none, and Oclgrind an object */
+        CHECK(binary_type(program, s->devices[0]) == CL_PROGRAM_BINARY_TYPE_INTERMEDIATE, "no SPIR");
+    for (int i = 0; i < 2; i++) {
+        status = clBuildProgram(program, 1, s->devices, i ? "-x spir -spir-std=1.2" : "", NULL, NULL);
+        CHECK(status == CL_SUCCESS, "%d, %s", status, cl_check_log(program, s->devices[0]));
+        CHECK(cl_check_run(s, program, "k") == 7, "wrong result");
+    }
+    CHECK_OK(clGetProgramInfo(program, CL_PROGRAM_IL, 0, NULL, &size));
+    CHECK(size == 0, "%zu bytes of IL", size);
+    if (s->penstock)
+        CHECK(binary_type(program, s->devices[0]) == CL_PROGRAM_BINARY_TYPE_EXECUTABLE, "no executable");
+    unsigned char *built = get_binary(program, &size);
+    cl_program loaded = from_binary(s, built, size, CL_SUCCESS);
+    CHECK_OK(clBuildProgram(loaded, 0, NULL, "", NULL, NULL));
+    CHECK(cl_check_run(s, loaded, "k") == 7, "wrong result");
+    CHECK_OK(clReleaseProgram(loaded));
+    CHECK_OK(clReleaseProgram(program));
+    from_binary(s, (const unsigned char *)"BC\xc0\xde and nothing else", 20, CL_INVALID_BINARY);
+    free(bytes);
+    free(built);
 }
 
 int main(int argc, char **argv)
@@ -605,5 +651,6 @@ int main(int argc, char **argv)
     check_devices(&setup);
     check_parts(&setup);
     check_vendor_binaries(&setup);
+    check_spir(&setup);
     return cl_check_end(&setup);
 }
