@@ -455,6 +455,11 @@ void pen_link_flush(struct pen_link *link)
 
 /* ---- connections ------------------------------------------------------------------------------------- */
 
+uint64_t pen_link_received(const struct pen_link *link)
+{
+    return link->received;
+}
+
 static void wait_for_sending(struct pen_link *link)
 {
     for (uint32_t turn = 0; !take_sending(link); turn++)

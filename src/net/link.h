@@ -75,6 +75,8 @@ bool pen_link_wait_room(struct pen_link *link, uint64_t timeout_ns);
 
 /* ---- connections ------------------------------------------------------------------------------------- */
 
+/* How many bytes have come. */
+uint64_t pen_link_received(const struct pen_link *link);
 /* Goes on over a new connection: exchanges link_resume, of that session, with the peer, which does the same. Takes the
  * stream, also when it fails. */
 int pen_link_resume(struct pen_link *link, struct pen_stream *stream, uint64_t session, uint64_t deadline_ns);

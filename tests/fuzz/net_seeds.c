@@ -141,7 +141,7 @@ static void commands(const char *name)
     ADD(&run, write, .queue = 70000, .event = 70002, .slot = 2, .region = 70001, .extent = {200, 1, 1},
         .data = {16, 200});
     ADD(&run, link_ack, .received = 264);
-    ADD(&run, link_part, .offset = 255, .bytes = 1);
+    ADD(&run, link_part, .offset = 255, .bytes = 1, .number = 3);
     run.bytes[run.size] = 'c';
     run.size += 1;
     keep(name, run.bytes, run.size);
