@@ -1,10 +1,6 @@
 /* bench/callpath.c - what OpenCL calls cost on one device: the rows of docs' call-path table.
  * usage: callpath PLATFORM-SUBSTRING [ROW...]     prints `row value`, times in ns, rates in 1/s or byte/s.
  * An ordinary OpenCL 1.2 program: callpath.py runs it natively and through Penstock in turn. */
-#define CL_TARGET_OPENCL_VERSION 120
-#define CL_USE_DEPRECATED_OPENCL_1_2_APIS
-#include <CL/cl.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,45 +8,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "rows.h"
+
 static cl_context context;
 static cl_device_id device;
 static cl_command_queue queue;
 static cl_kernel nop, increment, with_arguments;
 static const size_t one = 1;
-
-static double now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static void check(cl_int status, const char *what)
-{
-    if (status == CL_SUCCESS)
-        return;
-    fprintf(stderr, "callpath: %s: OpenCL error %d\n", what, status);
-    exit(1);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Sorts the values. */
-static double quantile(double *values, size_t count, double q)
-{
-    qsort(values, count, sizeof *values, by_value);
-    return values[(size_t)(q * (double)(count - 1) + 0.5)];
-}
-
-static void print_row(const char *row, double value)
-{
-    printf("%s %.9g\n", row, value);
-    fflush(stdout);
-}
 
 static void launch(cl_command_queue on, cl_kernel kernel)
 {
@@ -286,23 +250,6 @@ static void row_build(void)
 
 /* ---- */
 
-static void choose_device(const char *platform_part)
-{
-    cl_platform_id platforms[32];
-    cl_uint count = 0;
-    char name[256];
-    check(clGetPlatformIDs(32, platforms, &count), "clGetPlatformIDs");
-    for (cl_uint i = 0; i < count && !device; i++) {
-        check(clGetPlatformInfo(platforms[i], CL_PLATFORM_NAME, sizeof name, name, NULL), "clGetPlatformInfo");
-        if (strstr(name, platform_part))
-            check(clGetDeviceIDs(platforms[i], CL_DEVICE_TYPE_ALL, 1, &device, NULL), "clGetDeviceIDs");
-    }
-    if (!device) {
-        fprintf(stderr, "callpath: no device on a platform whose name contains '%s'\n", platform_part);
-        exit(1);
-    }
-}
-
 static void prepare(void)
 {
     cl_int status;
@@ -335,30 +282,17 @@ static void prepare(void)
     check(clFinish(queue), "clFinish");
 }
 
-static const struct {
-    const char *name;
-    void (*run)(void);
-} rows[] = {
+static const struct row rows[] = {
     {"enqueue", row_enqueue},   {"throughput", row_throughput}, {"independent", row_independent},
     {"finish", row_finish},     {"read4", row_read4},           {"chain", row_chain},
     {"argument", row_argument}, {"transfers", row_transfers},   {"build", row_build},
 };
 
-static bool wanted(const char *name, int count, char **names)
-{
-    for (int i = 0; i < count; i++)
-        if (!strcmp(names[i], name))
-            return true;
-    return count == 0;
-}
-
 int main(int argc, char **argv)
 {
-    choose_device(argc > 1 ? argv[1] : "");
+    device = choose_device(argc > 1 ? argv[1] : "");
     prepare();
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (wanted(rows[i].name, argc > 2 ? argc - 2 : 0, argv + 2))
-            rows[i].run();
+    run_rows(rows, sizeof rows / sizeof *rows, argc, argv);
     clReleaseKernel(nop);
     clReleaseKernel(increment);
     clReleaseKernel(with_arguments);
