@@ -10,6 +10,7 @@ one platform, natively two platforms; then only programs run that use all device
 """
 import argparse
 import concurrent.futures
+import dataclasses
 import json
 import os
 import re
@@ -20,10 +21,11 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.join(TOP, "tests", "net")]
+from cable import Cable
 from programs import DRIVERS, may_fail_natively, programs
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 VENDOR_LIBRARIES = {
     "pocl": "/usr/lib/x86_64-linux-gnu/libpocl.so.2",
     "rusticl": "/usr/lib/x86_64-linux-gnu/libRusticlOpenCL.so.1",
@@ -56,6 +58,7 @@ def versions(environment):
 
 class Pool:
     """A private daemon over one driver, on a socket of its own."""
+    at = []  # goes before the commands of programs that use it
 
     def __init__(self, build, folder, driver, devices, extra="", arguments=(), wrapper=()):
         self.folder = folder
@@ -94,6 +97,38 @@ class Pool:
         except subprocess.TimeoutExpired:
             self.daemon.kill()
         self.log.close()
+
+
+class RemotePool(Pool):
+    """One that programs also reach by an address of `host`, where `wrapper` starts it: over["tls"] is the environment of a tenant's,
+    over["tcp"] of one without protection, which that host alone has."""
+
+    def __init__(self, build, folder, driver, devices, host="127.0.0.1", wrapper=()):
+        tenants = os.path.join(folder, "tenants")
+        super().__init__(build, folder, driver, devices, extra=f'listen: {{tcp: "{host}:0", tenants: {tenants}}}\n',
+                         arguments=["--plain-tcp", "127.0.0.1:0"], wrapper=wrapper)
+        with open(self.log.name, encoding="utf-8", errors="replace") as file:
+            log = file.read()
+        plain = re.search(r"listens without protection at (\S+)", log).group(1)
+        address = re.search(r"listens for tenants at ([^;]+);", log).group(1)
+        key = subprocess.run([os.path.join(build, "src/cli/penstock"), "tenant", "add", "test", "--directory", tenants, "--host", address],
+                             stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        self.over = {name: {**self.environment, "PENSTOCK_POOL": pool, "PENSTOCK_SOCKET": os.devnull}
+                     for name, pool in (("tcp", f"tcp://{plain}"), ("tls", key))}
+
+
+class FarPool(RemotePool):
+    """One at the far end of a network (tests/net/cable.c, which `network` is told), for programs at the near one."""
+
+    def __init__(self, build, folder, driver, devices, network):
+        self.cable = Cable(*network, build=build)
+        super().__init__(build, folder, driver, devices, host=self.cable.address["b"], wrapper=self.cable.at("b"))
+        self.environment = self.over["tls"]
+        self.at = self.cable.at("a")
+
+    def close(self):
+        super().close()
+        self.cable.close()
 
 
 def execute(program, folder, environment):
@@ -177,6 +212,8 @@ def main():
     parser.add_argument("--only", help="only programs whose name this regular expression is found in")
     parser.add_argument("--jobs", type=int, default=1, help="programs at a time (default: 1; more make the times worth nothing)")
     parser.add_argument("--json", help="write the results to this file")
+    parser.add_argument("--network", action="append", metavar="COMMAND",
+                        help="with the pool at the other end of a network that is told this, as tests/net/cable.c says: 'delay 500us'")
     parser.add_argument("--keep", action="store_true", help="keep the working folder, and print it")
     options = parser.parse_args()
     options.build = os.path.abspath(options.build)
@@ -189,7 +226,9 @@ def main():
     if not table:
         sys.exit("no program matches")
     folder = tempfile.mkdtemp(prefix="penstock-conformance-")
-    pool = Pool(options.build, os.path.join(folder), options.driver, options.devices)
+    where = (options.build, folder, options.driver, options.devices)
+    pool = FarPool(*where, options.network) if options.network else Pool(*where)
+    table = [dataclasses.replace(program, command=[*pool.at, *program.command]) for program in table]
     native_environment = dict(VENDOR_ENVIRONMENT)
     native_environment["OCL_ICD_VENDORS"] = vendors(os.path.join(folder, "native"), drivers_of(options.driver, options.devices))
     if options.devices > 1 and options.driver == "pocl":
