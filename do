@@ -246,6 +246,7 @@ do_test() { # build, and run every test (under 20 minutes on 2 cores)
     suites build unit wire net scenario
     programs python3 tests/conformance/run.py --quick
     programs python3 tests/conformance/run.py --quick --devices 2
+    programs python3 tests/conformance/run.py --quick --network 'delay 500us' --only '^clinfo|ffmpeg (overlay|transpose)'
     sanitize
     fuzz 60
     lint
@@ -258,19 +259,19 @@ do_lint() { # format, static analysis, include directions, builds without warnin
     finish
 }
 
-do_bench() { # native and Penstock, interleaved: all, or one of `calls`, `remote` and `programs` with its options (--help)
+do_bench() { # native and Penstock, interleaved: all, or calls, remote, network or programs with its options (--help)
     local what=${1:-all}
     [ $# -eq 0 ] || shift
     case $what in
-    all) do_bench calls && do_bench remote && do_bench programs ;;
+    all) do_bench calls && do_bench remote && do_bench network && do_bench programs ;;
     calls) do_build && python3 bench/callpath.py "$@" ;;
     remote | --remote) do_build && python3 bench/remote.py "$@" ;;
-    programs)
+    network | programs)
         install packages_build packages_test packages_conformance
-        build_main && python3 bench/programs.py "$@"
+        build_main && python3 "bench/$what.py" "$@"
         ;;
     *)
-        echo "./do bench: \"$what\" is no part of it; there are calls, remote and programs" >&2
+        echo "./do bench: \"$what\" is no part of it; there are calls, remote, network and programs" >&2
         exit 2
         ;;
     esac

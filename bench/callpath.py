@@ -100,22 +100,27 @@ def compare(rows, samples, side, heading):
     return table
 
 
-def options_of(description, rows):
+def parser_of(description):
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.path.join(TOP, "build"), help="the build folder (default: build)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds, at least 5 for a claim (default: 5)")
     parser.add_argument("--json", help="write the figures to this file")
-    parser.add_argument("rows", nargs="*", help=rows)
-    return parser.parse_args()
+    return parser
 
 
-def write(path, rounds, table):
+def parser_of_rows(description):
+    parser = parser_of(description)
+    parser.add_argument("rows", nargs="*", help="rows of callpath.c to run (default: all)")
+    return parser
+
+
+def write(path, **figures):
     with open(path, "w", encoding="utf-8") as file:
-        json.dump({"rounds": rounds, "rows": table}, file, indent=1)
+        json.dump(figures, file, indent=1)
 
 
 def main():
-    options = options_of(__doc__, "rows of callpath.c to run (default: all)")
+    options = parser_of_rows(__doc__).parse_args()
     program = os.path.join(options.build, "bench", "callpath")
     folder = tempfile.mkdtemp(prefix="penstock-bench-")
     pool = Pool(options.build, folder, "pocl", 1)
@@ -129,7 +134,7 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
     table = compare(ROWS, samples, "penstock", "Penstock")
     if options.json:
-        write(options.json, options.rounds, table)
+        write(options.json, rounds=options.rounds, rows=table)
 
 
 if __name__ == "__main__":

@@ -5,18 +5,16 @@ All interleaved in one run, with what a bare connection does (loopback.c) beside
 Exit status 0 also when goals are missed: the table says so, and bench/README.md how to read it.
 """
 import os
-import re
 import shutil
-import subprocess
 import tempfile
 
 import callpath
 from callpath import MS, US, fixed, of_native
-from run import Pool, VENDOR_LIBRARIES, vendors
+from run import RemotePool, VENDOR_LIBRARIES, vendors
 
 BARE_BYTES = 1 << 30
 
-# row: goal in words, and as of callpath.ROWS; {bare} is the connection that the side has
+# row: goal in words, and as in callpath.ROWS; tcp and tls are rows of loopback.c
 GOALS = {
     "enqueue": ("<= 150 ns", fixed(150)),
     "throughput": (">= 400 k/s", fixed(400e3)),
@@ -49,34 +47,16 @@ BARE = {
 }
 
 
-class RemotePool(Pool):
-    """One that programs also reach by an address: over["tls"] is the environment of a tenant's, over["tcp"] of one without protection,
-    which this host alone has."""
-
-    def __init__(self, build, folder, host="127.0.0.1", wrapper=()):
-        tenants = os.path.join(folder, "tenants")
-        super().__init__(build, folder, "pocl", 1, extra=f'listen: {{tcp: "{host}:0", tenants: {tenants}}}\n',
-                         arguments=["--plain-tcp", "127.0.0.1:0"], wrapper=wrapper)
-        with open(self.log.name, encoding="utf-8", errors="replace") as file:
-            log = file.read()
-        plain = re.search(r"listens without protection at (\S+)", log).group(1)
-        address = re.search(r"listens for tenants at ([^;]+);", log).group(1)
-        key = subprocess.run([os.path.join(build, "src/cli/penstock"), "tenant", "add", "bench", "--directory", tenants, "--host", address],
-                             stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-        self.over = {name: {**self.environment, "PENSTOCK_POOL": pool, "PENSTOCK_SOCKET": os.devnull}
-                     for name, pool in (("tcp", f"tcp://{plain}"), ("tls", key))}
-
-
 def goals_of(side):
     goals = GOALS | TLS_GOALS if side == "tls" else GOALS
     return {row: (title, unit, *goals[row], less) for row, (title, unit, _, _, less) in callpath.ROWS.items()}
 
 
 def main():
-    options = callpath.options_of(__doc__, "rows of callpath.c to run (default: all)")
+    options = callpath.parser_of_rows(__doc__).parse_args()
     program, loopback = (os.path.join(options.build, "bench", name) for name in ("callpath", "loopback"))
     folder = tempfile.mkdtemp(prefix="penstock-bench-")
-    pool = RemotePool(options.build, folder)
+    pool = RemotePool(options.build, folder, "pocl", 1)
     driver = {"OCL_ICD_VENDORS": vendors(os.path.join(folder, "native"), [VENDOR_LIBRARIES["pocl"]])}
 
     def native():
@@ -100,7 +80,7 @@ def main():
     table += [{"row": row, "side": "bare", "title": title, "ours": bare[row], "samples": [s[row] for s in samples["native"]]}
               for row, (title, _) in BARE.items()]
     if options.json:
-        callpath.write(options.json, options.rounds, table)
+        callpath.write(options.json, rounds=options.rounds, rows=table)
 
 
 if __name__ == "__main__":

@@ -76,9 +76,9 @@ def wait_for(condition, seconds=10, what=None):
         time.sleep(0.01)
 
 
-def listen(folder):
+def listen(folder, host='127.0.0.1'):
     """The part of a configuration that lets tenants in."""
-    return f'listen: {{tcp: "127.0.0.1:0", tenants: {folder}/tenants}}\n'
+    return f'listen: {{tcp: "{host}:0", tenants: {folder}/tenants}}\n'
 
 
 class Proxy(threading.Thread):

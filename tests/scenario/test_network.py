@@ -1,0 +1,54 @@
+#!/usr/bin/python3
+"""A pool at the other end of a network: what must not take longer there than the network makes it. The device is PoCL's."""
+import os
+import subprocess
+import sys
+import unittest
+
+import harness
+
+sys.path.insert(0, os.path.join(harness.TOP, 'tests/net'))
+from cable import Cable
+
+POCL = '/etc/OpenCL/vendors/pocl.icd'
+PROGRAM = os.path.join(harness.BUILD, 'bench/network')
+
+
+class Network(harness.Scenario):
+    def setUp(self):
+        super().setUp()
+        if not os.path.exists(POCL):
+            self.skipTest('PoCL is not installed')
+        self.cable = Cable()
+        self.addCleanup(self.cable.close)
+        config = f'cache: {{dir: {self.folder}/cache}}\n' + harness.listen(self.path('daemon0'), self.cable.address['b'])
+        self.pool = self.daemon(config, wrapper=self.cable.at('b'),
+                                environment={'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': self.path('pocl')})
+        self.address = self.pool.tenant('alice')
+
+    def rows(self, *rows):
+        """What bench/network.c measures of a program here, with the pool there."""
+        done = subprocess.run([*self.cable.at('a'), PROGRAM, 'Penstock', *rows], check=True, stdout=subprocess.PIPE, text=True, timeout=100,
+                              env=self.pool.program_environment() | {'PENSTOCK_POOL': self.address, 'PENSTOCK_SOCKET': os.devnull})
+        return {name: float(value) for name, value in (line.split() for line in done.stdout.splitlines())}
+
+    @harness.not_sanitized('a thousand launches take longer than the round trips')
+    def test_a_chain_takes_three_round_trips_more(self):
+        chains = ('short_chain_events', 'short_chain_in_order')
+        near = self.rows(*chains)
+        self.cable.say('delay 25ms')
+        far = self.rows(*chains)
+        round_trip = self.cable.round_trip() * 1e9
+        for row in chains:
+            self.assertLess((far[row + '_fastest'] - near[row + '_fastest']) / round_trip, 3, (near, far))
+
+    def test_bulk_uses_the_network_while_launches_go_on(self):
+        self.cable.say('delay 500us')
+        self.cable.say('rate 100mbit')
+        found = self.rows('writes', 'reads')
+        for row in ('writes', 'reads'):
+            self.assertGreater(found[row] * 8 / 100e6, 0.85, found)
+
+
+if __name__ == '__main__':
+    harness.main()
