@@ -48,6 +48,7 @@ ffmpeg               a real program
 clpeak               a real program
 clblast-tests        a real program
 piglit               real programs: OpenCL's own tests
+openssl              a TLS peer of another make
 "
 packages_conformance="
 python3-opencv       a real program

@@ -575,7 +575,18 @@ void pen_clients_admit(struct pen_daemon *daemon, struct pen_stream *stream, con
         return;
     snprintf(client->tenant, sizeof client->tenant, "%s", tenant);
     pen_report(PEN_REPORT_DEBUG, "tenant %s has connected", tenant);
+    pen_revoke_watch(daemon);
     readable(stream->fd, EV_READ, client); /* what has come with the end of the handshake wakes nobody */
+}
+
+void pen_clients_drop_tenant(struct pen_daemon *daemon, const char *tenant)
+{
+    PEN_LIST_EACH(link, next, &daemon->clients)
+    {
+        struct client *client = client_of(link);
+        if (!strcmp(client->tenant, tenant) || !strcmp(client->request.tenant, tenant))
+            destroy(client);
+    }
 }
 
 void pen_clients_open_session(struct pen_daemon *daemon, const struct pen_session_request *request)

@@ -68,6 +68,10 @@ struct pen_daemon {
     struct pen_list knocks, tickets;
     uint64_t knock_count;
 
+    /* revoke.c */
+    int revoke_fd; /* inotify; -1: no tenant has come yet */
+    struct event *revoke_event;
+
     /* probe.c */
     struct pen_daemon_pool pool;
     struct pen_probe *probe; /* the one whose answer is awaited; NULL: none */
@@ -142,6 +146,9 @@ bool pen_workers_serve(const struct pen_daemon *daemon, uint64_t session, const 
  * on. -PEN_EDEVICEGONE: there is none. */
 int pen_workers_relink(struct pen_daemon *daemon, const struct pen_session_request *request);
 
+/* The tenant's sessions end. */
+void pen_workers_drop_tenant(struct pen_daemon *daemon, const char *tenant);
+
 /* clients.c */
 
 int pen_clients_init(struct pen_daemon *daemon, struct pen_error *error);
@@ -157,6 +164,8 @@ uint32_t pen_clients_waiting(const struct pen_daemon *daemon);
 
 /* A program on another host, which has shown the tenant's key. Takes the stream. */
 void pen_clients_admit(struct pen_daemon *daemon, struct pen_stream *stream, const char *tenant);
+/* The tenant's connections are closed. */
+void pen_clients_drop_tenant(struct pen_daemon *daemon, const char *tenant);
 /* A connection that has shown a ticket: request->client_fd, which is taken. */
 void pen_clients_open_session(struct pen_daemon *daemon, const struct pen_session_request *request);
 
@@ -168,6 +177,15 @@ void pen_gate_stop(struct pen_daemon *daemon);
 /* Promises a session for whoever comes with the ticket, once, within limits.handshake_ms. */
 int pen_gate_ticket(struct pen_daemon *daemon, const struct pen_session_request *request,
                     struct pen_msg_session_ticket *out_ticket);
+
+/* Forgets what it was promised. */
+void pen_gate_drop_tenant(struct pen_daemon *daemon, const char *tenant);
+
+/* revoke.c */
+
+/* Watches the tenants' keys: a tenant has come. */
+void pen_revoke_watch(struct pen_daemon *daemon);
+void pen_revoke_stop(struct pen_daemon *daemon);
 
 /* spawn.c */
 

@@ -194,6 +194,7 @@ static void add_knock(struct pen_daemon *daemon, int fd)
     }
     knock->daemon = daemon;
     knock->fd = fd;
+    pen_tcp_notice_silence(fd);
     pen_list_append(&daemon->knocks, &knock->link);
     daemon->knock_count++;
     knock->event = event_new(daemon->base, fd, EV_READ | EV_PERSIST, speaks, knock);
@@ -243,6 +244,13 @@ int pen_gate_ticket(struct pen_daemon *daemon, const struct pen_session_request 
     memcpy(out_ticket->token, ticket->token, sizeof ticket->token);
     memcpy(out_ticket->secret, ticket->request.secret, PEN_TLS_KEY_BYTES);
     return 0;
+}
+
+void pen_gate_drop_tenant(struct pen_daemon *daemon, const char *tenant)
+{
+    PEN_LIST_EACH(link, next, &daemon->tickets)
+    if (!strcmp(ticket_of(link)->request.tenant, tenant))
+        tear_up(ticket_of(link));
 }
 
 /* ---- open, closed ------------------------------------------------------------------------------------ */

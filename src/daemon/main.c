@@ -372,6 +372,7 @@ static int start(struct pen_daemon *daemon, const char *plain_tcp, struct pen_er
 static void finish(struct pen_daemon *daemon)
 {
     pen_gate_stop(daemon);
+    pen_revoke_stop(daemon);
     if (daemon->clients.next) /* else they never began */
         pen_clients_finish(daemon);
     pen_workers_finish(daemon);
@@ -419,7 +420,7 @@ static int run(struct pen_daemon *daemon, int lifeline_fd)
 
 int main(int argc, char **argv)
 {
-    static struct pen_daemon daemon = {.listen_fd = -1, .tcp_fd = -1, .gate_fd = -1, .work_fd = -1};
+    static struct pen_daemon daemon = {.listen_fd = -1, .tcp_fd = -1, .gate_fd = -1, .revoke_fd = -1, .work_fd = -1};
     struct options options;
     struct pen_error error = {0};
     if (pen_streams_open(0)) /* the workers' too */

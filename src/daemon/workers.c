@@ -567,6 +567,16 @@ int pen_workers_relink(struct pen_daemon *daemon, const struct pen_session_reque
     return rc;
 }
 
+void pen_workers_drop_tenant(struct pen_daemon *daemon, const char *tenant)
+{
+    PEN_LIST_EACH(link, next, &daemon->workers)
+    {
+        struct worker *worker = worker_of(link);
+        if (worker->state == WORKER_SERVING && worker->remote && !strcmp(worker->tenant, tenant))
+            dismiss(worker);
+    }
+}
+
 uint32_t pen_workers_sessions(const struct pen_daemon *daemon)
 {
     return count_in(daemon, WORKER_SERVING);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -102,6 +103,18 @@ void pen_tcp_local(int fd, char *out, size_t size)
         snprintf(out, size, address.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
+void pen_tcp_notice_silence(int fd)
+{
+    /* Asked after half of the time, and then every second; a probe more than fits in the rest never counts. */
+    const int yes = 1, idle = PEN_TCP_SILENCE_MS / 2000, interval = 1, probes = idle;
+    const unsigned limit = PEN_TCP_SILENCE_MS;
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
+}
+
 /* 0 with a connected socket, or errno. */
 static int try_one(const struct addrinfo *at, uint64_t deadline_ns, int *out_fd)
 {
@@ -109,6 +122,7 @@ static int try_one(const struct addrinfo *at, uint64_t deadline_ns, int *out_fd)
     socklen_t size = sizeof code;
     if (fd < 0)
         return errno;
+    pen_tcp_notice_silence(fd);
     if (connect(fd, at->ai_addr, at->ai_addrlen)) {
         code = errno;
         struct pollfd poller = {.fd = fd, .events = POLLOUT};
@@ -128,6 +142,15 @@ static int try_one(const struct addrinfo *at, uint64_t deadline_ns, int *out_fd)
     return 0;
 }
 
+/* One of several addresses that does not answer leaves time for those after it. */
+static uint64_t share_of(uint64_t deadline_ns, const struct addrinfo *list)
+{
+    uint64_t now = pen_now_ns(), count = 0;
+    for (; list; list = list->ai_next)
+        count++;
+    return now < deadline_ns ? now + (deadline_ns - now) / count : deadline_ns;
+}
+
 int pen_tcp_connect(const char *text, bool anywhere, uint64_t deadline_ns, int *out_fd, struct pen_error *error)
 {
     struct addrinfo *list;
@@ -138,7 +161,7 @@ int pen_tcp_connect(const char *text, bool anywhere, uint64_t deadline_ns, int *
         if (!anywhere && !is_loopback(at->ai_addr))
             rc = not_loopback(text, error);
         else
-            code = try_one(at, deadline_ns, out_fd);
+            code = try_one(at, share_of(deadline_ns, at), out_fd);
     freeaddrinfo(list);
     if (rc || !code)
         return rc;

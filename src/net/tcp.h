@@ -16,4 +16,9 @@ void pen_tcp_local(int fd, char *out, size_t size);
 /* Tries each address of the name in turn. -PEN_ENOENT when nobody listens at any, -PEN_ETIMEOUT. */
 int pen_tcp_connect(const char *address, bool anywhere, uint64_t deadline_ns, int *out_fd, struct pen_error *error);
 
+/* A peer that is not heard of for PEN_TCP_SILENCE_MS, with bytes of ours under way or without, counts as gone: the
+ * connection breaks. Of connections that are made here it is so already. */
+void pen_tcp_notice_silence(int fd);
+#define PEN_TCP_SILENCE_MS 10000
+
 #endif

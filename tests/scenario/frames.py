@@ -1,12 +1,14 @@
 """The few control messages that the scenarios speak by hand (protocol/penstock.schema), to be a client or a worker
 that behaves as no real one would."""
 import array
+import base64
 import socket
 import struct
 
 OPCODES = {
     'hello': 0x0401, 'refused': 0x0402, 'device_list': 0x0410, 'devices': 0x0411, 'device': 0x0412,
-    'device_property': 0x0413, 'session_open': 0x0420, 'session_opened': 0x0421, 'adopt': 0x0430, 'ready': 0x0431,
+    'device_property': 0x0413, 'session_open': 0x0420, 'session_opened': 0x0421,
+    'session_ticket': 0x0422, 'session_resume': 0x0423, 'adopt': 0x0430, 'ready': 0x0431,
     'session_list': 0x0440, 'sessions': 0x0441, 'record_list': 0x0442, 'shutdown': 0x0450, 'done': 0x0451,
 }
 NAMES = {number: name for name, number in OPCODES.items()}
@@ -14,7 +16,8 @@ NAMES = {number: name for name, number in OPCODES.items()}
 # Fields in order: I u32, i i32, Q u64, s string, b bytes.
 LAYOUT = {
     'hello': 'IIIIs', 'refused': 'iIs', 'device_list': '', 'devices': 'IIQs', 'device': 'QIIQIIsssss',
-    'device_property': 'QIIb', 'session_open': 'IIQss', 'session_opened': 'QIIQQII', 'adopt': 'QIIss', 'ready': 'IIQ',
+    'device_property': 'QIIb', 'session_open': 'IIQss', 'session_opened': 'QIIQQII',
+    'session_ticket': 'QQ', 'session_resume': 'Q', 'adopt': 'QIIss', 'ready': 'IIQ',
     'session_list': '', 'record_list': 's', 'shutdown': '', 'done': 'iIs',
 }
 
@@ -50,6 +53,11 @@ def decode(frame):
     return name, values
 
 
+def key(text):
+    """The bytes of a tenant's key as it is written."""
+    return base64.urlsafe_b64decode(text + '=' * (-len(text) % 4))
+
+
 class Connection:
     """One end of a stream socket that carries frames."""
 
@@ -77,13 +85,31 @@ class Connection:
                 if len(self.pending) >= size:
                     frame, self.pending = self.pending[:size], self.pending[size:]
                     return NAMES[struct.unpack_from('<H', frame, 4)[0]], frame
-            try:
-                data = self.socket.recv(65536)
-            except ConnectionResetError:
-                data = b''
+            data = self.read()
             if not data:
                 return None
             self.pending += data
 
+    def read(self):
+        try:
+            return self.socket.recv(65536)
+        except ConnectionResetError:
+            return b''
+
     def close(self):
         self.socket.close()
+
+
+class Pipes(Connection):
+    """Frames through a program that has the connection."""
+
+    def __init__(self, to, come):
+        super().__init__(None)
+        self.to, self.come = to, come
+
+    def send(self, name, *values, fds=()):
+        self.to.write(encode(name, *values))
+        self.to.flush()
+
+    def read(self):
+        return self.come.read1(65536)

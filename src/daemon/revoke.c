@@ -1,0 +1,72 @@
+/* daemon/revoke.c - a tenant that is revoked loses its sessions: its key goes, or a mark NAME.revoked comes, in the
+ * directory of tenants, which is watched from the first tenant's coming on. */
+#include <errno.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "daemon/daemon.h"
+#include "net/tenant.h"
+
+/* NAME of "NAME.key" or "NAME.revoked"; false when the file is something else. */
+static bool tenant_of(const char *file, const char *suffix, char out[PEN_TLS_IDENTITY_BYTES + 1])
+{
+    size_t length = strlen(file), end = strlen(suffix);
+    if (length <= end || length - end > PEN_TLS_IDENTITY_BYTES || strcmp(file + length - end, suffix) != 0)
+        return false;
+    memcpy(out, file, length - end);
+    out[length - end] = '\0';
+    return true;
+}
+
+static void drop(struct pen_daemon *daemon, const char *tenant)
+{
+    pen_report(PEN_REPORT_INFO, "tenant %s is revoked: its sessions end", tenant);
+    pen_gate_drop_tenant(daemon, tenant);
+    pen_clients_drop_tenant(daemon, tenant);
+    pen_workers_drop_tenant(daemon, tenant);
+}
+
+static void changed(evutil_socket_t fd, short what, void *context)
+{
+    _Alignas(struct inotify_event) char bytes[4096];
+    char tenant[PEN_TLS_IDENTITY_BYTES + 1];
+    ssize_t got;
+    (void)what;
+    while ((got = read((int)fd, bytes, sizeof bytes)) > 0) {
+        const struct inotify_event *event;
+        for (char *at = bytes; at < bytes + got; at += sizeof *event + event->len) {
+            event = (const struct inotify_event *)(const void *)at;
+            bool gone = event->mask & (IN_DELETE | IN_MOVED_FROM);
+            if (event->len && tenant_of(event->name, gone ? ".key" : ".revoked", tenant))
+                drop(context, tenant);
+        }
+    }
+}
+
+/* The watch is set again each time, which does nothing unless the directory is another by now. */
+void pen_revoke_watch(struct pen_daemon *daemon)
+{
+    if (daemon->revoke_fd < 0) {
+        daemon->revoke_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+        if (daemon->revoke_fd >= 0)
+            daemon->revoke_event = event_new(daemon->base, daemon->revoke_fd, EV_READ | EV_PERSIST, changed, daemon);
+        if (daemon->revoke_event)
+            event_add(daemon->revoke_event, NULL);
+    }
+    if (!daemon->revoke_event ||
+        inotify_add_watch(daemon->revoke_fd, daemon->tenants_dir,
+                          IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR) < 0)
+        pen_report(PEN_REPORT_WARN, "%s cannot be watched (%s): a tenant that is revoked keeps its open sessions",
+                   daemon->tenants_dir, strerror(errno));
+}
+
+void pen_revoke_stop(struct pen_daemon *daemon)
+{
+    if (daemon->revoke_event)
+        event_free(daemon->revoke_event);
+    daemon->revoke_event = NULL;
+    if (daemon->revoke_fd >= 0)
+        close(daemon->revoke_fd);
+    daemon->revoke_fd = -1;
+}

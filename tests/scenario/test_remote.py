@@ -1,0 +1,146 @@
+"""Sessions of programs on another host: what they outlive, and what ends them. The devices are the fake ones; all that
+programs see on the way is in the modes `remote` and `cut` of the cl_* programs."""
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+import frames
+import harness
+
+PROGRAM = os.environ['PENSTOCK_PROGRAM']
+LOST = 3  # the program's exit status when OpenCL says that the device is gone
+
+
+class Remote(harness.Scenario):
+    def open(self, window='60 s', config=''):
+        """A daemon behind a proxy that cuts nothing by itself."""
+        self.host = self.daemon(f'backend: fake\nsession: {{reconnect_window: {window}}}\n' + config
+                                + harness.listen(self.path('daemon0')))
+        self.proxy = harness.Proxy(self.host.address(), lambda: None, harness.seeded())
+        return self.host
+
+    def pool(self, tenant='alice'):
+        return self.host.tenant(tenant).replace(self.host.address(), self.proxy.address)
+
+    def start(self, *arguments, pool):
+        program = self.host.start(PROGRAM, *arguments, stdout=subprocess.PIPE, PENSTOCK_POOL=pool,
+                                  PENSTOCK_SOCKET=os.devnull)
+        if arguments[0] in ('loop', 'idle', 'hold', 'busy'):
+            self.assertEqual(program.stdout.readline(), 'running\n')
+        return program
+
+    def finish(self, program, seconds=20):
+        out, _ = program.communicate(timeout=seconds * harness.SLOW)
+        return program.returncode, out
+
+    def test_goes_on(self):
+        self.open()
+        program = self.start('loop', '4', pool=self.pool())
+        for _ in range(10):
+            time.sleep(0.2)
+            self.proxy.cut_all()
+        self.assertEqual(self.finish(program)[0], 0)
+        self.assertGreaterEqual(self.proxy.cuts, 10)
+        self.assertGreaterEqual(len(self.host.wait_log('a new connection', count=5)), 1)
+
+    def test_works_meanwhile(self):
+        """What was sent is executed while there is no connection: 2 s of work and 2 s without one take no 4 s."""
+        self.open()
+        begin = time.monotonic()
+        program = self.start('busy', '2000', pool=self.pool())
+        time.sleep(0.5)  # the command is there
+        self.proxy.open = False
+        self.proxy.cut_all()
+        time.sleep(1.5)
+        self.proxy.open = True
+        self.assertEqual(self.finish(program)[0], 0)
+        self.assertLess(time.monotonic() - begin, 3.5 * harness.SLOW)
+
+    def test_window_ends(self):
+        self.open('1 s')
+        program = self.start('loop', '60', pool=self.pool())
+        self.proxy.open = False
+        self.proxy.cut_all()
+        begin = time.monotonic()
+        status, out = self.finish(program)
+        self.assertEqual(status, LOST, out)
+        self.assertGreater(time.monotonic() - begin, 0.5)
+        self.assertLess(time.monotonic() - begin, 8 * harness.SLOW)
+        self.host.wait_log(r'session 1 of \S+ \(pid \d+\) ended')
+
+    def test_killed_program(self):
+        """Its session is kept for the window, since nobody knows that it will not come back; then it ends."""
+        self.open('1 s')
+        program = self.start('loop', '60', pool=self.pool())
+        program.kill()
+        program.communicate()
+        time.sleep(0.3)
+        self.assertNotRegex(self.host.log(), 'session 1 of .* ended')
+        self.host.wait_log(r'session 1 of \S+ \(pid \d+\) ended', seconds=8)
+
+    def test_killed_worker(self):
+        """The program is told at once, not after the window; others feel nothing."""
+        self.open()
+        program, other = self.start('loop', '60', pool=self.pool()), self.start('loop', '3', pool=self.pool('bob'))
+        self.host.expect(r'is lost: its worker \d+ was killed by signal 9')
+        os.kill(int(self.host.wait_log(r'session 1 of .*: worker (\d+)')), signal.SIGKILL)
+        status, out = self.finish(program)
+        self.assertEqual(status, LOST, out)
+        self.assertEqual(self.finish(other)[0], 0)
+
+    def test_killed_daemon(self):
+        self.open('2 s')
+        program = self.start('loop', '60', pool=self.pool())
+        self.host.process.kill()
+        self.host.process.wait()
+        status, out = self.finish(program)
+        self.assertEqual(status, LOST, out)
+
+    def test_revoked(self):
+        self.open()
+        program, other = self.start('loop', '60', pool=self.pool()), self.start('loop', '3', pool=self.pool('bob'))
+        done = harness.run(harness.PENSTOCK, 'tenant', 'revoke', 'alice', '--directory',
+                           os.path.join(self.host.folder, 'tenants'))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        status, out = self.finish(program)
+        self.assertEqual(status, LOST, out)
+        self.assertEqual(self.finish(other)[0], 0)
+        self.host.wait_log('tenant alice is revoked')
+
+    def ask(self, tenant, *names):
+        """What the daemon answers a tenant who sends these messages after hello: names and values."""
+        host, key = tenant.removeprefix('penstock://').split('#')
+        secret = frames.key(key)
+        with subprocess.Popen(
+                ['openssl', 's_client', '-quiet', '-no_ign_eof', '-connect', self.host.address(), '-tls1_3', '-psk_identity',
+                 host.rsplit('/', 1)[1], '-psk', secret.hex(), '-ciphersuites', 'TLS_AES_128_GCM_SHA256'],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as peer:
+            connection = frames.Pipes(peer.stdin, peer.stdout)
+            connection.send('hello', 1, 0, os.getpid(), 0, 'scenario')
+            answers = [connection.receive()]
+            for name, *values in names:
+                connection.send(name, *values)
+                answers.append(connection.receive())
+            peer.kill()
+        return answers
+
+    def test_another_tenants_session(self):
+        self.open()
+        alice, bob = self.host.tenant('alice'), self.host.tenant('bob')
+        program = self.start('loop', '2', pool=alice)
+        own, = self.ask(alice, ('session_resume', 1))[1:]
+        self.assertEqual(own[0], 'session_ticket')
+        for session in (1, 2, 0, 2 ** 64 - 1):
+            name, values = self.ask(bob, ('session_resume', session))[1]
+            self.assertEqual(name, 'refused')
+            self.assertIn(f'no session {session} of yours', values[2])
+        here = self.host.dial()
+        here.send('session_resume', 1)
+        self.assertEqual(here.receive()[0], 'refused')
+        self.assertEqual(self.finish(program)[0], 0)
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
