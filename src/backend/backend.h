@@ -62,6 +62,11 @@ struct pen_backend_device {
     uint32_t property_count;
 };
 
+struct pen_backend_queue_desc {
+    uint32_t flags;                   /* PEN_QUEUE_FLAG_* */
+    enum pen_hint priority, throttle; /* for drivers that take such hints */
+};
+
 /* Called once for each command that asked for it, from any thread. status: 0 or -PEN_E*. times: NULL unless the
  * queue profiles. Of an in-order queue, PoCL calls in order; rusticl and Oclgrind may call a later command's first
  * (the earlier ones have ended by then too). */
@@ -136,7 +141,8 @@ struct pen_backend_ops {
     int (*partition)(const struct pen_backend_device *device, const uint32_t *units, uint32_t parts,
                      struct pen_backend_device *out_devices, struct pen_error *error);
 
-    int (*queue_create)(struct pen_backend_domain *, uint32_t device, uint32_t flags, struct pen_backend_queue **out);
+    int (*queue_create)(struct pen_backend_domain *, uint32_t device, const struct pen_backend_queue_desc *,
+                        struct pen_backend_queue **out);
     void (*queue_destroy)(struct pen_backend_queue *);
     /* Commands need not begin before a flush of their queue (rusticl's do not): flush before sleeping, and before a
      * command of another queue waits for them. Cheap when there is nothing new. */

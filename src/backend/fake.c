@@ -266,8 +266,8 @@ static void *queue_main(void *user)
     return NULL;
 }
 
-static int fake_queue_create(struct pen_backend_domain *domain, uint32_t device, uint32_t flags,
-                             struct pen_backend_queue **out)
+static int fake_queue_create(struct pen_backend_domain *domain, uint32_t device,
+                             const struct pen_backend_queue_desc *desc, struct pen_backend_queue **out)
 {
     int rc = pen_fake_fault(PEN_FAKE_QUEUE, NULL);
 
@@ -277,8 +277,8 @@ static int fake_queue_create(struct pen_backend_domain *domain, uint32_t device,
     if (!queue)
         return -PEN_ENOMEM;
     pen_list_init(&queue->commands);
-    queue->in_order = !(flags & PEN_QUEUE_FLAG_OUT_OF_ORDER);
-    queue->profiling = flags & PEN_QUEUE_FLAG_PROFILING;
+    queue->in_order = !(desc->flags & PEN_QUEUE_FLAG_OUT_OF_ORDER);
+    queue->profiling = desc->flags & PEN_QUEUE_FLAG_PROFILING;
     queue->random = pen_fake.seed ? pen_fake.seed * UINT64_C(0x9E3779B97F4A7C15) + device + 1 : 0;
     if (pthread_create(&queue->thread, NULL, queue_main, queue)) {
         free(queue);

@@ -151,8 +151,8 @@ int pen_opencl_set_sampler(struct pen_backend_kernel *kernel, uint32_t index, st
 uint32_t pen_opencl_type_bytes(const char *name, uint32_t address_bits);
 
 /* opencl_queue.c */
-int pen_opencl_queue_create(struct pen_backend_domain *domain, uint32_t device, uint32_t flags,
-                            struct pen_backend_queue **out);
+int pen_opencl_queue_create(struct pen_backend_domain *domain, uint32_t device,
+                            const struct pen_backend_queue_desc *desc, struct pen_backend_queue **out);
 void pen_opencl_queue_destroy(struct pen_backend_queue *queue);
 int pen_opencl_queue_flush(struct pen_backend_queue *queue);
 int pen_opencl_queue_finish(struct pen_backend_queue *queue);

@@ -6,8 +6,29 @@
 /* The worker's numbers are handed to drivers as they are. */
 _Static_assert(sizeof(size_t) == sizeof(uint64_t), "size_t of 64 bits");
 
-int pen_opencl_queue_create(struct pen_backend_domain *domain, uint32_t device, uint32_t flags,
-                            struct pen_backend_queue **out)
+/* The call of OpenCL 1.2, but where there are hints to give: Oclgrind hangs in clCreateCommandQueueWithProperties. */
+static cl_command_queue create_queue(const struct pen_backend_domain *domain, cl_device_id device,
+                                     cl_command_queue_properties properties, const struct pen_backend_queue_desc *desc,
+                                     cl_int *out_status)
+{
+    cl_queue_properties list[7] = {CL_QUEUE_PROPERTIES, properties};
+    size_t count = 2;
+
+    if (desc->priority) {
+        list[count++] = CL_QUEUE_PRIORITY_KHR;
+        list[count++] = desc->priority;
+    }
+    if (desc->throttle) {
+        list[count++] = CL_QUEUE_THROTTLE_KHR;
+        list[count++] = desc->throttle;
+    }
+    if (count == 2)
+        return clCreateCommandQueue(domain->context, device, properties, out_status);
+    return clCreateCommandQueueWithProperties(domain->context, device, list, out_status);
+}
+
+int pen_opencl_queue_create(struct pen_backend_domain *domain, uint32_t device,
+                            const struct pen_backend_queue_desc *desc, struct pen_backend_queue **out)
 {
     cl_command_queue_properties properties = 0;
     cl_int status;
@@ -19,17 +40,16 @@ int pen_opencl_queue_create(struct pen_backend_domain *domain, uint32_t device, 
         return -PEN_ENOMEM;
     queue->domain = domain;
     queue->device = &domain->devices[device];
-    queue->profiling = flags & PEN_QUEUE_FLAG_PROFILING;
+    queue->profiling = desc->flags & PEN_QUEUE_FLAG_PROFILING;
     if (queue->profiling)
         properties |= CL_QUEUE_PROFILING_ENABLE;
-    if (flags & PEN_QUEUE_FLAG_OUT_OF_ORDER) /* where the device cannot, in order is one of the orders allowed */
+    if (desc->flags & PEN_QUEUE_FLAG_OUT_OF_ORDER) /* where the device cannot, in order is one of the orders allowed */
         properties |= CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE & queue->device->queue_properties;
     queue->in_order = !(properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
-    /* the call of OpenCL 1.2: Oclgrind hangs in clCreateCommandQueueWithProperties */
-    queue->queue = clCreateCommandQueue(domain->context, queue->device->id, properties, &status);
+    queue->queue = create_queue(domain, queue->device->id, properties, desc, &status);
     if (!status && queue->device->images_by_parent) {
         properties |= CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE & queue->device->queue_properties;
-        queue->image_queue = clCreateCommandQueue(domain->context, queue->device->parent, properties, &status);
+        queue->image_queue = create_queue(domain, queue->device->parent, properties, desc, &status);
     }
     if (status) {
         if (queue->queue)

@@ -72,8 +72,11 @@ static const char *const supported[] = {
     /* host calls */
     "cl_khr_command_buffer",
     "cl_khr_create_command_queue",
+    "cl_khr_depth_images",
     "cl_khr_image2d_from_buffer",
+    "cl_khr_priority_hints",
     "cl_khr_subgroups",
+    "cl_khr_throttle_hints",
 };
 
 /* Of provisional extensions, whose host calls change with the version: that of ours, whatever the driver's. */

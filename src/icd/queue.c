@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "icd/device.h"
 #include "icd/entry.h"
 #include "icd/service.h"
 #include "wire/futex.h"
@@ -20,7 +21,15 @@ static cl_int check_properties(cl_command_queue_properties properties)
     return properties & DEVICE_PROPERTIES ? CL_INVALID_QUEUE_PROPERTIES : CL_SUCCESS;
 }
 
-static int send_create(cl_command_queue queue)
+/* What the program asks for. */
+struct queue_asked {
+    cl_command_queue_properties properties;
+    uint64_t priority, throttle; /* PEN_HINT_* */
+    const cl_queue_properties *list;
+    size_t count; /* of the list's entries, with the final 0; 0: there is none */
+};
+
+static int send_create(cl_command_queue queue, const struct queue_asked *asked)
 {
     struct pen_msg_queue_create message = {
         .queue = queue->id,
@@ -28,47 +37,48 @@ static int send_create(cl_command_queue queue)
         .flags =
             (queue->in_order ? 0 : PEN_QUEUE_FLAG_OUT_OF_ORDER) | (queue->profiling ? PEN_QUEUE_FLAG_PROFILING : 0),
         .slot = queue->slot,
+        .priority = (enum pen_hint)asked->priority,
+        .throttle = (enum pen_hint)asked->throttle,
     };
     uint64_t sequence = 0;
     return PEN_SEND(queue->context->session, queue_create, &message, &sequence);
 }
 
-static int start(cl_command_queue queue)
+static int start(cl_command_queue queue, const struct queue_asked *asked)
 {
     struct pen_session *session = queue->context->session;
     int rc = pen_queue_slot_acquire(session, &queue->slot);
     if (rc)
         return rc;
     queue->id = pen_session_new_id(session);
-    rc = send_create(queue);
+    rc = send_create(queue, asked);
     if (rc)
         pen_queue_slot_release(session, queue->slot, 0);
     return rc;
 }
 
-/* property_list: as given, property_count entries with the final 0; NULL and 0 when none was. */
-static cl_int create(cl_context context, cl_device_id device, cl_command_queue_properties properties,
-                     const cl_queue_properties *property_list, size_t property_count, cl_command_queue *out_queue)
+static cl_int create(cl_context context, cl_device_id device, const struct queue_asked *asked,
+                     cl_command_queue *out_queue)
 {
     cl_command_queue queue = calloc(1, sizeof *queue);
-    cl_queue_properties *copy = property_count ? malloc(property_count * sizeof *copy) : NULL;
-    if (!queue || (property_count && !copy)) {
+    cl_queue_properties *copy = asked->count ? malloc(asked->count * sizeof *copy) : NULL;
+    if (!queue || (asked->count && !copy)) {
         free(queue);
         free(copy);
         return CL_OUT_OF_HOST_MEMORY;
     }
-    if (property_count)
-        memcpy(copy, property_list, property_count * sizeof *copy);
+    if (asked->count)
+        memcpy(copy, asked->list, asked->count * sizeof *copy);
     pen_object_init(&queue->object, PEN_MAGIC_QUEUE);
     pthread_mutex_init(&queue->lock, NULL);
     queue->context = context;
     queue->device = device;
-    queue->properties = properties;
+    queue->properties = asked->properties;
     queue->property_list = copy;
-    queue->property_count = property_count;
-    queue->in_order = !(properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
-    queue->profiling = properties & CL_QUEUE_PROFILING_ENABLE;
-    int rc = start(queue);
+    queue->property_count = asked->count;
+    queue->in_order = !(asked->properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
+    queue->profiling = asked->properties & CL_QUEUE_PROFILING_ENABLE;
+    int rc = start(queue, asked);
     if (rc) {
         pthread_mutex_destroy(&queue->lock);
         free(copy);
@@ -98,48 +108,75 @@ cl_command_queue CL_API_CALL pen_clCreateCommandQueue(cl_context context, cl_dev
     if (!status)
         status = check_properties(properties);
     if (!status)
-        status = create(context, device, properties, NULL, 0, &queue);
+        status = create(context, device, &(struct queue_asked){.properties = properties}, &queue);
     if (out_error)
         *out_error = status;
     return queue;
 }
 
-/* Reads a 0-terminated list. CL_INVALID_VALUE for names that are unknown or come twice, and for a size, which only a
- * queue on the device has. */
-static cl_int parse(const cl_queue_properties *list, cl_command_queue_properties *out_properties, size_t *out_count)
+/* Where the value of a name that may come once goes; NULL: no such name, on this device. */
+static uint64_t *place_of(cl_device_id device, cl_queue_properties name, struct queue_asked *asked)
 {
-    size_t count = 0;
-    bool seen = false;
-    *out_properties = 0;
-    *out_count = 0;
-    if (!list)
-        return CL_SUCCESS;
-    for (; list[count]; count += 2) {
+    const struct pen_extensions *extensions = &device->facts->extensions;
+    if (name == CL_QUEUE_PROPERTIES)
+        return &asked->properties;
+    if (name == CL_QUEUE_PRIORITY_KHR && pen_extensions_have(extensions, "cl_khr_priority_hints"))
+        return &asked->priority;
+    if (name == CL_QUEUE_THROTTLE_KHR && pen_extensions_have(extensions, "cl_khr_throttle_hints"))
+        return &asked->throttle;
+    return NULL;
+}
+
+/* The values are one bit each. */
+static bool is_hint(uint64_t value)
+{
+    return value == CL_QUEUE_PRIORITY_HIGH_KHR || value == CL_QUEUE_PRIORITY_MED_KHR ||
+           value == CL_QUEUE_PRIORITY_LOW_KHR;
+}
+
+_Static_assert(CL_QUEUE_PRIORITY_HIGH_KHR == PEN_HINT_HIGH && CL_QUEUE_PRIORITY_MED_KHR == PEN_HINT_MEDIUM &&
+                   CL_QUEUE_PRIORITY_LOW_KHR == PEN_HINT_LOW && CL_QUEUE_THROTTLE_HIGH_KHR == PEN_HINT_HIGH &&
+                   CL_QUEUE_THROTTLE_MED_KHR == PEN_HINT_MEDIUM && CL_QUEUE_THROTTLE_LOW_KHR == PEN_HINT_LOW,
+               "hints are those of queues");
+
+/* Reads a 0-terminated list. CL_INVALID_VALUE for names that are unknown or come twice, for hints that are none, and
+ * for a size, which only a queue on the device has. */
+static cl_int parse(cl_device_id device, const cl_queue_properties *list, struct queue_asked *out_asked)
+{
+    struct queue_asked asked = {.list = list};
+    uint64_t *seen[3] = {NULL};
+    size_t count = 0, seen_count = 0;
+    bool sized = false;
+    for (; list && list[count]; count += 2) {
+        uint64_t *place = place_of(device, list[count], &asked);
+        sized |= list[count] == CL_QUEUE_SIZE;
         if (list[count] == CL_QUEUE_SIZE)
             continue;
-        if (list[count] != CL_QUEUE_PROPERTIES || seen)
+        for (size_t i = 0; i < seen_count; i++)
+            if (seen[i] == place)
+                return CL_INVALID_VALUE;
+        if (!place || (place != &asked.properties && !is_hint(list[count + 1])))
             return CL_INVALID_VALUE;
-        seen = true;
-        *out_properties = list[count + 1];
+        *place = list[count + 1];
+        seen[seen_count++] = place;
     }
-    for (size_t i = 0; i < count; i += 2)
-        if (list[i] == CL_QUEUE_SIZE && !(*out_properties & CL_QUEUE_ON_DEVICE))
-            return CL_INVALID_VALUE;
-    *out_count = count + 1;
-    return check_properties(*out_properties);
+    if (sized && !(asked.properties & CL_QUEUE_ON_DEVICE))
+        return CL_INVALID_VALUE;
+    asked.count = list ? count + 1 : 0;
+    *out_asked = asked;
+    return check_properties(asked.properties);
 }
 
 cl_command_queue CL_API_CALL pen_clCreateCommandQueueWithProperties(cl_context context, cl_device_id device,
                                                                     const cl_queue_properties *list, cl_int *out_error)
 {
     cl_command_queue queue = NULL;
-    cl_command_queue_properties properties = 0;
-    size_t count = 0;
+    struct queue_asked asked;
     cl_int status = check_place(context, device);
     if (!status)
-        status = parse(list, &properties, &count);
+        status = parse(device, list, &asked);
     if (!status)
-        status = create(context, device, properties, list, count, &queue);
+        status = create(context, device, &asked, &queue);
     if (out_error)
         *out_error = status;
     return queue;

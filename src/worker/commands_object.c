@@ -25,12 +25,12 @@ static bool queue_create(struct pen_work *work, const struct pen_msg_queue_creat
                                      .slot = m->slot,
                                      .in_order = !(m->flags & PEN_QUEUE_FLAG_OUT_OF_ORDER),
                                      .profiling = m->flags & PEN_QUEUE_FLAG_PROFILING};
-    uint32_t flags = m->flags;
-    int rc = work->ops->queue_create(device->domain->backend, device->backend->index, flags, &queue->backend);
+    const struct pen_backend_queue_desc desc = {m->flags, m->priority, m->throttle};
+    int rc = work->ops->queue_create(device->domain->backend, device->backend->index, &desc, &queue->backend);
     if (rc) {
         free(queue);
         return pen_work_fail(work, rc, "device %s cannot make a queue with flags %u: %s", device->backend->vendor_name,
-                             flags, pen_error_text(rc));
+                             m->flags, pen_error_text(rc));
     }
     pen_list_init(&queue->held);
     pen_list_init(&queue->touched);

@@ -133,7 +133,7 @@ int pen_region_memory(struct pen_work_region *region, struct pen_work_device *de
 static int transfer_queue(struct pen_work *work, struct pen_work_domain *domain, struct pen_backend_queue **out)
 {
     if (!domain->transfer) {
-        int rc = work->ops->queue_create(domain->backend, 0, 0, &domain->transfer);
+        int rc = work->ops->queue_create(domain->backend, 0, &(struct pen_backend_queue_desc){0}, &domain->transfer);
         if (rc)
             return rc;
     }

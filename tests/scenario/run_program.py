@@ -1,14 +1,15 @@
 #!/usr/bin/python3
 """Runs an ordinary OpenCL program, and says what it says.
 
-    run_program.py [--lost] native|one|two|record|remote|cut|plain PROGRAM [ARGUMENT]...
+    run_program.py [--lost] [--layer FILE] native|one|two|record|remote|cut|plain PROGRAM [ARGUMENT]...
 
 native: on PoCL itself. one, two: through Penstock, on PoCL's device as a whole or cut in parts of one core. record: on
 one, with the session recorded, so that all contents pass through the worker; the log must then be readable, and its
-replay must read what the program has read. remote: on one, as a tenant, over TLS. cut: the same,
-with connections that break again and again. plain: on one, over TCP without
-protection. --lost: the program's first session is lost to a kernel that faults, as its replay must be, and the second is not. The
-program is given a part of the platform's name as its first argument. Not only the program must be content: daemon and workers must end well."""
+replay must read what the program has read. remote: on one, as a tenant, over TLS. cut: the same, with connections that
+break again and again. plain: on one, over TCP without protection. --lost: the program's first session is lost to a
+kernel that faults, as its replay must be, and the second is not. --layer: with that OpenCL layer above PoCL. The program
+is given a part of the platform's name as its first argument. Not only the program must be content: daemon and workers
+must end well."""
 import json
 import os
 import re
@@ -57,6 +58,7 @@ def through_penstock(mode, lost, program, folder, drivers):
     daemon = harness.Daemon(folder, f'cache: {{dir: {folder}/cache}}\n' + config, environment=drivers,
                             arguments=['--log', 'debug', *(['--plain-tcp', '127.0.0.1:0'] if mode == 'plain' else [])])
     environment = daemon.program_environment()
+    environment.pop('OPENCL_LAYERS', None)
     if mode == 'remote':
         environment |= {'PENSTOCK_POOL': daemon.tenant('alice'), 'PENSTOCK_SOCKET': os.devnull}
     if mode == 'cut':
@@ -80,6 +82,7 @@ def through_penstock(mode, lost, program, folder, drivers):
         if mode == 'cut' and proxy.cuts < 3:
             wrong = ['that is too few for a test']
         if mode == 'record' and status == 0:
+            harness.wait_for(lambda: json.loads(daemon.run(harness.PENSTOCK, 'ps', '--json').stdout) == [], what='the logs')
             wrong = dump(daemon, log)
             if lost:
                 wrong += replay_lost(daemon, log)
@@ -94,11 +97,13 @@ def through_penstock(mode, lost, program, folder, drivers):
 
 def main(*words):
     lost = words[0] == '--lost'
-    mode, program, *arguments = words[lost:]
+    words = words[lost:]
+    layer = {'OPENCL_LAYERS': words[1]} if words[0] == '--layer' else {}
+    mode, program, *arguments = words[2 * len(layer):]
     if not os.path.exists(POCL):
         return 77
     with tempfile.TemporaryDirectory(prefix='penstock-test-') as folder:
-        drivers = {'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': os.path.join(folder, 'pocl')}
+        drivers = layer | {'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': os.path.join(folder, 'pocl')}
         if mode == 'native':
             return subprocess.run([program, 'Portable', *arguments], env=dict(os.environ, **drivers), check=False).returncode
         wrong, status = through_penstock(mode, lost, [program, 'Penstock', *arguments], folder, drivers)

@@ -146,7 +146,7 @@ static inline struct pen_backend_queue *make_queue(const struct pen_backend_ops 
 {
     struct pen_backend_queue *queue = NULL;
 
-    assert_int_equal(ops->queue_create(domain, device, flags, &queue), 0);
+    assert_int_equal(ops->queue_create(domain, device, &(struct pen_backend_queue_desc){.flags = flags}, &queue), 0);
     return queue;
 }
 

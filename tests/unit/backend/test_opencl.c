@@ -537,7 +537,7 @@ static void wrong_calls_have_their_errors(void **unused)
     assert_int_equal(ops->launch(test.queue, &flat, &order), -PEN_EDIMENSION);
     assert_int_equal(never.calls, 0);
     struct pen_backend_queue *queue;
-    assert_int_equal(ops->queue_create(test.domain, 99, 0, &queue), -PEN_ENODEV);
+    assert_int_equal(ops->queue_create(test.domain, 99, &(struct pen_backend_queue_desc){0}, &queue), -PEN_ENODEV);
     ops->memory_destroy(memory, NULL, NULL);
     ops->kernel_destroy(kernel);
     ops->program_destroy(program);
@@ -734,7 +734,7 @@ int main(int argc, char **argv)
     if (rc)
         return 1;
     test.domain = test.devices[0].domain;
-    if (ops->queue_create(test.domain, 0, 0, &test.queue))
+    if (ops->queue_create(test.domain, 0, &(struct pen_backend_queue_desc){0}, &test.queue))
         return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     ops->queue_finish(test.queue);

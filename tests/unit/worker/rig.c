@@ -54,11 +54,11 @@ static int partition(const struct pen_backend_device *device, const uint32_t *un
     return 0;
 }
 
-static int queue_create(struct pen_backend_domain *domain, uint32_t device, uint32_t flags,
+static int queue_create(struct pen_backend_domain *domain, uint32_t device, const struct pen_backend_queue_desc *desc,
                         struct pen_backend_queue **out)
 {
     (void)device;
-    return pen_backend_fake.queue_create(of(domain)->real, of(domain)->index, flags, out);
+    return pen_backend_fake.queue_create(of(domain)->real, of(domain)->index, desc, out);
 }
 
 static int memory_create(struct pen_backend_domain *domain, const struct pen_backend_memory_desc *desc,

@@ -1,0 +1,122 @@
+/* scenario/cl_more.c - what no driver here has and others do: run with more_layer.c below, natively and through
+ * Penstock. */
+#include "cl_check.h"
+
+#include <CL/cl_ext.h>
+
+#include "more_layer.h"
+
+static bool has_extension(struct world *w, const char *name)
+{
+    char extensions[8192] = "";
+    EXPECT_OK(clGetDeviceInfo(w->device, CL_DEVICE_EXTENSIONS, sizeof extensions, extensions, NULL));
+    return strstr(extensions, name);
+}
+
+/* ---- cl_khr_priority_hints, cl_khr_throttle_hints ---------------------------------------------------------- */
+
+/* Larger than what Penstock does without the device. */
+enum { FILLED = 1 << 20 };
+
+static cl_uint hints_of(struct world *w, const cl_queue_properties *properties)
+{
+    const cl_uint pattern = NO_HINTS;
+    cl_uint last = 0;
+    cl_int status;
+    cl_command_queue queue = clCreateCommandQueueWithProperties(w->context, w->device, properties, &status);
+    if (!expect_status(status, CL_SUCCESS, "clCreateCommandQueueWithProperties", "CL_SUCCESS", __LINE__))
+        return 0;
+    cl_mem buffer = clCreateBuffer(w->context, CL_MEM_READ_WRITE, FILLED, NULL, &status);
+    EXPECT_OK(status);
+    EXPECT_OK(clEnqueueFillBuffer(queue, buffer, &pattern, sizeof pattern, 0, FILLED, 0, NULL, NULL));
+    EXPECT_OK(clFinish(queue)); /* it may be one without order */
+    EXPECT_OK(clEnqueueReadBuffer(queue, buffer, CL_TRUE, FILLED - sizeof last, sizeof last, &last, 0, NULL, NULL));
+    EXPECT_OK(clReleaseMemObject(buffer));
+    EXPECT_OK(clReleaseCommandQueue(queue));
+    return last;
+}
+
+static void hints(struct world *w)
+{
+    static const cl_queue_properties lists[][7] = {
+        {CL_QUEUE_PROPERTIES, CL_QUEUE_PROFILING_ENABLE, 0},
+        {CL_QUEUE_PRIORITY_KHR, CL_QUEUE_PRIORITY_HIGH_KHR, 0},
+        {CL_QUEUE_THROTTLE_KHR, CL_QUEUE_THROTTLE_LOW_KHR, 0},
+        {CL_QUEUE_PRIORITY_KHR, CL_QUEUE_PRIORITY_LOW_KHR, CL_QUEUE_PROPERTIES, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE,
+         CL_QUEUE_THROTTLE_KHR, CL_QUEUE_THROTTLE_MED_KHR, 0},
+    };
+    static const cl_uint wanted[] = {NO_HINTS, 0x100, 4, 0x402};
+    EXPECT(has_extension(w, "cl_khr_priority_hints") && has_extension(w, "cl_khr_throttle_hints"));
+    for (size_t i = 0; i < 4; i++)
+        EXPECT(hints_of(w, lists[i]) == wanted[i]);
+    cl_queue_properties got[7] = {0};
+    size_t size = 0;
+    cl_int status;
+    cl_command_queue queue = clCreateCommandQueueWithProperties(w->context, w->device, lists[3], &status);
+    EXPECT_OK(status);
+    if (w->strict) { /* natively PoCL's own list lacks what the layer has taken out */
+        EXPECT_OK(clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES_ARRAY, sizeof got, got, &size));
+        EXPECT(size == sizeof got && !memcmp(got, lists[3], sizeof got));
+    }
+    EXPECT_OK(clReleaseCommandQueue(queue));
+}
+
+static void bad_hints(struct world *w)
+{
+    static const cl_queue_properties lists[][5] = {
+        {CL_QUEUE_PRIORITY_KHR, 0, 0},
+        {CL_QUEUE_PRIORITY_KHR, 3, 0},
+        {CL_QUEUE_THROTTLE_KHR, 8, 0},
+        {CL_QUEUE_PRIORITY_KHR, 1, CL_QUEUE_PRIORITY_KHR, 1, 0},
+    };
+    for (size_t i = 0; w->strict && i < 4; i++)
+        EXPECT_REFUSED(clCreateCommandQueueWithProperties(w->context, w->device, lists[i], &status), CL_INVALID_VALUE);
+}
+
+/* ---- cl_khr_depth_images ------------------------------------------------------------------------------------ */
+
+static void depth_images(struct world *w)
+{
+    enum { WIDTH = 37, HEIGHT = 11, COUNT = WIDTH * HEIGHT };
+    const cl_image_format format = {CL_DEPTH, CL_FLOAT};
+    const cl_image_desc shape = {.image_type = CL_MEM_OBJECT_IMAGE2D, .image_width = WIDTH, .image_height = HEIGHT};
+    const size_t origin[3] = {0}, region[3] = {WIDTH, HEIGHT, 1}, row[3] = {WIDTH, 1, 1};
+    float values[COUNT], back[COUNT] = {0}, quarter = 0.25f;
+    cl_image_format formats[256], got;
+    cl_uint count = 0, found = 0;
+    cl_int status;
+    EXPECT(has_extension(w, "cl_khr_depth_images"));
+    EXPECT_OK(clGetSupportedImageFormats(w->context, CL_MEM_READ_WRITE, CL_MEM_OBJECT_IMAGE2D, 256, formats, &count));
+    for (cl_uint i = 0; i < count; i++)
+        found += !memcmp(&formats[i], &format, sizeof format);
+    EXPECT(found == 1);
+    for (int i = 0; i < COUNT; i++)
+        values[i] = (float)i / COUNT;
+    cl_mem image =
+        clCreateImage(w->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, &format, &shape, values, &status);
+    if (!expect_status(status, CL_SUCCESS, "clCreateImage", "CL_SUCCESS", __LINE__))
+        return;
+    if (w->strict) { /* natively the layer has made it another */
+        EXPECT_OK(clGetImageInfo(image, CL_IMAGE_FORMAT, sizeof got, &got, NULL));
+        EXPECT(!memcmp(&got, &format, sizeof format));
+    }
+    EXPECT_OK(clEnqueueReadImage(w->queue, image, CL_TRUE, origin, region, 0, 0, back, 0, NULL, NULL));
+    EXPECT(!memcmp(back, values, sizeof values));
+    if (w->strict) { /* a colour of one float; natively PoCL, which knows nothing of it, reads four */
+        EXPECT_OK(clEnqueueFillImage(w->queue, image, &quarter, origin, row, 0, NULL, NULL));
+        EXPECT_OK(clEnqueueReadImage(w->queue, image, CL_TRUE, origin, region, 0, 0, back, 0, NULL, NULL));
+        EXPECT(back[0] == quarter && back[WIDTH - 1] == quarter && back[WIDTH] == values[WIDTH]);
+    }
+    EXPECT_OK(clReleaseMemObject(image));
+}
+
+int main(int argc, char **argv)
+{
+    static const struct check checks[] = {
+        {"hints", hints},
+        {"bad_hints", bad_hints},
+        {"depth_images", depth_images},
+
+    };
+    return run_checks(argc, argv, checks, sizeof checks / sizeof *checks);
+}

@@ -1,0 +1,209 @@
+/* scenario/more_layer.c - an OpenCL layer (OPENCL_LAYERS): below it a device has what PoCL 3.1's has not, so that
+ * programs can ask for it, natively and through Penstock.
+ *
+ * cl_khr_priority_hints, cl_khr_throttle_hints: a queue's show where a buffer is filled with NO_HINTS.
+ * cl_khr_depth_images: images of one float are such ones, too.
+ * Affinity domains: one compute unit is one NUMA node. */
+#define CL_TARGET_OPENCL_VERSION 300
+#include <CL/cl_layer.h>
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "more_layer.h"
+
+#define MOST 256
+
+static cl_icd_dispatch ours;
+static const cl_icd_dispatch *below;
+
+/* What is known of handles: a queue's hints, a sub-device's domain. */
+static struct {
+    void *handle;
+    cl_uint value;
+} notes[MOST];
+static size_t note_count;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards: notes */
+
+/* Over what is noted of an earlier object at that address. */
+static void note(void *handle, cl_uint value)
+{
+    pthread_mutex_lock(&lock);
+    size_t i = 0;
+    while (i < note_count && notes[i].handle != handle)
+        i++;
+    if (i < MOST) {
+        notes[i].handle = handle;
+        notes[i].value = value;
+        note_count += i == note_count;
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static cl_uint noted(const void *handle)
+{
+    cl_uint value = 0;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < note_count; i++)
+        if (notes[i].handle == handle)
+            value = notes[i].value;
+    pthread_mutex_unlock(&lock);
+    return value;
+}
+
+static cl_int answer(const void *value, size_t size, size_t room, void *out, size_t *out_size)
+{
+    if (out && room < size)
+        return CL_INVALID_VALUE;
+    if (out)
+        memcpy(out, value, size);
+    if (out_size)
+        *out_size = size;
+    return CL_SUCCESS;
+}
+
+/* ---- devices -------------------------------------------------------------------------------------------- */
+
+static cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info name, size_t room, void *out,
+                                          size_t *out_size)
+{
+    static const char more[] = " cl_khr_priority_hints cl_khr_throttle_hints cl_khr_depth_images";
+    static const cl_device_partition_property ways[] = {CL_DEVICE_PARTITION_EQUALLY, CL_DEVICE_PARTITION_BY_COUNTS,
+                                                        CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN};
+    static const cl_device_affinity_domain domains =
+        CL_DEVICE_AFFINITY_DOMAIN_NUMA | CL_DEVICE_AFFINITY_DOMAIN_NEXT_PARTITIONABLE;
+    static const cl_device_partition_property numa[] = {CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN,
+                                                        CL_DEVICE_AFFINITY_DOMAIN_NUMA, 0};
+    char text[8192];
+    cl_int status;
+    switch (name) {
+    case CL_DEVICE_EXTENSIONS:
+        status = below->clGetDeviceInfo(device, name, sizeof text - sizeof more, text, NULL);
+        if (status)
+            return status;
+        strcat(text, more);
+        return answer(text, strlen(text) + 1, room, out, out_size);
+    case CL_DEVICE_PARTITION_PROPERTIES:
+        return answer(ways, sizeof ways, room, out, out_size);
+    case CL_DEVICE_PARTITION_AFFINITY_DOMAIN:
+        return answer(&domains, sizeof domains, room, out, out_size);
+    case CL_DEVICE_PARTITION_TYPE:
+        if (noted(device))
+            return answer(numa, sizeof numa, room, out, out_size);
+        break;
+    default:
+        break;
+    }
+    return below->clGetDeviceInfo(device, name, room, out, out_size);
+}
+
+static cl_int CL_API_CALL create_sub_devices(cl_device_id device, const cl_device_partition_property *properties,
+                                             cl_uint room, cl_device_id *out, cl_uint *out_count)
+{
+    static const cl_device_partition_property single[] = {CL_DEVICE_PARTITION_EQUALLY, 1, 0};
+    bool by_domain = properties && properties[0] == CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN;
+    cl_uint count = 0;
+    cl_int status = below->clCreateSubDevices(device, by_domain ? single : properties, room, out, &count);
+    for (cl_uint i = 0; !status && out && i < count; i++)
+        note(out[i], by_domain);
+    if (!status && out_count)
+        *out_count = count;
+    return status;
+}
+
+/* ---- queues --------------------------------------------------------------------------------------------- */
+
+static cl_command_queue CL_API_CALL create_queue(cl_context context, cl_device_id device,
+                                                 cl_command_queue_properties properties, cl_int *out_status)
+{
+    cl_command_queue queue = below->clCreateCommandQueue(context, device, properties, out_status);
+    if (queue)
+        note(queue, 0);
+    return queue;
+}
+
+static cl_command_queue CL_API_CALL create_queue_with_properties(cl_context context, cl_device_id device,
+                                                                 const cl_queue_properties *list, cl_int *out_status)
+{
+    cl_queue_properties rest[16] = {0};
+    size_t count = 0;
+    cl_uint hints = 0;
+    for (; list && *list && count < 14; list += 2) {
+        if (list[0] == CL_QUEUE_PRIORITY_KHR) {
+            hints |= (cl_uint)list[1] << 8;
+        } else if (list[0] == CL_QUEUE_THROTTLE_KHR) {
+            hints |= (cl_uint)list[1];
+        } else {
+            rest[count++] = list[0];
+            rest[count++] = list[1];
+        }
+    }
+    cl_command_queue queue = below->clCreateCommandQueueWithProperties(context, device, rest, out_status);
+    if (queue)
+        note(queue, hints);
+    return queue;
+}
+
+static cl_int CL_API_CALL fill_buffer(cl_command_queue queue, cl_mem buffer, const void *pattern, size_t pattern_size,
+                                      size_t offset, size_t size, cl_uint wait_count, const cl_event *waits,
+                                      cl_event *out_event)
+{
+    const cl_uint asks = NO_HINTS;
+    cl_uint hints = noted(queue);
+    bool tell = hints && pattern_size == sizeof asks && !memcmp(pattern, &asks, sizeof asks);
+    return below->clEnqueueFillBuffer(queue, buffer, tell ? &hints : pattern, pattern_size, offset, size, wait_count,
+                                      waits, out_event);
+}
+
+/* ---- images --------------------------------------------------------------------------------------------- */
+
+static cl_int CL_API_CALL get_formats(cl_context context, cl_mem_flags flags, cl_mem_object_type type, cl_uint room,
+                                      cl_image_format *out, cl_uint *out_count)
+{
+    bool has_depth = type == CL_MEM_OBJECT_IMAGE2D || type == CL_MEM_OBJECT_IMAGE2D_ARRAY;
+    cl_uint count = 0;
+    cl_int status = below->clGetSupportedImageFormats(context, flags, type, room, out, &count);
+    if (status || !has_depth)
+        count += 0;
+    else if (out && count < room)
+        out[count++] = (cl_image_format){CL_DEPTH, CL_FLOAT};
+    else
+        count++;
+    if (!status && out_count)
+        *out_count = count;
+    return status;
+}
+
+static cl_mem CL_API_CALL create_image(cl_context context, cl_mem_flags flags, const cl_image_format *format,
+                                       const cl_image_desc *description, void *host, cl_int *out_status)
+{
+    cl_image_format plain = format ? *format : (cl_image_format){0};
+    if (plain.image_channel_order == CL_DEPTH)
+        plain.image_channel_order = CL_R;
+    return below->clCreateImage(context, flags, format ? &plain : NULL, description, host, out_status);
+}
+
+/* ---- the layer ------------------------------------------------------------------------------------------ */
+
+CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t room, void *out, size_t *out_size)
+{
+    static const cl_layer_api_version version = CL_LAYER_API_VERSION_100;
+    return name == CL_LAYER_API_VERSION ? answer(&version, sizeof version, room, out, out_size) : CL_INVALID_VALUE;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clInitLayer(cl_uint count, const cl_icd_dispatch *target, cl_uint *out_count,
+                                            const cl_icd_dispatch **out_dispatch)
+{
+    below = target;
+    ours.clGetDeviceInfo = get_device_info;
+    ours.clCreateSubDevices = create_sub_devices;
+    ours.clCreateCommandQueue = create_queue;
+    ours.clCreateCommandQueueWithProperties = create_queue_with_properties;
+    ours.clEnqueueFillBuffer = fill_buffer;
+    ours.clGetSupportedImageFormats = get_formats;
+    ours.clCreateImage = create_image;
+    *out_count = count;
+    *out_dispatch = &ours;
+    return CL_SUCCESS;
+}
