@@ -239,9 +239,11 @@ static void accept_frame(struct way *way, const unsigned char *bytes, size_t siz
 static void receive(struct end *end, uint64_t now)
 {
     static unsigned char bytes[FRAME_MAX];
-    ssize_t size;
+    ssize_t size = 0;
     for (int i = 0; i < BATCH && (size = read(end->tap, bytes, sizeof bytes)) > 0; i++)
         accept_frame(&end->out, bytes, (size_t)size, now);
+    if (size < 0 && errno != EAGAIN && errno != EINTR)
+        give_up("reading from an interface"); /* somebody has removed it */
 }
 
 static void deliver(struct way *way, int tap, uint64_t now)

@@ -54,14 +54,14 @@ class Cable:
         """What to put before a command, for it to run there."""
         return ['nsenter', f'--net={self.namespace[end]}', '--']
 
-    def socket(self, end, kind=socket.SOCK_STREAM):
+    def socket(self, end, kind=socket.SOCK_STREAM, family=socket.AF_INET):
         """A socket of that end, for this process."""
         made = []
 
         def enter():  # a thread's namespace is its own, and a socket stays where it was made
             with open(self.namespace[end], 'rb') as file:
                 if not ctypes.CDLL(None).setns(file.fileno(), CLONE_NEWNET):
-                    made.append(socket.socket(socket.AF_INET, kind))
+                    made.append(socket.socket(family, kind))
         thread = threading.Thread(target=enter)
         thread.start()
         thread.join()

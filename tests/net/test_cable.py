@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -172,6 +173,13 @@ class CableTest(unittest.TestCase):
             network.process.stdin.close()
             network.process.stdout.close()
             network.process.stderr.close()
+
+    def test_an_interface_is_removed(self):
+        remove = struct.pack('=IHHII BxHiII HH8s', 44, 17, 5, 1, 0, 0, 0, 0, 0, 0, 10, 3, b'cable')  # RTM_DELLINK, IFLA_IFNAME
+        with cable.Cable() as network, network.socket('a', socket.SOCK_RAW, socket.AF_NETLINK) as netlink:
+            netlink.send(remove)
+            self.assertEqual(network.process.wait(10), 1)
+            self.assertIn('interface', network.process.stderr.read())
 
     def test_words_it_does_not_know(self):
         with cable.Cable() as network:
