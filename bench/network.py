@@ -21,7 +21,7 @@ from programs import programs
 
 MBIT = 1e6 / 8
 BARE_BYTES = 50_000_000
-PROGRAMS = r"^clinfo|^clpeak|^hashcat|^ffmpeg \w+$"
+PROGRAMS = r"^clinfo|^clpeak (latency|compute)|^hashcat|^ffmpeg \w+$"
 
 
 def rows(rate_mbit):
