@@ -48,6 +48,12 @@ struct pen_backend_property {
 #define PEN_KEY_FORMATS 0x70000000u
 #endif
 
+/* What cutting a device along an affinity domain comes to, under PEN_KEY_PARTS + the number of the domain's bit: a
+ * uint32_t[], the domain that was cut along, then the compute units of each part (the same as in icd/object.h). */
+#ifndef PEN_KEY_PARTS
+#define PEN_KEY_PARTS 0x70001000u
+#endif
+
 /* A device as found. Index `index` within its domain. */
 struct pen_backend_device {
     struct pen_backend_domain *domain;
@@ -60,6 +66,13 @@ struct pen_backend_device {
     char vendor_name[256], driver[256], driver_version[256];
     struct pen_backend_property *properties;
     uint32_t property_count;
+};
+
+/* How a device is to be cut: into parts of so many compute units each. */
+struct pen_backend_cut {
+    uint32_t domain; /* by this affinity domain, which has to come to the same; 0: by units alone */
+    uint32_t parts;
+    const uint32_t *units;
 };
 
 struct pen_backend_queue_desc {
@@ -136,9 +149,8 @@ struct pen_backend_ops {
                 struct pen_backend_device **out_devices, uint32_t *out_count, struct pen_error *error);
     void (*finish)(void);
 
-    /* Parts of a device, in a new domain of their own, of units[i] compute units each; out_devices has room for
-     * `parts`. */
-    int (*partition)(const struct pen_backend_device *device, const uint32_t *units, uint32_t parts,
+    /* Parts of a device, in a new domain of their own; out_devices has room for them. */
+    int (*partition)(const struct pen_backend_device *device, const struct pen_backend_cut *cut,
                      struct pen_backend_device *out_devices, struct pen_error *error);
 
     int (*queue_create)(struct pen_backend_domain *, uint32_t device, const struct pen_backend_queue_desc *,

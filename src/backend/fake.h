@@ -95,7 +95,7 @@ extern struct pen_fake {
 int pen_fake_init(uint32_t (*partition_units)(void *, const struct pen_backend_device *), void *context,
                   struct pen_backend_device **out_devices, uint32_t *out_count, struct pen_error *error);
 void pen_fake_finish(void);
-int pen_fake_partition(const struct pen_backend_device *device, const uint32_t *units, uint32_t parts,
+int pen_fake_partition(const struct pen_backend_device *device, const struct pen_backend_cut *cut,
                        struct pen_backend_device *out_devices, struct pen_error *error);
 /* Counts one call. 0 go on, -PEN_EDEVRES this one fails; *out_late (may be NULL): it is to fail when it runs. */
 int pen_fake_fault(enum pen_fake_call call, bool *out_late);

@@ -206,9 +206,9 @@ void pen_fake_finish(void)
     pen_fake.domain = (struct pen_backend_domain){0};
 }
 
-int pen_fake_partition(const struct pen_backend_device *device, const uint32_t *units, uint32_t parts,
+int pen_fake_partition(const struct pen_backend_device *device, const struct pen_backend_cut *cut,
                        struct pen_backend_device *out_devices, struct pen_error *error)
 {
-    (void)units, (void)out_devices;
-    return pen_fail(error, -PEN_EPARTITION, "%s cannot be cut into %u parts", device->vendor_name, parts);
+    (void)out_devices;
+    return pen_fail(error, -PEN_EPARTITION, "%s cannot be cut into %u parts", device->vendor_name, cut->parts);
 }

@@ -116,7 +116,12 @@ uint32_t pen_opencl_probe(cl_context context, cl_device_id device, cl_device_id 
 int pen_opencl_init(uint32_t (*partition_units)(void *, const struct pen_backend_device *), void *context,
                     struct pen_backend_device **out_devices, uint32_t *out_count, struct pen_error *error);
 void pen_opencl_finish(void);
-int pen_opencl_partition(const struct pen_backend_device *device, const uint32_t *units, uint32_t parts,
+/* rusticl crashes in clCreateSubDevices; its limits say 0 sub-devices, so ask them first. */
+bool pen_opencl_can_part(cl_device_id id, cl_device_partition_property how);
+/* At most so many parts, which the caller releases. -PEN_EPARTITION: more. */
+int pen_opencl_parts(cl_device_id id, const cl_device_partition_property *how, uint32_t most, cl_device_id *out_ids,
+                     uint32_t *out_count);
+int pen_opencl_partition(const struct pen_backend_device *device, const struct pen_backend_cut *cut,
                          struct pen_backend_device *out_devices, struct pen_error *error);
 
 /* opencl_memory.c */

@@ -65,8 +65,7 @@ static void learn(cl_device_id id, cl_device_id parent, struct pen_opencl_device
 
 /* ---- parts --------------------------------------------------------------------------------------------- */
 
-/* rusticl crashes in clCreateSubDevices; its limits say 0 sub-devices, so ask them first. */
-static bool can_part(cl_device_id id, cl_device_partition_property how)
+bool pen_opencl_can_part(cl_device_id id, cl_device_partition_property how)
 {
     cl_device_partition_property ways[16] = {0};
 
@@ -79,8 +78,8 @@ static bool can_part(cl_device_id id, cl_device_partition_property how)
     return false;
 }
 
-static int create_parts(cl_device_id id, const cl_device_partition_property *how, uint32_t most, cl_device_id *out_ids,
-                        uint32_t *out_count)
+int pen_opencl_parts(cl_device_id id, const cl_device_partition_property *how, uint32_t most, cl_device_id *out_ids,
+                     uint32_t *out_count)
 {
     cl_uint count = 0;
     cl_int status = clCreateSubDevices(id, how, 0, NULL, &count);
@@ -257,8 +256,8 @@ static void find_devices(cl_platform_id platform,
         uint32_t units = partition_units ? partition_units(context, &whole) : 0;
         const cl_device_partition_property equally[] = {CL_DEVICE_PARTITION_EQUALLY, units, 0};
         uint32_t parts = 0;
-        if (units && units < whole.compute_units && can_part(roots[i], CL_DEVICE_PARTITION_EQUALLY) &&
-            !create_parts(roots[i], equally, MOST_PARTS - found->count, found->ids + found->count, &parts))
+        if (units && units < whole.compute_units && pen_opencl_can_part(roots[i], CL_DEVICE_PARTITION_EQUALLY) &&
+            !pen_opencl_parts(roots[i], equally, MOST_PARTS - found->count, found->ids + found->count, &parts))
             while (parts--)
                 found->parents[found->count++] = roots[i];
         else
@@ -360,39 +359,53 @@ void pen_opencl_finish(void)
     memset(&backend, 0, sizeof backend);
 }
 
-int pen_opencl_partition(const struct pen_backend_device *device, const uint32_t *units, uint32_t parts,
+/* The driver's parts; `found` has their parents. */
+static int cut_parts(const struct pen_opencl_device *whole, const struct pen_backend_cut *cut, struct found *found)
+{
+    cl_device_partition_property counts[MOST_PARTS + 2] = {CL_DEVICE_PARTITION_BY_COUNTS};
+    const cl_device_partition_property equally[] = {CL_DEVICE_PARTITION_EQUALLY, cut->units[0], 0};
+    const cl_device_partition_property along[] = {CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN, cut->domain, 0};
+    const cl_device_partition_property *how = cut->domain ? along : counts;
+    bool equal = true;
+
+    for (uint32_t i = 0; i < cut->parts; i++) {
+        counts[1 + i] = cut->units[i]; /* CL_DEVICE_PARTITION_BY_COUNTS_LIST_END is 0 */
+        equal = equal && cut->units[i] == cut->units[0];
+        found->parents[i] = whole->parent ? whole->parent : whole->id;
+    }
+    if (how == counts && equal && !pen_opencl_can_part(whole->id, CL_DEVICE_PARTITION_BY_COUNTS))
+        how = equally;
+    if (!pen_opencl_can_part(whole->id, how[0]))
+        return -PEN_EPARTITION;
+    int rc = pen_opencl_parts(whole->id, how, cut->parts, found->ids, &found->count);
+    if (rc || found->count != cut->parts)
+        return rc ? rc : -PEN_EPARTITION;
+    for (uint32_t i = 0; i < cut->parts; i++)
+        if (pen_opencl_number(found->ids[i], CL_DEVICE_MAX_COMPUTE_UNITS) != cut->units[i])
+            return -PEN_EPARTITION;
+    return 0;
+}
+
+int pen_opencl_partition(const struct pen_backend_device *device, const struct pen_backend_cut *cut,
                          struct pen_backend_device *out_devices, struct pen_error *error)
 {
     const struct pen_opencl_device *whole = &device->domain->devices[device->index];
-    cl_device_partition_property counts[MOST_PARTS + 2] = {CL_DEVICE_PARTITION_BY_COUNTS};
-    const cl_device_partition_property equally[] = {CL_DEVICE_PARTITION_EQUALLY, parts ? units[0] : 0, 0};
     struct pen_backend_domain *domain = NULL;
     struct found found = {.count = 0};
-    bool equal = true;
 
-    if (!parts || parts > MOST_PARTS)
-        return pen_fail(error, -PEN_EPARTITION, "a device can be cut into 1 to %u parts, not %u", MOST_PARTS, parts);
-    for (uint32_t i = 0; i < parts; i++) {
-        counts[1 + i] = units[i]; /* CL_DEVICE_PARTITION_BY_COUNTS_LIST_END is 0 */
-        equal = equal && units[i] == units[0];
-        found.parents[i] = whole->parent ? whole->parent : whole->id;
-    }
-    int rc = -PEN_EPARTITION;
-    if (can_part(whole->id, CL_DEVICE_PARTITION_BY_COUNTS))
-        rc = create_parts(whole->id, counts, parts, found.ids, &found.count);
-    else if (equal && can_part(whole->id, CL_DEVICE_PARTITION_EQUALLY))
-        rc = create_parts(whole->id, equally, parts, found.ids, &found.count);
-    if (!rc && found.count != parts)
-        rc = -PEN_EPARTITION;
+    if (!cut->parts || cut->parts > MOST_PARTS)
+        return pen_fail(error, -PEN_EPARTITION, "a device can be cut into 1 to %u parts, not %u", MOST_PARTS,
+                        cut->parts);
+    int rc = cut_parts(whole, cut, &found);
     if (!rc)
         rc = domain_create(device->domain->platform, &found, &domain);
     if (rc || !domain) {
         drop_parts(&found);
         return pen_fail(error, rc, "%s has %u compute units and cannot be cut into these %u parts", device->vendor_name,
-                        device->compute_units, parts);
+                        device->compute_units, cut->parts);
     }
     uint32_t storage = device->flags & (PEN_DEVICE_FLAG_DIRECT | PEN_DEVICE_FLAG_DIRECT_IMAGES);
-    for (uint32_t i = 0; i < parts && !rc; i++)
+    for (uint32_t i = 0; i < cut->parts && !rc; i++)
         rc = enlist(domain, i, storage, &out_devices[i]);
     if (rc) {
         domain_destroy(domain);

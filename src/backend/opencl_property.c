@@ -163,6 +163,29 @@ static int add_formats(struct pen_backend_property **list, uint32_t *count, cl_c
     return 0;
 }
 
+/* What this domain comes to: see PEN_KEY_PARTS. */
+static int add_parts(struct pen_backend_property **list, uint32_t *count, cl_device_id device, uint32_t bit)
+{
+    const cl_device_affinity_domain asked = (cl_device_affinity_domain)1 << bit;
+    const cl_device_partition_property how[] = {CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN, asked, 0};
+    cl_device_partition_property made[3] = {0};
+    cl_device_id parts[PEN_LIMIT_PARTITIONS];
+    uint32_t part_count = 0;
+
+    if (pen_opencl_parts(device, how, PEN_LIMIT_PARTITIONS, parts, &part_count))
+        return 0;
+    uint32_t *value = calloc(1 + part_count, sizeof *value);
+    bool told = !clGetDeviceInfo(parts[0], CL_DEVICE_PARTITION_TYPE, sizeof made, made, NULL) && made[0] == how[0];
+    if (value)
+        value[0] = (uint32_t)(told ? made[1] : how[1]);
+    for (uint32_t i = 0; i < part_count; i++) {
+        if (value)
+            value[1 + i] = (uint32_t)pen_opencl_number(parts[i], CL_DEVICE_MAX_COMPUTE_UNITS);
+        clReleaseDevice(parts[i]);
+    }
+    return value ? append(list, count, PEN_KEY_PARTS + bit, value, (1 + part_count) * sizeof *value) : -PEN_ENOMEM;
+}
+
 int pen_opencl_properties(cl_device_id device, cl_context context, struct pen_backend_property **out_properties,
                           uint32_t *out_count)
 {
@@ -176,6 +199,12 @@ int pen_opencl_properties(cl_device_id device, cl_context context, struct pen_ba
         rc = add_query(&list, &count, device, extension_keys[i]);
     if (!rc && pen_opencl_number(device, CL_DEVICE_IMAGE_SUPPORT))
         rc = add_formats(&list, &count, context);
+    uint64_t domains = pen_opencl_can_part(device, CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN)
+                           ? pen_opencl_number(device, CL_DEVICE_PARTITION_AFFINITY_DOMAIN)
+                           : 0;
+    for (uint32_t bit = 0; bit < 32 && !rc; bit++)
+        if (domains >> bit & 1)
+            rc = add_parts(&list, &count, device, bit);
     if (rc) {
         pen_opencl_properties_free(list, count);
         return rc;

@@ -263,7 +263,7 @@ static cl_int info_of_ours(cl_device_id device, cl_device_info name, size_t para
     case CL_DEVICE_PARTITION_MAX_SUB_DEVICES:
         PEN_INFO(cl_uint, pen_partition_max(device));
     case CL_DEVICE_PARTITION_AFFINITY_DOMAIN:
-        PEN_INFO(cl_device_affinity_domain, 0);
+        PEN_INFO(cl_device_affinity_domain, pen_partition_domains(device));
     case CL_DEVICE_REFERENCE_COUNT:
         PEN_INFO(cl_uint, device->parent ? atomic_load(&device->object.refs) : 1);
     default:
@@ -306,7 +306,7 @@ static cl_int info_of_lists(cl_device_id device, cl_device_info name, size_t par
                             size_t *param_size_ret)
 {
     const struct pen_device_facts *facts = device->facts;
-    cl_device_partition_property ways[3];
+    cl_device_partition_property ways[PEN_PARTITION_WAYS];
     switch (name) {
     case CL_DEVICE_EXTENSIONS:
         return pen_info_string(facts->extensions.text, param_size, param_value, param_size_ret);

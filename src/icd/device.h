@@ -27,8 +27,11 @@ cl_device_type pen_device_type(cl_device_id device);
  * CL_INVALID_DEVICE_TYPE or CL_DEVICE_NOT_FOUND. */
 cl_int pen_devices_of_type(cl_platform_id platform, cl_device_type type, cl_device_id *out_devices, cl_uint *out_count);
 
-/* partition.c: which ways of partitioning there are, as CL_DEVICE_PARTITION_PROPERTIES; room for 3. Returns entries. */
-size_t pen_partition_properties(cl_device_id device, cl_device_partition_property out_properties[3]);
+/* partition.c: which ways of partitioning there are, as CL_DEVICE_PARTITION_PROPERTIES. Returns entries. */
+#define PEN_PARTITION_WAYS 3
+size_t pen_partition_properties(cl_device_id device, cl_device_partition_property out_properties[PEN_PARTITION_WAYS]);
+/* CL_DEVICE_PARTITION_AFFINITY_DOMAIN */
+cl_device_affinity_domain pen_partition_domains(cl_device_id device);
 cl_uint pen_partition_max(cl_device_id device);
 
 #endif

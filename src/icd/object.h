@@ -131,6 +131,9 @@ size_t pen_device_size(cl_device_id device, cl_device_info key);
  * access: 0 read-write in separate kernels (CL_MEM_READ_WRITE), 1 write-only, 2 read-only, 3 kernel read and write;
  * kind: enum pen_region_kind. */
 #define PEN_KEY_FORMATS 0x70000000u
+/* What cutting along an affinity domain comes to: key = PEN_KEY_PARTS + the number of the domain's bit, value =
+ * uint32_t[]: the domain that was cut along, then the compute units of each part. */
+#define PEN_KEY_PARTS 0x70001000u
 
 /* The process's one session, opened by the first context; NULL with *out_error when it cannot be had.
  * Never closed before the process exits. After it was lost, and in a child of fork(), the next context gets a new one;

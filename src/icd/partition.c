@@ -11,7 +11,7 @@ struct pen_part_set {
     struct pen_part_set *next;
     struct pen_session *session;
     uint64_t parent; /* its id */
-    uint32_t count;
+    uint32_t domain, count;
     uint32_t units[PEN_LIMIT_PARTITIONS];
     uint64_t ids[PEN_LIMIT_PARTITIONS];
     _Atomic uint32_t alive; /* as devices of the program's; acq_rel: who takes them over follows who let them go */
@@ -20,8 +20,10 @@ struct pen_part_set {
 /* What is asked for, in units for each part. */
 struct partition {
     uint32_t units[PEN_LIMIT_PARTITIONS];
-    uint32_t count;
-    size_t property_count; /* entries of the program's list, the final 0 included */
+    uint32_t domain, count;                         /* domain 0: by units alone */
+    const cl_device_partition_property *properties; /* how it is made, as the parts tell */
+    size_t property_count;                          /* with the final 0 */
+    cl_device_partition_property along[3];          /* where `domain` is what that has come to */
 };
 
 /* A device of one unit has no parts, whatever its driver says. */
@@ -35,11 +37,27 @@ cl_uint pen_partition_max(cl_device_id device)
     return most > 1 ? most : 0;
 }
 
-/* The driver's ways that the protocol has too: by numbers of units. Affinity domains are not passed on. */
+/* What cutting along a domain comes to. Of a part that is not known: what there is is of its whole. */
+static const struct pen_property *parts_along(cl_device_id device, uint32_t bit)
+{
+    return device->parent ? NULL : pen_device_property(device, PEN_KEY_PARTS + bit);
+}
+
+cl_device_affinity_domain pen_partition_domains(cl_device_id device)
+{
+    cl_device_affinity_domain domains = 0;
+    for (uint32_t bit = 0; bit < 32; bit++)
+        if (parts_along(device, bit))
+            domains |= (cl_device_affinity_domain)1 << bit;
+    return domains;
+}
+
 static bool has_way(cl_device_id device, cl_device_partition_property way)
 {
     const struct pen_property *property = pen_device_property(device, CL_DEVICE_PARTITION_PROPERTIES);
     cl_device_partition_property entry;
+    if (way == CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN)
+        return pen_partition_max(device) > 0 && pen_partition_domains(device);
     for (size_t i = 0; property && (i + 1) * sizeof entry <= property->size; i++) {
         memcpy(&entry, (const char *)property->value + i * sizeof entry, sizeof entry);
         if (entry == way)
@@ -48,11 +66,12 @@ static bool has_way(cl_device_id device, cl_device_partition_property way)
     return false;
 }
 
-size_t pen_partition_properties(cl_device_id device, cl_device_partition_property out_properties[3])
+size_t pen_partition_properties(cl_device_id device, cl_device_partition_property out_properties[PEN_PARTITION_WAYS])
 {
-    static const cl_device_partition_property ways[] = {CL_DEVICE_PARTITION_EQUALLY, CL_DEVICE_PARTITION_BY_COUNTS};
+    static const cl_device_partition_property ways[PEN_PARTITION_WAYS] = {
+        CL_DEVICE_PARTITION_EQUALLY, CL_DEVICE_PARTITION_BY_COUNTS, CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN};
     size_t count = 0;
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < PEN_PARTITION_WAYS; i++)
         if (has_way(device, ways[i]))
             out_properties[count++] = ways[i];
     if (!count) /* "If the device cannot be partitioned [...] a value of 0 will be returned" */
@@ -92,6 +111,29 @@ static cl_int parse_counts(cl_device_id device, const cl_device_partition_proper
     return CL_SUCCESS;
 }
 
+static cl_int parse_domain(cl_device_id device, const cl_device_partition_property *properties,
+                           struct partition *partition)
+{
+    cl_device_partition_property domain = properties[1];
+    bool single = domain > 0 && domain <= UINT32_MAX && !(domain & (domain - 1));
+    const struct pen_property *parts = single ? parts_along(device, (uint32_t)__builtin_ctzll((uint64_t)domain)) : NULL;
+    uint32_t made;
+    if (!parts || properties[2] || parts->size < 2 * sizeof made)
+        return CL_INVALID_VALUE;
+    memcpy(&made, parts->value, sizeof made);
+    size_t count = parts->size / sizeof made - 1;
+    if (count > PEN_LIMIT_PARTITIONS)
+        return CL_DEVICE_PARTITION_FAILED;
+    memcpy(partition->units, (const char *)parts->value + sizeof made, count * sizeof made);
+    partition->count = (uint32_t)count;
+    partition->domain = (uint32_t)domain;
+    partition->along[0] = CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN;
+    partition->along[1] = made;
+    partition->properties = partition->along;
+    partition->property_count = 3;
+    return CL_SUCCESS;
+}
+
 static cl_int parse(cl_device_id device, const cl_device_partition_property *properties, struct partition *partition)
 {
     if (!properties)
@@ -99,6 +141,7 @@ static cl_int parse(cl_device_id device, const cl_device_partition_property *pro
     switch (properties[0]) {
     case CL_DEVICE_PARTITION_EQUALLY:
     case CL_DEVICE_PARTITION_BY_COUNTS:
+    case CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN:
         break;
     default:
         return CL_INVALID_VALUE;
@@ -107,6 +150,9 @@ static cl_int parse(cl_device_id device, const cl_device_partition_property *pro
         return device->parent ? CL_DEVICE_PARTITION_FAILED : CL_INVALID_VALUE;
     if (!has_way(device, properties[0]))
         return CL_INVALID_VALUE;
+    if (properties[0] == CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN)
+        return parse_domain(device, properties, partition);
+    partition->properties = properties;
     return properties[0] == CL_DEVICE_PARTITION_EQUALLY ? parse_equally(device, properties, partition)
                                                         : parse_counts(device, properties, partition);
 }
@@ -116,6 +162,7 @@ static int ask(struct pen_session *session, cl_device_id device, const struct pa
 {
     struct pen_msg_device_partition message = {
         .parent = device->id,
+        .domain = partition->domain,
         .parts = ids,
         .parts_count = partition->count,
         .part_units = partition->units,
@@ -156,7 +203,8 @@ static struct pen_part_set *find_set(struct pen_session *session, cl_device_id d
     struct pen_part_set *set = atomic_load_explicit(sets_of(device), memory_order_acquire);
     for (; set; set = set->next) {
         uint32_t none = 0;
-        if (set->session == session && set->parent == device->id && set->count == partition->count &&
+        if (set->session == session && set->parent == device->id && set->domain == partition->domain &&
+            set->count == partition->count &&
             !memcmp(set->units, partition->units, partition->count * sizeof *set->units) &&
             atomic_compare_exchange_strong_explicit(&set->alive, &none, set->count, memory_order_acq_rel,
                                                     memory_order_relaxed))
@@ -172,8 +220,11 @@ static int make_set(struct pen_session *session, cl_device_id device, const stru
     struct pen_part_set *set = malloc(sizeof *set);
     if (!set)
         return -PEN_ENOMEM;
-    *set = (struct pen_part_set){
-        .session = session, .parent = device->id, .count = partition->count, .alive = partition->count};
+    *set = (struct pen_part_set){.session = session,
+                                 .parent = device->id,
+                                 .domain = partition->domain,
+                                 .count = partition->count,
+                                 .alive = partition->count};
     memcpy(set->units, partition->units, sizeof set->units);
     for (uint32_t i = 0; i < set->count; i++)
         set->ids[i] = pen_session_new_id(session);
@@ -190,19 +241,20 @@ static int make_set(struct pen_session *session, cl_device_id device, const stru
     return 0;
 }
 
-static cl_device_id create_part(cl_device_id parent, struct pen_session *session, uint32_t units,
-                                const cl_device_partition_property *properties, size_t property_count)
+static cl_device_id create_part(cl_device_id parent, struct pen_session *session, const struct partition *partition,
+                                uint32_t units)
 {
+    size_t bytes = partition->property_count * sizeof *partition->properties;
     cl_device_id device = calloc(1, sizeof *device);
     if (!device)
         return NULL;
-    device->partition = malloc(property_count * sizeof *properties);
+    device->partition = malloc(bytes);
     if (!device->partition) {
         free(device);
         return NULL;
     }
-    memcpy(device->partition, properties, property_count * sizeof *properties);
-    device->partition_length = (cl_uint)property_count;
+    memcpy(device->partition, partition->properties, bytes);
+    device->partition_length = (cl_uint)partition->property_count;
     pen_object_init(&device->object, PEN_MAGIC_DEVICE);
     device->pool = parent->pool;
     device->facts = parent->facts;
@@ -222,8 +274,7 @@ void pen_device_destroy(cl_device_id device)
     free(device);
 }
 
-static cl_int create_parts(cl_device_id device, const cl_device_partition_property *properties,
-                           const struct partition *partition, cl_device_id *out_devices)
+static cl_int create_parts(cl_device_id device, const struct partition *partition, cl_device_id *out_devices)
 {
     /* A part of a part is known where its parent is. */
     int rc = 0;
@@ -232,7 +283,7 @@ static cl_int create_parts(cl_device_id device, const cl_device_partition_proper
         return CL_OUT_OF_RESOURCES;
     cl_device_id parts[PEN_LIMIT_PARTITIONS] = {NULL};
     for (uint32_t i = 0; i < partition->count; i++) {
-        parts[i] = create_part(device, session, partition->units[i], properties, partition->property_count);
+        parts[i] = create_part(device, session, partition, partition->units[i]);
         if (!parts[i])
             rc = -PEN_ENOMEM;
     }
@@ -267,7 +318,7 @@ cl_int CL_API_CALL pen_clCreateSubDevices(cl_device_id device, const cl_device_p
     if (out_devices && entry_count < partition.count)
         return CL_INVALID_VALUE;
     if (out_devices)
-        status = create_parts(device, properties, &partition, out_devices);
+        status = create_parts(device, &partition, out_devices);
     if (!status && out_count)
         *out_count = partition.count;
     return status;

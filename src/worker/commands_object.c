@@ -56,20 +56,21 @@ static bool queue_destroy(struct pen_work *work, const struct pen_msg_queue_dest
 /* ---- parts of devices ------------------------------------------------------------------------------------------ */
 
 static struct pen_work_partition *find_partition(struct pen_work *work, const struct pen_backend_device *parent,
-                                                 const uint32_t *units, uint32_t parts)
+                                                 const struct pen_backend_cut *cut)
 {
     struct pen_work_partition *at = work->partitions;
-    while (at && (at->parent != parent || at->parts != parts || memcmp(at->units, units, parts * sizeof *units)))
+    while (at && (at->parent != parent || at->domain != cut->domain || at->parts != cut->parts ||
+                  memcmp(at->units, cut->units, cut->parts * sizeof *cut->units)))
         at = at->next;
     return at;
 }
 
 /* Asks the driver for nothing that would then be too much: what it makes stays until the session ends. */
-static int make_partition(struct pen_work *work, const struct pen_backend_device *parent, const uint32_t *units,
-                          uint32_t parts, struct pen_work_partition **out, struct pen_error *error)
+static int make_partition(struct pen_work *work, const struct pen_backend_device *parent,
+                          const struct pen_backend_cut *cut, struct pen_work_partition **out, struct pen_error *error)
 {
-    struct pen_work_partition *partition = find_partition(work, parent, units, parts);
-    if (work->device_count + parts > PEN_WORK_DEVICES || (!partition && work->domain_count == PEN_REPLICAS))
+    struct pen_work_partition *partition = find_partition(work, parent, cut);
+    if (work->device_count + cut->parts > PEN_WORK_DEVICES || (!partition && work->domain_count == PEN_REPLICAS))
         return pen_fail(
             error, -PEN_ELIMIT,
             "more than %u devices or %u sets of parts in one session (limits PEN_WORK_DEVICES, PEN_REPLICAS)",
@@ -78,14 +79,15 @@ static int make_partition(struct pen_work *work, const struct pen_backend_device
         partition = calloc(1, sizeof *partition);
         if (!partition)
             return pen_fail(error, -PEN_ENOMEM, "out of memory for parts of a device");
-        int rc = work->ops->partition(parent, units, parts, partition->devices, error);
+        int rc = work->ops->partition(parent, cut, partition->devices, error);
         if (rc) {
             free(partition);
             return rc;
         }
         partition->parent = parent;
-        partition->parts = parts;
-        memcpy(partition->units, units, parts * sizeof *units);
+        partition->domain = cut->domain;
+        partition->parts = cut->parts;
+        memcpy(partition->units, cut->units, cut->parts * sizeof *cut->units);
         partition->next = work->partitions;
         work->partitions = partition;
     }
@@ -107,7 +109,8 @@ static bool device_partition(struct pen_work *work, const struct pen_msg_device_
         if (!m->parts[i] || pen_map_get(&work->device_map, m->parts[i]))
             return pen_work_fail(work, -PEN_EPROTO, "device_partition: id %llu is taken",
                                  (unsigned long long)m->parts[i]);
-    int rc = make_partition(work, parent->backend, m->part_units, m->parts_count, &partition, &error);
+    const struct pen_backend_cut cut = {m->domain, m->parts_count, m->part_units};
+    int rc = make_partition(work, parent->backend, &cut, &partition, &error);
     for (uint32_t i = 0; i < m->parts_count && !rc; i++) {
         rc = pen_work_add_device(work, m->parts[i], &partition->devices[i]);
         if (rc)

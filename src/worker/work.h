@@ -56,7 +56,7 @@ struct pen_work_device {
 struct pen_work_partition {
     struct pen_work_partition *next;
     const struct pen_backend_device *parent;
-    uint32_t parts;
+    uint32_t domain, parts; /* as in struct pen_backend_cut */
     uint32_t units[PEN_LIMIT_PARTITIONS];
     struct pen_backend_device devices[PEN_LIMIT_PARTITIONS];
 };

@@ -110,13 +110,80 @@ static void depth_images(struct world *w)
     EXPECT_OK(clReleaseMemObject(image));
 }
 
+/* ---- affinity domains ---------------------------------------------------------------------------------------- */
+
+static void affinity(struct world *w)
+{
+    static const cl_device_affinity_domain asked[] = {CL_DEVICE_AFFINITY_DOMAIN_NUMA,
+                                                      CL_DEVICE_AFFINITY_DOMAIN_NEXT_PARTITIONABLE};
+    cl_device_partition_property ways[8] = {0}, made[4];
+    cl_device_affinity_domain domains = 0;
+    size_t size = 0;
+    cl_uint units = 0, count = 0;
+    bool has = false;
+    EXPECT_OK(clGetDeviceInfo(w->device, CL_DEVICE_PARTITION_PROPERTIES, sizeof ways, ways, &size));
+    for (size_t i = 0; i < size / sizeof *ways; i++)
+        has |= ways[i] == CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN;
+    EXPECT(has);
+    EXPECT_OK(clGetDeviceInfo(w->device, CL_DEVICE_PARTITION_AFFINITY_DOMAIN, sizeof domains, &domains, NULL));
+    EXPECT(domains == (asked[0] | asked[1]));
+    EXPECT_OK(clGetDeviceInfo(w->device, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof units, &units, NULL));
+    for (int i = 0; i < 2; i++) {
+        const cl_device_partition_property how[] = {CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN,
+                                                    (cl_device_partition_property)asked[i], 0};
+        cl_device_id parts[64];
+        cl_uint part_units = 0;
+        if (!expect_status(clCreateSubDevices(w->device, how, 0, NULL, &count), CL_SUCCESS, "clCreateSubDevices",
+                           "CL_SUCCESS", __LINE__))
+            return;
+        EXPECT(count == units);
+        EXPECT_OK(clCreateSubDevices(w->device, how, 64, parts, &count));
+        for (cl_uint j = 0; j < count; j++) {
+            EXPECT_OK(clGetDeviceInfo(parts[j], CL_DEVICE_MAX_COMPUTE_UNITS, sizeof part_units, &part_units, NULL));
+            EXPECT(part_units == 1);
+            EXPECT_OK(clGetDeviceInfo(parts[j], CL_DEVICE_PARTITION_TYPE, sizeof made, made, &size));
+            EXPECT(size == sizeof how && made[0] == how[0] && made[1] == CL_DEVICE_AFFINITY_DOMAIN_NUMA && !made[2]);
+        }
+        struct world part = {.device = parts[count - 1]};
+        cl_int status, value = 0;
+        size_t one = 1;
+        part.context = clCreateContext(NULL, 1, &part.device, NULL, NULL, &status);
+        EXPECT_OK(status);
+        part.queue = clCreateCommandQueue(part.context, part.device, 0, &status);
+        EXPECT_OK(status);
+        cl_kernel kernel = make_kernel(&part, "kernel void k(global int *o) { *o = 9; }", "k");
+        cl_mem buffer = clCreateBuffer(part.context, CL_MEM_READ_WRITE, sizeof value, NULL, &status);
+        EXPECT_OK(clSetKernelArg(kernel, 0, sizeof buffer, &buffer));
+        EXPECT_OK(clEnqueueNDRangeKernel(part.queue, kernel, 1, NULL, &one, NULL, 0, NULL, NULL));
+        EXPECT_OK(clEnqueueReadBuffer(part.queue, buffer, CL_TRUE, 0, sizeof value, &value, 0, NULL, NULL));
+        EXPECT(value == 9);
+        EXPECT_OK(clReleaseMemObject(buffer));
+        EXPECT_OK(clReleaseKernel(kernel));
+        EXPECT_OK(clReleaseCommandQueue(part.queue));
+        EXPECT_OK(clReleaseContext(part.context));
+        for (cl_uint j = 0; j < count; j++)
+            EXPECT_OK(clReleaseDevice(parts[j]));
+    }
+}
+
+static void bad_affinity(struct world *w)
+{
+    static const cl_device_affinity_domain asked[] = {0, CL_DEVICE_AFFINITY_DOMAIN_L4_CACHE, 1 << 10,
+                                                      CL_DEVICE_AFFINITY_DOMAIN_NUMA |
+                                                          CL_DEVICE_AFFINITY_DOMAIN_NEXT_PARTITIONABLE};
+    cl_uint count;
+    for (size_t i = 0; w->strict && i < 4; i++) {
+        const cl_device_partition_property how[] = {CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN,
+                                                    (cl_device_partition_property)asked[i], 0};
+        EXPECT_STATUS(clCreateSubDevices(w->device, how, 0, NULL, &count), CL_INVALID_VALUE);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct check checks[] = {
-        {"hints", hints},
-        {"bad_hints", bad_hints},
-        {"depth_images", depth_images},
-
+        {"hints", hints},       {"bad_hints", bad_hints},       {"depth_images", depth_images},
+        {"affinity", affinity}, {"bad_affinity", bad_affinity},
     };
     return run_checks(argc, argv, checks, sizeof checks / sizeof *checks);
 }

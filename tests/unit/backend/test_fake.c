@@ -502,7 +502,8 @@ static void wrong_calls_have_their_errors(void **unused)
     assert_int_equal(launch(ops, s.queue, inc, 1, &no_order), 0); /* a null pointer: touches nothing */
     const struct pen_backend_launch uneven = {.kernel = inc, .dimensions = 1, .global = {3, 1, 1}, .local = {2, 1, 1}};
     assert_int_equal(ops->launch(s.queue, &uneven, &no_order), -PEN_EGROUPSIZE);
-    assert_int_equal(ops->partition(s.devices, &units, 1, &part, &error), -PEN_EPARTITION);
+    assert_int_equal(ops->partition(s.devices, &(struct pen_backend_cut){.parts = 1, .units = &units}, &part, &error),
+                     -PEN_EPARTITION);
     ops->queue_finish(s.queue);
     ops->kernel_destroy(inc);
     ops->program_destroy(program);

@@ -616,7 +616,7 @@ static void devices_are_cut_on_demand(void **unused)
     const uint32_t units[2] = {1, 1};
     struct pen_error error = {0};
 
-    int rc = ops->partition(&test.devices[0], units, 2, parts, &error);
+    int rc = ops->partition(&test.devices[0], &(struct pen_backend_cut){.parts = 2, .units = units}, parts, &error);
     if (!test.pocl || test.devices[0].compute_units < 2) {
         assert_int_equal(rc, -PEN_EPARTITION);
         assert_non_null(strstr(error.message, test.devices[0].vendor_name));

@@ -39,17 +39,17 @@ static const struct shadow *of(struct pen_backend_domain *domain)
 }
 
 /* Parts in a domain of their own, as many as are asked for. */
-static int partition(const struct pen_backend_device *device, const uint32_t *units, uint32_t parts,
+static int partition(const struct pen_backend_device *device, const struct pen_backend_cut *cut,
                      struct pen_backend_device *out_devices, struct pen_error *error)
 {
     if (rig_asked.partitions == PEN_REPLICAS)
         return pen_fail(error, -PEN_EPARTITION, "too many");
     struct shadow *shadow = &part_shadows[rig_asked.partitions++];
     *shadow = *of(device->domain);
-    for (uint32_t i = 0; i < parts; i++) {
+    for (uint32_t i = 0; i < cut->parts; i++) {
         out_devices[i] = *device;
         out_devices[i].domain = (struct pen_backend_domain *)(void *)shadow;
-        out_devices[i].compute_units = units[i];
+        out_devices[i].compute_units = cut->units[i];
     }
     return 0;
 }
