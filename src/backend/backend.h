@@ -195,6 +195,8 @@ struct pen_backend_ops {
      * -PEN_EUNSUPPORTED where the device has none. */
     int (*kernel_facts)(struct pen_backend_kernel *, uint32_t device, const uint64_t local[3], uint32_t dimensions,
                         struct pen_msg_kernel_facts *out);
+    /* The shape that the driver would choose for a launch without one. -PEN_EUNSUPPORTED where it does not tell. */
+    int (*kernel_suggest)(struct pen_backend_queue *, const struct pen_backend_launch *, uint64_t out_local[3]);
     int (*set_value)(struct pen_backend_kernel *, uint32_t index, const void *value, size_t size);
     int (*set_local)(struct pen_backend_kernel *, uint32_t index, size_t size);
     /* NULL is a null pointer. */

@@ -494,6 +494,7 @@ const struct pen_backend_ops pen_backend_fake = {
     .kernel_destroy = pen_fake_kernel_destroy,
     .kernel_info = pen_fake_kernel_info,
     .kernel_facts = pen_fake_kernel_facts,
+    .kernel_suggest = pen_fake_kernel_suggest,
     .set_value = pen_fake_set_value,
     .set_local = pen_fake_set_local,
     .set_memory = pen_fake_set_memory,

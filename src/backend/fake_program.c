@@ -455,6 +455,13 @@ int pen_fake_kernel_facts(struct pen_backend_kernel *kernel, uint32_t device, co
     return -PEN_EUNSUPPORTED;
 }
 
+int pen_fake_kernel_suggest(struct pen_backend_queue *queue, const struct pen_backend_launch *launch,
+                            uint64_t out_local[3])
+{
+    (void)queue, (void)launch, (void)out_local;
+    return -PEN_EUNSUPPORTED;
+}
+
 static int set(struct pen_backend_kernel *kernel, uint32_t index, enum pen_argument_kind kind,
                struct pen_fake_value value)
 {

@@ -24,6 +24,7 @@ const struct pen_backend_ops pen_backend_opencl = {
     .kernel_destroy = pen_opencl_kernel_destroy,
     .kernel_info = pen_opencl_kernel_info,
     .kernel_facts = pen_opencl_kernel_facts,
+    .kernel_suggest = pen_opencl_kernel_suggest,
     .set_value = pen_opencl_set_value,
     .set_local = pen_opencl_set_local,
     .set_memory = pen_opencl_set_memory,

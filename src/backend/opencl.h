@@ -148,6 +148,8 @@ void pen_opencl_kernel_destroy(struct pen_backend_kernel *kernel);
 int pen_opencl_kernel_info(struct pen_backend_kernel *kernel, struct pen_msg_kernel_info *out_info);
 int pen_opencl_kernel_facts(struct pen_backend_kernel *kernel, uint32_t device, const uint64_t local[3],
                             uint32_t dimensions, struct pen_msg_kernel_facts *out);
+int pen_opencl_kernel_suggest(struct pen_backend_queue *queue, const struct pen_backend_launch *launch,
+                              uint64_t out_local[3]);
 int pen_opencl_set_value(struct pen_backend_kernel *kernel, uint32_t index, const void *value, size_t size);
 int pen_opencl_set_local(struct pen_backend_kernel *kernel, uint32_t index, size_t size);
 int pen_opencl_set_memory(struct pen_backend_kernel *kernel, uint32_t index, struct pen_backend_memory *memory);

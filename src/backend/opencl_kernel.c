@@ -99,3 +99,21 @@ int pen_opencl_kernel_facts(struct pen_backend_kernel *kernel, uint32_t device, 
     *out = facts;
     return 0;
 }
+
+int pen_opencl_kernel_suggest(struct pen_backend_queue *queue, const struct pen_backend_launch *launch,
+                              uint64_t out_local[3])
+{
+    const struct pen_backend_domain *domain = queue->domain;
+    clGetKernelSuggestedLocalWorkSizeKHR_fn suggest =
+        (clGetKernelSuggestedLocalWorkSizeKHR_fn)clGetExtensionFunctionAddressForPlatform(
+            domain->platform, "clGetKernelSuggestedLocalWorkSizeKHR");
+    size_t local[3] = {0};
+
+    if (!suggest)
+        return -PEN_EUNSUPPORTED;
+    cl_int status = suggest(queue->queue, launch->kernel->kernel, launch->dimensions, (const size_t *)launch->offset,
+                            (const size_t *)launch->global, local);
+    for (int i = 0; i < 3 && !status; i++)
+        out_local[i] = local[i];
+    return pen_opencl_status(status);
+}

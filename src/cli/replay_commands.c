@@ -262,6 +262,14 @@ static int kernel_query(struct pen_replay *replay, const struct pen_log_entry *e
     return rc ? rc : await_any(replay, sequence, PEN_OP_KERNEL_FACTS);
 }
 
+static int kernel_suggest(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    uint64_t sequence = 0;
+    int rc;
+    AGAIN(kernel_suggest, (void)m);
+    return rc ? rc : await_any(replay, sequence, PEN_OP_KERNEL_FACTS);
+}
+
 /* ---- commands with bytes ----------------------------------------------------------------------------- */
 
 /* The entry's bytes in our arena. */
@@ -519,6 +527,8 @@ static int dispatch(struct pen_replay *replay, const struct pen_log_entry *entry
         return program_binary(replay, entry);
     case PEN_OP_KERNEL_QUERY:
         return kernel_query(replay, entry);
+    case PEN_OP_KERNEL_SUGGEST:
+        return kernel_suggest(replay, entry);
     case PEN_OP_EVENT_CREATE:
         return event_create(replay, entry);
     case PEN_OP_EVENT_SET:

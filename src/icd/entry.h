@@ -181,7 +181,9 @@ PEN_ENTRIES(X)
     X(clCommandCopyImageToBufferKHR)                                                                                   \
     X(clCommandFillBufferKHR)                                                                                          \
     X(clCommandFillImageKHR)                                                                                           \
-    X(clCommandNDRangeKernelKHR)
+    X(clCommandNDRangeKernelKHR)                                                                                       \
+    /* launch.c */                                                                                                     \
+    X(clGetKernelSuggestedLocalWorkSizeKHR)
 
 #define X(name) __typeof__(*(name##_fn)0) pen_##name;
 PEN_EXTENSION_ENTRIES(X)

@@ -76,6 +76,7 @@ static const char *const supported[] = {
     "cl_khr_image2d_from_buffer",
     "cl_khr_priority_hints",
     "cl_khr_subgroups",
+    "cl_khr_suggested_local_work_size",
     "cl_khr_throttle_hints",
 };
 

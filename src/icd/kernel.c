@@ -333,6 +333,21 @@ CL_API_ENTRY cl_int CL_API_CALL pen_clGetKernelWorkGroupInfo(cl_kernel kernel, c
 
 /* ---- sub-groups ---------------------------------------------------------------------------------------- */
 
+int pen_kernel_answer(struct pen_session *session, uint64_t sequence, struct pen_msg_kernel_facts *out_facts)
+{
+    uint16_t opcode;
+    void *frame;
+    size_t size;
+    int rc = pen_session_answer(session, sequence, &opcode, &frame, &size);
+    if (rc)
+        return rc;
+    struct pen_scratch scratch = {0};
+    rc = opcode == PEN_OP_KERNEL_FACTS ? pen_msg_kernel_facts_decode(frame, size, &scratch, out_facts) : -PEN_EPROTO;
+    pen_scratch_finish(&scratch);
+    free(frame);
+    return rc ? rc : out_facts->status;
+}
+
 /* Asks the worker. For the local size that gives a number of sub-groups, dimensions is 0 and local[0] that number. */
 static int ask(cl_kernel kernel, cl_device_id device, const uint64_t local[3], uint32_t dimensions,
                struct pen_msg_kernel_facts *out_facts)
@@ -341,19 +356,8 @@ static int ask(cl_kernel kernel, cl_device_id device, const uint64_t local[3], u
     struct pen_msg_kernel_query query = {.kernel = kernel->id, .device = device->id, .dimensions = dimensions};
     memcpy(query.local, local, sizeof query.local);
     uint64_t sequence;
-    uint16_t opcode;
-    void *frame;
-    size_t size;
     int rc = PEN_SEND(session, kernel_query, &query, &sequence);
-    if (!rc)
-        rc = pen_session_answer(session, sequence, &opcode, &frame, &size);
-    if (rc)
-        return rc;
-    struct pen_scratch scratch = {0};
-    rc = opcode == PEN_OP_KERNEL_FACTS ? pen_msg_kernel_facts_decode(frame, size, &scratch, out_facts) : -PEN_EPROTO;
-    pen_scratch_finish(&scratch);
-    free(frame);
-    return rc ? rc : out_facts->status;
+    return rc ? rc : pen_kernel_answer(session, sequence, out_facts);
 }
 
 /* What the input of this query is: 0 nothing, 1 a local size, 2 a number of sub-groups; -1: no such query. */

@@ -13,6 +13,9 @@ static inline const struct pen_kernel_limits *pen_kernel_limits(cl_kernel kernel
     return NULL;
 }
 
+/* kernel.c. Waits for the kernel_facts that answer a command: 0, -PEN_E* or their own status. */
+int pen_kernel_answer(struct pen_session *session, uint64_t sequence, struct pen_msg_kernel_facts *out_facts);
+
 /* argument.c. Frees what the argument holds. */
 void pen_argument_finish(struct pen_kernel_argument *argument);
 /* Gives `kernel`, which has none set, the arguments of another of the same function. 0 or -PEN_ENOMEM. */

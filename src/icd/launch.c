@@ -1,5 +1,6 @@
 /* icd/launch.c - clEnqueueNDRangeKernel. All checks are against what was noted when the kernel was made
  * (struct pen_kernel_limits), so a launch is checks, the arguments that changed, and one command. */
+#include "icd/device.h"
 #include "icd/entry.h"
 #include "icd/kernel.h"
 #include "icd/memory.h"
@@ -202,4 +203,48 @@ CL_API_ENTRY cl_int CL_API_CALL pen_clEnqueueTask(cl_command_queue queue, cl_ker
     return status == CL_SUCCESS
                ? pen_launch_run(queue, kernel, CL_COMMAND_TASK, &shape, wait_count, wait_list, out_event)
                : status;
+}
+
+/* ---- cl_khr_suggested_local_work_size ------------------------------------------------------------------- */
+
+static int ask_shape(cl_command_queue queue, cl_kernel kernel, const struct pen_launch *shape, uint64_t out_local[3])
+{
+    struct pen_session *session = queue->context->session;
+    struct pen_msg_kernel_suggest message = {.queue = queue->id,
+                                             .kernel = kernel->id,
+                                             .offset = {shape->offset[0], shape->offset[1], shape->offset[2]},
+                                             .global = {shape->global[0], shape->global[1], shape->global[2]},
+                                             .dimensions = shape->dimensions};
+    struct pen_msg_kernel_facts facts;
+    uint64_t sequence;
+    pen_session_lock(session); /* as in send_launch */
+    int rc = kernel->dirty ? pen_arguments_send(kernel) : 0;
+    if (!rc)
+        rc = PEN_SEND(session, kernel_suggest, &message, &sequence);
+    pen_session_unlock(session);
+    if (!rc)
+        rc = pen_kernel_answer(session, sequence, &facts);
+    for (uint32_t i = 0; !rc && i < 3; i++)
+        out_local[i] = facts.local[i];
+    return rc;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL pen_clGetKernelSuggestedLocalWorkSizeKHR(cl_command_queue queue, cl_kernel kernel,
+                                                                         cl_uint dimensions, const size_t *offset,
+                                                                         const size_t *global, size_t *out_local)
+{
+    struct pen_launch shape;
+    cl_int status = pen_launch_check(queue, kernel, dimensions, offset, global, NULL, &shape);
+    if (status != CL_SUCCESS)
+        return status;
+    if (shape.nothing)
+        return CL_INVALID_GLOBAL_WORK_SIZE;
+    if (!out_local)
+        return CL_INVALID_VALUE;
+    if (!pen_extensions_have(&queue->device->facts->extensions, "cl_khr_suggested_local_work_size"))
+        return CL_INVALID_OPERATION;
+    int rc = shape.local[0] ? 0 : ask_shape(queue, kernel, &shape, shape.local); /* its source may demand one */
+    for (uint32_t i = 0; !rc && i < dimensions; i++)
+        out_local[i] = shape.local[i];
+    return pen_status(rc);
 }

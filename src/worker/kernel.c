@@ -418,6 +418,25 @@ static bool query(struct pen_work *work, const struct pen_msg_kernel_query *mess
     return true;
 }
 
+static bool suggest(struct pen_work *work, const struct pen_msg_kernel_suggest *message, uint64_t sequence)
+{
+    struct pen_work_queue *queue = pen_work_find(work, &work->queues, message->queue, "queue");
+    struct pen_work_kernel *kernel = queue ? pen_work_find(work, &work->kernels, message->kernel, "kernel") : NULL;
+    struct pen_backend_launch launch = {.dimensions = message->dimensions};
+    struct pen_msg_kernel_facts facts = {0};
+    if (!kernel)
+        return false;
+    if (!message->dimensions || message->dimensions > PEN_LIMIT_DIMENSIONS)
+        return pen_work_fail(work, -PEN_EPROTO, "kernel_suggest with %u dimensions", message->dimensions);
+    memcpy(launch.offset, message->offset, sizeof launch.offset);
+    memcpy(launch.global, message->global, sizeof launch.global);
+    facts.status = pen_kernel_prepare(kernel, kernel->arguments, kernel->version, queue->device, &launch.kernel);
+    if (!facts.status)
+        facts.status = work->ops->kernel_suggest(queue->backend, &launch, facts.local);
+    PEN_REPLY(work, kernel_facts, &facts, sequence);
+    return true;
+}
+
 bool pen_work_kernel_command(struct pen_work *work, uint16_t opcode, const void *frame, size_t size, uint64_t sequence)
 {
     union {
@@ -426,6 +445,7 @@ bool pen_work_kernel_command(struct pen_work *work, uint16_t opcode, const void 
         struct pen_msg_kernel_argument argument;
         struct pen_msg_kernel_clone clone;
         struct pen_msg_kernel_query query;
+        struct pen_msg_kernel_suggest suggest;
     } m;
     struct pen_scratch *scratch = &work->scratch;
     struct pen_work_program *program;
@@ -451,6 +471,10 @@ bool pen_work_kernel_command(struct pen_work *work, uint16_t opcode, const void 
     case PEN_OP_KERNEL_CLONE:
         if (!(rc = pen_msg_kernel_clone_decode(frame, size, scratch, &m.clone)))
             return clone_kernel(work, &m.clone);
+        break;
+    case PEN_OP_KERNEL_SUGGEST:
+        if (!(rc = pen_msg_kernel_suggest_decode(frame, size, scratch, &m.suggest)))
+            return suggest(work, &m.suggest, sequence);
         break;
     default:
         if (!(rc = pen_msg_kernel_query_decode(frame, size, scratch, &m.query)))

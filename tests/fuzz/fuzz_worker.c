@@ -25,7 +25,7 @@ static const char text[] = "kernel inc(global data)\nkernel fill(global to, valu
     X(program_create, PROGRAM_CREATE) X(program_destroy, PROGRAM_DESTROY) X(program_header, PROGRAM_HEADER) \
     X(program_build, PROGRAM_BUILD) X(program_binary, PROGRAM_BINARY) X(program_constant, PROGRAM_CONSTANT) \
     X(kernel_create, KERNEL_CREATE) X(kernel_destroy, KERNEL_DESTROY) X(kernel_argument, KERNEL_ARGUMENT) \
-    X(kernel_clone, KERNEL_CLONE) X(kernel_query, KERNEL_QUERY) X(event_create, EVENT_CREATE) \
+    X(kernel_clone, KERNEL_CLONE) X(kernel_query, KERNEL_QUERY) X(kernel_suggest, KERNEL_SUGGEST) X(event_create, EVENT_CREATE) \
     X(event_set, EVENT_SET) X(event_destroy, EVENT_DESTROY) X(launch, LAUNCH) X(write, WRITE) X(read, READ) \
     X(copy, COPY) X(fill, FILL) X(migrate, MIGRATE) X(marker, MARKER) X(barrier, BARRIER) X(fatal, FATAL)
 /* clang-format on */

@@ -73,6 +73,49 @@ static void bad_hints(struct world *w)
         EXPECT_REFUSED(clCreateCommandQueueWithProperties(w->context, w->device, lists[i], &status), CL_INVALID_VALUE);
 }
 
+/* ---- cl_khr_suggested_local_work_size ----------------------------------------------------------------------- */
+
+static void suggested(struct world *w)
+{
+    const size_t offset[2] = {0, 3}, global[2] = {64, 32}, nothing[2] = {64, 0};
+    size_t local[3] = {7, 7, 7};
+    cl_int status, one = 1;
+    clGetKernelSuggestedLocalWorkSizeKHR_fn suggest =
+        (clGetKernelSuggestedLocalWorkSizeKHR_fn)clGetExtensionFunctionAddressForPlatform(
+            w->platform, "clGetKernelSuggestedLocalWorkSizeKHR");
+    EXPECT(suggest != NULL);
+    EXPECT(has_extension(w, "cl_khr_suggested_local_work_size"));
+    if (!suggest)
+        return;
+    cl_kernel any = make_kernel(w, "kernel void k(global int *o, int v) { *o = v; }", "k");
+    cl_kernel fixed =
+        make_kernel(w, "kernel __attribute__((reqd_work_group_size(4, 2, 1))) void k(global int *o) { *o = 1; }", "k");
+    cl_mem buffer = clCreateBuffer(w->context, CL_MEM_READ_WRITE, 4, NULL, &status);
+    EXPECT_OK(status);
+    EXPECT_OK(clSetKernelArg(any, 0, sizeof buffer, &buffer));
+    if (w->strict)
+        EXPECT_STATUS(suggest(w->queue, any, 2, offset, global, local), CL_INVALID_KERNEL_ARGS);
+    EXPECT_OK(clSetKernelArg(any, 1, sizeof one, &one));
+    EXPECT_OK(suggest(w->queue, any, 2, offset, global, local));
+    EXPECT(local[0] == 8 && local[1] == 7 && local[2] == 7);
+    EXPECT_OK(suggest(w->queue, any, 1, NULL, global, local));
+    EXPECT(local[0] == 8);
+    if (w->strict) {
+        EXPECT_OK(clSetKernelArg(fixed, 0, sizeof buffer, &buffer));
+        EXPECT_OK(suggest(w->queue, fixed, 2, NULL, global, local));
+        EXPECT(local[0] == 4 && local[1] == 2);
+        EXPECT_STATUS(suggest(w->queue, any, 2, NULL, nothing, local), CL_INVALID_GLOBAL_WORK_SIZE);
+        EXPECT_STATUS(suggest(w->queue, any, 2, NULL, NULL, local), CL_INVALID_GLOBAL_WORK_SIZE);
+        EXPECT_STATUS(suggest(w->queue, any, 4, NULL, global, local), CL_INVALID_WORK_DIMENSION);
+        EXPECT_STATUS(suggest(w->queue, any, 2, NULL, global, NULL), CL_INVALID_VALUE);
+        EXPECT_STATUS(suggest(NULL, any, 2, NULL, global, local), CL_INVALID_COMMAND_QUEUE);
+        EXPECT_STATUS(suggest(w->queue, NULL, 2, NULL, global, local), CL_INVALID_KERNEL);
+    }
+    EXPECT_OK(clReleaseMemObject(buffer));
+    EXPECT_OK(clReleaseKernel(any));
+    EXPECT_OK(clReleaseKernel(fixed));
+}
+
 /* ---- cl_khr_depth_images ------------------------------------------------------------------------------------ */
 
 static void depth_images(struct world *w)
@@ -182,8 +225,9 @@ static void bad_affinity(struct world *w)
 int main(int argc, char **argv)
 {
     static const struct check checks[] = {
-        {"hints", hints},       {"bad_hints", bad_hints},       {"depth_images", depth_images},
-        {"affinity", affinity}, {"bad_affinity", bad_affinity},
+        {"hints", hints},         {"bad_hints", bad_hints},
+        {"suggested", suggested}, {"depth_images", depth_images},
+        {"affinity", affinity},   {"bad_affinity", bad_affinity},
     };
     return run_checks(argc, argv, checks, sizeof checks / sizeof *checks);
 }

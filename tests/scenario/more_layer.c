@@ -3,6 +3,7 @@
  *
  * cl_khr_priority_hints, cl_khr_throttle_hints: a queue's show where a buffer is filled with NO_HINTS.
  * cl_khr_depth_images: images of one float are such ones, too.
+ * cl_khr_suggested_local_work_size: an eighth in each dimension, and the offset.
  * Affinity domains: one compute unit is one NUMA node. */
 #define CL_TARGET_OPENCL_VERSION 300
 #include <CL/cl_layer.h>
@@ -68,7 +69,8 @@ static cl_int answer(const void *value, size_t size, size_t room, void *out, siz
 static cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info name, size_t room, void *out,
                                           size_t *out_size)
 {
-    static const char more[] = " cl_khr_priority_hints cl_khr_throttle_hints cl_khr_depth_images";
+    static const char more[] = " cl_khr_priority_hints cl_khr_throttle_hints cl_khr_depth_images "
+                               "cl_khr_suggested_local_work_size";
     static const cl_device_partition_property ways[] = {CL_DEVICE_PARTITION_EQUALLY, CL_DEVICE_PARTITION_BY_COUNTS,
                                                         CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN};
     static const cl_device_affinity_domain domains =
@@ -156,6 +158,27 @@ static cl_int CL_API_CALL fill_buffer(cl_command_queue queue, cl_mem buffer, con
                                       waits, out_event);
 }
 
+/* ---- kernels -------------------------------------------------------------------------------------------- */
+
+static cl_int CL_API_CALL suggest(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions, const size_t *offset,
+                                  const size_t *global, size_t *out_local)
+{
+    cl_uint arguments = 0;
+    cl_int status = below->clGetKernelInfo(kernel, CL_KERNEL_NUM_ARGS, sizeof arguments, &arguments, NULL);
+    if (!queue || status)
+        return CL_INVALID_KERNEL;
+    for (cl_uint i = 0; i < dimensions; i++)
+        out_local[i] = global[i] / 8 + (offset ? offset[i] : 0);
+    return CL_SUCCESS;
+}
+
+static void *CL_API_CALL get_function(cl_platform_id platform, const char *name)
+{
+    return strcmp(name, "clGetKernelSuggestedLocalWorkSizeKHR")
+               ? below->clGetExtensionFunctionAddressForPlatform(platform, name)
+               : (void *)suggest;
+}
+
 /* ---- images --------------------------------------------------------------------------------------------- */
 
 static cl_int CL_API_CALL get_formats(cl_context context, cl_mem_flags flags, cl_mem_object_type type, cl_uint room,
@@ -201,6 +224,7 @@ CL_API_ENTRY cl_int CL_API_CALL clInitLayer(cl_uint count, const cl_icd_dispatch
     ours.clCreateCommandQueue = create_queue;
     ours.clCreateCommandQueueWithProperties = create_queue_with_properties;
     ours.clEnqueueFillBuffer = fill_buffer;
+    ours.clGetExtensionFunctionAddressForPlatform = get_function;
     ours.clGetSupportedImageFormats = get_formats;
     ours.clCreateImage = create_image;
     *out_count = count;

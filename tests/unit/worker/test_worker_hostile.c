@@ -146,6 +146,7 @@ static void send_raw(struct rig *rig, uint32_t size, uint16_t opcode, uint32_t b
     X("a kernel of no program", "no program", rig_kernel(r, 77, 78, "fill"))                                           \
     X("a question about four dimensions", "dimensions",                                                                \
       RIG_SEND(r, kernel_query, .kernel = K, .device = 1, .dimensions = 4))                                            \
+    X("a suggestion for no dimension", "dimensions", RIG_SEND(r, kernel_suggest, .queue = Q, .kernel = K))             \
     X("a program beyond the arena", "arena", RIG_SEND(r, program_create, .program = 77, .text = {RIG_ARENA, 1}))       \
     X("a program larger than all", "PROGRAM", RIG_SEND(r, program_create, .program = 77, .text = {0, 1u << 29}))       \
     X("a program made twice", "taken", RIG_SEND(r, program_create, .program = P, .text = {0, 1}))                      \
