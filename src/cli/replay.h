@@ -22,6 +22,12 @@ struct pen_replay_slot {
     uint32_t refs;
 };
 
+/* Markers of ours that a command waits for, each behind all that its queue had been sent. */
+struct pen_replay_waits {
+    uint64_t events[PEN_LIMIT_ARGUMENTS], queues[PEN_LIMIT_ARGUMENTS];
+    uint32_t count;
+};
+
 /* Zero-initialize but for `session` and `pool`, which are borrowed. */
 struct pen_replay {
     struct pen_session *session;
@@ -39,6 +45,8 @@ struct pen_replay {
     uint64_t transfer_bytes;
     uint64_t next_event; /* ids of our own, out of the way of the log's */
     uint32_t devices_seen;
+    struct pen_replay_waits waits; /* of the entry at hand */
+    bool held_up;                  /* by open events, through such waits, may be what was not in the program */
     struct pen_scratch scratch;
 };
 
@@ -74,9 +82,13 @@ struct pen_replay_kernel {
 
 /* replay_order.c: order that the program kept by waiting, which the log does not tell */
 
-/* Before a command of `queue` that uses these regions (0s are skipped), and that waits for no event: waits until their
- * last uses are complete where the queue itself does not see to that. */
-int pen_replay_order(struct pen_replay *replay, uint64_t queue, const uint64_t *regions, uint32_t count);
+/* Before a command of `queue` that uses these regions (0s are skipped): their last uses are complete before it, where
+ * it names no event and the queue itself does not see to that. Waits for them; or while an event of the program's is
+ * open, until which they may be held up, has the command wait: its `waits` are then ours until pen_replay_ordered. */
+int pen_replay_order(struct pen_replay *replay, uint64_t queue, const uint64_t *regions, uint32_t count,
+                     const uint64_t **waits, uint32_t *waits_count);
+/* The command has been sent. */
+int pen_replay_ordered(struct pen_replay *replay);
 /* A queued command has been sent; `changes`: it may write to the regions. */
 void pen_replay_used(struct pen_replay *replay, uint64_t queue, const uint64_t *regions, uint32_t count,
                      uint64_t sequence, bool changes);
@@ -95,11 +107,12 @@ struct pen_replay_transfer {
     struct pen_replay_slot *slot; /* referenced */
     uint64_t offset, size;        /* arena range */
     bool is_read, digested;
+    bool expects;      /* its digest in the log has come: `expected` */
     bool undefined;    /* a read of contents that are */
     uint64_t sequence; /* the log's */
     struct pen_box host;
     uint64_t row_bytes, rows, slices;
-    struct pen_msg_read_digest digest;
+    struct pen_msg_read_digest digest, expected;
 };
 
 /* Arena memory for a command's bytes, filled with `bytes` unless NULL. Retires old transfers when many are pending. */
@@ -109,8 +122,10 @@ int pen_replay_track(struct pen_replay *replay, struct pen_replay_transfer *tran
 /* Fills in what a read's digest is made of: rows of the host side. */
 int pen_replay_shape(const struct pen_replay_region *region, const struct pen_msg_read *message,
                      struct pen_replay_transfer *out);
-/* The log's digest of a read. */
+/* The log's digest of a read, which is waited for; one that may be held up is compared when it is complete. */
 int pen_replay_compare(struct pen_replay *replay, uint64_t sequence, const struct pen_msg_read_digest *digest);
+/* Waits until all transfers are complete. */
+void pen_replay_settle_transfers(struct pen_replay *replay);
 void pen_replay_drop_transfers(struct pen_replay *replay);
 
 struct pen_replay_slot *pen_replay_slot_new(struct pen_replay *replay, int *out_error);

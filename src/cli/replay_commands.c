@@ -316,7 +316,7 @@ static int write_again(struct pen_replay *replay, const struct pen_log_entry *en
     AGAIN(write, {
         queue = m.queue;
         region = m.region;
-        rc = m.waits_count ? 0 : pen_replay_order(replay, queue, &region, 1);
+        rc = pen_replay_order(replay, queue, &region, 1, &m.waits, &m.waits_count);
         if (!rc)
             rc = staged(replay, entry, &m.data);
         if (!rc)
@@ -346,8 +346,8 @@ static int read_again(struct pen_replay *replay, const struct pen_log_entry *ent
         id = m.region;
         transfer.undefined = !pen_replay_defined(replay, id);
         rc = region ? pen_replay_shape(region, &m, &transfer) : -PEN_EPROTO;
-        if (!rc && !m.waits_count)
-            rc = pen_replay_order(replay, queue, &id, 1);
+        if (!rc)
+            rc = pen_replay_order(replay, queue, &id, 1, &m.waits, &m.waits_count);
         if (!rc)
             rc = pen_replay_stage(replay, NULL, m.arena_size, &m.arena_offset);
         if (!rc)
@@ -405,7 +405,10 @@ static int event_set(struct pen_replay *replay, const struct pen_log_entry *entr
 {
     uint64_t sequence;
     int rc;
-    AGAIN(event_set, pen_map_remove(&replay->open_events, m.event));
+    AGAIN(event_set, {
+        pen_map_remove(&replay->open_events, m.event);
+        replay->held_up = replay->held_up && replay->open_events.count;
+    });
     return rc;
 }
 
@@ -451,7 +454,7 @@ static int digest_seen(struct pen_replay *replay, const struct pen_log_entry *en
 #define QUEUED(NAME_, name_, regions_, count_)                                                                         \
     case PEN_OP_##NAME_:                                                                                               \
         AGAIN(name_, {                                                                                                 \
-            rc = m.waits_count ? 0 : pen_replay_order(replay, m.queue, (regions_), (count_));                          \
+            rc = pen_replay_order(replay, m.queue, (regions_), (count_), &m.waits, &m.waits_count);                    \
             if (!rc)                                                                                                   \
                 rc = map_slot(replay, m.event ? m.slot : 0, &m.slot);                                                  \
             if (!rc)                                                                                                   \
@@ -472,8 +475,7 @@ static int launch_again(struct pen_replay *replay, const struct pen_log_entry *e
         queue = m.queue;
         kernel = pen_map_get(&replay->kernels, m.kernel);
         kernel = kernel ? kernel : &unknown;
-        if (!m.waits_count)
-            rc = pen_replay_order(replay, queue, kernel->regions, kernel->count);
+        rc = pen_replay_order(replay, queue, kernel->regions, kernel->count, &m.waits, &m.waits_count);
         if (!rc)
             rc = map_slot(replay, m.event ? m.slot : 0, &m.slot);
     });
@@ -555,6 +557,8 @@ int pen_replay_entry(struct pen_replay *replay, const struct pen_log_entry *entr
         return 0; /* what was said about the session, not what it did */
     else {
         rc = dispatch(replay, entry);
+        if (!rc)
+            rc = pen_replay_ordered(replay);
         replay->counts.commands += rc == 0;
     }
     if (rc == -PEN_EGONE)
@@ -582,6 +586,8 @@ int pen_replay_drain(struct pen_replay *replay, struct pen_error *error)
             rc = pen_replay_wait_queue(replay, replay->queues.entries[i].key);
     if (!rc)
         rc = pen_session_alive(replay->session);
+    if (!rc)
+        pen_replay_settle_transfers(replay);
     pen_session_drain_output(replay->session);
     return rc ? pen_fail(error, rc, "the session was lost: %s", pen_session_epitaph(replay->session)) : 0;
 }

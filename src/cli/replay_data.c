@@ -77,12 +77,34 @@ static void settle(struct pen_replay *replay, struct pen_replay_transfer *transf
     pen_list_remove(&transfer->link);
 }
 
+/* A read that is complete and has met its digest in the log. Takes it. */
+static void judge(struct pen_replay *replay, struct pen_replay_transfer *transfer)
+{
+    const struct pen_msg_read_digest *expected = &transfer->expected;
+    bool same = transfer->digested && transfer->digest.bytes == expected->bytes &&
+                transfer->digest.low == expected->low && transfer->digest.high == expected->high;
+    if (!transfer->undefined)
+        replay->counts.compared++;
+    if (!transfer->undefined && !same && ++replay->counts.different <= TOLD_DIFFERENCES)
+        pen_cli_fail(0, "read %" PRIu64 " of %" PRIu64 " bytes %s", transfer->sequence, expected->bytes,
+                     transfer->digested ? "brought other bytes than it did then" : "failed");
+    free(transfer);
+}
+
 /* A read stays, in `reads`, until its digest comes. */
 static void retire(struct pen_replay *replay, struct pen_replay_transfer *transfer)
 {
     settle(replay, transfer);
     if (!transfer->is_read)
         free(transfer);
+    else if (transfer->expects)
+        judge(replay, transfer);
+}
+
+void pen_replay_settle_transfers(struct pen_replay *replay)
+{
+    PEN_LIST_EACH(link, next, &replay->transfers)
+    retire(replay, transfer_of(link));
 }
 
 int pen_replay_stage(struct pen_replay *replay, const void *bytes, uint64_t size, uint64_t *out_offset)
@@ -144,26 +166,18 @@ int pen_replay_compare(struct pen_replay *replay, uint64_t sequence, const struc
     struct pen_replay_transfer *transfer = pen_map_remove(&replay->reads, sequence);
     if (!transfer)
         return -PEN_EPROTO;
-    if (!pen_list_empty(&transfer->link))
-        settle(replay, transfer);
-    if (transfer->undefined) {
-        free(transfer);
-        return 0;
-    }
-    replay->counts.compared++;
-    bool same = transfer->digested && transfer->digest.bytes == expected->bytes &&
-                transfer->digest.low == expected->low && transfer->digest.high == expected->high;
-    if (!same && ++replay->counts.different <= TOLD_DIFFERENCES)
-        pen_cli_fail(0, "read %" PRIu64 " of %" PRIu64 " bytes %s", sequence, expected->bytes,
-                     transfer->digested ? "brought other bytes than it did then" : "failed");
-    free(transfer);
+    transfer->expected = *expected;
+    transfer->expects = true;
+    if (pen_list_empty(&transfer->link))
+        judge(replay, transfer);
+    else if (!replay->held_up)
+        retire(replay, transfer);
     return 0;
 }
 
 void pen_replay_drop_transfers(struct pen_replay *replay)
 {
-    PEN_LIST_EACH(link, next, &replay->transfers)
-    retire(replay, transfer_of(link));
+    pen_replay_settle_transfers(replay);
     for (uint32_t i = 0; i < replay->reads.capacity; i++)
         free(replay->reads.entries[i].value); /* reads whose digest the log has not */
     pen_map_finish(&replay->reads);

@@ -1,6 +1,6 @@
 /* cli/replay_order.c - a program that waits for a command before it sends one to another queue orders the two, and the
  * log does not tell. A program without data races has no other way to use a region from two queues than to wait, or to
- * name an event; so where a region changes queues and no event is named, the replay waits. */
+ * name an event; so where a region changes queues and no event is named, the replay waits, or has the command wait. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +46,8 @@ static struct pen_replay_region *root_of(struct pen_replay *replay, uint64_t id)
     return region && region->root != id ? pen_map_get(&replay->regions, region->root) : region;
 }
 
-int pen_replay_wait_queue(struct pen_replay *replay, uint64_t queue)
+static int send_marker(struct pen_replay *replay, uint64_t queue, uint64_t *out_event,
+                       struct pen_replay_slot **out_slot)
 {
     uint64_t sequence;
     int rc;
@@ -55,13 +56,32 @@ int pen_replay_wait_queue(struct pen_replay *replay, uint64_t queue)
         return rc;
     struct pen_msg_marker marker = {.queue = queue, .event = replay->next_event++, .slot = slot->slot};
     rc = PEN_SEND(replay->session, marker, &marker, &sequence);
+    if (rc) {
+        pen_replay_slot_unref(replay, slot);
+        return rc;
+    }
+    pen_replay_used(replay, queue, NULL, 0, sequence, false);
+    *out_event = marker.event;
+    *out_slot = slot;
+    return 0;
+}
+
+static int forget(struct pen_replay *replay, uint64_t event)
+{
+    uint64_t sequence;
+    return PEN_SEND(replay->session, event_destroy, &(struct pen_msg_event_destroy){.event = event}, &sequence);
+}
+
+int pen_replay_wait_queue(struct pen_replay *replay, uint64_t queue)
+{
+    struct pen_replay_slot *slot;
+    uint64_t event;
+    int rc = send_marker(replay, queue, &event, &slot);
+    if (rc)
+        return rc;
+    rc = pen_wait_slot(replay->session, slot->slot) == -PEN_EGONE ? -PEN_EGONE : 0;
     if (!rc)
-        pen_replay_used(replay, queue, NULL, 0, sequence, false);
-    if (!rc)
-        rc = pen_wait_slot(replay->session, slot->slot) == -PEN_EGONE ? -PEN_EGONE : 0;
-    if (!rc)
-        rc =
-            PEN_SEND(replay->session, event_destroy, &(struct pen_msg_event_destroy){.event = marker.event}, &sequence);
+        rc = forget(replay, event);
     pen_replay_slot_unref(replay, slot);
     return rc;
 }
@@ -76,20 +96,54 @@ static int wait_for(struct pen_replay *replay, const struct pen_replay_region *r
     return pen_wait_queue(replay->session, queue->slot, region->sequence) == -PEN_EGONE ? -PEN_EGONE : 0;
 }
 
-int pen_replay_order(struct pen_replay *replay, uint64_t queue, const uint64_t *regions, uint32_t count)
+/* Has the entry at hand wait for what the queue has been sent so far. */
+static int add_wait(struct pen_replay *replay, uint64_t queue)
+{
+    struct pen_replay_waits *waits = &replay->waits;
+    struct pen_replay_slot *slot;
+    for (uint32_t i = 0; i < waits->count; i++)
+        if (waits->queues[i] == queue)
+            return 0;
+    if (!pen_map_get(&replay->queues, queue) || waits->count == PEN_LIMIT_ARGUMENTS)
+        return 0;
+    int rc = send_marker(replay, queue, &waits->events[waits->count], &slot);
+    if (rc)
+        return rc;
+    waits->queues[waits->count++] = queue;
+    replay->held_up = true;
+    pen_replay_slot_unref(replay, slot);
+    return 0;
+}
+
+int pen_replay_order(struct pen_replay *replay, uint64_t queue, const uint64_t *regions, uint32_t count,
+                     const uint64_t **waits, uint32_t *waits_count)
 {
     const struct pen_replay_queue *own = pen_map_get(&replay->queues, queue);
     int rc = 0;
-    for (uint32_t i = 0; i < count && !rc; i++) {
+    for (uint32_t i = 0; i < count && !rc && !*waits_count; i++) {
         struct pen_replay_region *region = root_of(replay, regions[i]);
         if (!region || !region->queue || (region->queue == queue && own && own->in_order))
             continue;
-        /* While an event is open that the log sets later, the other queue may be held up until then. */
-        if (replay->open_events.count)
-            break;
-        rc = wait_for(replay, region);
-        region->queue = 0;
+        if (replay->open_events.count) {
+            rc = add_wait(replay, region->queue);
+        } else {
+            rc = wait_for(replay, region);
+            region->queue = 0;
+        }
     }
+    if (!rc && replay->waits.count) {
+        *waits = replay->waits.events;
+        *waits_count = replay->waits.count;
+    }
+    return rc;
+}
+
+int pen_replay_ordered(struct pen_replay *replay)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < replay->waits.count && !rc; i++)
+        rc = forget(replay, replay->waits.events[i]);
+    replay->waits.count = 0;
     return rc;
 }
 

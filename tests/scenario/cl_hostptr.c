@@ -263,6 +263,55 @@ static void use_host_ptr_sub(struct world *w)
     free(host);
 }
 
+/* The program waits for one queue's command before it writes to its range and has another queue use that, while an
+ * event of its own is open that neither waits for. Recorded, all that the log tells of it is the sequence. */
+static void use_host_ptr_after_waiting(struct world *w)
+{
+    enum { COUNT = 1000 };
+    if (!w->host_memory) {
+        skip("the device does not share memory with the host");
+        return;
+    }
+    const size_t one = 1;
+    cl_int status, turns = 200000000, *host = host_range(COUNT), back[2] = {0};
+    cl_mem buffer = buffer_of(w, CL_MEM_USE_HOST_PTR, COUNT * 4, host), seen = buffer_of(w, 0, sizeof back, NULL);
+    cl_command_queue other = clCreateCommandQueue(w->context, w->device, 0, &status);
+    EXPECT_OK(status);
+    cl_command_queue held = clCreateCommandQueue(w->context, w->device, 0, &status);
+    EXPECT_OK(status);
+    cl_kernel late = make_kernel(w,
+                                 "kernel void late(global const int *v, global int *seen, int turns) {\n"
+                                 "    int x = turns;\n"
+                                 "    for (int i = 0; i < turns; i++) x = x * 1664525 + 1013904223;\n"
+                                 "    seen[0] = x;\n"
+                                 "    seen[1] = v[7];\n"
+                                 "}\n",
+                                 "late");
+    cl_event open = gate(w);
+    EXPECT_OK(clEnqueueMarkerWithWaitList(held, 1, &open, NULL));
+    EXPECT_OK(clSetKernelArg(late, 0, sizeof buffer, &buffer));
+    EXPECT_OK(clSetKernelArg(late, 1, sizeof seen, &seen));
+    EXPECT_OK(clSetKernelArg(late, 2, sizeof turns, &turns));
+    EXPECT_OK(clEnqueueNDRangeKernel(w->queue, late, 1, NULL, &one, NULL, 0, NULL, NULL));
+    EXPECT_OK(clFinish(w->queue));
+    for (int i = 0; i < COUNT; i++)
+        host[i] = 1000 + i;
+    add(w, other, buffer, 1, COUNT, 0, NULL, NULL);
+    EXPECT_OK(clFinish(other));
+    EXPECT(counts_up(host, COUNT, 1001));
+    EXPECT_OK(clEnqueueReadBuffer(w->queue, seen, CL_TRUE, 0, sizeof back, back, 0, NULL, NULL));
+    EXPECT(back[1] == 7);
+    EXPECT_OK(clSetUserEventStatus(open, CL_COMPLETE));
+    EXPECT_OK(clFinish(held));
+    EXPECT_OK(clReleaseEvent(open));
+    EXPECT_OK(clReleaseKernel(late));
+    EXPECT_OK(clReleaseMemObject(buffer));
+    EXPECT_OK(clReleaseMemObject(seen));
+    EXPECT_OK(clReleaseCommandQueue(other));
+    EXPECT_OK(clReleaseCommandQueue(held));
+    free(host);
+}
+
 int main(int argc, char **argv)
 {
     static const struct check checks[] = {
@@ -273,6 +322,7 @@ int main(int argc, char **argv)
         {"use_host_ptr_before_a_gate", use_host_ptr_before_a_gate},
         {"use_host_ptr_map_unseen", use_host_ptr_map_unseen},
         {"use_host_ptr_sub", use_host_ptr_sub},
+        {"use_host_ptr_after_waiting", use_host_ptr_after_waiting},
     };
     return run_checks(argc, argv, checks, sizeof checks / sizeof *checks);
 }
