@@ -279,13 +279,13 @@ static int grow_devices(uint32_t more)
 static int add_platform(cl_platform_id platform, uint32_t (*partition_units)(void *, const struct pen_backend_device *),
                         void *context)
 {
-    struct pen_backend_domain *domain;
+    struct pen_backend_domain *domain = NULL;
     struct found found = {.count = 0};
 
     find_devices(platform, partition_units, context, &found);
     if (!found.count)
         return 0;
-    if (domain_create(platform, &found, &domain)) {
+    if (domain_create(platform, &found, &domain) || !domain) {
         drop_parts(&found);
         return 0;
     }

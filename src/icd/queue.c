@@ -135,9 +135,11 @@ static bool is_hint(uint64_t value)
 }
 
 _Static_assert(CL_QUEUE_PRIORITY_HIGH_KHR == PEN_HINT_HIGH && CL_QUEUE_PRIORITY_MED_KHR == PEN_HINT_MEDIUM &&
-                   CL_QUEUE_PRIORITY_LOW_KHR == PEN_HINT_LOW && CL_QUEUE_THROTTLE_HIGH_KHR == PEN_HINT_HIGH &&
-                   CL_QUEUE_THROTTLE_MED_KHR == PEN_HINT_MEDIUM && CL_QUEUE_THROTTLE_LOW_KHR == PEN_HINT_LOW,
-               "hints are those of queues");
+                   CL_QUEUE_PRIORITY_LOW_KHR == PEN_HINT_LOW,
+               "hints are the priorities of queues");
+_Static_assert(CL_QUEUE_THROTTLE_HIGH_KHR == PEN_HINT_HIGH && CL_QUEUE_THROTTLE_MED_KHR == PEN_HINT_MEDIUM &&
+                   CL_QUEUE_THROTTLE_LOW_KHR == PEN_HINT_LOW,
+               "and their throttles");
 
 /* Reads a 0-terminated list. CL_INVALID_VALUE for names that are unknown or come twice, for hints that are none, and
  * for a size, which only a queue on the device has. */
