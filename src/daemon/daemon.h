@@ -112,6 +112,9 @@ void pen_workers_fill(struct pen_daemon *daemon);
 void pen_workers_retire(struct pen_daemon *daemon);
 /* Asks all to end, and after limits.stop_ms makes them. */
 void pen_workers_stop(struct pen_daemon *daemon);
+/* Takes over the sessions of a daemon that was killed. */
+void pen_workers_inherit(struct pen_daemon *daemon);
+bool pen_workers_has(const struct pen_daemon *daemon, uint64_t number);
 /* SIGCHLD. */
 void pen_workers_reap(struct pen_daemon *daemon);
 uint32_t pen_workers_sessions(const struct pen_daemon *daemon);
@@ -178,6 +181,8 @@ void pen_gate_stop(struct pen_daemon *daemon);
 int pen_gate_ticket(struct pen_daemon *daemon, const struct pen_session_request *request,
                     struct pen_msg_session_ticket *out_ticket);
 
+/* Whether a tenant of that name is let in; "" always is: it is of a program without protection. */
+bool pen_gate_knows(struct pen_daemon *daemon, const char *tenant);
 /* Forgets what it was promised. */
 void pen_gate_drop_tenant(struct pen_daemon *daemon, const char *tenant);
 
@@ -201,18 +206,43 @@ void pen_arguments_finish(struct pen_arguments *arguments);
 /* The options that the configuration gives every worker and the probe. */
 void pen_arguments_common(struct pen_arguments *arguments, const struct pen_daemon *daemon);
 
+/* The number of return_fd below in a worker. */
+#define PEN_SPAWN_RETURN_FD 4
 /* Starts penstock-worker in a process group of its own, killed with the daemon, its descriptor 3 being one end of a
- * socket pair. *out_fd is the other, non-blocking. */
-int pen_spawn_worker(struct pen_daemon *daemon, const struct pen_arguments *arguments, pid_t *out_pid, int *out_fd,
-                     struct pen_error *error);
+ * socket pair, and PEN_SPAWN_RETURN_FD being return_fd, unless that is -1. *out_fd is the other end, non-blocking. */
+int pen_spawn_worker(struct pen_daemon *daemon, const struct pen_arguments *arguments, int return_fd, pid_t *out_pid,
+                     int *out_fd, struct pen_error *error);
+
+/* note.c */
+
+/* What is kept beside a worker's directory for the daemon after us, should we be killed: worker-N.control, a socket at
+ * which the worker waits for it, and worker-N.session, whose session it serves. A worker can write neither. */
+struct pen_note {
+    uint64_t number; /* the worker's */
+    uint64_t session, started_ns;
+    pid_t pid, client_pid;
+    char program[PEN_DAEMON_PROGRAM];
+    char tenant[PEN_TLS_IDENTITY_BYTES + 1];
+};
+/* The socket, listening. */
+int pen_note_listen(const struct pen_daemon *daemon, uint64_t number, int *out_fd, struct pen_error *error);
+/* The session. 0 or -PEN_EIO. */
+int pen_note_write(const struct pen_daemon *daemon, const struct pen_note *note);
+/* Both go, if they are there. */
+void pen_note_remove(const struct pen_daemon *daemon, uint64_t number);
+/* Calls `take` for each session there whose worker lives, with a pidfd of it and a connection to its socket, which are
+ * taken. */
+void pen_note_each(struct pen_daemon *daemon,
+                   void (*take)(struct pen_daemon *daemon, const struct pen_note *note, int pidfd, int control_fd));
 
 /* folder.c */
 
 /* Removes a directory with all that is in it; follows no link. */
 void pen_remove_tree(const char *path);
-/* Makes work_dir and takes it, waiting for a daemon that is still ending; removes what a killed one left there. Before
- * signals are watched. */
+/* Makes work_dir and takes it, waiting for a daemon that is still ending. Before signals are watched. */
 int pen_folder_open(struct pen_daemon *daemon, struct pen_error *error);
+/* Removes what a killed daemon left there, but for what the workers have that we know. */
+void pen_folder_clean(const struct pen_daemon *daemon);
 /* Removes what is ours in it, and it if that was all. No process of ours may be left. */
 void pen_folder_close(struct pen_daemon *daemon);
 /* private_dir becomes ours to remove; -PEN_EBUSY when it is not empty. */

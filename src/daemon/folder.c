@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -52,23 +53,28 @@ void pen_remove_tree(const char *path)
 
 /* ---- the workers' ------------------------------------------------------------------------------------ */
 
-/* "worker-7", "probe-1": as workers.c and probe.c name them. */
-static bool is_ours(const char *name)
+/* "worker-7", "worker-7.session", "worker-7.control", "probe-1": as workers.c, note.c and probe.c name them. The
+ * worker's number; 0: a probe's. */
+static bool is_ours(const char *name, uint64_t *out_number)
 {
-    const char *number = !strncmp(name, "worker-", 7) ? name + 7 : !strncmp(name, "probe-", 6) ? name + 6 : "";
+    bool probe = !strncmp(name, "probe-", 6), worker = !strncmp(name, "worker-", 7);
+    const char *number = worker ? name + 7 : probe ? name + 6 : "";
     size_t digits = strspn(number, "0123456789");
-    return digits && !number[digits];
+    const char *rest = number + digits;
+    *out_number = worker ? strtoull(number, NULL, 10) : 0;
+    return digits && (!*rest || (worker && (!strcmp(rest, ".session") || !strcmp(rest, ".control"))));
 }
 
-static void remove_ours(const struct pen_daemon *daemon)
+void pen_folder_clean(const struct pen_daemon *daemon)
 {
+    uint64_t number;
     DIR *directory = opendir(daemon->work_dir);
     if (!directory)
         return;
     for (struct dirent *entry; (entry = readdir(directory));) {
         char path[PATH_MAX + NAME_MAX + 2];
         snprintf(path, sizeof path, "%s/%s", daemon->work_dir, entry->d_name);
-        if (is_ours(entry->d_name))
+        if (is_ours(entry->d_name, &number) && !pen_workers_has(daemon, number) && unlink(path))
             pen_remove_tree(path);
     }
     closedir(directory);
@@ -146,17 +152,14 @@ int pen_folder_open(struct pen_daemon *daemon, struct pen_error *error)
         if ((rc = wait_a_moment(error)))
             return rc;
     }
-    if (rc < 0)
-        return rc;
-    remove_ours(daemon); /* a killed daemon's */
-    return 0;
+    return rc < 0 ? rc : 0;
 }
 
 void pen_folder_close(struct pen_daemon *daemon)
 {
     if (daemon->work_fd < 0)
         return;
-    remove_ours(daemon);
+    pen_folder_clean(daemon);
     rmdir(daemon->work_dir); /* not if it holds what is not ours */
     close(daemon->work_fd);
     daemon->work_fd = -1;

@@ -246,6 +246,14 @@ int pen_gate_ticket(struct pen_daemon *daemon, const struct pen_session_request 
     return 0;
 }
 
+bool pen_gate_knows(struct pen_daemon *daemon, const char *tenant)
+{
+    unsigned char secret[PEN_TLS_KEY_BYTES];
+    bool known = !*tenant || (daemon->gate_fd >= 0 && find_key(daemon, tenant, secret));
+    explicit_bzero(secret, sizeof secret);
+    return known;
+}
+
 void pen_gate_drop_tenant(struct pen_daemon *daemon, const char *tenant)
 {
     PEN_LIST_EACH(link, next, &daemon->tickets)

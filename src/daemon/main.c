@@ -356,6 +356,8 @@ static int start(struct pen_daemon *daemon, const char *plain_tcp, struct pen_er
         rc = pen_folder_open(daemon, error);
     if (rc)
         return rc;
+    pen_workers_inherit(daemon);
+    pen_folder_clean(daemon);
     pen_report(PEN_REPORT_INFO, "penstockd " PEN_VERSION " listens at %s, %s%s", daemon->socket_path,
                daemon->config_file ? "configured by " : "with the default configuration",
                daemon->config_file ? daemon->config_file : "");

@@ -483,7 +483,7 @@ void pen_probe_start(struct pen_daemon *daemon)
     pen_arguments_common(&arguments, daemon);
     pen_arguments_add(&arguments, "--probe");
     pen_arguments_add(&arguments, "--tmp-dir=%s", directory);
-    int rc = pen_spawn_worker(daemon, &arguments, &probe->pid, &probe->fd, &error);
+    int rc = pen_spawn_worker(daemon, &arguments, -1, &probe->pid, &probe->fd, &error);
     pen_arguments_finish(&arguments);
     if (rc) {
         free(probe);

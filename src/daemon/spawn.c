@@ -89,9 +89,24 @@ static char **worker_environment(const struct pen_config *config)
 
 /* ---- process ----------------------------------------------------------------------------------------- */
 
+/* In the child: those become CONTROL_FD and PEN_SPAWN_RETURN_FD, and nothing else is open from there on. */
+static void place_descriptors(const int descriptors[2])
+{
+    const int places[2] = {CONTROL_FD, PEN_SPAWN_RETURN_FD};
+    int copies[2] = {-1, -1};
+    for (int i = 0; i < 2; i++) /* out of the way first */
+        if (descriptors[i] >= 0 && (copies[i] = fcntl(descriptors[i], F_DUPFD, PEN_SPAWN_RETURN_FD + 1)) < 0)
+            _exit(127);
+    close_range(CONTROL_FD, PEN_SPAWN_RETURN_FD, 0);
+    for (int i = 0; i < 2; i++)
+        if (copies[i] >= 0 && dup2(copies[i], places[i]) < 0)
+            _exit(127);
+    close_range(PEN_SPAWN_RETURN_FD + 1, ~0u, 0);
+}
+
 /* In the child, between fork and exec. */
-static _Noreturn void become_worker(const struct pen_daemon *daemon, pid_t parent, int control, char *const *arguments,
-                                    char *const *environment)
+static _Noreturn void become_worker(const struct pen_daemon *daemon, pid_t parent, const int *descriptors,
+                                    char *const *arguments, char *const *environment)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -109,17 +124,13 @@ static _Noreturn void become_worker(const struct pen_daemon *daemon, pid_t paren
     int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
         _exit(127);
-    if (control == CONTROL_FD)
-        fcntl(control, F_SETFD, 0);
-    else if (dup2(control, CONTROL_FD) < 0)
-        _exit(127);
-    close_range(CONTROL_FD + 1, ~0u, 0);
+    place_descriptors(descriptors);
     execve(arguments[0], arguments, environment);
     _exit(127);
 }
 
-int pen_spawn_worker(struct pen_daemon *daemon, const struct pen_arguments *arguments, pid_t *out_pid, int *out_fd,
-                     struct pen_error *error)
+int pen_spawn_worker(struct pen_daemon *daemon, const struct pen_arguments *arguments, int return_fd, pid_t *out_pid,
+                     int *out_fd, struct pen_error *error)
 {
     int pair[2], rc = 0;
     if (arguments->failed)
@@ -135,7 +146,7 @@ int pen_spawn_worker(struct pen_daemon *daemon, const struct pen_arguments *argu
 
     pid_t parent = getpid(), pid = fork();
     if (pid == 0)
-        become_worker(daemon, parent, pair[1], arguments->items, environment);
+        become_worker(daemon, parent, (const int[]){pair[1], return_fd}, arguments->items, environment);
     free(environment);
     if (pid < 0) {
         rc = pen_fail(error, -PEN_EIO, "starting %s: cannot fork: %s", daemon->worker_path, strerror(errno));

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -31,8 +32,10 @@ struct worker {
     bool served;       /* had a session */
     bool asked_to_end; /* its end is no failure */
     pid_t pid;
+    int pidfd;                /* of one that another daemon started, which is no child of ours; -1: it is one */
+    bool returning;           /* such a one, whose `ready` is awaited */
     int control_fd, crash_fd; /* -1: none */
-    struct event *event, *timer;
+    struct event *event, *timer, *ended;
     struct pen_unix_frame frame;
     uint64_t pool;   /* digest of the devices that its drivers have */
     uint64_t number; /* its directory's name */
@@ -99,16 +102,18 @@ static void describe_work(const struct worker *worker, char *out, size_t size)
 
 /* ---- ending ------------------------------------------------------------------------------------------ */
 
+/* The number of a child is its own until it is reaped. Of another process: while it has it, or nobody has. */
 static void make_end(struct worker *worker)
 {
-    kill(-worker->pid, SIGKILL);
+    if (worker->pidfd < 0 || !pidfd_send_signal(worker->pidfd, 0, NULL, 0) || (kill(worker->pid, 0) && errno == ESRCH))
+        kill(-worker->pid, SIGKILL);
 }
 
 static void overdue(evutil_socket_t fd, short what, void *context)
 {
     struct worker *worker = context;
     (void)fd, (void)what;
-    if (worker->state == WORKER_STARTING)
+    if (worker->state == WORKER_STARTING || worker->returning)
         pen_report(PEN_REPORT_ERROR, "worker %d was not ready within %" PRIu64 " ms (limits.worker_start_ms)",
                    (int)worker->pid, worker->daemon->config.worker_start_ms);
     else if (!worker->daemon->stopping)
@@ -123,9 +128,15 @@ static void arm(struct worker *worker, uint64_t ms)
     event_add(worker->timer, &limit);
 }
 
-/* Closes the control connection, which a worker takes as the wish that it end. */
+/* Says that the worker is to end, and closes the control connection. */
 static void let_go(struct worker *worker)
 {
+    const struct pen_msg_shutdown message = {0};
+    _Alignas(8) unsigned char frame[64];
+    pen_msg_shutdown_encode(&message, 0, frame);
+    worker->returning = false;
+    if (worker->control_fd >= 0)
+        (void)pen_unix_send(worker->control_fd, frame, pen_msg_shutdown_size(&message), NULL, 0, 0);
     if (worker->event)
         event_free(worker->event);
     worker->event = NULL;
@@ -154,8 +165,13 @@ static void destroy(struct worker *worker)
     char directory[PATH_MAX + 64];
     work_directory(worker, directory, sizeof directory);
     pen_remove_tree(directory);
+    pen_note_remove(worker->daemon, worker->number);
     if (worker->event)
         event_free(worker->event);
+    if (worker->ended)
+        event_free(worker->ended);
+    if (worker->pidfd >= 0)
+        close(worker->pidfd);
     if (worker->timer)
         event_free(worker->timer);
     if (worker->control_fd >= 0)
@@ -212,6 +228,28 @@ static void say_spare_ended(struct pen_daemon *daemon, const struct worker *work
                    WEXITSTATUS(status));
 }
 
+/* Nobody tells us how the child of another ended, but for its own words. */
+static void say_other_ended(const struct worker *worker)
+{
+    char work[700];
+    struct pen_crash_page page;
+    if (read_crash_page(worker, &page) && page.phase == PEN_CRASH_ENDED) {
+        say_session_ended(worker, W_EXITCODE(page.status & 0xff, 0));
+        return;
+    }
+    if (worker->asked_to_end) {
+        pen_report(PEN_REPORT_INFO, "session %" PRIu64 " of %s (pid %d) ended", worker->session, worker->program,
+                   (int)worker->client_pid);
+        return;
+    }
+    describe_work(worker, work, sizeof work);
+    pen_report(PEN_REPORT_ERROR,
+               "session %" PRIu64
+               " of %s (pid %d) is lost: its worker %d, of the penstockd before this one, was killed; "
+               "%s",
+               worker->session, worker->program, (int)worker->client_pid, (int)worker->pid, work);
+}
+
 static void worker_exited(struct worker *worker, int status)
 {
     struct pen_daemon *daemon = worker->daemon;
@@ -249,6 +287,18 @@ void pen_workers_reap(struct pen_daemon *daemon)
 
 /* ---- starting ---------------------------------------------------------------------------------------- */
 
+/* Not a child of ours. */
+static void other_ended(evutil_socket_t fd, short what, void *context)
+{
+    struct worker *worker = context;
+    struct pen_daemon *daemon = worker->daemon;
+    (void)fd, (void)what;
+    make_end(worker); /* what it has left of its group */
+    say_other_ended(worker);
+    destroy(worker);
+    pen_daemon_maybe_leave(daemon);
+}
+
 /* It has loaded its drivers; the descriptor is its crash page. */
 static int take_ready(struct worker *worker, struct pen_unix_frame *frame)
 {
@@ -257,6 +307,8 @@ static int take_ready(struct worker *worker, struct pen_unix_frame *frame)
     int rc = pen_msg_ready_decode(frame->data, frame->size, &scratch, &message);
     pen_scratch_finish(&scratch);
     if (!rc && frame->fd_count != 1)
+        rc = -PEN_EPROTO;
+    if (!rc && worker->returning && message.pid != (uint32_t)worker->pid)
         rc = -PEN_EPROTO;
     if (rc)
         return rc;
@@ -332,7 +384,19 @@ static void say_unexpected(const struct worker *worker, int rc)
                pen_error_text(rc));
 }
 
-/* From a worker that starts: `ready`, or `refused`. */
+/* One that served before we began. */
+static void became_known(struct worker *worker)
+{
+    worker->returning = false;
+    event_del(worker->timer);
+    if (pen_gate_knows(worker->daemon, worker->tenant))
+        return;
+    pen_report(PEN_REPORT_INFO, "tenant %s is not let in any more: its session %" PRIu64 " ends", worker->tenant,
+               worker->session);
+    dismiss(worker);
+}
+
+/* From a worker that starts: `ready`, or `refused`; from one that comes back: `ready`. */
 static void first_words(struct worker *worker)
 {
     int rc = pen_unix_receive_some(worker->control_fd, &worker->frame);
@@ -341,7 +405,7 @@ static void first_words(struct worker *worker)
     if (rc == 1 && worker->frame.opcode == PEN_OP_READY) {
         rc = take_ready(worker, &worker->frame);
         if (!rc) {
-            became_warm(worker);
+            (worker->returning ? became_known : became_warm)(worker);
             return;
         }
     }
@@ -373,10 +437,16 @@ static void control_readable(evutil_socket_t fd, short what, void *context)
 {
     struct worker *worker = context;
     (void)fd, (void)what;
-    if (worker->state == WORKER_STARTING)
+    if (worker->state == WORKER_STARTING || worker->returning)
         first_words(worker);
     else
         last_words(worker);
+}
+
+/* Whether a session of a program on another host may come, which outlives us. */
+static bool may_return(const struct pen_daemon *daemon)
+{
+    return daemon->gate_fd >= 0 || daemon->tcp_fd >= 0;
 }
 
 static int start(struct pen_daemon *daemon, struct pen_error *error)
@@ -385,8 +455,14 @@ static int start(struct pen_daemon *daemon, struct pen_error *error)
     struct worker *worker = calloc(1, sizeof *worker);
     if (!worker)
         return pen_fail(error, -PEN_ENOMEM, "starting a worker: %s", pen_error_text(-PEN_ENOMEM));
-    *worker =
-        (struct worker){.daemon = daemon, .state = WORKER_STARTING, .crash_fd = -1, .number = ++daemon->next_worker};
+    *worker = (struct worker){
+        .daemon = daemon, .state = WORKER_STARTING, .pidfd = -1, .crash_fd = -1, .number = ++daemon->next_worker};
+    int return_fd = -1;
+    int rc = may_return(daemon) ? pen_note_listen(daemon, worker->number, &return_fd, error) : 0;
+    if (rc) {
+        free(worker);
+        return rc;
+    }
 
     char directory[PATH_MAX + 64];
     work_directory(worker, directory, sizeof directory);
@@ -395,9 +471,14 @@ static int start(struct pen_daemon *daemon, struct pen_error *error)
     pen_arguments_add(&arguments, "--ring-bytes=%" PRIu64, daemon->config.ring_bytes);
     pen_arguments_add(&arguments, "--arena-bytes=%" PRIu64, daemon->config.arena_bytes);
     pen_arguments_add(&arguments, "--spin-us=%" PRIu64, daemon->config.spin_us);
-    int rc = pen_spawn_worker(daemon, &arguments, &worker->pid, &worker->control_fd, error);
+    if (return_fd >= 0)
+        pen_arguments_add(&arguments, "--return-fd=%d", PEN_SPAWN_RETURN_FD);
+    rc = pen_spawn_worker(daemon, &arguments, return_fd, &worker->pid, &worker->control_fd, error);
     pen_arguments_finish(&arguments);
+    if (return_fd >= 0)
+        close(return_fd);
     if (rc) {
+        pen_note_remove(daemon, worker->number);
         free(worker);
         return rc;
     }
@@ -497,11 +578,37 @@ static int send_adopt(struct worker *worker, uint64_t session, const struct pen_
     return rc;
 }
 
+/* The worker's from now on. */
+static void note_session(struct worker *worker, uint64_t session, const struct pen_session_request *request)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    worker->session = session;
+    worker->started_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+    worker->client_pid = request->client_pid;
+    snprintf(worker->program, sizeof worker->program, "%s", request->program);
+    worker->remote = request->features & PEN_FEATURE_REMOTE;
+    memcpy(worker->tenant, request->tenant, sizeof worker->tenant);
+    if (!worker->remote)
+        return;
+    struct pen_note note = {.number = worker->number,
+                            .session = session,
+                            .started_ns = worker->started_ns,
+                            .pid = worker->pid,
+                            .client_pid = worker->client_pid};
+    memcpy(note.program, worker->program, sizeof note.program);
+    memcpy(note.tenant, worker->tenant, sizeof note.tenant);
+    if (pen_note_write(worker->daemon, &note))
+        pen_report(PEN_REPORT_WARN, "session %" PRIu64 " is not noted in %s (%s): it ends should penstockd be killed",
+                   session, worker->daemon->work_dir, strerror(errno));
+}
+
 int pen_workers_adopt(struct pen_daemon *daemon, const struct pen_session_request *request)
 {
     struct worker *worker;
     while ((worker = warm_worker(daemon))) {
         uint64_t session = daemon->next_session + 1;
+        note_session(worker, session, request);
         int rc = send_adopt(worker, session, request);
         if (rc) { /* it has just died: its exit will say why */
             pen_report(PEN_REPORT_DEBUG, "worker %d takes no session (%s)", (int)worker->pid, pen_error_text(rc));
@@ -509,17 +616,9 @@ int pen_workers_adopt(struct pen_daemon *daemon, const struct pen_session_reques
             let_go(worker);
             continue;
         }
-        struct timespec now;
-        clock_gettime(CLOCK_REALTIME, &now);
         daemon->next_session = session;
         worker->state = WORKER_SERVING;
         worker->served = true;
-        worker->session = session;
-        worker->started_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-        worker->client_pid = request->client_pid;
-        snprintf(worker->program, sizeof worker->program, "%s", request->program);
-        worker->remote = request->features & PEN_FEATURE_REMOTE;
-        memcpy(worker->tenant, request->tenant, sizeof worker->tenant);
         worker->record_name = request->record_fd >= 0 ? strdup(request->record_name) : NULL;
         pen_report(PEN_REPORT_INFO, "session %" PRIu64 " of %s (pid %d): worker %d", session, worker->program,
                    (int)request->client_pid, (int)worker->pid);
@@ -609,6 +708,65 @@ uint32_t pen_workers_list(struct pen_daemon *daemon, const char *record_name, st
                                                  .program = worker->program};
     }
     return count;
+}
+
+/* ---- of a killed daemon ------------------------------------------------------------------------------ */
+
+static void take_over(struct pen_daemon *daemon, const struct pen_note *note, int pidfd, int control_fd)
+{
+    struct worker *worker = calloc(1, sizeof *worker);
+    if (!worker) {
+        close(pidfd);
+        close(control_fd);
+        return;
+    }
+    *worker = (struct worker){.daemon = daemon,
+                              .state = WORKER_SERVING,
+                              .served = true,
+                              .pid = note->pid,
+                              .pidfd = pidfd,
+                              .returning = true,
+                              .control_fd = control_fd,
+                              .crash_fd = -1,
+                              .number = note->number,
+                              .session = note->session,
+                              .started_ns = note->started_ns,
+                              .client_pid = note->client_pid,
+                              .remote = true};
+    memcpy(worker->program, note->program, sizeof worker->program);
+    memcpy(worker->tenant, note->tenant, sizeof worker->tenant);
+    pen_list_append(&daemon->workers, &worker->link);
+    daemon->next_session = note->session > daemon->next_session ? note->session : daemon->next_session;
+    daemon->next_worker = note->number > daemon->next_worker ? note->number : daemon->next_worker;
+
+    worker->event = event_new(daemon->base, control_fd, EV_READ | EV_PERSIST, control_readable, worker);
+    worker->timer = evtimer_new(daemon->base, overdue, worker);
+    worker->ended = event_new(daemon->base, pidfd, EV_READ, other_ended, worker);
+    if (!worker->event || !worker->timer || !worker->ended || event_add(worker->event, NULL) ||
+        event_add(worker->ended, NULL)) {
+        make_end(worker);
+        destroy(worker);
+        return;
+    }
+    arm(worker, daemon->config.worker_start_ms);
+    pen_report(PEN_REPORT_INFO,
+               "session %" PRIu64 " of %s (pid %d) goes on: worker %d, of the penstockd before this one",
+               worker->session, worker->program, (int)worker->client_pid, (int)worker->pid);
+    if (*worker->tenant && daemon->gate_fd >= 0)
+        pen_revoke_watch(daemon);
+}
+
+void pen_workers_inherit(struct pen_daemon *daemon)
+{
+    pen_note_each(daemon, take_over);
+}
+
+bool pen_workers_has(const struct pen_daemon *daemon, uint64_t number)
+{
+    PEN_LIST_EACH(link, next, &daemon->workers)
+    if (worker_of(link)->number == number)
+        return true;
+    return false;
 }
 
 /* ---- all of them ------------------------------------------------------------------------------------- */

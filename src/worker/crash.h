@@ -29,6 +29,8 @@ struct pen_crash_page {
     _Atomic uint64_t transfer_bytes; /* moved between replicas */
     _Atomic uint64_t failed;         /* commands whose event got an error */
     _Atomic uint64_t held;           /* commands that had to wait in the worker */
+
+    _Atomic uint32_t status; /* what it exits with, in phase PEN_CRASH_ENDED: not every daemon is its parent */
 };
 
 /* Creates the memfd and maps it; -PEN_EIO when it cannot be had. The caller owns both. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -205,6 +206,8 @@ static int start(struct worker *worker, struct pen_error *error)
         return pen_fail(error, rc, "starting a worker: no memory file for its crash page");
     set_phase(worker, PEN_CRASH_STARTING);
     fcntl(worker->options.control_fd, F_SETFD, FD_CLOEXEC);
+    if (worker->options.return_fd >= 0)
+        fcntl(worker->options.return_fd, F_SETFD, FD_CLOEXEC);
     if ((rc = make_tmp_dir(worker, error)))
         return rc;
     worker->cache = pen_cache_open(worker->options.cache_dir, worker->options.cache_bytes);
@@ -235,8 +238,10 @@ static _Noreturn void end(struct worker *worker, int status)
 {
     if (leaks(worker))
         status = LEAKS;
-    if (worker->crash)
+    if (worker->crash) {
+        atomic_store_explicit(&worker->crash->status, (uint32_t)status, memory_order_relaxed);
         set_phase(worker, PEN_CRASH_ENDED);
+    }
     if (worker->log)
         pen_log_flush(worker->log);
     if (worker->tmp_dir[0])
@@ -255,6 +260,14 @@ static void say_last_words(struct pen_work *work)
         usleep(1000);
 }
 
+static int say_ready(void *context, int control_fd)
+{
+    struct worker *worker = context;
+    const struct pen_msg_ready ready = {
+        .pid = (uint32_t)getpid(), .devices = worker->device_count, .pool = pool_digest(worker)};
+    return SEND(control_fd, ready, &ready, &worker->crash_fd, 1);
+}
+
 /* Waits for the session to serve; 1 with it, 0 when the daemon wants no more of us. */
 static int wait_for_adoption(struct worker *worker, struct pen_unix_frame *frame, struct pen_msg_adopt *out,
                              struct pen_scratch *scratch, struct pen_error *error)
@@ -263,9 +276,7 @@ static int wait_for_adoption(struct worker *worker, struct pen_unix_frame *frame
                                     error);
     if (rc)
         return rc;
-    const struct pen_msg_ready ready = {
-        .pid = (uint32_t)getpid(), .devices = worker->device_count, .pool = pool_digest(worker)};
-    if (SEND(worker->options.control_fd, ready, &ready, &worker->crash_fd, 1))
+    if (say_ready(worker, worker->options.control_fd))
         return 0;
     set_phase(worker, PEN_CRASH_WARM);
     rc = pen_unix_receive(worker->options.control_fd, frame, UINT64_MAX);
@@ -291,9 +302,12 @@ static int make_remote(struct worker *worker, const struct pen_msg_adopt *adopt,
     memcpy(offer.secret, adopt->secret, sizeof offer.secret);
     int rc = pen_remote_init(remote, adopt->session, UINT64_C(1000000) * adopt->reconnect_ms, &offer,
                              &worker->memory.view, worker->memory.arena, worker->memory.arena_bytes);
-    if (!rc)
-        worker->client_fd = remote->ends[0];
-    return rc;
+    if (rc)
+        return rc;
+    worker->client_fd = remote->ends[0];
+    /* Such a session outlives the daemon (watch.h). A parent's death signal is its main thread's to have, which we are.
+     */
+    return prctl(PR_SET_PDEATHSIG, 0) ? -PEN_EIO : 0;
 }
 
 static int serve(struct worker *worker)
@@ -332,7 +346,12 @@ static int serve(struct worker *worker)
         return 0;
     if (rc)
         return refuse(worker->client_fd, &error);
-    struct pen_watch watch = {.work = work, .control_fd = worker->options.control_fd, .gone = gone, .context = worker};
+    struct pen_watch watch = {.work = work,
+                              .control_fd = worker->options.control_fd,
+                              .return_fd = worker->options.return_fd,
+                              .greet = say_ready,
+                              .gone = gone,
+                              .context = worker};
     if (pen_watch_start(&watch)) {
         pen_work_fail(work, -PEN_ENOMEM, "the worker cannot start a thread");
         say_last_words(work);

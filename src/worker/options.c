@@ -14,6 +14,7 @@
 
 enum {
     CONTROL_FD = 1,
+    RETURN_FD,
     PROBE,
     BACKEND,
     PARTITION,
@@ -30,6 +31,7 @@ enum {
 
 static const struct option table[] = {
     {"control-fd", required_argument, NULL, CONTROL_FD},
+    {"return-fd", required_argument, NULL, RETURN_FD},
     {"probe", no_argument, NULL, PROBE},
     {"backend", required_argument, NULL, BACKEND},
     {"partition", required_argument, NULL, PARTITION},
@@ -93,9 +95,10 @@ static int apply(struct pen_worker_options *options, int option, const char *val
     int rc = 0;
     switch (option) {
     case CONTROL_FD:
-        rc = number("control-fd", value, 3, 1 << 20, &fd, error);
+    case RETURN_FD:
+        rc = number(option == CONTROL_FD ? "control-fd" : "return-fd", value, 3, 1 << 20, &fd, error);
         if (!rc)
-            options->control_fd = (int)fd;
+            *(option == CONTROL_FD ? &options->control_fd : &options->return_fd) = (int)fd;
         return rc;
     case PROBE:
         options->probe = true;
@@ -142,6 +145,7 @@ int pen_worker_options_parse(int argc, char **argv, struct pen_worker_options *o
 {
     int option;
     *out = (struct pen_worker_options){.control_fd = -1,
+                                       .return_fd = -1,
                                        .ops = &pen_backend_opencl,
                                        .cache_bytes = PEN_CACHE_BYTES,
                                        .ring_bytes = PEN_RING_BYTES,

@@ -10,7 +10,7 @@
 #define PEN_WORKER_PARTITIONS 64
 
 struct pen_worker_options {
-    int control_fd;
+    int control_fd, return_fd; /* -1: not given */
     bool probe, no_jail, require_jail, verbose;
     const struct pen_backend_ops *ops;
     const char *cache_dir, *tmp_dir; /* NULL: not given */

@@ -1,12 +1,14 @@
 /* worker/watch.c - see watch.h. */
 #include "worker/watch.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "wire/futex.h"
 #include "worker/remote.h"
 
 /* Until the pipe is looked at again that somebody else is emptying. */
@@ -21,6 +23,35 @@ static void drain_eventfd(int fd)
     (void)n;
 }
 
+/* The daemon was killed: the next one is awaited. False: none is. */
+static bool lose_daemon(struct pen_watch *watch)
+{
+    struct pen_remote *remote = watch->work->config.remote;
+    if (!remote || watch->return_fd < 0)
+        return false;
+    close(watch->control_fd);
+    watch->control_fd = -1;
+    watch->until_ns = pen_now_ns() + remote->reconnect_ns;
+    pen_unix_frame_finish(&watch->frame);
+    watch->frame = (struct pen_unix_frame){0};
+    return true;
+}
+
+/* The next daemon has come. False: it is too late for that. */
+static bool find_daemon(struct pen_watch *watch)
+{
+    int fd;
+    if (pen_unix_accept(watch->return_fd, &fd))
+        return pen_now_ns() < watch->until_ns;
+    if (watch->greet(watch->context, fd)) {
+        close(fd);
+        return true;
+    }
+    watch->control_fd = fd;
+    watch->until_ns = UINT64_MAX;
+    return true;
+}
+
 /* A new connection of a program on another host; all else that the daemon may have to say ends the session: false. */
 static bool take_control(struct pen_watch *watch)
 {
@@ -28,6 +59,8 @@ static bool take_control(struct pen_watch *watch)
     struct pen_scratch scratch = {0};
     struct pen_msg_relink relink;
     int rc = remote ? pen_unix_receive_some(watch->control_fd, &watch->frame) : -PEN_EPROTO;
+    if (rc == -PEN_EGONE)
+        return lose_daemon(watch);
     if (rc <= 0)
         return rc == 0;
     struct pen_unix_frame *frame = &watch->frame;
@@ -44,10 +77,28 @@ static bool take_control(struct pen_watch *watch)
     return true;
 }
 
+static bool daemon_stays(struct pen_watch *watch, const struct pollfd *control)
+{
+    if (watch->until_ns != UINT64_MAX)
+        return find_daemon(watch);
+    return !control->revents || take_control(watch);
+}
+
 /* The client has nothing to say here: anything that comes ends the session. */
 static bool has_left(struct pen_watch *watch, const struct pollfd *fds)
 {
-    return (fds[CLIENT].revents & ~POLLOUT) || (fds[CONTROL].revents && !take_control(watch));
+    return (fds[CLIENT].revents & ~POLLOUT) || !daemon_stays(watch, &fds[CONTROL]);
+}
+
+/* Milliseconds for poll. */
+static int wait_at_most(const struct pen_watch *watch, bool collected)
+{
+    if (collected)
+        return COLLECTED_MS;
+    if (watch->until_ns == UINT64_MAX)
+        return -1;
+    uint64_t now = pen_now_ns(), ms = now < watch->until_ns ? (watch->until_ns - now) / 1000000 + 1 : 0;
+    return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
 static void *watch_main(void *context)
@@ -57,7 +108,7 @@ static void *watch_main(void *context)
     struct pen_capture *capture = work->config.capture;
     struct pollfd fds[COUNT] = {
         [CLIENT] = {.fd = work->config.client_fd},
-        [CONTROL] = {.fd = watch->control_fd, .events = POLLIN | POLLRDHUP},
+        [CONTROL] = {.events = POLLIN | POLLRDHUP},
         [WAKE] = {.fd = work->outbox.wake_fd, .events = POLLIN},
         [TEXT] = {.events = POLLIN},
         [STOP] = {.fd = watch->stop_fd, .events = POLLIN},
@@ -69,7 +120,8 @@ static void *watch_main(void *context)
         bool empty = pen_outbox_flush(&work->outbox);
         fds[CLIENT].events = (short)(POLLIN | POLLRDHUP | (empty ? 0 : POLLOUT));
         fds[TEXT].fd = capture && !collected && !pen_outbox_full(&work->outbox) ? capture->read_fd : -1;
-        int ready = poll(fds, COUNT, collected ? COLLECTED_MS : -1);
+        fds[CONTROL].fd = watch->until_ns == UINT64_MAX ? watch->control_fd : watch->return_fd;
+        int ready = poll(fds, COUNT, wait_at_most(watch, collected));
         collected = false;
         if (ready < 0)
             continue;
@@ -89,6 +141,7 @@ static void *watch_main(void *context)
 
 int pen_watch_start(struct pen_watch *watch)
 {
+    watch->until_ns = UINT64_MAX;
     watch->stop_fd = eventfd(0, EFD_CLOEXEC);
     if (watch->stop_fd < 0)
         return -PEN_EIO;

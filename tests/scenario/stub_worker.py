@@ -77,8 +77,8 @@ def serve():
     else:
         control.send(*ready, fds=[page])
     data, fds, _, _ = socket.recv_fds(control.socket, 65536, 4)
-    if not data:
-        return
+    if not fds:
+        return  # the end, or `shutdown`
     client = frames.Connection(socket.socket(fileno=fds[0]))
     client.socket.setblocking(True)
     if 'adopt-crash' in words:

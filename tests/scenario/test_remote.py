@@ -1,5 +1,6 @@
 """Sessions of programs on another host: what they outlive, and what ends them. The devices are the fake ones; all that
 programs see on the way is in the modes `remote` and `cut` of the cl_* programs."""
+import json
 import os
 import signal
 import subprocess
@@ -90,13 +91,172 @@ class Remote(harness.Scenario):
         self.assertEqual(status, LOST, out)
         self.assertEqual(self.finish(other)[0], 0)
 
-    def test_killed_daemon(self):
-        self.open('2 s')
-        program = self.start('loop', '60', pool=self.pool())
+    def kill_daemon(self):
         self.host.process.kill()
         self.host.process.wait()
+
+    def start_again(self, config=''):
+        """The daemon, at the port that it had."""
+        with open(self.host.config, encoding='utf-8') as file:
+            text = file.read().replace('"127.0.0.1:0"', f'"{self.host.address()}"') + config
+        self.host = harness.Daemon(self.host.folder, text, log=f'penstockd{len(self.daemons)}.log')
+        self.daemons.append(self.host)
+        self.assertEqual(self.host.address(), self.proxy.target)
+
+    def worker(self, session=1):
+        """The process that serves it, by the log of the daemon that opened it."""
+        return int(self.host.wait_log(fr'session {session} of .*: worker (\d+)'))
+
+    def sessions(self):
+        done = self.host.run(harness.PENSTOCK, 'ps', '--json')
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
+    def gone(self, *pids, seconds=10):
+        harness.wait_for(lambda: not any(harness.alive(pid) for pid in pids), seconds, 'workers gone')
+
+    def test_killed_daemon(self):
+        """A daemon that does not come back: the session works on for the window."""
+        self.open('2 s')
+        program = self.start('loop', '60', pool=self.pool())
+        worker = self.worker()
+        self.kill_daemon()
+        time.sleep(1)
+        self.assertIsNone(program.poll())
+        self.assertTrue(harness.alive(worker))
         status, out = self.finish(program)
         self.assertEqual(status, LOST, out)
+        self.gone(worker)
+
+    def test_restarted_daemon(self):
+        """The program notices nothing; the next daemon knows its session, and gives it new connections."""
+        self.open('5 s')
+        pool, other = self.pool(), self.pool('bob')
+        begin = time.monotonic()
+        program = self.start('loop', '6', pool=pool)
+        worker = self.worker()
+        before, = self.sessions()
+        self.kill_daemon()
+        time.sleep(0.5)
+        self.start_again()
+        self.host.wait_log(r'session 1 of \S+ \(pid \d+\) goes on')
+        self.assertEqual(self.proxy.cuts, 0)
+        after, = self.sessions()
+        self.assertEqual([after[key] for key in ('session', 'pid', 'worker', 'started', 'program')],
+                         [before[key] for key in ('session', 'pid', 'worker', 'started', 'program')])
+        self.assertEqual(after['worker'], worker)
+        harness.wait_for(lambda: self.sessions()[0]['commands'] > before['commands'], what='its commands are counted')
+        for tenant, answer in (other, 'refused'), (pool, 'session_ticket'):
+            tenant = tenant.replace(self.proxy.address, self.host.address())
+            self.assertEqual(self.ask(tenant, ('session_resume', 1))[1][0], answer)
+        second = self.start('loop', '1', pool=other)
+        self.host.wait_log(r'session 2 of \S+ \(pid \d+\): worker \d+')
+        self.assertEqual(self.finish(second)[0], 0)
+        self.proxy.cut_all()
+        self.host.wait_log('a new connection')
+        self.assertEqual(self.finish(program)[0], 0)
+        self.assertGreater(time.monotonic() - begin, 5)
+        self.host.wait_log(r'session 1 of \S+ \(pid \d+\) ended: \d{2,} commands, 0 failed')
+        self.assertEqual(self.sessions(), [])
+        self.gone(worker)
+        left = set(os.listdir(self.host.socket + '.d'))
+        self.assertFalse({each for each in left if each.endswith('.session') or each.split('.')[0] == 'worker-1'}, left)
+
+    def test_restarted_twice(self):
+        """With a connection broken meanwhile: the program comes back to whichever daemon there is."""
+        self.open('5 s')
+        program = self.start('loop', '4', pool=self.pool())
+        worker = self.worker()
+        for _ in range(2):
+            self.kill_daemon()
+            self.proxy.cut_all()
+            time.sleep(0.3)
+            self.start_again()
+            self.host.wait_log('a new connection')
+        self.assertEqual(self.finish(program)[0], 0)
+        self.gone(worker)
+
+    def test_restarted_and_revoked(self):
+        self.open()
+        pool = self.pool()
+        for between in (False, True):
+            with self.subTest(between=between):
+                program = self.start('loop', '60', pool=pool)
+                harness.wait_for(lambda: self.sessions(), what='its session')
+                worker = self.sessions()[0]['worker']
+                self.kill_daemon()
+                tenants = os.path.join(self.host.folder, 'tenants')
+                revoke = [harness.PENSTOCK, 'tenant', 'revoke', 'alice', '--directory', tenants]
+                if between:
+                    self.assertEqual(harness.run(*revoke).returncode, 0)
+                self.start_again()
+                if not between:
+                    self.host.wait_log('goes on')
+                    self.assertEqual(harness.run(*revoke).returncode, 0)
+                status, out = self.finish(program)
+                self.assertEqual(status, LOST, out)
+                self.gone(worker)
+                pool = self.pool()
+
+    def test_restarted_and_stopped(self):
+        """In good order: nothing is left (also see tearDown)."""
+        self.open()
+        program = self.start('loop', '60', pool=self.pool())
+        worker = self.worker()
+        self.kill_daemon()
+        self.start_again()
+        self.host.wait_log('goes on')
+        self.assertEqual(self.host.stop(), 0)
+        self.assertFalse(harness.alive(worker))
+        self.assertFalse(os.path.exists(self.host.socket + '.d'))
+        self.proxy.open = False
+        program.kill()
+        program.communicate()
+
+    def test_stopped_daemon(self):
+        """Nobody is waited for by a worker whose daemon has ended in good order."""
+        self.open()
+        program = self.start('loop', '60', pool=self.pool())
+        worker = self.worker()
+        begin = time.monotonic()
+        self.assertEqual(self.host.stop(), 0)
+        self.assertLess(time.monotonic() - begin, 4 * harness.SLOW)
+        self.assertFalse(harness.alive(worker))
+        program.kill()
+        program.communicate()
+
+    def test_restarted_and_killed_worker(self):
+        self.open()
+        program = self.start('loop', '60', pool=self.pool())
+        worker = self.worker()
+        self.kill_daemon()
+        self.start_again()
+        self.host.wait_log('goes on')
+        self.host.expect(r'is lost: its worker \d+')
+        harness.wait_for(lambda: self.sessions()[0]['commands'], what='its page')
+        os.kill(worker, signal.SIGKILL)
+        self.host.wait_log(fr'session 1 of \S+ \(pid \d+\) is lost: its worker {worker}, .* the last kernel launched was "inc"')
+        status, out = self.finish(program)
+        self.assertEqual(status, LOST, out)
+        self.assertEqual(self.sessions(), [])
+
+    def test_ended_meanwhile(self):
+        """A worker that has died while there was no daemon, and a note that is none."""
+        self.open()
+        program = self.start('loop', '60', pool=self.pool())
+        worker = self.worker()
+        self.kill_daemon()
+        os.kill(worker, signal.SIGKILL)
+        folder = self.host.socket + '.d'
+        for name, text in ('worker-7.session', 'no note'), ('worker-8.session', ''), ('worker-9.control', ''):
+            with open(os.path.join(folder, name), 'w', encoding='ascii') as file:
+                file.write(text)
+        self.start_again()
+        self.host.wait_log('session 1 of .* has ended while there was no penstockd')
+        status, out = self.finish(program)
+        self.assertEqual(status, LOST, out)
+        self.assertEqual(self.sessions(), [])
+        self.assertFalse([each for each in os.listdir(folder) if each.endswith('.session') or each[7] in '789'])
 
     def test_revoked(self):
         self.open()
