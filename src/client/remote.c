@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "client/internal.h"
-#include "net/link.h"
+#include "net/pump.h"
 #include "net/unix.h"
 #include "wire/arena.h"
 #include "wire/ring.h"
@@ -40,8 +40,10 @@ struct early {
 struct pen_remote_end {
     struct pen_remote_config config; /* stream: the link's */
     struct pen_link *link;
+    struct pen_pump pump;
     struct pen_shared_view view;
-    struct pen_ring_reader ring; /* the sending thread's */
+    pthread_mutex_t forwarding;  /* who has it moves commands from the ring to the link */
+    struct pen_ring_reader ring; /* guarded by forwarding */
     unsigned char *arena;
     uint64_t arena_bytes;
     int socket; /* our end of the pair: answers and output, for the program's threads */
@@ -50,7 +52,9 @@ struct pen_remote_end {
     _Atomic bool stop;
     int stop_fd; /* eventfd: readable from then on */
 
-    /* the receiving thread's */
+    struct pen_spinner spinner; /* of threads of the program that wait */
+
+    /* of whoever has the pump */
     uint64_t arriving;     /* number of the part that comes */
     uint64_t reads;        /* whose bytes are all here, of those whose bytes come beside */
     struct pen_list early; /* struct early, in order of arrival */
@@ -74,25 +78,31 @@ static int forward(struct pen_remote_end *end, const void *frame, size_t size)
     return rc;
 }
 
+/* What is in the ring, under `forwarding`, while the link has room. False: it holds no sound frame, which would be our
+ * own fault, or memory is short. */
+static bool forward_some(struct pen_remote_end *end)
+{
+    const void *frame;
+    size_t size;
+    int rc = 0;
+    while (pen_link_wait_room(end->link, 0) && (rc = pen_ring_next(&end->ring, &frame, &size)) > 0)
+        if ((rc = forward(end, frame, size)))
+            break;
+    pen_ring_give_room(&end->ring);
+    return rc >= 0;
+}
+
 static void *send_commands(void *context)
 {
     struct pen_remote_end *end = context;
-    while (!atomic_load(&end->stop)) {
-        const void *frame;
-        size_t size;
-        int rc = pen_ring_next(&end->ring, &frame, &size);
-        if (rc > 0)
-            rc = forward(end, frame, size);
-        if (rc < 0)
-            break;
-        while (!pen_link_wait_room(end->link, 0) && !atomic_load(&end->stop)) {
-            pen_link_flush(end->link);
-            pen_link_wait_room(end->link, STOP_CHECK_NS);
-        }
-        if (pen_ring_ready(&end->ring))
-            continue;
+    bool sound = true;
+    while (sound && !atomic_load(&end->stop)) {
+        pthread_mutex_lock(&end->forwarding);
+        sound = forward_some(end);
+        pthread_mutex_unlock(&end->forwarding);
         pen_link_flush(end->link);
-        pen_ring_wait(&end->ring, PEN_SPIN_BUDGET_NS, UINT64_MAX);
+        if (pen_link_wait_room(end->link, STOP_CHECK_NS))
+            pen_ring_wait_shared(&end->view, &end->stop);
     }
     return NULL;
 }
@@ -273,13 +283,57 @@ static void *receive(void *context)
     struct pen_remote_end *end = context;
     int rc = 0;
     while (!atomic_load(&end->stop) && !rc) {
-        rc = pen_link_turn(end->link, UINT64_MAX);
-        if (rc == -PEN_EGONE && !atomic_load(&end->stop) && reconnect(end))
+        rc = pen_pump_run(&end->pump, UINT64_MAX);
+        if (rc == -PEN_EGONE && !atomic_load(&end->stop) && reconnect(end)) {
+            pen_pump_give(&end->pump, false);
             rc = 0;
+        }
     }
     shutdown(end->socket, SHUT_RDWR); /* the program's threads see it */
     pen_publish_gone(&end->view);
     return NULL;
+}
+
+/* ---- a thread of the program waits ---------------------------------------------------------------------- */
+
+/* Looks for news without sleeping, for the spin budget, if that pays. */
+static bool spin(struct pen_remote_end *end, const _Atomic uint32_t *epoch, uint32_t seen)
+{
+    uint64_t now = pen_now_ns(), limit = now + end->config.spin_ns;
+    bool going = true, news = false;
+    if (!end->config.spin_ns || !pen_spin_pays(&end->spinner))
+        return true;
+    while (going && !news && now < limit) {
+        going = pen_pump_turn(&end->pump);
+        news = atomic_load(epoch) != seen;
+        now = pen_now_ns();
+    }
+    pen_spin_learn(&end->spinner, news, now > limit ? now - limit : 0);
+    return going;
+}
+
+bool pen_remote_end_help(struct pen_remote_end *end, const _Atomic uint32_t *epoch, uint32_t seen,
+                         const _Atomic uint32_t *waiters, uint64_t timeout_ns)
+{
+    uint64_t deadline = pen_now_ns() + timeout_ns;
+    if (!pen_pump_take(&end->pump))
+        return false;
+    /* What is to be answered first has to be sent. */
+    if (!pthread_mutex_trylock(&end->forwarding)) {
+        (void)forward_some(end); /* the rest, and what is wrong, is the sending thread's */
+        pthread_mutex_unlock(&end->forwarding);
+        pen_link_flush(end->link);
+    }
+    bool going = spin(end, epoch, seen);
+    while (going && atomic_load(epoch) == seen) {
+        uint64_t now = pen_now_ns();
+        if (now >= deadline)
+            break;
+        pen_link_wait(end->link, deadline - now);
+        going = pen_pump_turn(&end->pump);
+    }
+    pen_pump_give(&end->pump, atomic_load(waiters) > 1);
+    return going;
 }
 
 /* ---- life --------------------------------------------------------------------------------------------- */
@@ -299,8 +353,10 @@ static int make_link(struct pen_remote_end *end, struct pen_stream *stream)
 {
     const struct pen_link_owner owner = {take_frame, take_bulk, end};
     int rc = pen_link_create(&owner, &end->link);
-    if (!rc)
+    if (!rc) {
+        pen_pump_init(&end->pump, end->link);
         return pen_link_attach(end->link, stream, 0);
+    }
     pen_stream_destroy(stream);
     return rc;
 }
@@ -337,6 +393,7 @@ int pen_remote_end_start(const struct pen_remote_config *config, int *out_socket
     end->arena_bytes = config->arena_bytes;
     end->socket = end->stop_fd = -1;
     pen_list_init(&end->early);
+    pthread_mutex_init(&end->forwarding, NULL);
     int rc = start(end, config->stream, pair);
     if (rc) {
         pen_remote_end_stop(end);
@@ -372,11 +429,12 @@ void pen_remote_end_stop(struct pen_remote_end *end)
         return;
     ask_to_stop(end);
     if (end->sending) {
-        pen_ring_kick(&end->ring);
+        pen_fence();
+        pen_ring_doorbell_wake(&end->view);
         pthread_join(end->sender, NULL);
     }
     if (end->receiving) {
-        pen_link_kick(end->link);
+        pen_pump_rouse(&end->pump);
         pthread_join(end->receiver, NULL);
     }
     pen_link_destroy(end->link);
@@ -387,6 +445,7 @@ void pen_remote_end_stop(struct pen_remote_end *end)
     PEN_LIST_EACH(node, next, &end->early)
     free(PEN_CONTAINER(node, struct early, link));
     pen_ring_reader_finish(&end->ring);
+    pthread_mutex_destroy(&end->forwarding);
     explicit_bzero(&end->config, sizeof end->config);
     free(end);
 }

@@ -16,6 +16,7 @@ struct pen_remote_config {
     struct pen_pool_address address; /* where it can be connected to again; copied */
     uint64_t session;
     uint64_t reconnect_ns;              /* how long it is tried; then the session is lost */
+    uint64_t spin_ns;                   /* a thread that waits looks so long before it sleeps */
     const struct pen_shared_view *view; /* the session's, as the arena, which outlives the end */
     void *arena;
     uint64_t arena_bytes;
@@ -23,6 +24,10 @@ struct pen_remote_config {
 /* *out_socket, the caller's, stands for the worker's. */
 int pen_remote_end_start(const struct pen_remote_config *config, int *out_socket, struct pen_remote_end **out_end,
                          struct pen_error *error);
+/* A thread of the program waits until *epoch is not `seen`, at most timeout_ns: it does meanwhile what the two threads
+ * would, if none of them is at it: false, when it has not. `waiters` counts the program's threads that wait. */
+bool pen_remote_end_help(struct pen_remote_end *end, const _Atomic uint32_t *epoch, uint32_t seen,
+                         const _Atomic uint32_t *waiters, uint64_t timeout_ns);
 /* In a forked child, which has neither of the threads: closes its copies of the descriptors, and nothing else. */
 void pen_remote_end_forked(struct pen_remote_end *end);
 /* The session is over. Accepts NULL. */

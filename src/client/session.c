@@ -118,6 +118,7 @@ static int make_files(struct pen_session *session, struct pen_daemon_peer *peer,
                                              .address = peer->address,
                                              .session = opened->session,
                                              .reconnect_ns = UINT64_C(1000000) * opened->reconnect_ms,
+                                             .spin_ns = session->spin_ns,
                                              .view = &session->view,
                                              .arena = session->arena_base,
                                              .arena_bytes = opened->arena_bytes};

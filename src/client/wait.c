@@ -44,12 +44,15 @@ static int spin(struct pen_session *session, const struct target *target)
 /* ---- sleeping ---------------------------------------------------------------------------------------- */
 
 /* Sleeps until epoch is not `seen`, at most timeout_ns. The caller has counted itself in `waiters` before it read
- * `seen`. */
-static void sleep_on_epoch(struct pen_session *session, uint32_t seen, uint64_t timeout_ns)
+ * `seen`. helps: it may turn the link of a session on another host meanwhile. */
+static void sleep_on_epoch(struct pen_session *session, uint32_t seen, uint64_t timeout_ns, bool helps)
 {
     uint64_t limit = timeout_ns < PEN_PEER_CHECK_NS ? timeout_ns : PEN_PEER_CHECK_NS;
     int saved = errno;
-    pen_futex_wait(&session->view.shared->epoch, seen, limit, true);
+    struct pen_shared *shared = session->view.shared;
+    if (!helps || !session->remote ||
+        !pen_remote_end_help(session->remote, &shared->epoch, seen, &shared->waiters, limit))
+        pen_futex_wait(&session->view.shared->epoch, seen, limit, true);
     errno = saved;
     pen_answers_poll_now_and_then(session);
 }
@@ -93,7 +96,7 @@ static int sleep_until(struct pen_session *session, const struct target *target)
         else if (output_waits(session))
             pen_session_drain_output(session); /* the worker may be waiting for room in its outbox */
         else
-            sleep_on_epoch(session, seen, UINT64_MAX);
+            sleep_on_epoch(session, seen, UINT64_MAX, true);
     }
     atomic_fetch_sub_explicit(&shared->waiters, 1, memory_order_relaxed);
     return rc;
@@ -105,7 +108,7 @@ static int wait_for(struct pen_session *session, const struct target *target)
         return -PEN_EGONE;
     int rc = look(session, target);
     if (!rc) {
-        rc = pen_spin_pays(&session->spinner) ? spin(session, target) : 0;
+        rc = !session->remote && pen_spin_pays(&session->spinner) ? spin(session, target) : 0;
         rc = rc ? rc : sleep_until(session, target);
     }
     pen_session_drain_output(session);
@@ -143,7 +146,7 @@ int pen_wait_epoch(struct pen_session *session, uint32_t seen_epoch, uint32_t ti
     atomic_fetch_add_explicit(&shared->watchers, 1, memory_order_seq_cst);
     while (atomic_load_explicit(&shared->epoch, memory_order_seq_cst) == seen_epoch && now < deadline &&
            !pen_session_dead(session)) {
-        sleep_on_epoch(session, seen_epoch, deadline - now);
+        sleep_on_epoch(session, seen_epoch, deadline - now, false); /* it waits for long: others come by */
         now = pen_now_ns();
     }
     atomic_fetch_sub_explicit(&shared->watchers, 1, memory_order_relaxed);

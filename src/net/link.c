@@ -74,16 +74,22 @@ struct pen_link {
     _Atomic uint32_t room;          /* futex: changes when it is full no longer */
     _Atomic uint64_t frames_unsent; /* copied bytes not sent; written under lock */
     _Atomic bool broken;            /* the connection is, found by a sender; the turning thread detaches */
+    _Atomic bool blocked;           /* whoever sent last has left something; written by the sending thread */
+    _Atomic bool kicked;            /* the eventfd has been written */
     int wake_fd;                    /* eventfd */
+
+    /* for pen_link_wait; written by the turning thread */
+    _Atomic int poll_fd;            /* the stream's, or -1 */
+    _Atomic bool refused;           /* the owner had no room for the frame that comes next */
+    _Atomic bool more;              /* the last turn has left what had come */
+    _Atomic uint64_t unacked_since; /* ns; 0: nothing but acknowledgements has come since the last */
 
     /* the turning thread's */
     struct pen_frame_reader reader;
     unsigned char *bulk;
     uint64_t bulk_left;
     bool in_bulk;
-    bool refused; /* the owner had no room for the frame that comes next */
     uint64_t received, acked;
-    uint64_t unacked_since; /* ns; 0: nothing but acknowledgements has come since the last */
 };
 
 int pen_link_create(const struct pen_link_owner *owner, struct pen_link **out_link)
@@ -92,6 +98,7 @@ int pen_link_create(const struct pen_link_owner *owner, struct pen_link **out_li
     if (!link)
         return -PEN_ENOMEM;
     link->owner = *owner;
+    atomic_store(&link->poll_fd, -1);
     link->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (link->wake_fd < 0) {
         free(link);
@@ -133,6 +140,8 @@ void pen_link_forked(struct pen_link *link)
 void pen_link_kick(struct pen_link *link)
 {
     const uint64_t one = 1;
+    if (atomic_exchange(&link->kicked, true))
+        return;
     ssize_t ignored = write(link->wake_fd, &one, sizeof one);
     (void)ignored; /* full: it is awake already */
 }
@@ -442,6 +451,7 @@ static bool flush(struct pen_link *link, uint64_t budget)
         if (!take_sending(link))
             return true;
         all = send_all(link, &budget);
+        atomic_store(&link->blocked, !all);
         atomic_store(&link->sending, 0);
     }
     return all;
@@ -473,6 +483,7 @@ static void detach(struct pen_link *link)
     struct pen_stream *stream = link->stream;
     link->stream = NULL;
     pthread_mutex_unlock(&link->lock);
+    atomic_store(&link->poll_fd, -1);
     atomic_store(&link->broken, false);
     atomic_store(&link->sending, 0);
     pen_stream_destroy(stream);
@@ -508,6 +519,7 @@ int pen_link_attach(struct pen_link *link, struct pen_stream *stream, uint64_t p
     if (!rc) {
         rewind_to(link, peer_received);
         link->stream = stream;
+        atomic_store(&link->poll_fd, stream->fd);
         link->acked = link->received;
         link->unacked_since = 0;
     }
@@ -679,20 +691,32 @@ static int acknowledge(struct pen_link *link)
     return pen_link_add(link, frame, pen_msg_link_ack_size(&ack));
 }
 
-static void wait_for_news(struct pen_link *link, bool all_sent, uint64_t timeout_ns)
+void pen_link_wait(struct pen_link *link, uint64_t timeout_ns)
 {
-    struct pollfd fds[2] = {{.fd = link->stream ? link->stream->fd : -1,
-                             .events = (short)((link->refused ? 0 : POLLIN) | (all_sent ? 0 : POLLOUT))},
+    bool refused = atomic_load(&link->refused);
+    short events = (short)((refused ? 0 : POLLIN) | (atomic_load(&link->blocked) ? POLLOUT : 0));
+    struct pollfd fds[2] = {{.fd = events ? atomic_load(&link->poll_fd) : -1, .events = events},
                             {.fd = link->wake_fd, .events = POLLIN}};
-    uint64_t ns = link->unacked_since && timeout_ns > ACK_NS ? ACK_NS : timeout_ns;
-    if (link->refused && ns > AGAIN_NS)
+    uint64_t ns = timeout_ns;
+    if (atomic_load(&link->more))
+        return;
+    if (atomic_load(&link->unacked_since) && ns > ACK_NS)
+        ns = ACK_NS;
+    if (refused && ns > AGAIN_NS)
         ns = AGAIN_NS;
     uint64_t ms = ns == UINT64_MAX ? 0 : (ns + 999999) / 1000000;
-    if (poll(fds, 2, ns == UINT64_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int)ms) > 0 && fds[1].revents) {
-        uint64_t ignored;
-        ssize_t n = read(link->wake_fd, &ignored, sizeof ignored);
-        (void)n;
-    }
+    (void)poll(fds, 2, ns == UINT64_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int)ms);
+}
+
+/* Before anything is looked at that a kick may have been for. */
+static void take_kick(struct pen_link *link)
+{
+    uint64_t ignored;
+    if (!atomic_load(&link->kicked))
+        return;
+    atomic_store(&link->kicked, false);
+    ssize_t n = read(link->wake_fd, &ignored, sizeof ignored);
+    (void)n;
 }
 
 /* What has come, up to TURN_BYTES. 0, or an error. */
@@ -700,20 +724,20 @@ static ssize_t receive_turn(struct pen_link *link)
 {
     ssize_t got = link->refused ? digest(link) : 0;
     uint64_t limit = link->received + TURN_BYTES;
-    if (got)
-        return got;
-    while (link->stream && !link->refused && link->received < limit && !atomic_load(&link->broken))
-        if ((got = receive_some(link)) <= 0)
-            return got;
-    return 0;
+    bool more = false;
+    while (got >= 0 && link->stream && !link->refused && !atomic_load(&link->broken)) {
+        more = link->received >= limit; /* a stream may hold bytes that its socket does not show */
+        if (more || (got = receive_some(link)) == 0)
+            break;
+    }
+    atomic_store(&link->more, more);
+    return got < 0 ? got : 0;
 }
 
-int pen_link_turn(struct pen_link *link, uint64_t timeout_ns)
+int pen_link_turn(struct pen_link *link)
 {
-    bool all_sent = flush(link, TURN_BYTES);
-    if (!atomic_load(&link->broken))
-        wait_for_news(link, all_sent, timeout_ns);
-    ssize_t got = receive_turn(link);
+    take_kick(link);
+    ssize_t got = atomic_load(&link->broken) ? 0 : receive_turn(link);
     if (got < 0 && got != -PEN_EGONE)
         return (int)got;
     if (got == -PEN_EGONE || atomic_load(&link->broken)) {
@@ -721,6 +745,6 @@ int pen_link_turn(struct pen_link *link, uint64_t timeout_ns)
         return -PEN_EGONE;
     }
     int rc = acknowledge(link);
-    flush(link, 0); /* what is left then, the next turn sends */
+    (void)flush(link, TURN_BYTES); /* what is left then, another turn sends */
     return rc;
 }

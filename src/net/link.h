@@ -7,9 +7,9 @@
  * and must stay there unchanged until they are acknowledged; they are received straight into their place.
  *
  * Ownership: a link owns its streams, and copies frames. Bulk is its sender's.
- * Threads:   any thread may send; whoever sends also writes to the socket, if nobody else does. One thread at a time is
- * in pen_link_turn, which receives: it alone calls the owner, attaches, detaches and destroys. Errors:    0 or -PEN_E*.
- * A broken connection is none, but news for whoever turns. */
+ * Threads:   any thread may send; whoever sends also writes to the socket, if nobody else does. One thread at a time
+ * turns (net/pump.h), which is receiving: it alone calls the owner, attaches, detaches and destroys. Errors:    0 or
+ * -PEN_E*. A broken connection is none, but news for whoever turns. */
 #ifndef PEN_NET_LINK_H
 #define PEN_NET_LINK_H
 
@@ -64,7 +64,7 @@ int pen_link_add_range(struct pen_link *link, const unsigned char *arena, uint64
                        uint64_t number);
 int pen_link_take_part(const void *frame, size_t size, unsigned char *arena, uint64_t arena_bytes, void **out_bulk,
                        uint64_t *out_bulk_bytes, uint64_t *out_number);
-/* Writes what the socket takes of the frames; the rest, and what goes beside them, pen_link_turn sends. */
+/* Writes what the socket takes of the frames; the rest, and what goes beside them, whoever turns sends. */
 void pen_link_flush(struct pen_link *link);
 /* Bytes of frames added that no socket has taken yet, and of all that the peer has not acknowledged. Hints. */
 uint64_t pen_link_unsent(struct pen_link *link);
@@ -83,10 +83,12 @@ int pen_link_resume(struct pen_link *link, struct pen_stream *stream, uint64_t s
 /* The same when the peer is known to have `peer_received` bytes; on the first connection none. -PEN_EPROTO when that is
  * more than was sent, or less than was acknowledged. */
 int pen_link_attach(struct pen_link *link, struct pen_stream *stream, uint64_t peer_received);
-/* Receives what is there and sends what is left, waiting for either at most timeout_ns (UINT64_MAX: for ever). 0;
- * -PEN_EGONE: the connection is broken, and detached; else the owner's error, or -PEN_EPROTO. */
-int pen_link_turn(struct pen_link *link, uint64_t timeout_ns);
-/* Makes the current or next pen_link_turn return soon. Any thread. */
+/* Receives what is there and sends what is left, without waiting. 0; -PEN_EGONE: the connection is broken, and
+ * detached; else the owner's error, or -PEN_EPROTO. */
+int pen_link_turn(struct pen_link *link);
+/* Sleeps until there is something for pen_link_turn to do, at most timeout_ns (UINT64_MAX: no limit). Any thread. */
+void pen_link_wait(struct pen_link *link, uint64_t timeout_ns);
+/* Makes the current pen_link_waits, or the next, return; until pen_link_turn. Any thread. */
 void pen_link_kick(struct pen_link *link);
 
 #endif

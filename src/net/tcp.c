@@ -165,6 +165,9 @@ int pen_tcp_connect(const char *text, bool anywhere, uint64_t deadline_ns, int *
     freeaddrinfo(list);
     if (rc || !code)
         return rc;
-    return pen_fail(error, code == ETIMEDOUT ? -PEN_ETIMEOUT : -PEN_ENOENT, "connecting to %s: %s", text,
-                    strerror(code));
+    return pen_fail(error,
+                    code == ETIMEDOUT    ? -PEN_ETIMEOUT
+                    : code == ECONNRESET ? -PEN_EGONE
+                                         : -PEN_ENOENT,
+                    "connecting to %s: %s", text, strerror(code));
 }

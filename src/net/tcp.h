@@ -13,7 +13,8 @@
 int pen_tcp_listen(const char *address, bool anywhere, int *out_fd, struct pen_error *error);
 /* Where a listening socket is: "127.0.0.1:4711"; "?" when nobody knows. */
 void pen_tcp_local(int fd, char *out, size_t size);
-/* Tries each address of the name in turn. -PEN_ENOENT when nobody listens at any, -PEN_ETIMEOUT. */
+/* Tries each address of the name in turn. -PEN_ENOENT when nobody listens at any, -PEN_ETIMEOUT, -PEN_EGONE:
+ * it broke at once. */
 int pen_tcp_connect(const char *address, bool anywhere, uint64_t deadline_ns, int *out_fd, struct pen_error *error);
 
 /* A peer that is not heard of for PEN_TCP_SILENCE_MS, with bytes of ours under way or without, counts as gone: the

@@ -143,6 +143,23 @@ unsigned pen_ring_wait(struct pen_ring_reader *reader, uint64_t spin_budget_ns, 
     return result;
 }
 
+void pen_ring_wait_shared(struct pen_shared_view *view, const _Atomic bool *stop)
+{
+    struct pen_shared *shared = view->shared;
+    for (;;) {
+        uint32_t seen = atomic_load_explicit(&shared->doorbell, memory_order_relaxed);
+        /* Dekker, as in sleep_once: asleep; fence; head. */
+        atomic_store_explicit(&shared->asleep, 1, memory_order_relaxed);
+        pen_fence();
+        if (atomic_load_explicit(&shared->head, memory_order_relaxed) !=
+                atomic_load_explicit(&shared->tail, memory_order_relaxed) ||
+            atomic_load(stop))
+            break;
+        pen_futex_wait(&shared->doorbell, seen, UINT64_MAX, true);
+    }
+    atomic_store_explicit(&shared->asleep, 0, memory_order_relaxed);
+}
+
 void pen_ring_kick(struct pen_ring_reader *reader)
 {
     /* acq_rel: releases what the kicker did to pending(). One that finds it set leaves the waking to who set it. */

@@ -109,6 +109,9 @@ enum pen_ring_wait_result {
 /* Waits for frames or a kick: spins, yielding, for spin_budget_ns (0: not at all), then sleeps; returns bits of enum
  * pen_ring_wait_result, 0 after timeout_ns (UINT64_MAX: never). A signal handler does not end it. */
 unsigned pen_ring_wait(struct pen_ring_reader *reader, uint64_t spin_budget_ns, uint64_t timeout_ns);
+/* For a ring that several threads read by turns, each under a lock of theirs: sleeps until there are frames that none
+ * of them has taken (with pen_ring_give_room), or `*stop`. pen_ring_doorbell_wake ends it. One thread at a time. */
+void pen_ring_wait_shared(struct pen_shared_view *view, const _Atomic bool *stop);
 /* Makes the current or next pen_ring_wait return KICKED. Any thread; async-signal-safe; no system call unless the
  * reader sleeps. */
 void pen_ring_kick(struct pen_ring_reader *reader);

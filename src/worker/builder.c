@@ -35,7 +35,7 @@ static void *builder_main(void *context)
         pen_list_append(&builder->finished, &job->link);
         atomic_store_explicit(&builder->any_finished, true, memory_order_release);
         pthread_cond_signal(&builder->ended);
-        pen_ring_kick(&builder->work->ring);
+        pen_work_kick(builder->work);
     }
     pthread_mutex_unlock(&builder->lock);
     return NULL;

@@ -171,7 +171,7 @@ void pen_remote_relink(struct pen_remote *remote, const struct pen_remote_offer 
     pthread_mutex_unlock(&remote->lock);
     if (older >= 0)
         close(older);
-    pen_link_kick(remote->link);
+    pen_pump_rouse(&remote->pump);
 }
 
 /* The offered connection becomes the link's. False: there is none, or it has failed. */
@@ -187,6 +187,14 @@ static bool take_offer(struct pen_remote *remote)
     return !pen_link_resume(remote->link, stream, remote->session, pen_deadline_ms(HANDSHAKE_MS));
 }
 
+static bool has_offer(struct pen_remote *remote)
+{
+    pthread_mutex_lock(&remote->lock);
+    bool has = remote->offer.fd >= 0;
+    pthread_mutex_unlock(&remote->lock);
+    return has;
+}
+
 /* Until the session has failed, or has been without a connection for too long. */
 static void *receive(void *context)
 {
@@ -194,16 +202,71 @@ static void *receive(void *context)
     uint64_t until = UINT64_MAX; /* while there is no connection */
     for (;;) {
         uint64_t now = until == UINT64_MAX ? 0 : pen_now_ns();
-        int rc = now < until ? pen_link_turn(remote->link, until - now) : -PEN_ETIMEOUT;
-        if (rc == -PEN_EGONE)
+        int rc = now < until ? pen_pump_run(&remote->pump, until - now) : -PEN_ETIMEOUT;
+        if (rc == -PEN_EGONE) {
             until = pen_now_ns() + remote->reconnect_ns;
-        else if (rc)
+            pen_pump_give(&remote->pump, false);
+        } else if (rc) {
             break;
+        }
+        if (!has_offer(remote))
+            continue;
+        pen_pump_demand(&remote->pump);
         if (take_offer(remote))
             until = UINT64_MAX;
+        pen_pump_give(&remote->pump, false);
     }
     lose(remote);
     return NULL;
+}
+
+/* ---- dispatch receives ---- */
+
+void pen_remote_kick(struct pen_remote *remote)
+{
+    pen_fence(); /* Dekker: kicked; fence; idle here, idle; fence; kicked in pen_remote_idle */
+    if (atomic_load_explicit(&remote->idle, memory_order_relaxed))
+        pen_link_kick(remote->link);
+}
+
+/* As pen_ring_wait, without sleeping: is there something for dispatch? */
+static bool pending(struct pen_ring_reader *ring)
+{
+    return pen_ring_wait(ring, 0, 0) != PEN_RING_TIMEOUT;
+}
+
+static bool spin(struct pen_remote *remote, struct pen_ring_reader *ring, uint64_t spin_ns, bool *out_going)
+{
+    uint64_t now = pen_now_ns(), limit = now + spin_ns;
+    bool some = false;
+    if (!spin_ns || !pen_spin_pays(&ring->spinner))
+        return false;
+    while (*out_going && !some && now < limit) {
+        *out_going = pen_pump_turn(&remote->pump);
+        some = pending(ring);
+        now = pen_now_ns();
+    }
+    pen_spin_learn(&ring->spinner, some, now > limit ? now - limit : 0);
+    return some;
+}
+
+void pen_remote_idle(struct pen_remote *remote, struct pen_ring_reader *ring, uint64_t spin_ns)
+{
+    if (!pen_pump_take(&remote->pump)) {
+        pen_ring_wait(ring, spin_ns, UINT64_MAX); /* who has it gives us frames */
+        return;
+    }
+    bool going = true, some = spin(remote, ring, spin_ns, &going);
+    while (going && !some) {
+        atomic_store_explicit(&remote->idle, true, memory_order_relaxed);
+        pen_fence();
+        if (!(some = pending(ring)))
+            pen_link_wait(remote->link, UINT64_MAX);
+        atomic_store_explicit(&remote->idle, false, memory_order_relaxed);
+        going = pen_pump_turn(&remote->pump);
+        some = some || pending(ring);
+    }
+    pen_pump_give(&remote->pump, false);
 }
 
 /* ---- life ---- */
@@ -229,6 +292,7 @@ int pen_remote_init(struct pen_remote *remote, uint64_t session, uint64_t reconn
         return -PEN_EIO;
     if ((rc = pen_link_create(&owner, &remote->link)))
         return rc;
+    pen_pump_init(&remote->pump, remote->link);
     remote->mirror = (struct pen_mirror){send_times, send_event, send_queue, flush, remote};
     pen_ring_writer_init(&remote->writer, &remote->view);
     view->mirror = &remote->mirror;

@@ -9,7 +9,7 @@
 #include <pthread.h>
 
 #include "base/list.h"
-#include "net/link.h"
+#include "net/pump.h"
 #include "net/tls.h"
 #include "net/unix.h"
 #include "wire/ring.h"
@@ -27,6 +27,8 @@ struct pen_remote {
     uint64_t session, reconnect_ns;
     struct pen_stream *stream; /* the connection, until the link has it */
     struct pen_link *link;
+    struct pen_pump pump;
+    _Atomic bool idle; /* dispatch sleeps in pen_remote_idle */
     struct pen_mirror mirror;
     struct pen_shared_view view;
     struct pen_ring_writer writer; /* the receiving thread's */
@@ -53,6 +55,10 @@ int pen_remote_start(struct pen_remote *remote, const void *opened, size_t size)
 void pen_remote_relink(struct pen_remote *remote, const struct pen_remote_offer *offer);
 /* The bytes that a read has put into the arena, on their way before its completion. Any thread. */
 void pen_remote_send_range(struct pen_remote *remote, uint64_t offset, uint64_t bytes);
+/* In place of pen_ring_wait: dispatch has nothing to do, and receives until there are frames, or it is kicked. */
+void pen_remote_idle(struct pen_remote *remote, struct pen_ring_reader *ring, uint64_t spin_ns);
+/* pen_ring_kick has been called: ends pen_remote_idle. Any thread. */
+void pen_remote_kick(struct pen_remote *remote);
 /* False when the bytes of command task->sequence are here; else pen_task_arrived is called when they are. Dispatch. */
 bool pen_remote_await(struct pen_remote *remote, struct pen_work_task *task);
 

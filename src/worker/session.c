@@ -291,6 +291,21 @@ void pen_work_idle(struct pen_work *work)
         logged(work, pen_log_flush(work->log));
 }
 
+static void wait_for_frames(struct pen_work *work)
+{
+    if (work->config.remote)
+        pen_remote_idle(work->config.remote, &work->ring, work->config.spin_ns);
+    else
+        pen_ring_wait(&work->ring, work->config.spin_ns, UINT64_MAX);
+}
+
+void pen_work_kick(struct pen_work *work)
+{
+    pen_ring_kick(&work->ring);
+    if (work->config.remote)
+        pen_remote_kick(work->config.remote);
+}
+
 int pen_work_run(struct pen_work *work)
 {
     uint32_t since = 0, looks = 0;
@@ -314,7 +329,7 @@ int pen_work_run(struct pen_work *work)
             pen_task_reap(work);
             pen_build_collect(work);
             pen_work_idle(work);
-            pen_ring_wait(&work->ring, work->config.spin_ns, UINT64_MAX);
+            wait_for_frames(work);
         }
     }
     return work->failed;
@@ -323,7 +338,7 @@ int pen_work_run(struct pen_work *work)
 void pen_work_stop(struct pen_work *work)
 {
     atomic_store_explicit(&work->stop, true, memory_order_relaxed);
-    pen_ring_kick(&work->ring);
+    pen_work_kick(work);
 }
 
 /* ---- ended --------------------------------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ static void finish(struct pen_work_task *task, int status)
     /* seq_cst: pairs with hold()'s store and pen_task_reap's load before dispatch sleeps. A client that wakes is likely
      * to send: dispatch wakes meanwhile. */
     if (atomic_load(&work->holding) || woken)
-        pen_ring_kick(&work->ring);
+        pen_work_kick(work);
 }
 
 void pen_task_done(void *context, int status, const struct pen_event_times *times)

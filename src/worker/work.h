@@ -364,6 +364,8 @@ void pen_work_destroy(struct pen_work *work);
 int pen_work_run(struct pen_work *work);
 /* Any thread. */
 void pen_work_stop(struct pen_work *work);
+/* Makes dispatch look at what drivers and builders have finished. Any thread. */
+void pen_work_kick(struct pen_work *work);
 /* Ends the session with a sentence for the program. Returns false. Once: later ones are ignored. */
 bool pen_work_fail(struct pen_work *work, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The same for a frame that does not decode. */

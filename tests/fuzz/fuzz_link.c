@@ -118,7 +118,7 @@ static void send_something(struct pen_link *link, const unsigned char *arena)
 static int turn(struct pen_link *link)
 {
     int rc;
-    while (!(rc = pen_link_turn(link, 0)))
+    while (!(rc = pen_link_turn(link)))
         ;
     return rc;
 }

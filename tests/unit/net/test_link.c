@@ -222,7 +222,7 @@ static void with_cuts(uint32_t seed, uint32_t cut_one_in, bool protected)
             shutdown(cut_fd, SHUT_RDWR);
         }
         struct end *first = next_random(&random) % 2 ? &a : &b;
-        int one = pen_link_turn(first->link, 0), other = pen_link_turn(first == &a ? b.link : a.link, 0);
+        int one = pen_link_turn(first->link), other = pen_link_turn(first == &a ? b.link : a.link);
         assert_true((one == 0 || one == -PEN_EGONE) && (other == 0 || other == -PEN_EGONE));
         if (one || other) {
             close(cut_fd);
@@ -269,8 +269,9 @@ static void forgets(void **unused)
     while (a.sent < FRAMES)
         send_one(&a);
     for (int i = 0; i < 10000 && pen_link_unacknowledged(a.link); i++) {
-        pen_link_turn(b.link, 1000000);
-        pen_link_turn(a.link, 0);
+        pen_link_wait(b.link, 1000000);
+        pen_link_turn(b.link);
+        pen_link_turn(a.link);
     }
     assert_true(done(&b));
     assert_int_equal(pen_link_unacknowledged(a.link), 0);
@@ -330,11 +331,11 @@ static void frames_overtake(void **unused)
     pen_msg_link_queue_encode(&queue, 0, frame);
     size_t size = pen_msg_link_queue_size(&queue);
     assert_int_equal(pen_link_add_range(sending, arena, 0, LONG_RANGE, 1), 0);
-    assert_int_equal(pen_link_turn(sending, 0), 0); /* the socket is full now */
+    assert_int_equal(pen_link_turn(sending), 0); /* the socket is full now */
     assert_int_equal(pen_link_add(sending, frame, size), 0);
     while (!seen.frames) {
-        assert_int_equal(pen_link_turn(sending, 0), 0);
-        assert_int_equal(pen_link_turn(receiving, 0), 0);
+        assert_int_equal(pen_link_turn(sending), 0);
+        assert_int_equal(pen_link_turn(receiving), 0);
     }
     assert_true(seen.at_frame < LONG_RANGE / 8);
     uint64_t ahead = 1;
@@ -344,8 +345,8 @@ static void frames_overtake(void **unused)
     }
     assert_in_range(ahead * size, PEN_LINK_AHEAD_BYTES, PEN_LINK_AHEAD_BYTES + size);
     while (seen.number != 1 || seen.frames < ahead) {
-        assert_int_equal(pen_link_turn(sending, 0), 0);
-        assert_int_equal(pen_link_turn(receiving, 0), 0);
+        assert_int_equal(pen_link_turn(sending), 0);
+        assert_int_equal(pen_link_turn(receiving), 0);
     }
     assert_true(pen_link_wait_room(sending, 0));
     assert_memory_equal(arena, seen.arena, LONG_RANGE);
@@ -416,8 +417,9 @@ static void many_senders(void **unused)
         assert_int_equal(pthread_create(&threads[i], NULL, send_many, &senders[i]), 0);
     }
     while (counts.all < (uint64_t)SENDERS * FRAMES) {
-        assert_int_equal(pen_link_turn(receiving, 100000), 0);
-        assert_int_equal(pen_link_turn(sending, 0), 0);
+        pen_link_wait(receiving, 100000);
+        assert_int_equal(pen_link_turn(receiving), 0);
+        assert_int_equal(pen_link_turn(sending), 0);
     }
     for (int i = 0; i < SENDERS; i++) {
         void *failed;
@@ -428,11 +430,11 @@ static void many_senders(void **unused)
     pen_link_destroy(receiving);
 }
 
-/* The first turn is ended by being told of the rest, the second sends it. */
+/* The wait is ended by being told of the rest, the turn sends it. */
 static void *turn_twice(void *context)
 {
-    (void)pen_link_turn(context, UINT64_MAX);
-    (void)pen_link_turn(context, 0);
+    pen_link_wait(context, UINT64_MAX);
+    (void)pen_link_turn(context);
     return NULL;
 }
 

@@ -147,6 +147,23 @@ static void no_tls_at_all(void **unused)
     }
 }
 
+/* A connection that ends in the middle is no refusal: it may be tried again. */
+static void a_broken_connection(void **unused)
+{
+    struct pen_tls_key key = key_of("alice", 5);
+    struct pen_stream *connecting;
+    short events;
+    int fds[2];
+    (void)unused;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(pen_stream_tls_connect(fds[0], &key, &connecting), 0);
+    assert_int_equal(pen_tls_handshake(connecting, &events), 0);
+    shutdown(fds[1], SHUT_WR);
+    assert_int_equal(pen_tls_handshake(connecting, &events), -PEN_EGONE);
+    pen_stream_destroy(connecting);
+    close(fds[1]);
+}
+
 static void silence(void **unused)
 {
     int fds[2];
@@ -228,6 +245,7 @@ int main(void)
         cmocka_unit_test(no_identity),
         cmocka_unit_test(an_older_version),
         cmocka_unit_test(no_tls_at_all),
+        cmocka_unit_test(a_broken_connection),
         cmocka_unit_test(silence),
         cmocka_unit_test(a_replayed_handshake),
         cmocka_unit_test(a_server_with_a_certificate),
