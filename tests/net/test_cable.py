@@ -68,9 +68,12 @@ class CableTest(unittest.TestCase):
 
     def test_rate(self):
         with cable.Cable('delay 500us', 'rate 50mbit') as network:
-            speed = 8 * 2e6 / min(network.transfer(2_000_000) for _ in range(4)) / 50e6
-            self.assertLess(speed, 1)
-            self.assertGreater(speed, 0.85)
+            speed = 0
+            for _ in range(20):
+                speed = max(speed, 8 * 2e6 / network.transfer(2_000_000) / 50e6)
+                if speed > 0.9:
+                    break
+            self.assertTrue(0.9 < speed < 1, speed)
             network.say('rate 20mbit')
             self.assertLess(8 * 1e6 / network.transfer(1_000_000) / 50e6, 0.4)
 
