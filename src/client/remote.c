@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/internal.h"
@@ -22,6 +23,8 @@
 /* Between two tries: doubles from the first to the last. */
 #define PAUSE_FIRST_MS 10
 #define PAUSE_LAST_MS  1000
+/* For the last words, when a session is closed: until the connection has taken them. */
+#define LAST_WORDS_MS 200
 /* How often a thread that waits for room in the link looks whether it is to stop. */
 #define STOP_CHECK_NS 100000000u
 
@@ -49,6 +52,7 @@ struct pen_remote_end {
     int socket; /* our end of the pair: answers and output, for the program's threads */
     pthread_t sender, receiver;
     bool sending, receiving; /* their threads run */
+    _Atomic bool connected;  /* written by the receiving thread */
     _Atomic bool stop;
     int stop_fd; /* eventfd: readable from then on */
 
@@ -284,7 +288,11 @@ static void *receive(void *context)
     int rc = 0;
     while (!atomic_load(&end->stop) && !rc) {
         rc = pen_pump_run(&end->pump, UINT64_MAX);
-        if (rc == -PEN_EGONE && !atomic_load(&end->stop) && reconnect(end)) {
+        if (rc != -PEN_EGONE)
+            continue;
+        atomic_store(&end->connected, false);
+        if (!atomic_load(&end->stop) && reconnect(end)) {
+            atomic_store(&end->connected, true);
             pen_pump_give(&end->pump, false);
             rc = 0;
         }
@@ -364,6 +372,7 @@ static int make_link(struct pen_remote_end *end, struct pen_stream *stream)
 static int start(struct pen_remote_end *end, struct pen_stream *stream, int pair[2])
 {
     int rc = make_link(end, stream);
+    atomic_store(&end->connected, !rc);
     if (!rc)
         rc = pen_ring_reader_init(&end->ring, &end->view);
     if (!rc && (end->stop_fd = eventfd(0, EFD_CLOEXEC)) < 0)
@@ -413,6 +422,20 @@ void pen_remote_end_forked(struct pen_remote_end *end)
     close(end->stop_fd);
 }
 
+void pen_remote_end_leave(struct pen_remote_end *end)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    const struct pen_msg_link_end message = {0};
+    _Alignas(8) unsigned char frame[64];
+    uint64_t until = pen_deadline_ms(LAST_WORDS_MS);
+    pen_msg_link_end_encode(&message, 0, frame);
+    if (!atomic_load(&end->connected) || pen_link_add(end->link, frame, pen_msg_link_end_size(&message)))
+        return;
+    pen_link_flush(end->link);
+    while (pen_link_unsent(end->link) && atomic_load(&end->connected) && pen_now_ns() < until)
+        nanosleep(&pause, NULL);
+}
+
 static void ask_to_stop(struct pen_remote_end *end)
 {
     const uint64_t one = 1;
@@ -427,6 +450,7 @@ void pen_remote_end_stop(struct pen_remote_end *end)
 {
     if (!end)
         return;
+    pen_remote_end_leave(end);
     ask_to_stop(end);
     if (end->sending) {
         pen_fence();

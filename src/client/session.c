@@ -262,6 +262,16 @@ void pen_session_unref(struct pen_session *session)
     pen_answers_shed(session);
 }
 
+void pen_session_leave(struct pen_session *session)
+{
+    if (!session || pen_session_dead(session))
+        return;
+    pen_fork_hold();
+    if (session->remote)
+        pen_remote_end_leave(session->remote);
+    pen_fork_let();
+}
+
 void pen_session_close(struct pen_session *session)
 {
     if (!session)

@@ -67,6 +67,8 @@ void pen_session_ref(struct pen_session *session);
 void pen_session_unref(struct pen_session *session);
 /* Ends the session; what was not finished is dropped. Accepts NULL. */
 void pen_session_close(struct pen_session *session);
+/* The process ends, and with it the session, which stays as it is here. Accepts NULL, and another process's. */
+void pen_session_leave(struct pen_session *session);
 /* 0, or -PEN_EGONE when the worker is lost (or in a forked child); cheap. */
 int pen_session_alive(struct pen_session *session);
 /* Why the session was lost, for the program's error callbacks; "" while alive. Owned by the session. */

@@ -106,6 +106,12 @@ const char *pen_session_failure(void)
     return failure;
 }
 
+/* A worker on another host does not see that we have ended; a connection may be made again. */
+__attribute__((destructor)) static void leave(void)
+{
+    pen_session_leave(atomic_load_explicit(&current, memory_order_acquire));
+}
+
 bool pen_session_lost(void)
 {
     struct pen_session *session = atomic_load_explicit(&current, memory_order_acquire);

@@ -96,6 +96,10 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
 {
     struct pen_remote *remote = context;
     uint16_t opcode = ((const struct pen_frame_header *)frame)->opcode;
+    if (opcode == PEN_OP_LINK_END) {
+        lose(remote);
+        return 0;
+    }
     if (opcode == PEN_OP_LINK_PART)
         return pen_link_take_part(frame, size, remote->arena, remote->arena_bytes, out_bulk, out_bulk_bytes,
                                   &remote->arriving);

@@ -71,6 +71,12 @@ class Remote(harness.Scenario):
         self.assertLess(time.monotonic() - begin, 8 * harness.SLOW)
         self.host.wait_log(r'session 1 of \S+ \(pid \d+\) ended')
 
+    def test_ended_program(self):
+        """It says so: its session is not kept for the window."""
+        self.open()
+        self.assertEqual(self.finish(self.start('first', pool=self.pool()))[0], 0)
+        self.host.wait_log(r'session 1 of \S+ \(pid \d+\) ended')
+
     def test_killed_program(self):
         """Its session is kept for the window, since nobody knows that it will not come back; then it ends."""
         self.open('1 s')

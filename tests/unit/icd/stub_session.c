@@ -195,6 +195,11 @@ void pen_session_ref(struct pen_session *session)
     session->refs++;
 }
 
+void pen_session_leave(struct pen_session *session)
+{
+    (void)session;
+}
+
 void pen_session_unref(struct pen_session *session)
 {
     session->refs--;
