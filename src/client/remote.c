@@ -293,6 +293,7 @@ static void *receive(void *context)
         atomic_store(&end->connected, false);
         if (!atomic_load(&end->stop) && reconnect(end)) {
             atomic_store(&end->connected, true);
+            pen_link_flush(end->link); /* what the worker lacks; nobody may have anything to add */
             pen_pump_give(&end->pump, false);
             rc = 0;
         }

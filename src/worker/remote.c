@@ -216,8 +216,10 @@ static void *receive(void *context)
         if (!has_offer(remote))
             continue;
         pen_pump_demand(&remote->pump);
-        if (take_offer(remote))
+        if (take_offer(remote)) {
             until = UINT64_MAX;
+            pen_link_flush(remote->link); /* what the program lacks; nobody may have anything to add */
+        }
         pen_pump_give(&remote->pump, false);
     }
     lose(remote);
