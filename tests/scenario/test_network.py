@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 import unittest
 
 import harness
@@ -12,6 +13,7 @@ from cable import Cable
 
 POCL = '/etc/OpenCL/vendors/pocl.icd'
 PROGRAM = os.path.join(harness.BUILD, 'bench/network')
+LOOP = os.environ.get('PENSTOCK_PROGRAM', os.path.join(harness.BUILD, 'tests/scenario/session_program'))
 
 
 class Network(harness.Scenario):
@@ -26,11 +28,19 @@ class Network(harness.Scenario):
                                 environment={'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': self.path('pocl')})
         self.address = self.pool.tenant('alice')
 
+    def start(self, *command):
+        """A program here, with the pool there."""
+        environment = self.pool.program_environment() | {'PENSTOCK_POOL': self.address, 'PENSTOCK_SOCKET': os.devnull}
+        program = subprocess.Popen([*self.cable.at('a'), *command], stdout=subprocess.PIPE, text=True, env=environment)
+        self.addCleanup(program.kill)
+        return program
+
     def rows(self, *rows):
-        """What bench/network.c measures of a program here, with the pool there."""
-        done = subprocess.run([*self.cable.at('a'), PROGRAM, 'Penstock', *rows], check=True, stdout=subprocess.PIPE, text=True, timeout=100,
-                              env=self.pool.program_environment() | {'PENSTOCK_POOL': self.address, 'PENSTOCK_SOCKET': os.devnull})
-        return {name: float(value) for name, value in (line.split() for line in done.stdout.splitlines())}
+        """What bench/network.c measures."""
+        program = self.start(PROGRAM, 'Penstock', *rows)
+        output, _ = program.communicate(timeout=100)
+        self.assertEqual(program.returncode, 0)
+        return {name: float(value) for name, value in (line.split() for line in output.splitlines())}
 
     @harness.not_sanitized('a thousand launches take longer than the round trips')
     def test_a_chain_takes_three_round_trips_more(self):
@@ -48,6 +58,17 @@ class Network(harness.Scenario):
         found = self.rows('writes', 'reads')
         for row in ('writes', 'reads'):
             self.assertGreater(found[row] * 8 / 100e6, 0.8, found)
+
+    def test_cuts_and_losses_are_lived_through(self):
+        self.cable.say('loss 1%')
+        program = self.start(LOOP, 'loop', '2')
+        self.assertEqual(program.stdout.readline().strip(), 'running')
+        for _ in range(3):
+            self.cable.say('cut 200ms')
+            time.sleep(0.4)
+        output, _ = program.communicate(timeout=60 * harness.SLOW)
+        self.assertEqual(program.returncode, 0, output)
+        self.assertGreater(self.cable.count()['a'][2], 0)
 
 
 if __name__ == '__main__':
