@@ -316,12 +316,16 @@ static cl_int unmap_staged(struct pen_enqueue *e, cl_mem memory, const struct pe
     int error = 0;
     if (mapping->event && pen_event_status(mapping->event) != CL_COMPLETE)
         error = pen_enqueue_wait_for(e, mapping->event);
-    if (!error)
+    if (!error && !map_writes(mapping->flags) && pen_enqueue_ready(e)) {
+        pen_arena_free(memory->context->session, mapping->arena_offset);
+        return pen_enqueue_nothing(e, true);
+    }
+    if (!error) /* from here on others may look at the event */
         error = pen_staging_free_after(e, mapping->arena_offset);
     if (error)
         return pen_enqueue_end(e, error);
     if (!map_writes(mapping->flags))
-        return pen_enqueue_nothing(e, pen_enqueue_ready(e));
+        return pen_enqueue_nothing(e, false);
     struct pen_move move = unmap_move(memory, mapping);
     return pen_enqueue_end(e, pen_move_send(e, &move, mapping->arena_offset));
 }

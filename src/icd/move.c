@@ -251,23 +251,23 @@ static size_t least(size_t a, size_t b)
 }
 
 /* The part at the cursor, which moves on. Images' rows are never longer than a piece. */
-static struct pen_move cursor_take(struct cursor *at, const struct pen_move *whole)
+static struct pen_move cursor_take(struct cursor *at, const struct pen_move *whole, size_t piece_bytes)
 {
     struct pen_move part = *whole;
     const struct pen_span *span = &whole->span;
     size_t slice_bytes = span->row_bytes * span->rows;
     size_t skip_bytes = at->byte, skip_rows = at->row, skip_slices = at->slice;
 
-    if (slice_bytes <= PEN_PIECE_BYTES) {
-        part.span.slices = least(PEN_PIECE_BYTES / slice_bytes, span->slices - at->slice);
+    if (slice_bytes <= piece_bytes) {
+        part.span.slices = least(piece_bytes / slice_bytes, span->slices - at->slice);
         at->slice += part.span.slices;
-    } else if (span->row_bytes <= PEN_PIECE_BYTES) {
+    } else if (span->row_bytes <= piece_bytes) {
         part.span.slices = 1;
-        part.span.rows = least(PEN_PIECE_BYTES / span->row_bytes, span->rows - at->row);
+        part.span.rows = least(piece_bytes / span->row_bytes, span->rows - at->row);
         at->row += part.span.rows;
     } else {
         part.span.slices = part.span.rows = 1;
-        part.span.row_bytes = least(PEN_PIECE_BYTES, span->row_bytes - at->byte);
+        part.span.row_bytes = least(piece_bytes, span->row_bytes - at->byte);
         at->byte += part.span.row_bytes;
     }
     if (at->byte == span->row_bytes) {
@@ -288,6 +288,11 @@ static struct pen_move cursor_take(struct cursor *at, const struct pen_move *who
     part.extent[1] = part.span.rows;
     part.extent[2] = part.span.slices;
     return part;
+}
+
+static bool is_remote(const struct pen_session *session)
+{
+    return pen_session_features(session) & PEN_FEATURE_REMOTE;
 }
 
 struct piece {
@@ -327,34 +332,38 @@ static cl_int piece_send(struct piece *piece, cl_command_queue queue, cl_uint wa
     return pen_enqueue_end(&e, error);
 }
 
-/* A blocking transfer with two pieces in flight: while the device takes one, this thread copies the other. */
+/* A blocking transfer with a few pieces in flight: while the device takes one, this thread copies another. */
 static cl_int move_pieces(cl_command_queue queue, const struct pen_move *move, cl_uint wait_count,
                           const cl_event *wait_list, cl_event *out_event)
 {
     struct pen_session *session = queue->context->session;
-    struct piece pieces[2] = {{0}};
+    struct piece pieces[PEN_REMOTE_PIECES] = {{0}};
+    bool remote = is_remote(session);
+    unsigned count = remote ? PEN_REMOTE_PIECES : PEN_PIECES;
+    size_t piece_bytes = remote ? PEN_REMOTE_PIECE_BYTES : PEN_PIECE_BYTES;
     struct cursor cursor = {0};
     cl_event last = NULL;
     cl_int status = CL_SUCCESS;
     unsigned turn = 0;
 
-    int error = pen_staging_alloc(session, 2 * (uint64_t)PEN_PIECE_BYTES, &pieces[0].staging);
+    int error = pen_staging_alloc(session, count * (uint64_t)piece_bytes, &pieces[0].staging);
     if (error)
         return pen_status(error);
-    pieces[1].staging = pieces[0].staging + PEN_PIECE_BYTES;
+    for (unsigned i = 1; i < count; i++)
+        pieces[i].staging = pieces[0].staging + i * (uint64_t)piece_bytes;
     while (cursor.slice < move->span.slices && status == CL_SUCCESS) {
-        struct piece *piece = &pieces[turn++ % 2];
+        struct piece *piece = &pieces[turn++ % count];
         status = piece_retire(piece, session);
         if (status != CL_SUCCESS)
             break;
-        piece->move = cursor_take(&cursor, move);
+        piece->move = cursor_take(&cursor, move, piece_bytes);
         status = piece_send(piece, queue, wait_count, wait_list);
         last = piece->event;
         if (last && out_event && cursor.slice >= move->span.slices)
             (void)pen_retain(last, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
     }
-    for (unsigned i = 0; i < 2; i++) {
-        cl_int end = piece_retire(&pieces[turn++ % 2], session);
+    for (unsigned i = 0; i < count; i++) {
+        cl_int end = piece_retire(&pieces[turn++ % count], session);
         if (status == CL_SUCCESS)
             status = end;
     }
@@ -399,7 +408,7 @@ int pen_move_fetch(cl_command_queue queue, const struct pen_move *move, cl_event
     if (error)
         return error;
     while (!error && cursor.slice < move->span.slices) {
-        struct pen_move piece = cursor_take(&cursor, move);
+        struct pen_move piece = cursor_take(&cursor, move, PEN_PIECE_BYTES);
         error = fetch_piece(queue, &piece, staging, after);
     }
     pen_arena_free(session, staging);
@@ -433,7 +442,7 @@ cl_int pen_move_run(cl_command_queue queue, const struct pen_move *move, cl_uint
         return move_nothing(queue, move, wait_count, wait_list, out_event);
     if (move->memory->direct)
         return move_direct(queue, move, wait_count, wait_list, out_event);
-    if (move->blocking && size > PEN_PIECE_BYTES)
+    if (move->blocking && size > (is_remote(queue->context->session) ? PEN_REMOTE_PIECE_BYTES : PEN_PIECE_BYTES))
         return move_pieces(queue, move, wait_count, wait_list, out_event);
     bool waits = move->blocking && !(move->to_region && wait_count == 0 && pen_small(size));
     struct pen_enqueue e = {0};

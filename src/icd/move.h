@@ -12,8 +12,13 @@
 /* A blocking write to a busy queue is staged up to this size: it returns at once. Copies and fills of direct regions
  * are done by this thread up to this size: a hand-off costs more. Bytes. */
 #define PEN_SMALL_BYTES (64u << 10)
-/* A blocking transfer of an indirect region larger than this goes in pieces of this size, two in flight. Bytes. */
-#define PEN_PIECE_BYTES (64u << 20)
+/* A blocking transfer of an indirect region larger than a piece goes in pieces, a few in flight: two to a worker of
+ * this host; to another host more and small ones, since there are more stations on the way, and each can be at one.
+ * Bytes. */
+#define PEN_PIECE_BYTES        (64u << 20)
+#define PEN_PIECES             2u
+#define PEN_REMOTE_PIECE_BYTES (1u << 20)
+#define PEN_REMOTE_PIECES      8u
 
 struct pen_move {
     cl_mem memory;

@@ -23,10 +23,13 @@
 
 /* Bytes of copied frames in one piece. */
 #define PIECE_BYTES 65536u
-/* Bytes of an arena range sent as one part. */
-#define PART_BYTES (UINT64_C(128) << 10)
+/* Bytes of an arena range sent as one part: the least while frames come between, else more and more. */
+#define PART_LEAST (UINT64_C(64) << 10)
+#define PART_MOST  (UINT64_C(1) << 20)
 /* A part of what goes beside is added when less than this is left to send. */
-#define LEFT_BYTES (UINT64_C(256) << 10)
+#define LEFT_BYTES (UINT64_C(128) << 10)
+/* Read at once after a part, since most of what comes then is another's, and goes elsewhere. */
+#define HEAD_BYTES 1024u
 /* Pieces written at once. */
 #define GATHER 64
 /* What has come since the last acknowledgement is acknowledged when it is so much, or when so long has passed. */
@@ -64,8 +67,9 @@ struct pen_link {
     uint64_t cursor_at;   /* bytes of it that are sent */
     struct range *beside, *beside_last;
     uint64_t beside_bytes;
-    uint64_t kept;   /* of copied bytes: in pieces, and for ranges */
-    uint64_t frames; /* bytes of pen_link_add_bulk's frames since the session began */
+    uint64_t part_bytes, part_frames; /* of the next part; `frames` at the last */
+    uint64_t kept;                    /* of copied bytes: in pieces, and for ranges */
+    uint64_t frames;                  /* bytes of pen_link_add_bulk's frames since the session began */
     struct pen_stream *stream;
 
     /* A thread writes to the socket. seq_cst with `added`: see pen_link_flush. */
@@ -88,7 +92,7 @@ struct pen_link {
     struct pen_frame_reader reader;
     unsigned char *bulk;
     uint64_t bulk_left;
-    bool in_bulk;
+    bool in_bulk, after_bulk;
     uint64_t received, acked;
 };
 
@@ -98,6 +102,7 @@ int pen_link_create(const struct pen_link_owner *owner, struct pen_link **out_li
     if (!link)
         return -PEN_ENOMEM;
     link->owner = *owner;
+    link->part_bytes = PART_LEAST;
     atomic_store(&link->poll_fd, -1);
     link->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (link->wake_fd < 0) {
@@ -277,7 +282,10 @@ int pen_link_add(struct pen_link *link, const void *frame, size_t size)
 static int append_part(struct pen_link *link, struct range *range)
 {
     _Alignas(8) unsigned char frame[64];
-    uint64_t bytes = range->bytes < PART_BYTES ? range->bytes : PART_BYTES;
+    link->part_bytes = link->frames == link->part_frames ? 2 * link->part_bytes : PART_LEAST;
+    link->part_bytes = link->part_bytes < PART_MOST ? link->part_bytes : PART_MOST;
+    link->part_frames = link->frames;
+    uint64_t bytes = range->bytes < link->part_bytes ? range->bytes : link->part_bytes;
     const struct pen_msg_link_part part = {range->offset, bytes, bytes == range->bytes ? range->number : 0};
     pen_msg_link_part_encode(&part, 0, frame);
     int rc = append_with_bulk(link, frame, pen_msg_link_part_size(&part), range->arena + range->offset, bytes);
@@ -591,7 +599,7 @@ static int take_frame(struct pen_link *link, const void *frame, size_t size)
     link->refused = rc == PEN_LINK_LATER;
     if (rc)
         return rc;
-    link->in_bulk = bulk_bytes != 0;
+    link->in_bulk = link->after_bulk = bulk_bytes != 0;
     link->bulk = bulk;
     link->bulk_left = bulk_bytes;
     note_received(link);
@@ -668,7 +676,7 @@ static ssize_t receive_some(struct pen_link *link)
     int rc = pen_frame_reader_space(&link->reader, &at, &space);
     if (rc)
         return rc;
-    got = stream->ops->receive(stream, at, space);
+    got = stream->ops->receive(stream, at, link->after_bulk && space > HEAD_BYTES ? HEAD_BYTES : space);
     if (got > 0) {
         link->received += (uint64_t)got;
         pen_frame_reader_filled(&link->reader, (size_t)got);

@@ -1,7 +1,5 @@
 /* A stream without protection over a connected socket. */
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -9,6 +7,7 @@
 
 #include "base/error.h"
 #include "net/stream.h"
+#include "net/tcp.h"
 
 static ssize_t result(ssize_t rc)
 {
@@ -40,11 +39,10 @@ static void plain_destroy(struct pen_stream *stream)
 int pen_stream_plain(int fd, struct pen_stream **out_stream)
 {
     static const struct pen_stream_ops ops = {plain_send, plain_receive, plain_destroy};
-    const int yes = 1;
     struct pen_stream *stream = malloc(sizeof *stream);
     if (!stream)
         return -PEN_ENOMEM;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes); /* not every socket has it */
+    pen_tcp_tune(fd);
     *stream = (struct pen_stream){.ops = &ops, .fd = fd};
     *out_stream = stream;
     return 0;

@@ -14,6 +14,9 @@
 
 #include "wire/futex.h"
 
+/* That a socket takes and has not sent yet. */
+#define UNSENT_BYTES (256 << 10)
+
 #define HOST_BYTES 256
 #define BACKLOG    64
 
@@ -101,6 +104,13 @@ void pen_tcp_local(int fd, char *out, size_t size)
         !getnameinfo((struct sockaddr *)&address, length, host, sizeof host, port, sizeof port,
                      NI_NUMERICHOST | NI_NUMERICSERV))
         snprintf(out, size, address.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+void pen_tcp_tune(int fd)
+{
+    const int yes = 1, unsent = UNSENT_BYTES;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
 }
 
 void pen_tcp_notice_silence(int fd)

@@ -17,6 +17,9 @@ void pen_tcp_local(int fd, char *out, size_t size);
  * it broke at once. */
 int pen_tcp_connect(const char *address, bool anywhere, uint64_t deadline_ns, int *out_fd, struct pen_error *error);
 
+/* For frames that shall not wait: they are sent at once, and find few bytes ahead of them in the socket's buffer. Other
+ * sockets are left as they are. */
+void pen_tcp_tune(int fd);
 /* A peer that is not heard of for PEN_TCP_SILENCE_MS, with bytes of ours under way or without, counts as gone: the
  * connection breaks. Of connections that are made here it is so already. */
 void pen_tcp_notice_silence(int fd);

@@ -7,8 +7,6 @@
 #include "net/tls.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -18,6 +16,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "net/tcp.h"
 
 #define CIPHERS "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256" /* SHA-256 both: a key is bound to a hash */
 /* One record's most; and the most that is encrypted while the lock is held. */
@@ -224,7 +224,6 @@ static SSL *new_ssl(bool accepts)
 static int create(int fd, bool accepts, struct tls **out_tls)
 {
     static const struct pen_stream_ops ops = {tls_send, tls_receive, tls_destroy};
-    const int yes = 1;
     struct tls *tls = calloc(1, sizeof *tls);
     if (!tls)
         return -PEN_ENOMEM;
@@ -238,7 +237,7 @@ static int create(int fd, bool accepts, struct tls **out_tls)
         SSL_set_accept_state(tls->ssl);
     else
         SSL_set_connect_state(tls->ssl);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    pen_tcp_tune(fd);
     tls->stream = (struct pen_stream){.ops = &ops, .fd = fd};
     pthread_mutex_init(&tls->lock, NULL);
     *out_tls = tls;
