@@ -35,6 +35,7 @@ libcmocka-dev        unit tests
 clinfo               the program that the demonstration runs
 "
 packages_test="
+openssl              certificates of the tests
 clang                fuzzers, and a second opinion
 libclang-rt-dev      libFuzzer
 clang-format         style

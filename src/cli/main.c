@@ -27,6 +27,7 @@ static const char usage[] =
     "                      let NAME use this host's pool from elsewhere; print what it connects with\n"
     "  tenant list [--directory DIR] [--json]\n"
     "  tenant revoke NAME [--directory DIR]\n"
+    "  tenant admit NAME [--directory DIR]\n"
     "  stop                end the daemon\n"
     "  version, help\n"
     "\n"

@@ -1,4 +1,4 @@
-/* cli/tenant.c - penstock tenant add|list|revoke: who may use this host's pool from elsewhere. */
+/* cli/tenant.c - penstock tenant add|list|revoke|admit: who may use this host's pool from elsewhere. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -48,54 +48,83 @@ static int add_tenant(const struct options *options, const char *name)
     return 0;
 }
 
+struct tenant {
+    char name[PEN_TENANT_NAME_BYTES + 1];
+    bool has_key, is_revoked; /* NAME.key, NAME.revoked is there */
+};
+
+struct tenants {
+    struct tenant *items;
+    size_t count;
+};
+
 static int compare(const void *a, const void *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return strcmp(((const struct tenant *)a)->name, ((const struct tenant *)b)->name);
 }
 
-/* NAME of "NAME.key"; malloc'ed, NULL when it is no such file. */
-static char *tenant_of(const char *file)
+/* The one of that name, which is added when it is not there. NULL: out of memory. */
+static struct tenant *find_tenant(struct tenants *tenants, const char *name)
 {
-    size_t size = strlen(file);
-    if (size < 5 || strcmp(file + size - 4, ".key"))
+    for (size_t i = 0; i < tenants->count; i++)
+        if (!strcmp(tenants->items[i].name, name))
+            return &tenants->items[i];
+    struct tenant *more = realloc(tenants->items, (tenants->count + 1) * sizeof *more);
+    if (!more)
         return NULL;
-    char *name = strndup(file, size - 4);
-    if (name && !pen_tenant_name_ok(name)) {
-        free(name);
-        return NULL;
-    }
-    return name;
+    tenants->items = more;
+    more[tenants->count] = (struct tenant){0};
+    snprintf(more[tenants->count].name, sizeof more->name, "%s", name);
+    return &more[tenants->count++];
+}
+
+/* A file of the tenants' directory; others are nobody's. */
+static void note_file(struct tenants *tenants, const char *file)
+{
+    char name[PEN_TENANT_NAME_BYTES + 1];
+    const char *dot = strrchr(file, '.');
+    size_t size = dot ? (size_t)(dot - file) : 0;
+    bool is_key = dot && !strcmp(dot, ".key"), is_mark = dot && !strcmp(dot, ".revoked");
+    if ((!is_key && !is_mark) || size >= sizeof name)
+        return;
+    memcpy(name, file, size);
+    name[size] = 0;
+    struct tenant *tenant = pen_tenant_name_ok(name) ? find_tenant(tenants, name) : NULL;
+    if (tenant && is_key)
+        tenant->has_key = true;
+    else if (tenant)
+        tenant->is_revoked = true;
+}
+
+static void print_tenant(const struct tenant *tenant)
+{
+    printf("%s%s\n", tenant->name,
+           !tenant->is_revoked ? ""
+           : tenant->has_key   ? " (a new key; certificates are revoked)"
+                               : " (revoked)");
 }
 
 static int list_tenants(const struct options *options)
 {
     DIR *directory = opendir(options->directory);
-    char **names = NULL;
-    size_t count = 0;
+    struct tenants tenants = {0};
     if (!directory && errno != ENOENT)
         return pen_cli_fail(PEN_EXIT_FAILED, "reading %s: %s", options->directory, strerror(errno));
-    for (struct dirent *entry; directory && (entry = readdir(directory));) {
-        char *name = tenant_of(entry->d_name);
-        char **more = name ? realloc(names, (count + 1) * sizeof *names) : NULL;
-        if (!more) {
-            free(name);
-            continue;
-        }
-        names = more;
-        names[count++] = name;
-    }
+    for (struct dirent *entry; directory && (entry = readdir(directory));)
+        note_file(&tenants, entry->d_name);
     if (directory)
         closedir(directory);
-    if (count)
-        qsort(names, count, sizeof *names, compare);
+    if (tenants.count)
+        qsort(tenants.items, tenants.count, sizeof *tenants.items, compare);
     json_t *array = json_array();
-    for (size_t i = 0; i < count; i++) {
-        json_array_append_new(array, json_string(names[i]));
+    for (size_t i = 0; i < tenants.count; i++) {
+        const struct tenant *tenant = &tenants.items[i];
+        json_array_append_new(array, json_pack("{s:s, s:b, s:b}", "tenant", tenant->name, "key", tenant->has_key,
+                                               "revoked", tenant->is_revoked));
         if (!options->json)
-            puts(names[i]);
-        free(names[i]);
+            print_tenant(tenant);
     }
-    free(names);
+    free(tenants.items);
     if (options->json) {
         json_dumpf(array, stdout, JSON_INDENT(2));
         putchar('\n');
@@ -107,7 +136,18 @@ static int list_tenants(const struct options *options)
 static int revoke_tenant(const struct options *options, const char *name)
 {
     struct pen_error error;
-    if (pen_tenant_remove(options->directory, name, &error))
+    bool had_key;
+    if (pen_tenant_revoke(options->directory, name, &had_key, &error))
+        return pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message);
+    if (!had_key)
+        fprintf(stderr, "penstock: tenant %s has no key; certificates of that name are refused from now on\n", name);
+    return 0;
+}
+
+static int admit_tenant(const struct options *options, const char *name)
+{
+    struct pen_error error;
+    if (pen_tenant_admit(options->directory, name, &error))
         return pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message);
     return 0;
 }
@@ -151,8 +191,11 @@ int pen_cli_tenant(int argc, char **argv)
         return add_tenant(&options, name);
     if (!strcmp(what, "revoke") && words == 1)
         return revoke_tenant(&options, name);
+    if (!strcmp(what, "admit") && words == 1)
+        return admit_tenant(&options, name);
     if (!strcmp(what, "list") && !words)
         return list_tenants(&options);
-    return pen_cli_fail(PEN_EXIT_USAGE,
-                        "tenant add NAME, tenant list and tenant revoke NAME are understood; see penstock help");
+    return pen_cli_fail(
+        PEN_EXIT_USAGE,
+        "tenant add NAME, tenant list, tenant revoke NAME and tenant admit NAME are understood; see penstock help");
 }

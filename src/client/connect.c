@@ -32,13 +32,20 @@ static int receive_over(struct pen_stream *stream, struct pen_unix_frame *frame,
     return rc;
 }
 
+static int ended(const struct pen_daemon_peer *peer, struct pen_error *error)
+{
+    const char *why = peer->stream ? pen_stream_why(peer->stream) : "";
+    return *why ? pen_fail(error, -PEN_EPERM, "connecting to %s: %s", peer->address.host, why)
+                : pen_fail(error, -PEN_EGONE, "the daemon closed the connection");
+}
+
 int pen_daemon_receive(const struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint16_t opcode,
                        uint64_t deadline_ns, struct pen_error *error)
 {
     int rc =
         peer->stream ? receive_over(peer->stream, frame, deadline_ns) : pen_unix_receive(peer->fd, frame, deadline_ns);
     if (rc == -PEN_EGONE)
-        return pen_fail(error, rc, "the daemon closed the connection");
+        return ended(peer, error);
     if (rc)
         return pen_fail(error, rc, "waiting for the daemon's answer: %s", pen_error_text(rc));
     if (frame->opcode == opcode)
@@ -79,7 +86,43 @@ void pen_daemon_close(struct pen_daemon_peer *peer)
     *peer = (struct pen_daemon_peer){.fd = -1};
 }
 
-/* Over TCP; unless it is without protection, both sides have shown the tenant's key then. */
+static int prove(int fd, const struct pen_pool_address *address, uint64_t deadline_ns, struct pen_stream **out_stream,
+                 struct pen_error *error)
+{
+    int rc = pen_daemon_protect(fd, address->plain ? NULL : &address->key, deadline_ns, out_stream);
+    if (!rc)
+        return 0;
+    return pen_fail(error, rc,
+                    rc == -PEN_EPERM ? "%s does not accept the key of tenant %s: is it the pool's, and not revoked?"
+                                     : "connecting to %s as tenant %s: the connection broke",
+                    address->host, address->key.identity);
+}
+
+static int certify(int fd, const struct pen_pool_address *address, uint64_t deadline_ns, struct pen_stream **out_stream,
+                   struct pen_error *error)
+{
+    const struct pen_tls_module *tls;
+    struct pen_stream *stream;
+    int rc = pen_tls_module_load(&tls, error);
+    if (!rc)
+        rc = tls->connect_certified(fd, &address->files, address->host, &stream, error);
+    if (rc) {
+        close(fd);
+        return rc;
+    }
+    rc = tls->handshake_until(stream, deadline_ns);
+    if (!rc) {
+        *out_stream = stream;
+        return 0;
+    }
+    pen_fail(error, rc, "connecting to %s with a certificate: %s", address->host,
+             rc == -PEN_EPERM ? pen_stream_why(stream) : pen_error_text(rc));
+    pen_stream_destroy(stream);
+    return rc;
+}
+
+/* Over TCP; unless it is without protection, both sides have shown the tenant's key then, or we have seen the daemon's
+ * certificate. */
 static int connect_stream(struct pen_daemon_peer *peer, uint64_t deadline_ns, struct pen_error *error)
 {
     const struct pen_pool_address *address = &peer->address;
@@ -89,14 +132,11 @@ static int connect_stream(struct pen_daemon_peer *peer, uint64_t deadline_ns, st
         rc = pen_tcp_connect(address->host, !address->plain, deadline_ns, &fd, error);
     if (rc)
         return rc;
-    rc = pen_daemon_protect(fd, address->plain ? NULL : &address->key, deadline_ns, &peer->stream);
-    if (rc)
-        return pen_fail(error, rc,
-                        rc == -PEN_EPERM ? "%s does not accept the key of tenant %s: is it the pool's, and not revoked?"
-                                         : "connecting to %s as tenant %s: the connection broke",
-                        address->host, address->key.identity);
-    peer->fd = peer->stream->fd;
-    return 0;
+    rc = address->certified ? certify(fd, address, deadline_ns, &peer->stream, error)
+                            : prove(fd, address, deadline_ns, &peer->stream, error);
+    if (!rc)
+        peer->fd = peer->stream->fd;
+    return rc;
 }
 
 int pen_daemon_protect(int fd, const struct pen_tls_key *key, uint64_t deadline_ns, struct pen_stream **out_stream)
@@ -138,6 +178,17 @@ static int say_hello(const struct pen_daemon_peer *peer, uint64_t deadline_ns, s
     return rc ? pen_fail(error, rc, "greeting the daemon: %s", pen_error_text(rc)) : 0;
 }
 
+/* The connecting end's handshake is over before the other has looked at its certificate (RFC 8446 section 4.4.2.4):
+ * what is sent meanwhile may be lost with the connection, but what it says of the reason is there to be read. */
+static int await_welcome(struct pen_daemon_peer *peer, uint64_t deadline_ns, struct pen_error *error)
+{
+    struct pen_unix_frame frame = {0};
+    int rc = pen_daemon_greeted(peer, &frame, deadline_ns, error);
+    pen_unix_frame_finish(&frame);
+    peer->greeted = !rc;
+    return rc;
+}
+
 int pen_daemon_connect_to(const struct pen_pool_address *address, uint64_t deadline_ns,
                           struct pen_daemon_peer *out_peer, struct pen_error *error)
 {
@@ -147,12 +198,14 @@ int pen_daemon_connect_to(const struct pen_pool_address *address, uint64_t deadl
     int rc = address ? connect_stream(&peer, deadline_ns, error) : connect_socket(&peer, deadline_ns, error);
     if (rc)
         return rc;
-    if ((rc = say_hello(&peer, deadline_ns, error))) {
+    rc = say_hello(&peer, deadline_ns, error);
+    if (peer.address.certified)
+        rc = await_welcome(&peer, deadline_ns, error);
+    if (rc)
         pen_daemon_close(&peer);
-        return rc;
-    }
-    *out_peer = peer;
-    return 0;
+    else
+        *out_peer = peer;
+    return rc;
 }
 
 int pen_daemon_connect(uint64_t deadline_ns, struct pen_daemon_peer *out_peer, struct pen_error *error)
@@ -178,6 +231,8 @@ bool pen_daemon_try_again(int rc, uint64_t deadline_ns)
 int pen_daemon_greeted(const struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
                        struct pen_error *error)
 {
+    if (peer->greeted)
+        return 0;
     int rc = pen_daemon_receive(peer, frame, PEN_OP_HELLO, deadline_ns, error);
     return rc ? rc : check_hello(frame, error);
 }

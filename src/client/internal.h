@@ -130,6 +130,7 @@ struct pen_daemon_peer {
     int fd; /* the socket, or the stream's, to which it then belongs */
     struct pen_stream *stream;
     struct pen_pool_address address; /* of the stream */
+    bool greeted;                    /* its hello has come */
 };
 /* Takes a connected socket: a stream over it, as it is or (key) with both sides proven. */
 int pen_daemon_protect(int fd, const struct pen_tls_key *key, uint64_t deadline_ns, struct pen_stream **out_stream);

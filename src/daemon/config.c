@@ -25,7 +25,7 @@ struct raw_session {
     char *arena, *ring, *spin_us, *reconnect_window;
 };
 struct raw_listen {
-    char *tcp, *tenants;
+    char *tcp, *tenants, *certificate, *private_key, *authority;
 };
 struct raw_limits {
     char *handshakes, *sessions, *connections, *handshake_ms, *worker_wait_ms, *worker_start_ms, *probe_ms, *stop_ms;
@@ -60,7 +60,9 @@ static const cyaml_schema_field_t drivers_fields[] = {CYAML_FIELD_IGNORE("enviro
 static const cyaml_schema_field_t session_fields[] = {TEXT(raw_session, arena), TEXT(raw_session, ring),
                                                       TEXT(raw_session, spin_us), TEXT(raw_session, reconnect_window),
                                                       CYAML_FIELD_END};
-static const cyaml_schema_field_t listen_fields[] = {TEXT(raw_listen, tcp), TEXT(raw_listen, tenants), CYAML_FIELD_END};
+static const cyaml_schema_field_t listen_fields[] = {TEXT(raw_listen, tcp),         TEXT(raw_listen, tenants),
+                                                     TEXT(raw_listen, certificate), TEXT(raw_listen, private_key),
+                                                     TEXT(raw_listen, authority),   CYAML_FIELD_END};
 static const cyaml_schema_field_t limits_fields[] = {
     TEXT(raw_limits, handshakes),   TEXT(raw_limits, sessions),       TEXT(raw_limits, connections),
     TEXT(raw_limits, handshake_ms), TEXT(raw_limits, worker_wait_ms), TEXT(raw_limits, worker_start_ms),
@@ -141,6 +143,9 @@ static const struct setting settings[] = {
     {"session.reconnect_window", KIND_TIME, AT(session.reconnect_window, reconnect_ms), 0, 86400000, 60000, NULL},
     {"listen.tcp", KIND_TEXT, AT(listen.tcp, listen_tcp), 1, PEN_CONFIG_ADDRESS, 0, NULL},
     {"listen.tenants", KIND_TEXT, AT(listen.tenants, tenants_dir), 1, 3072, 0, NULL},
+    {"listen.certificate", KIND_TEXT, AT(listen.certificate, certificate), 1, PEN_CERTIFICATE_PATH - 1, 0, NULL},
+    {"listen.private_key", KIND_TEXT, AT(listen.private_key, private_key), 1, PEN_CERTIFICATE_PATH - 1, 0, NULL},
+    {"listen.authority", KIND_TEXT, AT(listen.authority, authority), 1, PEN_CERTIFICATE_PATH - 1, 0, NULL},
     {"limits.handshakes", KIND_COUNT, AT(limits.handshakes, max_handshakes), 1, 65536, 64, NULL},
     {"limits.sessions", KIND_COUNT, AT(limits.sessions, max_sessions), 1, PEN_LIMIT_SESSIONS, 64, NULL},
     {"limits.connections", KIND_COUNT, AT(limits.connections, max_connections), 1, 65536, 256, NULL},
@@ -420,6 +425,42 @@ static int check_together(struct pen_document *document, const struct pen_config
     return 0;
 }
 
+/* All of the three or none; what is in them is read now, so that what is wrong with it is said here. */
+static int load_certificates(struct pen_document *document, struct pen_config *config, struct pen_error *error)
+{
+    struct pen_certificate_files files;
+    const struct {
+        const char *key, *path;
+        char *to;
+    } parts[] = {{"listen.certificate", config->certificate, files.certificate},
+                 {"listen.private_key", config->private_key, files.private_key},
+                 {"listen.authority", config->authority, files.authority}};
+    const char *given = NULL, *missing = NULL, *which = "";
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+        if (!parts[i].path) {
+            missing = parts[i].key;
+            continue;
+        }
+        given = parts[i].key;
+        if (parts[i].path[0] != '/')
+            return refuse(document, parts[i].key, parts[i].path, "an absolute path", error);
+        snprintf(parts[i].to, PEN_CERTIFICATE_PATH, "%s", parts[i].path);
+    }
+    if (!given)
+        return 0;
+    if (missing)
+        return pen_fail(error, -PEN_ECONFIG,
+                        "%s:%zu: %s needs %s: certificate, private_key and authority are set together", document->file,
+                        pen_document_line(document, given), given, missing);
+    struct pen_error wrong;
+    if (!pen_certificates_load(&files, &config->certificates, &which, &wrong))
+        return 0;
+    char key[32];
+    snprintf(key, sizeof key, "listen.%s", which);
+    return pen_fail(error, -PEN_ECONFIG, "%s:%zu: listen.%s", document->file, pen_document_line(document, key),
+                    wrong.message);
+}
+
 /* ---- loading ----------------------------------------------------------------------------------------- */
 
 /* libcyaml's own complaints; the check with positions comes first, so these are rare. Keeps the first. */
@@ -478,6 +519,8 @@ int pen_config_load(struct pen_config *config, const char *file, struct pen_erro
         rc = convert_environment(&document, config, error);
     if (!rc && raw)
         rc = check_together(&document, config, error);
+    if (!rc && raw)
+        rc = load_certificates(&document, config, error);
 out:
     free_raw(raw);
     pen_document_finish(&document);
@@ -501,6 +544,7 @@ void pen_config_finish(struct pen_config *config)
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         if (settings[i].kind == KIND_TEXT)
             free(*(char **)(void *)((char *)config + settings[i].field));
+    pen_certificates_destroy(config->certificates);
     *config = (struct pen_config){0};
 }
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "net/certificates.h"
 #include "penstock-protocol.h"
 
 /* Most entries of `devices` and of `drivers.environment`. */
@@ -44,6 +45,8 @@ struct pen_config {
     uint64_t max_handshakes;                                /* limits */
     char *listen_tcp;                                       /* listen; NULL: not */
     char *tenants_dir;                                      /* listen; NULL: by the environment */
+    char *certificate, *private_key, *authority;            /* listen; NULL: keys alone */
+    struct pen_certificates *certificates;                  /* what they hold; NULL: keys alone */
     char *cache_dir;                                        /* cache; NULL: by the environment */
     uint64_t cache_bytes, cache_enabled;                    /* cache */
     uint64_t warm_workers;                                  /* workers */

@@ -38,7 +38,7 @@ static void plain_destroy(struct pen_stream *stream)
 
 int pen_stream_plain(int fd, struct pen_stream **out_stream)
 {
-    static const struct pen_stream_ops ops = {plain_send, plain_receive, plain_destroy};
+    static const struct pen_stream_ops ops = {plain_send, plain_receive, plain_destroy, NULL};
     struct pen_stream *stream = malloc(sizeof *stream);
     if (!stream)
         return -PEN_ENOMEM;

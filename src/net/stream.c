@@ -16,6 +16,11 @@ void pen_stream_destroy(struct pen_stream *stream)
         stream->ops->destroy(stream);
 }
 
+const char *pen_stream_why(const struct pen_stream *stream)
+{
+    return stream->ops->why ? stream->ops->why(stream) : "";
+}
+
 int pen_stream_wait(const struct pen_stream *stream, short events, uint64_t deadline_ns)
 {
     struct pollfd poller = {.fd = stream->fd, .events = events};

@@ -19,6 +19,8 @@ struct pen_stream_ops {
     /* Bytes received; 0: none now, poll for POLLIN. */
     ssize_t (*receive)(struct pen_stream *stream, void *bytes, size_t size);
     void (*destroy)(struct pen_stream *stream);
+    /* NULL, or why the connection has ended or was never made; "" when nobody knows. */
+    const char *(*why)(const struct pen_stream *stream);
 };
 
 struct pen_stream {
@@ -28,6 +30,10 @@ struct pen_stream {
 
 /* Accepts NULL. */
 void pen_stream_destroy(struct pen_stream *stream);
+
+/* After an error: a clause that says what the peer, or its certificate, was refused for or has refused; "" when there
+ * is nothing to say. The stream's. */
+const char *pen_stream_why(const struct pen_stream *stream);
 
 /* Waits until the descriptor is ready for `events` (POLLIN, POLLOUT), or a while: try again. -PEN_ETIMEOUT: the
  * deadline has passed. */

@@ -45,7 +45,7 @@ static bool read_key(const char *text, size_t size, unsigned char *secret)
     unsigned char bytes[PEN_TLS_KEY_BYTES + 1] = {0};
     bool good = size == PEN_TENANT_KEY_TEXT;
     for (unsigned i = 0; good && i < PEN_TENANT_KEY_TEXT; i++) {
-        const char *digit = memchr(digits, text[i], 64);
+        const char *digit = memchr(digits, text[i], sizeof digits - 1);
         unsigned value = digit ? (unsigned)(digit - digits) << (10 - i * 6 % 8) : 0;
         bytes[i * 6 / 8] |= (unsigned char)(value >> 8);
         bytes[i * 6 / 8 + 1] |= (unsigned char)value;
@@ -57,6 +57,9 @@ static bool read_key(const char *text, size_t size, unsigned char *secret)
     explicit_bzero(bytes, sizeof bytes);
     return good;
 }
+
+#define KEY     ".key"
+#define REVOKED ".revoked"
 
 /* ---- files ------------------------------------------------------------------------------------------- */
 
@@ -76,24 +79,32 @@ int pen_tenant_directory(char *out, struct pen_error *error)
                           "no directory for tenants' keys: neither HOME nor XDG_CONFIG_HOME is set");
 }
 
-static int path_of(const char *directory, const char *name, char out[PATH_MAX], struct pen_error *error)
+static int path_of(const char *directory, const char *name, const char *suffix, char out[PATH_MAX],
+                   struct pen_error *error)
 {
     if (!pen_tenant_name_ok(name))
         return bad_name(name, error);
-    int size = snprintf(out, PATH_MAX, "%s/%s.key", directory, name);
+    int size = snprintf(out, PATH_MAX, "%s/%s%s", directory, name, suffix);
     return size < 0 || size >= PATH_MAX ? pen_fail(error, -PEN_ELIMIT, "the tenants' directory has too long a name")
                                         : 0;
+}
+
+static int make_directory(const char *directory, struct pen_error *error)
+{
+    return mkdir(directory, 0700) && errno != EEXIST
+               ? pen_fail(error, -PEN_EIO, "making the tenants' directory %s: %s", directory, strerror(errno))
+               : 0;
 }
 
 int pen_tenant_create(const char *directory, const char *name, struct pen_tls_key *out_key, struct pen_error *error)
 {
     char path[PATH_MAX], text[PEN_TENANT_KEY_TEXT + 2];
     struct pen_tls_key key = {0};
-    int rc = path_of(directory, name, path, error);
+    int rc = path_of(directory, name, KEY, path, error);
+    if (!rc)
+        rc = make_directory(directory, error);
     if (rc)
         return rc;
-    if (mkdir(directory, 0700) && errno != EEXIST)
-        return pen_fail(error, -PEN_EIO, "making the tenants' directory %s: %s", directory, strerror(errno));
     strcpy(key.identity, name);
     if (getrandom(key.secret, sizeof key.secret, 0) != (ssize_t)sizeof key.secret)
         return pen_fail(error, -PEN_EIO, "no random bytes for a key: %s", strerror(errno));
@@ -120,7 +131,7 @@ int pen_tenant_load(const char *directory, const char *name, struct pen_tls_key 
     char path[PATH_MAX], text[PEN_TENANT_KEY_TEXT + 2];
     struct pen_tls_key key = {0};
     struct stat status;
-    int rc = path_of(directory, name, path, error);
+    int rc = path_of(directory, name, KEY, path, error);
     if (rc)
         return rc;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -146,13 +157,46 @@ int pen_tenant_load(const char *directory, const char *name, struct pen_tls_key 
     return 0;
 }
 
-int pen_tenant_remove(const char *directory, const char *name, struct pen_error *error)
+int pen_tenant_revoke(const char *directory, const char *name, bool *out_had_key, struct pen_error *error)
 {
-    char path[PATH_MAX];
-    int rc = path_of(directory, name, path, error);
-    if (!rc && unlink(path))
-        rc = pen_fail(error, errno == ENOENT ? -PEN_ENOENT : -PEN_EIO, "removing %s: %s", path, strerror(errno));
+    char mark[PATH_MAX], key[PATH_MAX];
+    int rc = path_of(directory, name, REVOKED, mark, error);
+    if (!rc)
+        rc = path_of(directory, name, KEY, key, error);
+    if (!rc)
+        rc = make_directory(directory, error);
+    if (rc)
+        return rc;
+    int fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return pen_fail(error, -PEN_EIO, "making %s: %s", mark, strerror(errno));
+    close(fd);
+    bool had_key = !unlink(key);
+    if (!had_key && errno != ENOENT)
+        return pen_fail(error, -PEN_EIO, "removing %s: %s", key, strerror(errno));
+    *out_had_key = had_key;
+    return 0;
+}
+
+int pen_tenant_admit(const char *directory, const char *name, struct pen_error *error)
+{
+    char mark[PATH_MAX];
+    int rc = path_of(directory, name, REVOKED, mark, error);
+    if (!rc && unlink(mark))
+        rc = errno == ENOENT ? pen_fail(error, -PEN_ENOENT, "tenant %s has not been revoked (%s)", name, mark)
+                             : pen_fail(error, -PEN_EIO, "removing %s: %s", mark, strerror(errno));
     return rc;
+}
+
+int pen_tenant_check(const char *directory, const char *name, struct pen_error *error)
+{
+    char mark[PATH_MAX];
+    int rc = path_of(directory, name, REVOKED, mark, error);
+    if (rc)
+        return rc;
+    if (!faccessat(AT_FDCWD, mark, F_OK, AT_SYMLINK_NOFOLLOW))
+        return pen_fail(error, -PEN_EPERM, "tenant %s has been revoked", name);
+    return errno == ENOENT ? 0 : pen_fail(error, -PEN_EIO, "looking for %s: %s", mark, strerror(errno));
 }
 
 /* ---- connection strings ------------------------------------------------------------------------------ */
@@ -160,9 +204,9 @@ int pen_tenant_remove(const char *directory, const char *name, struct pen_error 
 static int no_address(struct pen_error *error)
 {
     return pen_fail(error, -PEN_EINVAL,
-                    "a pool's address is penstock://HOST:PORT/NAME#KEY, as `penstock tenant add` prints it, or, for "
-                    "measurements on "
-                    "one host, tcp://127.0.0.1:PORT");
+                    "a pool's address is penstock://HOST:PORT/NAME#KEY, as `penstock tenant add` prints it; with a "
+                    "certificate penstock://HOST:PORT?certificate=FILE&private_key=FILE&authority=FILE; or, for "
+                    "measurements on one host, tcp://127.0.0.1:PORT");
 }
 
 static int take_host(const char *text, size_t size, struct pen_pool_address *out, struct pen_error *error)
@@ -174,6 +218,80 @@ static int take_host(const char *text, size_t size, struct pen_pool_address *out
     return 0;
 }
 
+static int take_key(const char *text, struct pen_pool_address *out, struct pen_error *error)
+{
+    const char *slash = strchr(text, '/'), *hash = slash ? strchr(slash, '#') : NULL;
+    size_t name = hash ? (size_t)(hash - slash) - 1 : 0;
+    if (!hash || name > PEN_TENANT_NAME_BYTES || !read_key(hash + 1, strlen(hash + 1), out->key.secret))
+        return no_address(error);
+    memcpy(out->key.identity, slash + 1, name);
+    if (!pen_tenant_name_ok(out->key.identity))
+        return bad_name(out->key.identity, error);
+    return take_host(text, (size_t)(slash - text), out, error);
+}
+
+/* The byte that "%41" is; 0: none. */
+static char escaped(const char *text, size_t size)
+{
+    const char number[] = {size > 2 ? text[1] : 0, size > 2 ? text[2] : 0, 0};
+    return strspn(number, "0123456789abcdefABCDEF") == 2 ? (char)strtoul(number, NULL, 16) : 0;
+}
+
+static bool take_path(const char *text, size_t size, char out[PEN_CERTIFICATE_PATH])
+{
+    size_t used = 0;
+    for (size_t at = 0; at < size; at++) {
+        char byte = text[at];
+        if (byte == '%') {
+            byte = escaped(text + at, size - at);
+            at += 2;
+        }
+        if (!byte || used == PEN_CERTIFICATE_PATH - 1)
+            return false;
+        out[used++] = byte;
+    }
+    out[used] = 0;
+    return out[0] == '/';
+}
+
+/* NAME=FILE: each of the three, once. */
+static int take_file(const char *text, size_t size, struct pen_certificate_files *files, struct pen_error *error)
+{
+    const struct {
+        const char *name;
+        char *path;
+    } known[] = {
+        {"certificate=", files->certificate}, {"private_key=", files->private_key}, {"authority=", files->authority}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        size_t name = strlen(known[i].name);
+        if (size < name || strncmp(text, known[i].name, name) != 0)
+            continue;
+        if (known[i].path[0] || !take_path(text + name, size - name, known[i].path))
+            return pen_fail(error, -PEN_EINVAL,
+                            "a pool's address has \"%.*s\": %s is given once, as an absolute path ('%%' and two "
+                            "hexadecimal digits are a byte)",
+                            (int)(size < 200 ? size : 200), text, known[i].name);
+        return 0;
+    }
+    return no_address(error);
+}
+
+static int take_files(const char *text, struct pen_pool_address *out, struct pen_error *error)
+{
+    const char *query = strchr(text, '?');
+    int rc = take_host(text, (size_t)(query - text), out, error);
+    while (!rc && *query) {
+        query++;
+        size_t size = strcspn(query, "&");
+        rc = take_file(query, size, &out->files, error);
+        query += size;
+    }
+    if (!rc && !(out->files.certificate[0] && out->files.private_key[0] && out->files.authority[0]))
+        rc = no_address(error);
+    out->certified = true;
+    return rc;
+}
+
 int pen_pool_address_parse(const char *text, struct pen_pool_address *out, struct pen_error *error)
 {
     struct pen_pool_address address = {0};
@@ -181,16 +299,11 @@ int pen_pool_address_parse(const char *text, struct pen_pool_address *out, struc
     if (!strncmp(text, "tcp://", 6)) {
         address.plain = true;
         rc = take_host(text + 6, strlen(text + 6), &address, error);
+    } else if (strncmp(text, "penstock://", 11) != 0) {
+        rc = no_address(error);
     } else {
-        const char *slash = strncmp(text, "penstock://", 11) ? NULL : strchr(text + 11, '/');
-        const char *hash = slash ? strchr(slash, '#') : NULL;
-        size_t name = hash ? (size_t)(hash - slash) - 1 : 0;
-        if (!hash || name > PEN_TENANT_NAME_BYTES || !read_key(hash + 1, strlen(hash + 1), address.key.secret))
-            return no_address(error);
-        memcpy(address.key.identity, slash + 1, name);
-        rc = pen_tenant_name_ok(address.key.identity)
-                 ? take_host(text + 11, (size_t)(slash - text) - 11, &address, error)
-                 : bad_name(address.key.identity, error);
+        rc = text[11 + strcspn(text + 11, "/?")] == '?' ? take_files(text + 11, &address, error)
+                                                        : take_key(text + 11, &address, error);
     }
     if (!rc)
         *out = address;

@@ -1,7 +1,8 @@
-/* net/tenant.h - who may use a pool from another host: a tenant has a name and a key. On the pool's host the key is in
- * a file of its own; what the tenant gets is a connection string, "penstock://HOST:PORT/NAME#KEY". Keys are written in
- * base64url (RFC 4648 section 5), without padding. Threads: no state. Errors: 0 or -PEN_E*, with a sentence that never
- * holds a key. */
+/* net/tenant.h - who may use a pool from another host: a tenant has a name, and a key or a certificate. On the pool's
+ * host the key is in a file of its own; what the tenant gets is a connection string, "penstock://HOST:PORT/NAME#KEY".
+ * Keys are written in base64url (RFC 4648 section 5), without padding. A certificate has its tenant's name, and is a
+ * site's affair; the pool's host has no more of it than a mark when the tenant has been revoked. Threads: no state.
+ * Errors: 0 or -PEN_E*, with a sentence that never holds a key. */
 #ifndef PEN_NET_TENANT_H
 #define PEN_NET_TENANT_H
 
@@ -13,8 +14,8 @@
 #define PEN_TENANT_NAME_BYTES 32
 #define PEN_TENANT_KEY_TEXT   43 /* characters of a key */
 #define PEN_POOL_HOST_BYTES   270
-/* Longest connection string, with its zero. */
-#define PEN_POOL_ADDRESS_BYTES (12 + PEN_POOL_HOST_BYTES + 1 + PEN_TLS_IDENTITY_BYTES + 1 + PEN_TENANT_KEY_TEXT)
+/* Longest address of a pool, with its zero. */
+#define PEN_POOL_ADDRESS_BYTES 4096
 
 /* 1 to PEN_TENANT_NAME_BYTES of a-z, 0-9, '-', '_' and '.', beginning with a letter or digit: a name is part of a path.
  */
@@ -29,15 +30,26 @@ int pen_tenant_directory(char *out, struct pen_error *error);
 int pen_tenant_create(const char *directory, const char *name, struct pen_tls_key *out_key, struct pen_error *error);
 /* -PEN_ENOENT: none; -PEN_EPERM: others can read or write the file. */
 int pen_tenant_load(const char *directory, const char *name, struct pen_tls_key *out_key, struct pen_error *error);
-int pen_tenant_remove(const char *directory, const char *name, struct pen_error *error);
+/* Neither key nor certificate is good any more: removes the key, if there is one, and leaves a mark, NAME.revoked. */
+int pen_tenant_revoke(const char *directory, const char *name, bool *out_had_key, struct pen_error *error);
+/* Removes the mark: the tenant's certificates are good again. -PEN_ENOENT: there is none. */
+int pen_tenant_admit(const char *directory, const char *name, struct pen_error *error);
+/* Whether a tenant may use a certificate. -PEN_EINVAL: that is no tenant's name; -PEN_EPERM: revoked; -PEN_EIO: the
+ * directory does not tell. */
+int pen_tenant_check(const char *directory, const char *name, struct pen_error *error);
 
 struct pen_pool_address {
     char host[PEN_POOL_HOST_BYTES]; /* "host:port" */
     bool plain;                     /* "tcp://HOST:PORT": without protection or key, on this host alone */
-    struct pen_tls_key key;
+    /* "penstock://HOST:PORT?certificate=FILE&private_key=FILE&authority=FILE", in any order; the paths are absolute,
+     * and
+     * '%' with two hexadecimal digits is a byte (RFC 3986 section 2.1). */
+    bool certified;
+    struct pen_certificate_files files;
+    struct pen_tls_key key; /* else: "penstock://HOST:PORT/NAME#KEY" */
 };
 int pen_pool_address_parse(const char *text, struct pen_pool_address *out, struct pen_error *error);
-/* `out` has PEN_POOL_ADDRESS_BYTES. */
+/* One with a key, or plain. `out` has PEN_POOL_ADDRESS_BYTES. */
 void pen_pool_address_print(const struct pen_pool_address *address, char *out);
 
 #endif

@@ -23,14 +23,18 @@
 /* One record's most; and the most that is encrypted while the lock is held. */
 #define RECORD_BYTES 16384u
 #define WRITE_BYTES  65536u
+#define WHY_BYTES    200
 
 struct tls {
     struct pen_stream stream; /* first */
     SSL *ssl;
     pthread_mutex_t lock;
     struct pen_tls_key key; /* its secret is wiped after the handshake */
-    pen_tls_find_key find;  /* NULL: the connecting end */
+    bool certified;         /* certificates are in use, beside keys at the accepting end */
+    pen_tls_find_key find;
+    pen_tls_admit admit;
     void *context;
+    char why[WHY_BYTES];
     unsigned char record[RECORD_BYTES]; /* the sender's */
 };
 
@@ -78,6 +82,30 @@ static int find_key(SSL *ssl, const unsigned char *identity, size_t size, SSL_SE
         return 1;
     *out_session = session_of(ssl, tls->key.secret);
     return *out_session != NULL;
+}
+
+/* ---- the certificate --------------------------------------------------------------------------------- */
+
+/* Called for each certificate, the peer's own last, when all that it rests on is good. */
+static int look_at(int good, X509_STORE_CTX *chain)
+{
+    const SSL *ssl = X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct tls *tls = SSL_get_app_data(ssl);
+    if (!good || X509_STORE_CTX_get_error_depth(chain) > 0)
+        return good;
+    bool named =
+        pen_certificates_name(X509_STORE_CTX_get_current_cert(chain), tls->key.identity, sizeof tls->key.identity);
+    int rc = named ? tls->admit(tls->context, tls->key.identity) : -PEN_EINVAL;
+    if (rc)
+        X509_STORE_CTX_set_error(chain, rc == -PEN_EPERM ? X509_V_ERR_CERT_REVOKED : X509_V_ERR_CERT_REJECTED);
+    return !rc;
+}
+
+/* The peer has shown a key, which is to OpenSSL a session that goes on; or a certificate, which was verified. */
+static bool is_proven(const struct tls *tls)
+{
+    return SSL_session_reused(tls->ssl) ||
+           (tls->certified && SSL_get0_peer_certificate(tls->ssl) && SSL_get_verify_result(tls->ssl) == X509_V_OK);
 }
 
 /* ---- the socket -------------------------------------------------------------------------------------- */
@@ -144,6 +172,8 @@ static ssize_t result(struct tls *tls, int rc)
     if (rc > 0)
         return rc;
     int why = SSL_get_error(tls->ssl, rc);
+    if (why == SSL_ERROR_SSL && tls->certified)
+        pen_certificates_explain(tls->ssl, tls->why, sizeof tls->why);
     return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? 0 : -PEN_EGONE;
 }
 
@@ -186,19 +216,33 @@ static ssize_t tls_receive(struct pen_stream *stream, void *bytes, size_t size)
     return rc;
 }
 
-static void tls_destroy(struct pen_stream *stream)
+static const char *tls_why(const struct pen_stream *stream)
 {
-    if (!stream)
+    return tls_of(stream)->why;
+}
+
+/* All but the descriptor. Accepts NULL. */
+static void discard(struct tls *tls)
+{
+    if (!tls)
         return;
-    struct tls *tls = tls_of(stream);
     SSL_free(tls->ssl);
-    close(stream->fd);
     OPENSSL_cleanse(&tls->key, sizeof tls->key);
     pthread_mutex_destroy(&tls->lock);
     free(tls);
 }
 
-/* TLS 1.3 alone, this one way of it: no certificates, no tickets, nothing before the handshake is over. */
+static void tls_destroy(struct pen_stream *stream)
+{
+    if (!stream)
+        return;
+    int fd = stream->fd;
+    discard(tls_of(stream));
+    close(fd);
+}
+
+/* TLS 1.3 alone, and little of it: no tickets, nothing before the handshake is over. Nobody's certificate is believed
+ * unless an authority is named. */
 static SSL *new_ssl(bool accepts)
 {
     SSL_CTX *context = SSL_CTX_new(accepts ? TLS_server_method() : TLS_client_method());
@@ -207,11 +251,7 @@ static SSL *new_ssl(bool accepts)
     SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    if (accepts)
-        SSL_CTX_set_psk_find_session_callback(context, find_key);
-    else
-        SSL_CTX_set_psk_use_session_callback(context, use_key);
-    if (!accepts) /* a server may answer with a certificate instead: nobody is trusted to have signed one */
+    if (!accepts)
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     SSL *ssl = NULL;
     if (SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) && SSL_CTX_set_ciphersuites(context, CIPHERS) &&
@@ -223,14 +263,14 @@ static SSL *new_ssl(bool accepts)
 
 static int create(int fd, bool accepts, struct tls **out_tls)
 {
-    static const struct pen_stream_ops ops = {tls_send, tls_receive, tls_destroy};
+    static const struct pen_stream_ops ops = {tls_send, tls_receive, tls_destroy, tls_why};
     struct tls *tls = calloc(1, sizeof *tls);
     if (!tls)
         return -PEN_ENOMEM;
+    pthread_mutex_init(&tls->lock, NULL);
     tls->ssl = new_ssl(accepts);
     if (!tls->ssl || !SSL_set_app_data(tls->ssl, tls) || !set_socket(tls->ssl, fd)) {
-        SSL_free(tls->ssl);
-        free(tls);
+        discard(tls);
         return -PEN_ENOMEM;
     }
     if (accepts)
@@ -239,7 +279,6 @@ static int create(int fd, bool accepts, struct tls **out_tls)
         SSL_set_connect_state(tls->ssl);
     pen_tcp_tune(fd);
     tls->stream = (struct pen_stream){.ops = &ops, .fd = fd};
-    pthread_mutex_init(&tls->lock, NULL);
     *out_tls = tls;
     return 0;
 }
@@ -251,6 +290,30 @@ int pen_stream_tls_connect(int fd, const struct pen_tls_key *key, struct pen_str
     if (rc)
         return rc;
     tls->key = *key;
+    SSL_set_psk_use_session_callback(tls->ssl, use_key);
+    *out_stream = &tls->stream;
+    return 0;
+}
+
+int pen_stream_tls_connect_certified(int fd, const struct pen_certificate_files *files, const char *address,
+                                     struct pen_stream **out_stream, struct pen_error *error)
+{
+    struct pen_certificates *mine;
+    struct tls *tls;
+    int rc = pen_certificates_load(files, &mine, NULL, error);
+    if (rc)
+        return rc;
+    rc = create(fd, false, &tls);
+    bool good = !rc && pen_certificates_use(mine, tls->ssl) && pen_certificates_expect(tls->ssl, address);
+    pen_certificates_destroy(mine);
+    if (rc)
+        return pen_fail(error, rc, "connecting to %s: %s", address, pen_error_text(rc));
+    if (!good) {
+        discard(tls);
+        return pen_fail(error, -PEN_EPROTO, "certificate %.300s: TLS does not take it for a connection to %s",
+                        files->certificate, address);
+    }
+    tls->certified = true;
     *out_stream = &tls->stream;
     return 0;
 }
@@ -263,7 +326,29 @@ int pen_stream_tls_accept(int fd, pen_tls_find_key find, void *context, struct p
         return rc;
     tls->find = find;
     tls->context = context;
+    SSL_set_psk_find_session_callback(tls->ssl, find_key);
     *out_stream = &tls->stream;
+    return 0;
+}
+
+int pen_stream_tls_accept_either(int fd, pen_tls_find_key find, pen_tls_admit admit, void *context,
+                                 const struct pen_certificates *mine, struct pen_stream **out_stream)
+{
+    struct pen_stream *stream;
+    int rc = pen_stream_tls_accept(fd, find, context, &stream);
+    if (rc)
+        return rc;
+    struct tls *tls = tls_of(stream);
+    /* OpenSSL wants a context's name where there is somebody to verify and sessions go on, as keys are to it. */
+    if (!SSL_set_session_id_context(tls->ssl, (const unsigned char *)"penstock", 8) ||
+        !pen_certificates_use(mine, tls->ssl)) {
+        discard(tls);
+        return -PEN_ENOMEM;
+    }
+    SSL_set_verify(tls->ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, look_at);
+    tls->admit = admit;
+    tls->certified = true;
+    *out_stream = stream;
     return 0;
 }
 
@@ -276,7 +361,7 @@ int pen_tls_handshake(struct pen_stream *stream, short *out_events)
     int rc = SSL_do_handshake(tls->ssl);
     if (rc == 1) {
         OPENSSL_cleanse(tls->key.secret, sizeof tls->key.secret);
-        return SSL_session_reused(tls->ssl) ? 1 : -PEN_EPERM; /* an external key is a session that goes on */
+        return is_proven(tls) ? 1 : -PEN_EPERM;
     }
     switch (SSL_get_error(tls->ssl, rc)) {
     case SSL_ERROR_WANT_READ:
@@ -286,6 +371,7 @@ int pen_tls_handshake(struct pen_stream *stream, short *out_events)
         *out_events = POLLOUT;
         return 0;
     case SSL_ERROR_SSL:
+        pen_certificates_explain(tls->ssl, tls->why, sizeof tls->why);
         return -PEN_EPERM;
     default:
         return -PEN_EGONE;

@@ -14,6 +14,8 @@
 struct pen_tls_module {
     const char *version; /* PEN_VERSION of its build: no other's is used */
     int (*connect)(int fd, const struct pen_tls_key *key, struct pen_stream **out_stream);
+    int (*connect_certified)(int fd, const struct pen_certificate_files *files, const char *address,
+                             struct pen_stream **out_stream, struct pen_error *error);
     int (*handshake_until)(struct pen_stream *stream, uint64_t deadline_ns);
 };
 

@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """Runs an ordinary OpenCL program, and says what it says.
 
-    run_program.py [--lost] [--layer FILE] native|one|two|record|remote|cut|plain PROGRAM [ARGUMENT]...
+    run_program.py [--lost] [--layer FILE] native|one|two|record|remote|cut|certificate|plain PROGRAM [ARGUMENT]...
 
 native: on PoCL itself. one, two: through Penstock, on PoCL's device as a whole or cut in parts of one core. record: on
 one, with the session recorded, so that all contents pass through the worker; the log must then be readable, and its
 replay must read what the program has read. remote: on one, as a tenant, over TLS. cut: the same, with connections that
-break again and again. plain: on one, over TCP without protection. --lost: the program's first session is lost to a
+break again and again. certificate: the same, with a certificate in the place of a key. plain: on one, over TCP without
+protection. --lost: the program's first session is lost to a
 kernel that faults, as its replay must be, and the second is not. --layer: with that OpenCL layer above PoCL. The program
 is given a part of the platform's name as its first argument. Not only the program must be content: daemon and workers
 must end well."""
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 
+import certificates
 import harness
 
 POCL = '/etc/OpenCL/vendors/pocl.icd'
@@ -55,17 +57,22 @@ def through_penstock(mode, lost, program, folder, drivers):
     # LeakSanitizer cannot look into a jailed worker, and takes its time.
     config += 'workers: {jail: off}\nlimits: {stop_ms: 60000}\n' if 'address' in harness.SANITIZERS else ''
     config += harness.listen(folder) if mode in ('remote', 'cut') else ''
+    if mode == 'certificate':
+        site = certificates.Authority(folder)
+        site.sign('alice')
+        config += certificates.listen(folder, site.server())
     daemon = harness.Daemon(folder, f'cache: {{dir: {folder}/cache}}\n' + config, environment=drivers,
                             arguments=['--log', 'debug', *(['--plain-tcp', '127.0.0.1:0'] if mode == 'plain' else [])])
     environment = daemon.program_environment()
     environment.pop('OPENCL_LAYERS', None)
     if mode == 'remote':
         environment |= {'PENSTOCK_POOL': daemon.tenant('alice'), 'PENSTOCK_SOCKET': os.devnull}
-    if mode == 'cut':
+    if mode in ('cut', 'certificate'):
         chance = harness.seeded()
-        proxy = harness.Proxy(daemon.address(), lambda: chance.uniform(0, 0.2 * harness.SLOW), chance)
-        environment |= {'PENSTOCK_POOL': daemon.tenant('alice').replace(daemon.address(), proxy.address),
-                        'PENSTOCK_SOCKET': os.devnull}
+        longest = 0.2 if mode == 'cut' else 0.8  # a certificate is shown anew each time
+        proxy = harness.Proxy(daemon.address(), lambda: chance.uniform(0, longest * harness.SLOW), chance)
+        pool = site.pool(daemon.address(), 'alice') if mode == 'certificate' else daemon.tenant('alice')
+        environment |= {'PENSTOCK_POOL': pool.replace(daemon.address(), proxy.address), 'PENSTOCK_SOCKET': os.devnull}
     if mode == 'plain':
         environment |= {'PENSTOCK_POOL': 'tcp://' + daemon.wait_log(r'listens without protection at (\S+)'),
                         'PENSTOCK_SOCKET': os.devnull}
@@ -77,9 +84,9 @@ def through_penstock(mode, lost, program, folder, drivers):
     wrong = []
     try:
         status = subprocess.run(program, env=environment, check=False).returncode
-        if mode == 'cut':
+        if mode in ('cut', 'certificate'):
             print(f'{proxy.cuts} connections were broken', file=sys.stderr)
-        if mode == 'cut' and proxy.cuts < 3:
+        if mode in ('cut', 'certificate') and proxy.cuts < 3:
             wrong = ['that is too few for a test']
         if mode == 'record' and status == 0:
             harness.wait_for(lambda: json.loads(daemon.run(harness.PENSTOCK, 'ps', '--json').stdout) == [], what='the logs')

@@ -487,7 +487,7 @@ static void *flush_once(void *context)
 /* The turning thread finds another sending, and sleeps; the other finds the socket full, and leaves the rest to it. */
 static void nobody_sleeps_over_it(void **unused)
 {
-    static const struct pen_stream_ops ops = {stubborn_send, stubborn_receive, stubborn_destroy};
+    static const struct pen_stream_ops ops = {stubborn_send, stubborn_receive, stubborn_destroy, NULL};
     const struct pen_link_owner owner = {count_frame, NULL, NULL};
     struct stubborn stubborn = {.stream = {.ops = &ops}};
     _Alignas(8) unsigned char frame[64];

@@ -29,8 +29,13 @@ static int set_up(void **unused)
 
 static int tear_down(void **unused)
 {
+    static const char *const left[] = {"alice.revoked", "bob.key", "bob.revoked"};
     (void)unused;
     unlink(path);
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++) {
+        snprintf(path, sizeof path, "%s/%s", directory, left[i]);
+        unlink(path);
+    }
     rmdir(directory);
     return rmdir(folder);
 }
@@ -52,6 +57,7 @@ static void files(void **unused)
     struct pen_tls_key made, other, loaded;
     struct pen_error error;
     struct stat status;
+    bool had_key;
     (void)unused;
     assert_int_equal(pen_tenant_load(directory, "alice", &loaded, &error), -PEN_ENOENT);
     assert_int_equal(pen_tenant_create(directory, "alice", &made, &error), 0);
@@ -69,11 +75,34 @@ static void files(void **unused)
     assert_int_equal(truncate(path, 20), 0);
     assert_int_equal(pen_tenant_load(directory, "alice", &loaded, &error), -PEN_EPROTO);
 
-    assert_int_equal(pen_tenant_remove(directory, "alice", &error), 0);
-    assert_int_equal(pen_tenant_remove(directory, "alice", &error), -PEN_ENOENT);
+    assert_int_equal(pen_tenant_revoke(directory, "alice", &had_key, &error), 0);
+    assert_true(had_key);
+    assert_int_equal(pen_tenant_load(directory, "alice", &loaded, &error), -PEN_ENOENT);
+    assert_int_equal(pen_tenant_revoke(directory, "alice", &had_key, &error), 0);
+    assert_false(had_key);
     /* Another key this time. */
     assert_int_equal(pen_tenant_create(directory, "alice", &other, &error), 0);
     assert_memory_not_equal(made.secret, other.secret, sizeof made.secret);
+}
+
+/* A mark of the name's: a new key leaves it there. */
+static void revoked_certificates(void **unused)
+{
+    struct pen_tls_key key;
+    struct pen_error error;
+    bool had_key;
+    (void)unused;
+    assert_int_equal(pen_tenant_check(directory, "bob", &error), 0);
+    assert_int_equal(pen_tenant_check(directory, "../bob", &error), -PEN_EINVAL);
+    assert_int_equal(pen_tenant_check(directory, "Bob", &error), -PEN_EINVAL);
+    assert_int_equal(pen_tenant_revoke(directory, "bob", &had_key, &error), 0);
+    assert_int_equal(pen_tenant_check(directory, "bob", &error), -PEN_EPERM);
+    assert_int_equal(pen_tenant_create(directory, "bob", &key, &error), 0);
+    assert_int_equal(pen_tenant_check(directory, "bob", &error), -PEN_EPERM);
+    assert_int_equal(pen_tenant_admit(directory, "bob", &error), 0);
+    assert_int_equal(pen_tenant_check(directory, "bob", &error), 0);
+    assert_int_equal(pen_tenant_admit(directory, "bob", &error), -PEN_ENOENT);
+    assert_int_equal(pen_tenant_check("/dev/null", "bob", &error), -PEN_EIO); /* nobody gets in by it */
 }
 
 #define KEY "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd_v8"
@@ -116,8 +145,55 @@ static void addresses(void **unused)
     }
 }
 
+#define FILES "certificate=/c/alice.pem&private_key=/c/alice.key&authority=/c/ca.pem"
+
+static void files_in_addresses(void **unused)
+{
+    static const char *const bad[] = {
+        "penstock://gpu:7470?",
+        "penstock://gpu?" FILES,
+        "penstock://?" FILES,
+        "penstock://gpu:7470?certificate=/a&private_key=/b",
+        "penstock://gpu:7470?" FILES "&authority=/c",
+        "penstock://gpu:7470?" FILES "&more=/d",
+        "penstock://gpu:7470?certificate=a&private_key=/b&authority=/c",
+        "penstock://gpu:7470?certificate=&private_key=/b&authority=/c",
+        "penstock://gpu:7470?certificate=/a%2&private_key=/b&authority=/c",
+        "penstock://gpu:7470?certificate=/a%00&private_key=/b&authority=/c",
+        "penstock://gpu:7470?certificate=/a%-1&private_key=/b&authority=/c",
+    };
+    struct pen_pool_address address;
+    struct pen_error error;
+    char longest[PEN_POOL_ADDRESS_BYTES], name[PEN_CERTIFICATE_PATH + 1] = "/";
+    (void)unused;
+    assert_int_equal(pen_pool_address_parse("penstock://gpu:7470?" FILES, &address, &error), 0);
+    assert_true(address.certified);
+    assert_string_equal(address.host, "gpu:7470");
+    assert_string_equal(address.files.certificate, "/c/alice.pem");
+    assert_string_equal(address.files.private_key, "/c/alice.key");
+    assert_string_equal(address.files.authority, "/c/ca.pem");
+    assert_int_equal(
+        pen_pool_address_parse("penstock://[::1]:7470?authority=/%61%26%25/b&certificate=/x#y/z&private_key=/k",
+                               &address, &error),
+        0);
+    assert_string_equal(address.host, "[::1]:7470");
+    assert_string_equal(address.files.authority, "/a&%/b");
+    assert_string_equal(address.files.certificate, "/x#y/z");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(pen_pool_address_parse(bad[i], &address, &error), -PEN_EINVAL);
+    memset(name + 1, 'n', PEN_CERTIFICATE_PATH - 2);
+    snprintf(longest, sizeof longest, "penstock://gpu:7470?authority=%s&certificate=/c&private_key=/k", name);
+    assert_int_equal(pen_pool_address_parse(longest, &address, &error), 0);
+    assert_string_equal(address.files.authority, name);
+    name[PEN_CERTIFICATE_PATH - 1] = 'n';
+    snprintf(longest, sizeof longest, "penstock://gpu:7470?authority=%s&certificate=/c&private_key=/k", name);
+    assert_int_equal(pen_pool_address_parse(longest, &address, &error), -PEN_EINVAL);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(files), cmocka_unit_test(addresses)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(files),
+                                       cmocka_unit_test(revoked_certificates), cmocka_unit_test(addresses),
+                                       cmocka_unit_test(files_in_addresses)};
     return cmocka_run_group_tests_name("net-tenant", tests, set_up, tear_down);
 }
