@@ -96,6 +96,11 @@ void pen_tcp_local(int fd, char *out, size_t size)
     snprintf(out, size, "%d", fd);
 }
 
+void pen_tcp_notice_silence(int fd)
+{
+    (void)fd;
+}
+
 /* What comes after the handshake is a client's: read, and left unread. */
 void pen_clients_admit(struct pen_daemon *daemon, struct pen_stream *stream, const char *tenant)
 {
