@@ -2,12 +2,17 @@
 #define OPENSSL_SUPPRESS_DEPRECATED /* RAND_set_rand_method */
 #include "gate_rig.h"
 
+#include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <openssl/x509v3.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -53,7 +58,7 @@ void pen_report(enum pen_report_level level, const char *format, ...)
 int pen_tenant_directory(char *out, struct pen_error *error)
 {
     (void)error;
-    strcpy(out, "/nowhere");
+    strcpy(out, "/dev/null/tenants"); /* nothing can be made there */
     return 0;
 }
 
@@ -128,7 +133,7 @@ int pen_workers_relink(struct pen_daemon *daemon, const struct pen_session_reque
     abort();
 }
 
-/* ---- */
+/* ---- certificates ------------------------------------------------------------------------------------- */
 
 static void require(bool what)
 {
@@ -136,14 +141,67 @@ static void require(bool what)
         abort();
 }
 
+static struct {
+    EVP_PKEY *key;
+    X509 *certificate;
+} authority;
+
+static X509 *make_certificate(const char *name, EVP_PKEY *key, const X509 *issuer, EVP_PKEY *issuer_key)
+{
+    X509 *made = X509_new();
+    X509_EXTENSION *host = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "DNS:gate");
+    X509_NAME *subject = X509_get_subject_name(made);
+    require(X509_set_version(made, issuer ? X509_VERSION_3 : X509_VERSION_1) &&
+            ASN1_TIME_set_string_X509(X509_getm_notBefore(made), "20200101000000Z") &&
+            ASN1_TIME_set_string_X509(X509_getm_notAfter(made), "20991231235959Z") &&
+            X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0) &&
+            X509_set_issuer_name(made, issuer ? X509_get_subject_name(issuer) : subject) && X509_set_pubkey(made, key));
+    require(!issuer || X509_add_ext(made, host, -1));
+    require(X509_sign(made, issuer_key, EVP_sha256()));
+    X509_EXTENSION_free(host);
+    return made;
+}
+
+/* One of the two, as a file in memory. */
+static void keep_file(const X509 *certificate, const EVP_PKEY *key, char path[PEN_CERTIFICATE_PATH])
+{
+    int fd = memfd_create("penstock-gate", MFD_CLOEXEC);
+    BIO *file = BIO_new_fd(fd, BIO_NOCLOSE);
+    require(file && !fchmod(fd, 0600));
+    require(certificate ? PEM_write_bio_X509(file, certificate)
+                        : PEM_write_bio_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL));
+    BIO_free(file);
+    snprintf(path, PEN_CERTIFICATE_PATH, "/proc/self/fd/%d", fd);
+}
+
+void gate_certify(const char *name, struct pen_certificate_files *out_files)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    require(key);
+    X509 *certificate = make_certificate(name, key, authority.certificate, authority.key);
+    keep_file(certificate, NULL, out_files->certificate);
+    keep_file(NULL, key, out_files->private_key);
+    keep_file(authority.certificate, NULL, out_files->authority);
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+}
+
+/* ---- */
+
 void gate_start(struct gate *gate)
 {
     static RAND_METHOD method = {.bytes = random_bytes, .pseudorand = random_bytes, .status = random_status};
+    struct pen_certificate_files files;
     struct pen_error error;
     require(RAND_set_rand_method(&method));
+    authority.key = EVP_EC_gen("P-256");
+    require(authority.key);
+    authority.certificate = make_certificate("authority", authority.key, NULL, authority.key);
+    gate_certify("gate", &files);
     *gate = (struct gate){.daemon = {.base = event_base_new(), .gate_fd = -1}};
     gate->daemon.config =
         (struct pen_config){.listen_tcp = (char *)(uintptr_t) "", .handshake_ms = 3600000, .max_handshakes = 8};
+    require(!pen_certificates_load(&files, &gate->daemon.config.certificates, NULL, &error));
     require(!pen_gate_init(&gate->daemon, &error));
 }
 

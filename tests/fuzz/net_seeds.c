@@ -53,38 +53,63 @@ static void carry(int stranger, int to_gate, struct capture *capture)
         require(send(stranger, bytes, (size_t)got, MSG_NOSIGNAL) == got);
 }
 
-/* Who knows alice's name, or her key, or another. */
-static void with_key(const char *name, const char *identity, unsigned char byte, bool welcome)
+/* A stranger's end of a connection to the gate; *out_fd is where it is heard. */
+static int stranger_end(int *out_fd)
+{
+    int fds[2];
+    require(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds));
+    gate_begin(&gate);
+    gate_random(GATE_STRANGER);
+    *out_fd = fds[1];
+    return fds[0];
+}
+
+static void capture_stranger(const char *name, struct pen_stream *stranger, int fd, bool welcome)
 {
     struct capture capture = {.size = 1};
-    struct pen_tls_key key = {0};
     const struct pen_msg_device_list list = {0};
     _Alignas(8) unsigned char frame[64];
-    struct pen_stream *stream;
     short events;
-    int fds[2], rc = 0;
-    strcpy(key.identity, identity);
-    memset(key.secret, byte, sizeof key.secret);
-    gate_begin(&gate);
-    require(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds));
-    gate_random(GATE_STRANGER);
-    require(!pen_stream_tls_connect(fds[0], &key, &stream));
-    int to_gate = gate_dial();
+    int rc = 0, to_gate = gate_dial();
     for (int i = 0; i < 8 && !rc; i++) {
         gate_random(GATE_STRANGER);
-        rc = pen_tls_handshake(stream, &events);
+        rc = pen_tls_handshake(stranger, &events);
         if (rc == 1) {
             pen_msg_device_list_encode(&list, 0, frame);
-            require(!pen_stream_send_frame(stream, frame, pen_msg_device_list_size(&list), UINT64_MAX));
+            require(!pen_stream_send_frame(stranger, frame, pen_msg_device_list_size(&list), UINT64_MAX));
         }
-        carry(fds[1], to_gate, &capture);
+        carry(fd, to_gate, &capture);
     }
     require(gate.admitted == welcome);
     keep(name, capture.bytes, capture.size);
-    pen_stream_destroy(stream);
-    close(fds[1]);
+    pen_stream_destroy(stranger);
+    close(fd);
     close(to_gate);
     gate_turn(&gate);
+}
+
+/* Who knows alice's name, or her key, or another. */
+static void with_key(const char *name, const char *identity, unsigned char byte, bool welcome)
+{
+    struct pen_tls_key key = {0};
+    struct pen_stream *stream;
+    int fd, end = stranger_end(&fd);
+    strcpy(key.identity, identity);
+    memset(key.secret, byte, sizeof key.secret);
+    require(!pen_stream_tls_connect(end, &key, &stream));
+    capture_stranger(name, stream, fd, welcome);
+}
+
+/* Who has a certificate, of alice's name or another. */
+static void with_certificate(const char *name, const char *identity, bool welcome)
+{
+    struct pen_certificate_files files;
+    struct pen_stream *stream;
+    struct pen_error error;
+    gate_certify(identity, &files);
+    int fd, end = stranger_end(&fd);
+    require(!pen_stream_tls_connect_certified(end, &files, "gate:7470", &stream, &error));
+    capture_stranger(name, stream, fd, welcome);
 }
 
 /* The first that a TLS client says who has no key. */
@@ -177,6 +202,8 @@ int main(int argc, char **argv)
     with_key("gate/alice", "alice", GATE_KEY, true);
     with_key("gate/wrong-key", "alice", GATE_KEY + 1, false);
     with_key("gate/nobody", "nobody", GATE_KEY, false);
+    with_certificate("gate/alice-certified", "alice", true);
+    with_certificate("gate/nobody-certified", "nobody", false);
     without_key("gate/tls-1.3", TLS1_3_VERSION);
     without_key("gate/tls-1.2", TLS1_2_VERSION);
     with_ticket("gate/ticket", 0);
