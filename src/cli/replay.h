@@ -108,7 +108,7 @@ struct pen_replay_transfer {
     uint64_t offset, size;        /* arena range */
     bool is_read, digested;
     bool expects;      /* its digest in the log has come: `expected` */
-    bool undefined;    /* a read of contents that are */
+    bool undefined;    /* a read of contents that are, or that others were writing */
     uint64_t sequence; /* the log's */
     struct pen_box host;
     uint64_t row_bytes, rows, slices;

@@ -344,7 +344,7 @@ static int read_again(struct pen_replay *replay, const struct pen_log_entry *ent
         const struct pen_replay_region *region = pen_map_get(&replay->regions, m.region);
         queue = m.queue;
         id = m.region;
-        transfer.undefined = !pen_replay_defined(replay, id);
+        transfer.undefined = !pen_replay_defined(replay, id) || m.flags & PEN_READ_FLAG_CONTESTED;
         rc = region ? pen_replay_shape(region, &m, &transfer) : -PEN_EPROTO;
         if (!rc)
             rc = pen_replay_order(replay, queue, &id, 1, &m.waits, &m.waits_count);

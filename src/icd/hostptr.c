@@ -16,6 +16,7 @@ struct use {
     cl_event event; /* referenced */
     size_t first, size;
     bool fetched;
+    _Atomic bool contested; /* a later use may be writing while this one is fetched; relaxed: for a log to tell */
 };
 
 /* A queue of our own, one for each context and device that need it: what moves between the program's range and devices
@@ -407,11 +408,39 @@ static void uses_merge(cl_mem root, struct leavings *leavings)
     }
 }
 
+static bool overlap(const struct use *use, size_t first, size_t size)
+{
+    return pen_range_overlap(use->first, use->size, first, size);
+}
+
+/* A command that may write there comes while bytes are fetched. */
+static void contest(cl_mem root, size_t first, size_t size)
+{
+    PEN_LIST_EACH(node, next, &root->host_uses)
+    {
+        struct use *use = PEN_CONTAINER(node, struct use, link);
+        if (overlap(use, first, size))
+            atomic_store_explicit(&use->contested, true, memory_order_relaxed);
+    }
+}
+
+static bool is_contested(const struct use *use)
+{
+    for (const struct pen_list *node = use->link.next; node != &use->root->host_uses; node = node->next) {
+        const struct use *later = PEN_CONTAINER(node, const struct use, link);
+        if (!use_done(later) && overlap(use, later->first, later->size))
+            return true;
+    }
+    return false;
+}
+
 /* The caller holds regions_lock. The command has an event. */
 static int use_add(struct pen_enqueue *e, cl_mem root, size_t first, size_t size, struct leavings *leavings)
 {
     if (!fetching)
         uses_merge(root, leavings);
+    else
+        contest(root, first, size);
     struct use *use = malloc(sizeof *use);
     if (!use)
         return -PEN_ENOMEM;
@@ -436,6 +465,7 @@ static bool fetch_indirect(const struct use *use)
     cl_command_queue lane = lane_get(use->root->context, use->event->queue->device);
     if (!lane)
         return false;
+    move.contested = atomic_load_explicit(&use->contested, memory_order_relaxed);
     int error = pen_move_fetch(lane, &move, use->event);
     pen_unref(lane);
     return error == 0;
@@ -476,8 +506,10 @@ static void collect(cl_mem root, bool all, struct pen_list *batch, struct leavin
     PEN_LIST_EACH(node, next, &root->host_uses)
     {
         struct use *use = PEN_CONTAINER(node, struct use, link);
-        if (all || use_done(use))
-            pen_list_append(batch, &use->batch);
+        if (!all && !use_done(use))
+            continue;
+        atomic_store_explicit(&use->contested, is_contested(use), memory_order_relaxed);
+        pen_list_append(batch, &use->batch);
     }
 }
 
@@ -519,7 +551,7 @@ static bool may_be_newer(cl_mem root, size_t first, size_t size)
     PEN_LIST_EACH(node, next, &root->host_uses)
     {
         struct use *use = PEN_CONTAINER(node, struct use, link);
-        if (pen_range_overlap(use->first, use->size, first, size))
+        if (overlap(use, first, size))
             return true;
     }
     return false;

@@ -132,6 +132,7 @@ int pen_move_send(struct pen_enqueue *e, const struct pen_move *move, uint64_t s
         .queue = e->queue->id,
         .event = e->event_id,
         .slot = e->slot,
+        .flags = move->contested ? PEN_READ_FLAG_CONTESTED : 0,
         .region = move->memory->id,
         .box = move->box,
         .extent = {move->extent[0], move->extent[1], move->extent[2]},

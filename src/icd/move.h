@@ -24,7 +24,8 @@ struct pen_move {
     cl_mem memory;
     cl_command_type type;
     bool to_region, blocking;
-    void *program; /* the address that program_place counts from */
+    bool contested; /* from a region: other commands may be writing meanwhile */
+    void *program;  /* the address that program_place counts from */
     struct pen_place program_place;
     struct pen_place region_place; /* counted from the first byte of the region's contents */
     struct pen_span span;          /* how much */

@@ -273,7 +273,7 @@ static void use_host_ptr_after_waiting(struct world *w)
         return;
     }
     const size_t one = 1;
-    cl_int status, turns = 200000000, *host = host_range(COUNT), back[2] = {0};
+    cl_int status, turns = 100000000, *host = host_range(COUNT), back[2] = {0};
     cl_mem buffer = buffer_of(w, CL_MEM_USE_HOST_PTR, COUNT * 4, host), seen = buffer_of(w, 0, sizeof back, NULL);
     cl_command_queue other = clCreateCommandQueue(w->context, w->device, 0, &status);
     EXPECT_OK(status);
@@ -312,6 +312,43 @@ static void use_host_ptr_after_waiting(struct world *w)
     free(host);
 }
 
+/* The program looks when one command is complete, while the next is still writing: what it writes is not to be relied
+ * on.
+ */
+static void use_host_ptr_beside_a_writer(struct world *w)
+{
+    enum { COUNT = 1000 };
+    if (!w->host_memory) {
+        skip("the device does not share memory with the host");
+        return;
+    }
+    const size_t one = 1;
+    cl_int turns = 400000000, *host = host_range(COUNT);
+    cl_mem buffer = buffer_of(w, CL_MEM_USE_HOST_PTR, COUNT * 4, host);
+    cl_kernel churn = make_kernel(w,
+                                  "kernel void churn(volatile global int *v, int turns) {\n"
+                                  "    for (int i = 0; i < turns; i++) v[0] = i;\n"
+                                  "}\n",
+                                  "churn");
+    EXPECT_OK(clSetKernelArg(churn, 0, sizeof buffer, &buffer));
+    EXPECT_OK(clSetKernelArg(churn, 1, sizeof turns, &turns));
+    for (int round = 1; round <= 3; round++) {
+        cl_event first;
+        add(w, w->queue, buffer, 1, COUNT, 0, NULL, &first);
+        EXPECT_OK(clEnqueueNDRangeKernel(w->queue, churn, 1, NULL, &one, NULL, 0, NULL, NULL));
+        EXPECT_OK(clFlush(w->queue));
+        usleep(30000); /* until it writes */
+        EXPECT_OK(clWaitForEvents(1, &first));
+        EXPECT(counts_up(host + 1, COUNT - 1, round + 1));
+        EXPECT_OK(clFinish(w->queue));
+        EXPECT(host[0] == turns - 1 && counts_up(host + 1, COUNT - 1, round + 1));
+        EXPECT_OK(clReleaseEvent(first));
+    }
+    EXPECT_OK(clReleaseKernel(churn));
+    EXPECT_OK(clReleaseMemObject(buffer));
+    free(host);
+}
+
 int main(int argc, char **argv)
 {
     static const struct check checks[] = {
@@ -323,6 +360,7 @@ int main(int argc, char **argv)
         {"use_host_ptr_map_unseen", use_host_ptr_map_unseen},
         {"use_host_ptr_sub", use_host_ptr_sub},
         {"use_host_ptr_after_waiting", use_host_ptr_after_waiting},
+        {"use_host_ptr_beside_a_writer", use_host_ptr_beside_a_writer},
     };
     return run_checks(argc, argv, checks, sizeof checks / sizeof *checks);
 }
