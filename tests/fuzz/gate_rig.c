@@ -87,6 +87,7 @@ static int place(struct sockaddr_un *out)
            snprintf(out->sun_path + 1, sizeof out->sun_path - 1, "penstock-gate-%d", (int)getpid());
 }
 
+/* gate_listen, to the linker: the rest of net/tcp.h is as it is. */
 int pen_tcp_listen(const char *address, bool anywhere, int *out_fd, struct pen_error *error)
 {
     struct sockaddr_un at;
@@ -94,16 +95,6 @@ int pen_tcp_listen(const char *address, bool anywhere, int *out_fd, struct pen_e
     (void)address, (void)anywhere, (void)error;
     *out_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     return bind(*out_fd, (struct sockaddr *)&at, size) || listen(*out_fd, 64);
-}
-
-void pen_tcp_local(int fd, char *out, size_t size)
-{
-    snprintf(out, size, "%d", fd);
-}
-
-void pen_tcp_notice_silence(int fd)
-{
-    (void)fd;
 }
 
 /* What comes after the handshake is a client's: read, and left unread. */
