@@ -56,8 +56,10 @@ class Network(harness.Scenario):
         self.cable.say('delay 500us')
         self.cable.say('rate 100mbit')
         found = self.rows('writes', 'reads')
+        under_way = 2 * 1024 * 1024 * 8 / 100e6 * 1e9  # ns that they take which network.c has under way
         for row in ('writes', 'reads'):
             self.assertGreater(found[row] * 8 / 100e6, 0.8, found)
+            self.assertLess(found['launch_beside_' + row], under_way / 2, found)
 
     def test_cuts_and_losses_are_lived_through(self):
         self.cable.say('loss 1%')
