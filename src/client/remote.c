@@ -23,7 +23,7 @@
 /* Between two tries: doubles from the first to the last. */
 #define PAUSE_FIRST_MS 10
 #define PAUSE_LAST_MS  1000
-/* For the last words, when a session is closed: until the connection has taken them. */
+/* For the last words, when a session is closed. */
 #define LAST_WORDS_MS 200
 /* How often a thread that waits for room in the link looks whether it is to stop. */
 #define STOP_CHECK_NS 100000000u
@@ -52,6 +52,7 @@ struct pen_remote_end {
     int socket; /* our end of the pair: answers and output, for the program's threads */
     pthread_t sender, receiver;
     bool sending, receiving; /* their threads run */
+    _Atomic bool leaving;    /* the worker has been told that no new connection will come */
     _Atomic bool connected;  /* written by the receiving thread */
     _Atomic bool stop;
     int stop_fd; /* eventfd: readable from then on */
@@ -291,7 +292,7 @@ static void *receive(void *context)
         if (rc != -PEN_EGONE)
             continue;
         atomic_store(&end->connected, false);
-        if (!atomic_load(&end->stop) && reconnect(end)) {
+        if (!atomic_load(&end->stop) && !atomic_load(&end->leaving) && reconnect(end)) {
             atomic_store(&end->connected, true);
             pen_link_flush(end->link); /* what the worker lacks; nobody may have anything to add */
             pen_pump_give(&end->pump, false);
@@ -425,15 +426,17 @@ void pen_remote_end_forked(struct pen_remote_end *end)
 
 void pen_remote_end_leave(struct pen_remote_end *end)
 {
-    const struct timespec pause = {.tv_nsec = 1000000};
+    const struct timespec pause = {.tv_nsec = 200000};
     const struct pen_msg_link_end message = {0};
     _Alignas(8) unsigned char frame[64];
     uint64_t until = pen_deadline_ms(LAST_WORDS_MS);
+    atomic_store(&end->leaving, true);
     pen_msg_link_end_encode(&message, 0, frame);
     if (!atomic_load(&end->connected) || pen_link_add(end->link, frame, pen_msg_link_end_size(&message)))
         return;
     pen_link_flush(end->link);
-    while (pen_link_unsent(end->link) && atomic_load(&end->connected) && pen_now_ns() < until)
+    /* The worker closes the connection. Were it closed here, what is on its way could get lost. */
+    while (atomic_load(&end->connected) && pen_now_ns() < until)
         nanosleep(&pause, NULL);
 }
 

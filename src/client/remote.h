@@ -30,7 +30,7 @@ bool pen_remote_end_help(struct pen_remote_end *end, const _Atomic uint32_t *epo
                          const _Atomic uint32_t *waiters, uint64_t timeout_ns);
 /* In a forked child, which has neither of the threads: closes its copies of the descriptors, and nothing else. */
 void pen_remote_end_forked(struct pen_remote_end *end);
-/* Tells the worker that no new connection will come: else it would wait for one. Waits a moment until that is sent. */
+/* Tells the worker that no new connection will come: else it would wait for one. Waits a moment until it knows. */
 void pen_remote_end_leave(struct pen_remote_end *end);
 /* The session is over. Accepts NULL. */
 void pen_remote_end_stop(struct pen_remote_end *end);

@@ -98,7 +98,7 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
     uint16_t opcode = ((const struct pen_frame_header *)frame)->opcode;
     if (opcode == PEN_OP_LINK_END) {
         lose(remote);
-        return 0;
+        return -PEN_EGONE; /* the connection is closed: that is what the program waits for */
     }
     if (opcode == PEN_OP_LINK_PART)
         return pen_link_take_part(frame, size, remote->arena, remote->arena_bytes, out_bulk, out_bulk_bytes,
