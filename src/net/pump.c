@@ -3,6 +3,7 @@
 
 #include <limits.h>
 
+#include "base/error.h"
 #include "wire/futex.h"
 
 /* Who finds a helper at it looks again so much later, a few times; then it sleeps until it is told. So a program that
@@ -90,12 +91,14 @@ int pen_pump_run(struct pen_pump *pump, uint64_t timeout_ns)
     return rc;
 }
 
-void pen_pump_demand(struct pen_pump *pump)
+int pen_pump_demand(struct pen_pump *pump)
 {
+    int gone = -PEN_EGONE;
     atomic_store_explicit(&pump->wanted, true, memory_order_relaxed);
     while (!take(pump)) {
         pen_link_kick(pump->link);
         pen_futex_wait(&pump->role, HELD, ASIDE_NS, false);
     }
     atomic_store_explicit(&pump->wanted, false, memory_order_relaxed);
+    return atomic_compare_exchange_strong(&pump->failed, &gone, 0) ? -PEN_EGONE : 0;
 }

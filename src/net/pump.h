@@ -40,7 +40,8 @@ void pen_pump_give(struct pen_pump *pump, bool others);
 int pen_pump_run(struct pen_pump *pump, uint64_t timeout_ns);
 /* Makes pen_pump_run return soon. Any thread. */
 void pen_pump_rouse(struct pen_pump *pump);
-/* Takes the pump from whoever has it. */
-void pen_pump_demand(struct pen_pump *pump);
+/* Takes the pump from whoever has it. 0; or -PEN_EGONE, what a helper's turn came to, and pen_pump_run does not return
+ * any more: the caller may make another connection. */
+int pen_pump_demand(struct pen_pump *pump);
 
 #endif

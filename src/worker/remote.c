@@ -215,7 +215,8 @@ static void *receive(void *context)
         }
         if (!has_offer(remote))
             continue;
-        pen_pump_demand(&remote->pump);
+        if (pen_pump_demand(&remote->pump))
+            until = pen_now_ns() + remote->reconnect_ns;
         if (take_offer(remote)) {
             until = UINT64_MAX;
             pen_link_flush(remote->link); /* what the program lacks; nobody may have anything to add */
