@@ -51,7 +51,8 @@
     X(EMISALIGNED, 45, "misaligned sub-buffer offset")                                                                 \
     X(EPARTITION, 46, "the device cannot be partitioned so")                                                           \
     X(EDEVICEGONE, 47, "device not available")                                                                         \
-    X(EQUEUEPROPERTIES, 48, "queue properties not supported by the device")
+    X(EQUEUEPROPERTIES, 48, "queue properties not supported by the device")                                            \
+    X(EDETACHED, 49, "the session is detached")
 
 enum pen_error_code {
 #define X(name, number, text) PEN_##name = (number),

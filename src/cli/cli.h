@@ -20,6 +20,8 @@ enum { PEN_EXIT_FAILED = 1, PEN_EXIT_USAGE = 2 };
 int pen_cli_run(int argc, char **argv);
 int pen_cli_devices(int argc, char **argv);
 int pen_cli_ps(int argc, char **argv);
+int pen_cli_detach(int argc, char **argv);
+int pen_cli_attach(int argc, char **argv);
 int pen_cli_stop(int argc, char **argv);
 int pen_cli_tenant(int argc, char **argv);
 int pen_cli_log(int argc, char **argv);

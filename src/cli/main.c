@@ -17,6 +17,10 @@ static const char usage[] =
     "  devices [--json] [--verbose] [--private] [--config FILE]\n"
     "                      the pool's devices\n"
     "  ps [--json]         the sessions\n"
+    "  detach SESSION [--json]\n"
+    "                      send a session's program, on another host, away; the session is kept\n"
+    "  attach SESSION [--json]\n"
+    "                      let it come back, and go on\n"
     "  log record [--private] [--config FILE] [--json[=FILE]] FILE -- PROGRAM [ARGUMENT]...\n"
     "                      run a program and write its session's log to FILE\n"
     "  log dump FILE [--json]\n"
@@ -80,6 +84,8 @@ static const struct {
     {"devices", pen_cli_devices},
     {"tenant", pen_cli_tenant},
     {"ps", pen_cli_ps},
+    {"detach", pen_cli_detach},
+    {"attach", pen_cli_attach},
     {"log", pen_cli_log},
     {"stop", pen_cli_stop},
     {"version", version},
@@ -105,7 +111,8 @@ int main(int argc, char **argv)
             return pen_cli_fail(PEN_EXIT_FAILED, "writing the output failed");
         return status;
     }
-    return pen_cli_fail(PEN_EXIT_USAGE,
-                        "\"%s\" is no command; there are run, devices, ps, log, tenant, stop, version and help",
-                        argv[1]);
+    return pen_cli_fail(
+        PEN_EXIT_USAGE,
+        "\"%s\" is no command; there are run, devices, ps, detach, attach, log, tenant, stop, version and help",
+        argv[1]);
 }

@@ -1,6 +1,7 @@
-/* cli/sessions.c - penstock ps and stop: what the daemon has, and its end. */
+/* cli/sessions.c - penstock ps, detach, attach and stop: what the daemon has, and its end. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -9,16 +10,18 @@
 #include "cli/json.h"
 #include "wire/futex.h"
 
+static const char *const state_names[] = {"connected", "broken", "detached"};
+
 static void print_json(const struct pen_msg_sessions *message)
 {
     json_t *array = json_array();
     for (uint32_t i = 0; i < message->sessions_count; i++) {
         const struct pen_session_info *info = &message->sessions[i];
-        json_t *session =
-            json_pack("{s:I, s:o, s:I, s:I, s:f, s:I, s:I}", "session", (json_int_t)info->session, "program",
-                      pen_json_text(info->program), "pid", (json_int_t)info->client_pid, "worker",
-                      (json_int_t)info->worker_pid, "started", (double)info->started_ns / 1e9, "commands",
-                      (json_int_t)info->commands, "memory_bytes", (json_int_t)info->arena_used_bytes);
+        json_t *session = json_pack("{s:I, s:o, s:I, s:I, s:f, s:I, s:I, s:s}", "session", (json_int_t)info->session,
+                                    "program", pen_json_text(info->program), "pid", (json_int_t)info->client_pid,
+                                    "worker", (json_int_t)info->worker_pid, "started", (double)info->started_ns / 1e9,
+                                    "commands", (json_int_t)info->commands, "memory_bytes",
+                                    (json_int_t)info->arena_used_bytes, "state", state_names[info->state]);
         json_array_append_new(array, session ? session : json_null());
     }
     json_dumpf(array, stdout, JSON_INDENT(2));
@@ -31,12 +34,13 @@ static void print_table(const struct pen_msg_sessions *message)
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     double now_s = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-    printf("%7s %8s %8s %9s %12s %11s  %s\n", "SESSION", "PID", "WORKER", "SECONDS", "COMMANDS", "MEMORY", "PROGRAM");
+    printf("%7s %8s %8s %9s %12s %11s %-9s  %s\n", "SESSION", "PID", "WORKER", "SECONDS", "COMMANDS", "MEMORY", "STATE",
+           "PROGRAM");
     for (uint32_t i = 0; i < message->sessions_count; i++) {
         const struct pen_session_info *info = &message->sessions[i];
-        printf("%7" PRIu64 " %8u %8u %9.1f %12" PRIu64 " %7.1f MiB  %s\n", info->session, info->client_pid,
+        printf("%7" PRIu64 " %8u %8u %9.1f %12" PRIu64 " %7.1f MiB %-9s  %s\n", info->session, info->client_pid,
                info->worker_pid, now_s - (double)info->started_ns / 1e9, info->commands,
-               (double)info->arena_used_bytes / (1 << 20), info->program);
+               (double)info->arena_used_bytes / (1 << 20), state_names[info->state], info->program);
     }
 }
 
@@ -101,6 +105,61 @@ int pen_cli_ps(int argc, char **argv)
     pen_scratch_finish(&scratch);
     pen_control_close(&control);
     return rc ? pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message) : 0;
+}
+
+/* SESSION and --json, in any order. */
+static int parse_session(int argc, char **argv, uint64_t *out_session, bool *out_json)
+{
+    static const struct option known[] = {{"json", no_argument, NULL, 'j'}, {0}};
+    const char *number = NULL;
+    char *end = NULL;
+    while (optind < argc) {
+        int option = pen_cli_option(argc, argv, known);
+        if (option == '?')
+            return PEN_EXIT_USAGE;
+        if (option == 'j')
+            *out_json = true;
+        else if (optind < argc && !number)
+            number = argv[optind++];
+        else if (optind < argc)
+            return pen_cli_fail(PEN_EXIT_USAGE, "%s takes one session, not also \"%s\"", argv[0], argv[optind]);
+    }
+    if (!number)
+        return pen_cli_fail(PEN_EXIT_USAGE, "%s needs a session's number, which penstock ps shows", argv[0]);
+    *out_session = strtoull(number, &end, 10);
+    if (end == number || *end)
+        return pen_cli_fail(PEN_EXIT_USAGE, "\"%s\" is no session's number; penstock ps shows them", number);
+    return 0;
+}
+
+static int change_state(bool detached, int argc, char **argv)
+{
+    struct pen_msg_session_detach request = {.detached = detached};
+    bool json = false;
+    int rc = parse_session(argc, argv, &request.session, &json);
+    if (rc)
+        return rc;
+    struct pen_control control;
+    struct pen_error error = {0};
+    rc = pen_control_open(&control, &error);
+    if (!rc)
+        rc = PEN_CONTROL_ASK(&control, session_detach, &request, PEN_OP_DONE, &error);
+    pen_control_close(&control);
+    if (rc)
+        return pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message);
+    if (json)
+        printf("{\"session\": %" PRIu64 ", \"detached\": %s}\n", request.session, detached ? "true" : "false");
+    return 0;
+}
+
+int pen_cli_detach(int argc, char **argv)
+{
+    return change_state(true, argc, argv);
+}
+
+int pen_cli_attach(int argc, char **argv)
+{
+    return change_state(false, argc, argv);
 }
 
 int pen_cli_stop(int argc, char **argv)

@@ -63,6 +63,7 @@ struct pen_remote_end {
     uint64_t arriving;     /* number of the part that comes */
     uint64_t reads;        /* whose bytes are all here, of those whose bytes come beside */
     struct pen_list early; /* struct early, in order of arrival */
+    bool detached;         /* the pool sends us away: we come back when it lets us, however long it takes */
 };
 
 /* ---- from the program --------------------------------------------------------------------------------- */
@@ -215,6 +216,9 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
         return take_times(end, frame, size);
     case PEN_OP_LINK_QUEUE:
         return take_queue(end, frame, size);
+    case PEN_OP_LINK_DETACH:
+        end->detached = true; /* the connection ends now */
+        return 0;
     case PEN_OP_LINK_PART:
         return pen_link_take_part(frame, size, end->arena, end->arena_bytes, out_bulk, out_bulk_bytes, &end->arriving);
     default:
@@ -260,7 +264,8 @@ static int try_to_reconnect(struct pen_remote_end *end, struct pen_error *error)
 /* The pool, or the way to it, may be back soon. */
 static bool may_pass(int rc)
 {
-    return rc == -PEN_ENOENT || rc == -PEN_ETIMEOUT || rc == -PEN_EGONE || rc == -PEN_EIO || rc == -PEN_ENOMEM;
+    return rc == -PEN_ENOENT || rc == -PEN_ETIMEOUT || rc == -PEN_EGONE || rc == -PEN_EIO || rc == -PEN_ENOMEM ||
+           rc == -PEN_EDETACHED;
 }
 
 /* True when the link has a connection again. Else the session is lost, or it is time to stop. */
@@ -270,9 +275,12 @@ static bool reconnect(struct pen_remote_end *end)
     uint64_t until = pen_now_ns() + end->config.reconnect_ns, pause = PAUSE_FIRST_MS;
     for (;;) {
         int rc = try_to_reconnect(end, &error);
+        end->detached = rc && (end->detached || rc == -PEN_EDETACHED);
         if (!rc)
             return true;
         uint64_t now = pen_now_ns();
+        if (end->detached) /* the session is kept longer */
+            until = now + end->config.reconnect_ns;
         if (!may_pass(rc) || now >= until)
             break;
         if (!pause_ms(end, pause / 2 + now % (pause / 2 + 1))) /* not all clients of a pool at once */

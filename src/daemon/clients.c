@@ -245,14 +245,39 @@ static bool same_user(const struct client *client)
     return !client->remote && client->peer.uid == geteuid();
 }
 
+/* Our own user and root; anyone else is refused. */
+static bool may_manage(struct client *client, const char *what)
+{
+    if (same_user(client) || (!client->remote && client->peer.uid == 0))
+        return true;
+    say_no(client, -PEN_EPERM, "only user %d, who runs penstockd, may %s (you are user %d)", (int)geteuid(), what,
+           (int)client->peer.uid);
+    return false;
+}
+
+static int on_session_detach(struct client *client, const void *frame, size_t size, struct pen_scratch *scratch)
+{
+    struct pen_msg_session_detach message;
+    struct pen_error error;
+    int rc = pen_msg_session_detach_decode(frame, size, scratch, &message);
+    if (rc)
+        return rc;
+    await_request(client);
+    if (!may_manage(client, "detach or attach its sessions"))
+        return 0;
+    rc = pen_workers_detach(client->daemon, message.session, message.detached, &error);
+    if (rc)
+        say_no(client, rc, "%s", error.message);
+    else
+        QUEUE(client, done, &(struct pen_msg_done){0});
+    return 0;
+}
+
 static int on_shutdown(struct client *client)
 {
     await_request(client);
-    if (!same_user(client) && (client->remote || client->peer.uid != 0)) {
-        say_no(client, -PEN_EPERM, "only user %d, who runs penstockd, may stop it (you are user %d)", (int)geteuid(),
-               (int)client->peer.uid);
+    if (!may_manage(client, "stop it"))
         return 0;
-    }
     struct pen_msg_done message = {0};
     QUEUE(client, done, &message);
     pen_report(PEN_REPORT_INFO, "stopping: asked to by pid %d", (int)client->peer.pid);
@@ -383,11 +408,14 @@ static int on_session_resume(struct client *client, const void *frame, size_t si
     if (rc)
         return rc;
     await_request(client);
-    if (!client->remote || !pen_workers_serve(client->daemon, message.session, client->tenant)) {
-        say_no(client, -PEN_EDEVICEGONE, "there is no session %" PRIu64 " of yours on another host (any more)",
-               message.session);
+    rc = client->remote ? pen_workers_serve(client->daemon, message.session, client->tenant) : -PEN_EDEVICEGONE;
+    client->mute = rc == -PEN_EDETACHED && !client->stream; /* that is the session's own connection already */
+    if (rc == -PEN_EDETACHED)
+        say_no(client, rc, "session %" PRIu64 " is detached, until the pool attaches it", message.session);
+    else if (rc)
+        say_no(client, rc, "there is no session %" PRIu64 " of yours on another host (any more)", message.session);
+    if (rc)
         return 0;
-    }
     client->request.resume = message.session;
     client->request.client_fd = client->fd;
     snprintf(client->request.tenant, sizeof client->request.tenant, "%s", client->tenant);
@@ -415,6 +443,8 @@ static int request(struct client *client, uint16_t opcode, const void *frame, si
         return rc ? rc : send_sessions(client, NULL);
     case PEN_OP_RECORD_LIST:
         return on_record_list(client, frame, size, scratch);
+    case PEN_OP_SESSION_DETACH:
+        return on_session_detach(client, frame, size, scratch);
     case PEN_OP_SHUTDOWN:
         rc = pen_message_check(frame, size, scratch);
         return rc ? rc : on_shutdown(client);

@@ -143,10 +143,14 @@ void pen_workers_check(struct pen_daemon *daemon);
 /* Hands the connection to a warm worker of the pool, which has its own copy of the descriptors from then on.
  * -PEN_EBUSY: none is warm; one is being started. */
 int pen_workers_adopt(struct pen_daemon *daemon, const struct pen_session_request *request);
-/* Is it a session of a program on another host, and this tenant's? */
-bool pen_workers_serve(const struct pen_daemon *daemon, uint64_t session, const char *tenant);
+/* Whether the tenant's program on another host may have a new connection for its session. -PEN_EDEVICEGONE: there is
+ * none; -PEN_EDETACHED: not now. */
+int pen_workers_serve(const struct pen_daemon *daemon, uint64_t session, const char *tenant);
+/* Sends the session's program away, or lets it come back. -PEN_ENOENT: there is no such session; -PEN_EUNSUPPORTED: its
+ * program is on this host. */
+int pen_workers_detach(struct pen_daemon *daemon, uint64_t session, bool detached, struct pen_error *error);
 /* Hands a new connection to the worker of session request->resume, which has its own copy of the descriptor from then
- * on. -PEN_EDEVICEGONE: there is none. */
+ * on. Or as pen_workers_serve. */
 int pen_workers_relink(struct pen_daemon *daemon, const struct pen_session_request *request);
 
 /* The tenant's sessions end. */
@@ -221,12 +225,13 @@ struct pen_note {
     uint64_t number; /* the worker's */
     uint64_t session, started_ns;
     pid_t pid, client_pid;
+    bool detached;
     char program[PEN_DAEMON_PROGRAM];
     char tenant[PEN_TLS_IDENTITY_BYTES + 1];
 };
 /* The socket, listening. */
 int pen_note_listen(const struct pen_daemon *daemon, uint64_t number, int *out_fd, struct pen_error *error);
-/* The session. 0 or -PEN_EIO. */
+/* The session; again, when it is detached or attached. 0 or -PEN_EIO. */
 int pen_note_write(const struct pen_daemon *daemon, const struct pen_note *note);
 /* Both go, if they are there. */
 void pen_note_remove(const struct pen_daemon *daemon, uint64_t number);

@@ -75,13 +75,15 @@ int pen_note_write(const struct pen_daemon *daemon, const struct pen_note *note)
                                                  .worker_began = began(note->pid),
                                                  .worker_pid = (uint32_t)note->pid,
                                                  .client_pid = (uint32_t)note->client_pid,
+                                                 .detached = note->detached,
                                                  .program = note->program,
                                                  .tenant = note->tenant};
     _Alignas(8) unsigned char bytes[NOTE_BYTES];
     char name[64];
     size_t size = pen_msg_session_note_size(&message);
     name_of(note->number, SESSION, name);
-    int fd = openat(daemon->work_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    /* Not emptied first: one that is written again is as long, and whole whenever we are killed. */
+    int fd = openat(daemon->work_fd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return -PEN_EIO;
     pen_msg_session_note_encode(&message, 0, bytes);
@@ -145,7 +147,8 @@ static void take_note(struct pen_daemon *daemon, uint64_t number, const struct p
                             .session = message->session,
                             .started_ns = message->started_ns,
                             .pid = (pid_t)message->worker_pid,
-                            .client_pid = (pid_t)message->client_pid};
+                            .client_pid = (pid_t)message->client_pid,
+                            .detached = message->detached};
     strcpy(note.program, message->program);
     strcpy(note.tenant, message->tenant);
     int pidfd = open_process(message), control_fd = pidfd >= 0 ? connect_to(daemon, number) : -1;

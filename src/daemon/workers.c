@@ -46,6 +46,7 @@ struct worker {
     char program[PEN_DAEMON_PROGRAM];
     char *record_name;                       /* NULL: not recorded */
     bool remote;                             /* of a program on another host */
+    bool detached;                           /* the program is sent away */
     char tenant[PEN_TLS_IDENTITY_BYTES + 1]; /* whose program that is; "" without protection */
 };
 
@@ -578,6 +579,22 @@ static int send_adopt(struct worker *worker, uint64_t session, const struct pen_
     return rc;
 }
 
+/* For the daemon after us. */
+static void write_note(const struct worker *worker)
+{
+    struct pen_note note = {.number = worker->number,
+                            .session = worker->session,
+                            .started_ns = worker->started_ns,
+                            .pid = worker->pid,
+                            .client_pid = worker->client_pid,
+                            .detached = worker->detached};
+    memcpy(note.program, worker->program, sizeof note.program);
+    memcpy(note.tenant, worker->tenant, sizeof note.tenant);
+    if (pen_note_write(worker->daemon, &note))
+        pen_report(PEN_REPORT_WARN, "session %" PRIu64 " is not noted in %s (%s): it ends should penstockd be killed",
+                   worker->session, worker->daemon->work_dir, strerror(errno));
+}
+
 /* The worker's from now on. */
 static void note_session(struct worker *worker, uint64_t session, const struct pen_session_request *request)
 {
@@ -589,18 +606,8 @@ static void note_session(struct worker *worker, uint64_t session, const struct p
     snprintf(worker->program, sizeof worker->program, "%s", request->program);
     worker->remote = request->features & PEN_FEATURE_REMOTE;
     memcpy(worker->tenant, request->tenant, sizeof worker->tenant);
-    if (!worker->remote)
-        return;
-    struct pen_note note = {.number = worker->number,
-                            .session = session,
-                            .started_ns = worker->started_ns,
-                            .pid = worker->pid,
-                            .client_pid = worker->client_pid};
-    memcpy(note.program, worker->program, sizeof note.program);
-    memcpy(note.tenant, worker->tenant, sizeof note.tenant);
-    if (pen_note_write(worker->daemon, &note))
-        pen_report(PEN_REPORT_WARN, "session %" PRIu64 " is not noted in %s (%s): it ends should penstockd be killed",
-                   session, worker->daemon->work_dir, strerror(errno));
+    if (worker->remote)
+        write_note(worker);
 }
 
 int pen_workers_adopt(struct pen_daemon *daemon, const struct pen_session_request *request)
@@ -643,9 +650,46 @@ static struct worker *serving(const struct pen_daemon *daemon, uint64_t session,
     return NULL;
 }
 
-bool pen_workers_serve(const struct pen_daemon *daemon, uint64_t session, const char *tenant)
+int pen_workers_serve(const struct pen_daemon *daemon, uint64_t session, const char *tenant)
 {
-    return serving(daemon, session, tenant);
+    const struct worker *worker = serving(daemon, session, tenant);
+    return !worker ? -PEN_EDEVICEGONE : worker->detached ? -PEN_EDETACHED : 0;
+}
+
+static struct worker *of_session(const struct pen_daemon *daemon, uint64_t session)
+{
+    PEN_LIST_EACH(link, next, &daemon->workers)
+    if (worker_of(link)->state == WORKER_SERVING && worker_of(link)->session == session)
+        return worker_of(link);
+    return NULL;
+}
+
+int pen_workers_detach(struct pen_daemon *daemon, uint64_t session, bool detached, struct pen_error *error)
+{
+    struct worker *worker = of_session(daemon, session);
+    const struct pen_msg_detach message = {.detached = detached};
+    _Alignas(8) unsigned char frame[64];
+    if (!worker)
+        return pen_fail(error, -PEN_ENOENT, "there is no session %" PRIu64, session);
+    if (!worker->remote)
+        return pen_fail(error, -PEN_EUNSUPPORTED,
+                        "session %" PRIu64
+                        " is of a program on this host: only those of programs on other hosts can be "
+                        "detached",
+                        session);
+    if (worker->detached == detached)
+        return 0;
+    pen_msg_detach_encode(&message, 0, frame);
+    int rc =
+        pen_unix_send(worker->control_fd, frame, pen_msg_detach_size(&message), NULL, 0, pen_deadline_ms(CONTROL_MS));
+    if (rc)
+        return pen_fail(error, rc, "the worker of session %" PRIu64 " does not answer: %s", session,
+                        pen_error_text(rc));
+    worker->detached = detached;
+    write_note(worker);
+    pen_report(PEN_REPORT_INFO, "session %" PRIu64 " of %s: %s", session, worker->program,
+               detached ? "detached" : "attached");
+    return 0;
 }
 
 int pen_workers_relink(struct pen_daemon *daemon, const struct pen_session_request *request)
@@ -653,12 +697,13 @@ int pen_workers_relink(struct pen_daemon *daemon, const struct pen_session_reque
     struct worker *worker = serving(daemon, request->resume, request->tenant);
     struct pen_msg_relink message = {.protected = request->protected};
     _Alignas(8) unsigned char frame[128];
-    if (!worker)
-        return -PEN_EDEVICEGONE;
+    int rc = pen_workers_serve(daemon, request->resume, request->tenant);
+    if (rc)
+        return rc;
     memcpy(message.secret, request->secret, sizeof message.secret);
     pen_msg_relink_encode(&message, 0, frame);
-    int rc = pen_unix_send(worker->control_fd, frame, pen_msg_relink_size(&message), &request->client_fd, 1,
-                           pen_deadline_ms(CONTROL_MS));
+    rc = pen_unix_send(worker->control_fd, frame, pen_msg_relink_size(&message), &request->client_fd, 1,
+                       pen_deadline_ms(CONTROL_MS));
     explicit_bzero(&message, sizeof message);
     explicit_bzero(frame, sizeof frame);
     pen_report(PEN_REPORT_INFO, "session %" PRIu64 " of %s: %s", worker->session, worker->program,
@@ -688,6 +733,13 @@ static bool is_listed(const struct worker *worker, const char *record_name)
     return !record_name || (worker->record_name && !strcmp(worker->record_name, record_name));
 }
 
+static enum pen_session_state state_of(const struct worker *worker, const struct pen_crash_page *page)
+{
+    if (worker->detached)
+        return PEN_SESSION_STATE_DETACHED;
+    return worker->remote && page->broken ? PEN_SESSION_STATE_BROKEN : PEN_SESSION_STATE_CONNECTED;
+}
+
 uint32_t pen_workers_list(struct pen_daemon *daemon, const char *record_name, struct pen_session_info *out,
                           uint32_t limit)
 {
@@ -705,6 +757,7 @@ uint32_t pen_workers_list(struct pen_daemon *daemon, const char *record_name, st
                                                  .started_ns = worker->started_ns,
                                                  .commands = page.commands,
                                                  .arena_used_bytes = page.region_bytes,
+                                                 .state = state_of(worker, &page),
                                                  .program = worker->program};
     }
     return count;
@@ -732,7 +785,8 @@ static void take_over(struct pen_daemon *daemon, const struct pen_note *note, in
                               .session = note->session,
                               .started_ns = note->started_ns,
                               .client_pid = note->client_pid,
-                              .remote = true};
+                              .remote = true,
+                              .detached = note->detached};
     memcpy(worker->program, note->program, sizeof worker->program);
     memcpy(worker->tenant, note->tenant, sizeof worker->tenant);
     pen_list_append(&daemon->workers, &worker->link);

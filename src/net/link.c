@@ -484,7 +484,7 @@ static void wait_for_sending(struct pen_link *link)
         pen_spin_turn(turn);
 }
 
-static void detach(struct pen_link *link)
+void pen_link_detach(struct pen_link *link)
 {
     wait_for_sending(link);
     pthread_mutex_lock(&link->lock);
@@ -519,7 +519,7 @@ static void rewind_to(struct pen_link *link, uint64_t peer_received)
 
 int pen_link_attach(struct pen_link *link, struct pen_stream *stream, uint64_t peer_received)
 {
-    detach(link);
+    pen_link_detach(link);
     wait_for_sending(link);
     pthread_mutex_lock(&link->lock);
     /* All that it has was sent once, but an acknowledgement may not have come. */
@@ -749,7 +749,7 @@ int pen_link_turn(struct pen_link *link)
     if (got < 0 && got != -PEN_EGONE)
         return (int)got;
     if (got == -PEN_EGONE || atomic_load(&link->broken)) {
-        detach(link);
+        pen_link_detach(link);
         return -PEN_EGONE;
     }
     int rc = acknowledge(link);

@@ -75,6 +75,8 @@ bool pen_link_wait_room(struct pen_link *link, uint64_t timeout_ns);
 
 /* ---- connections ------------------------------------------------------------------------------------- */
 
+/* Closes the connection: what was not sent or acknowledged waits for the next. */
+void pen_link_detach(struct pen_link *link);
 /* How many bytes have come. */
 uint64_t pen_link_received(const struct pen_link *link);
 /* Goes on over a new connection: exchanges link_resume, of that session, with the peer, which does the same. Takes the

@@ -300,7 +300,7 @@ static int make_remote(struct worker *worker, const struct pen_msg_adopt *adopt,
 {
     struct pen_remote_offer offer = {.fd = worker->client_fd, .protected = adopt->protected};
     memcpy(offer.secret, adopt->secret, sizeof offer.secret);
-    int rc = pen_remote_init(remote, adopt->session, UINT64_C(1000000) * adopt->reconnect_ms, &offer,
+    int rc = pen_remote_init(remote, adopt->session, UINT64_C(1000000) * adopt->reconnect_ms, &offer, worker->crash,
                              &worker->memory.view, worker->memory.arena, worker->memory.arena_bytes);
     if (rc)
         return rc;

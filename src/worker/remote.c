@@ -11,6 +11,8 @@
 
 #define SEND_MS      10000
 #define HANDSHAKE_MS 10000
+/* For what is left to send when the program is sent away. */
+#define LAST_WORDS_MS 1000
 
 /* ---- what is published goes over the link ---- */
 
@@ -199,29 +201,72 @@ static bool has_offer(struct pen_remote *remote)
     return has;
 }
 
+void pen_remote_detach(struct pen_remote *remote, bool detached)
+{
+    atomic_store(&remote->detached, detached);
+    pen_pump_rouse(&remote->pump);
+}
+
+/* The caller has the pump. A program that has not heard it learns it when it connects again. */
+static void send_away(struct pen_remote *remote)
+{
+    uint64_t now = pen_now_ns(), until = pen_deadline_ms(LAST_WORDS_MS);
+    ADD(remote, link_detach, 0);
+    pen_link_flush(remote->link);
+    while (pen_link_unsent(remote->link) && now < until && !pen_link_turn(remote->link)) {
+        pen_link_wait(remote->link, until - now);
+        now = pen_now_ns();
+    }
+    pen_link_detach(remote->link);
+}
+
+/* The receiving thread's: how it is with the program. */
+struct presence {
+    bool connected, detached;
+    uint64_t until; /* a new connection is awaited; UINT64_MAX: for ever, or there is one */
+};
+
+static void note_presence(struct pen_remote *remote, struct presence *now, bool connected)
+{
+    now->connected = connected;
+    now->until = connected || now->detached ? UINT64_MAX : pen_now_ns() + remote->reconnect_ns;
+    atomic_store_explicit(&remote->crash->broken, !connected, memory_order_relaxed);
+}
+
+/* What others have asked for, with the pump: a new connection, then whether there is to be one. */
+static void change_presence(struct pen_remote *remote, struct presence *now)
+{
+    if (pen_pump_demand(&remote->pump))
+        note_presence(remote, now, false);
+    if (take_offer(remote)) {
+        pen_link_flush(remote->link); /* what the program lacks; nobody may have anything to add */
+        note_presence(remote, now, true);
+    }
+    if (now->detached != atomic_load(&remote->detached)) {
+        now->detached = !now->detached;
+        if (now->detached && now->connected)
+            send_away(remote);
+        note_presence(remote, now, false);
+    }
+    pen_pump_give(&remote->pump, false);
+}
+
 /* Until the session has failed, or has been without a connection for too long. */
 static void *receive(void *context)
 {
     struct pen_remote *remote = context;
-    uint64_t until = UINT64_MAX; /* while there is no connection */
+    struct presence presence = {.connected = true, .until = UINT64_MAX};
     for (;;) {
-        uint64_t now = until == UINT64_MAX ? 0 : pen_now_ns();
-        int rc = now < until ? pen_pump_run(&remote->pump, until - now) : -PEN_ETIMEOUT;
+        uint64_t now = presence.until == UINT64_MAX ? 0 : pen_now_ns();
+        int rc = now < presence.until ? pen_pump_run(&remote->pump, presence.until - now) : -PEN_ETIMEOUT;
         if (rc == -PEN_EGONE) {
-            until = pen_now_ns() + remote->reconnect_ns;
+            note_presence(remote, &presence, false);
             pen_pump_give(&remote->pump, false);
         } else if (rc) {
             break;
         }
-        if (!has_offer(remote))
-            continue;
-        if (pen_pump_demand(&remote->pump))
-            until = pen_now_ns() + remote->reconnect_ns;
-        if (take_offer(remote)) {
-            until = UINT64_MAX;
-            pen_link_flush(remote->link); /* what the program lacks; nobody may have anything to add */
-        }
-        pen_pump_give(&remote->pump, false);
+        if (has_offer(remote) || presence.detached != atomic_load(&remote->detached))
+            change_presence(remote, &presence);
     }
     lose(remote);
     return NULL;
@@ -279,13 +324,14 @@ void pen_remote_idle(struct pen_remote *remote, struct pen_ring_reader *ring, ui
 /* ---- life ---- */
 
 int pen_remote_init(struct pen_remote *remote, uint64_t session, uint64_t reconnect_ns,
-                    const struct pen_remote_offer *first, struct pen_shared_view *view, void *arena,
-                    uint64_t arena_bytes)
+                    const struct pen_remote_offer *first, struct pen_crash_page *crash, struct pen_shared_view *view,
+                    void *arena, uint64_t arena_bytes)
 {
     const struct pen_link_owner owner = {take_frame, take_bulk, remote};
     struct pen_remote_offer offer = *first;
     *remote = (struct pen_remote){.session = session,
                                   .reconnect_ns = reconnect_ns,
+                                  .crash = crash,
                                   .view = *view,
                                   .arena = arena,
                                   .arena_bytes = arena_bytes,

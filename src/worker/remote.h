@@ -13,6 +13,7 @@
 #include "net/tls.h"
 #include "net/unix.h"
 #include "wire/ring.h"
+#include "worker/crash.h"
 
 struct pen_work_task;
 
@@ -34,7 +35,9 @@ struct pen_remote {
     struct pen_ring_writer writer; /* the receiving thread's */
     unsigned char *arena;
     uint64_t arena_bytes;
-    uint64_t arriving; /* number of the part that comes; the receiving thread's */
+    uint64_t arriving;            /* number of the part that comes; the receiving thread's */
+    _Atomic bool detached;        /* the program is sent away */
+    struct pen_crash_page *crash; /* where it is told that there is no connection; borrowed */
     int ends[2]; /* a socket pair: [0] stands for the program's socket, and is seen closed when the session is over */
 
     pthread_mutex_t lock;
@@ -45,14 +48,17 @@ struct pen_remote {
     uint64_t reads;                /* sent beside; written under lock */
 };
 
-/* Takes the offered connection. `view` and the arena are the session's; view->mirror is set. -PEN_ENOMEM, -PEN_EIO. */
+/* Takes the offered connection. `crash` is the worker's page. `view` and the arena are the session's; view->mirror is
+ * set. -PEN_ENOMEM, -PEN_EIO. */
 int pen_remote_init(struct pen_remote *remote, uint64_t session, uint64_t reconnect_ns,
-                    const struct pen_remote_offer *first, struct pen_shared_view *view, void *arena,
-                    uint64_t arena_bytes);
+                    const struct pen_remote_offer *first, struct pen_crash_page *crash, struct pen_shared_view *view,
+                    void *arena, uint64_t arena_bytes);
 /* Answers session_open, and begins to receive. */
 int pen_remote_start(struct pen_remote *remote, const void *opened, size_t size);
 /* A new connection, in place of one that is broken, or seems to be to the program. Takes it. Any thread. */
 void pen_remote_relink(struct pen_remote *remote, const struct pen_remote_offer *offer);
+/* Sends the program away, having told it so, until it is not detached. Any thread. */
+void pen_remote_detach(struct pen_remote *remote, bool detached);
 /* The bytes that a read has put into the arena, on their way before its completion. Any thread. */
 void pen_remote_send_range(struct pen_remote *remote, uint64_t offset, uint64_t bytes);
 /* In place of pen_ring_wait: dispatch has nothing to do, and receives until there are frames, or it is kicked. */

@@ -52,22 +52,11 @@ static bool find_daemon(struct pen_watch *watch)
     return true;
 }
 
-/* A new connection of a program on another host; all else that the daemon may have to say ends the session: false. */
-static bool take_control(struct pen_watch *watch)
+static bool take_relink(struct pen_remote *remote, struct pen_unix_frame *frame, struct pen_scratch *scratch)
 {
-    struct pen_remote *remote = watch->work->config.remote;
-    struct pen_scratch scratch = {0};
     struct pen_msg_relink relink;
-    int rc = remote ? pen_unix_receive_some(watch->control_fd, &watch->frame) : -PEN_EPROTO;
-    if (rc == -PEN_EGONE)
-        return lose_daemon(watch);
-    if (rc <= 0)
-        return rc == 0;
-    struct pen_unix_frame *frame = &watch->frame;
-    if (frame->opcode != PEN_OP_RELINK || frame->fd_count != 1 ||
-        pen_msg_relink_decode(frame->data, frame->size, &scratch, &relink))
+    if (frame->fd_count != 1 || pen_msg_relink_decode(frame->data, frame->size, scratch, &relink))
         return false;
-    pen_scratch_finish(&scratch);
     struct pen_remote_offer offer = {.fd = frame->fds[0], .protected = relink.protected};
     memcpy(offer.secret, relink.secret, sizeof offer.secret);
     frame->fds[0] = -1;
@@ -75,6 +64,33 @@ static bool take_control(struct pen_watch *watch)
     explicit_bzero(&offer, sizeof offer);
     explicit_bzero(frame->data, frame->size);
     return true;
+}
+
+static bool take_detach(struct pen_remote *remote, const struct pen_unix_frame *frame, struct pen_scratch *scratch)
+{
+    struct pen_msg_detach detach;
+    if (pen_msg_detach_decode(frame->data, frame->size, scratch, &detach))
+        return false;
+    pen_remote_detach(remote, detach.detached);
+    return true;
+}
+
+/* About the connection of a program on another host; all else that the daemon may have to say ends the session: false.
+ */
+static bool take_control(struct pen_watch *watch)
+{
+    struct pen_remote *remote = watch->work->config.remote;
+    struct pen_unix_frame *frame = &watch->frame;
+    struct pen_scratch scratch = {0};
+    int rc = remote ? pen_unix_receive_some(watch->control_fd, frame) : -PEN_EPROTO;
+    if (rc == -PEN_EGONE)
+        return lose_daemon(watch);
+    if (rc <= 0)
+        return rc == 0;
+    bool taken = (frame->opcode == PEN_OP_RELINK && take_relink(remote, frame, &scratch)) ||
+                 (frame->opcode == PEN_OP_DETACH && take_detach(remote, frame, &scratch));
+    pen_scratch_finish(&scratch);
+    return taken;
 }
 
 static bool daemon_stays(struct pen_watch *watch, const struct pollfd *control)

@@ -7,6 +7,8 @@
  *   loop SECONDS     kernels, writes and reads, checked; prints "running" after the first round
  *   idle SECONDS     one kernel, then nothing; prints "running"
  *   busy MS          one kernel that takes so long; prints "running" when it has been flushed
+ *   enqueue SECONDS  a kernel each millisecond, waited for at the end, and counted by itself; prints "running", and the
+ *                    milliseconds that the slowest call took
  *   fault            a kernel that ends the worker; prints "running" before it
  *   print COUNT      kernels that print, each followed by a line of ours
  *   hold MIB         a buffer of that size, filled, then idle; prints "running"
@@ -191,6 +193,31 @@ static void busy(cl_uint ms)
     CHECK(clReleaseKernel(slow));
 }
 
+static void enqueue(double seconds)
+{
+    cl_kernel inc = kernel("inc");
+    cl_uint zero = 0, launches = 0, first_item;
+    double begin = now_ms(), slowest = 0;
+    CHECK(clEnqueueFillBuffer(cl.queue, cl.buffer, &zero, sizeof zero, 0, ITEMS * sizeof zero, 0, NULL, NULL));
+    CHECK(clSetKernelArg(inc, 0, sizeof cl.buffer, &cl.buffer));
+    CHECK(clFinish(cl.queue));
+    say("running");
+    for (double now; (now = now_ms()) < begin + seconds * 1e3; launches++) {
+        launch(inc, ITEMS);
+        CHECK(clFlush(cl.queue));
+        double took = now_ms() - now;
+        slowest = took > slowest ? took : slowest;
+        usleep(1000);
+    }
+    CHECK(clEnqueueReadBuffer(cl.queue, cl.buffer, CL_TRUE, 0, sizeof first_item, &first_item, 0, NULL, NULL));
+    if (first_item != launches) {
+        printf("wrong: %u launches, and element 0 is %u\n", launches, first_item);
+        exit(1);
+    }
+    printf("%.3f\n", slowest);
+    CHECK(clReleaseKernel(inc));
+}
+
 static void print(cl_uint count)
 {
     cl_kernel printer = kernel("print");
@@ -251,6 +278,8 @@ int main(int argc, char **argv)
         busy((cl_uint)number);
     else if (!strcmp(mode, "fault"))
         fault();
+    else if (!strcmp(mode, "enqueue"))
+        enqueue(number);
     else if (!strcmp(mode, "print"))
         print((cl_uint)number);
     else if (!strcmp(mode, "hold"))

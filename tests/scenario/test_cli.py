@@ -51,7 +51,8 @@ class Commands(harness.Scenario):
                 (['log'], 'record, dump or replay'), (['log', 'frob'], '"log frob" is no command'),
                 (['log', 'dump'], 'needs a file'), (['log', 'dump', 'a', 'b'], 'one file'),
                 (['log', 'dump', 'a', '--frob'], '"--frob" is no option'), (['log', 'record', 'x'], 'needs a file and a program'),
-                (['stop', 'now'], 'no argument "now"')]:
+                (['stop', 'now'], 'no argument "now"'), (['detach'], 'detach needs a session'), (['attach', '-1'], 'no option'),
+                (['attach', '1', '2'], 'not also "2"'), (['detach', '1x'], '"1x" is no session')]:
             with self.subTest(arguments=arguments):
                 done = self.penstock(*arguments)
                 self.assertEqual((done.returncode, done.stdout), (2, ''))
@@ -87,7 +88,7 @@ class Commands(harness.Scenario):
                 continue
             self.assertIn(f"'man/{page}'", installed)
             pages[page] = pages.get(page, set()) | set(re.findall('--[a-z-]{2,}', line))
-        self.assertEqual(sorted(pages), [f'penstock-{name}.1' for name in ('devices', 'log', 'ps', 'run', 'stop', 'tenant')])
+        self.assertEqual(sorted(pages), [f'penstock-{name}.1' for name in ('attach', 'detach', 'devices', 'log', 'ps', 'run', 'stop', 'tenant')])
         for page, options in pages.items():
             with open(os.path.join(harness.TOP, 'docs/man', page), encoding='utf-8') as file:
                 manual = file.read().replace('\\-', '-')
@@ -124,10 +125,10 @@ class Commands(harness.Scenario):
         connection, (_, answer) = daemon.open_session('some "program"')
         done = daemon.run(harness.PENSTOCK, 'ps', '--json')
         (session,) = json.loads(done.stdout)
-        self.assertEqual((session['session'], session['program'], session['pid'], session['worker']),
-                         (1, 'some "program"', os.getpid(), answer[5]))
+        self.assertEqual((session['session'], session['program'], session['pid'], session['worker'], session['state']),
+                         (1, 'some "program"', os.getpid(), answer[5], 'connected'))
         self.assertLess(abs(session['started'] - time.time()), 60)
-        self.assertRegex(daemon.run(harness.PENSTOCK, 'ps').stdout, r'SESSION.*\n +1 +\d+ +\d+ .* some "program"\n$')
+        self.assertRegex(daemon.run(harness.PENSTOCK, 'ps').stdout, r'SESSION.*\n +1 +\d+ +\d+ .* connected +some "program"\n$')
         connection.close()
         harness.wait_for(lambda: json.loads(daemon.run(harness.PENSTOCK, 'ps', '--json').stdout) == [])
         self.assertEqual(daemon.run(harness.PENSTOCK, 'stop').returncode, 0)

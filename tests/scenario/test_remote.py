@@ -28,7 +28,7 @@ class Remote(harness.Scenario):
     def start(self, *arguments, pool):
         program = self.host.start(PROGRAM, *arguments, stdout=subprocess.PIPE, PENSTOCK_POOL=pool,
                                   PENSTOCK_SOCKET=os.devnull)
-        if arguments[0] in ('loop', 'idle', 'hold', 'busy'):
+        if arguments[0] in ('loop', 'idle', 'hold', 'busy', 'enqueue'):
             self.assertEqual(program.stdout.readline(), 'running\n')
         return program
 
@@ -264,6 +264,102 @@ class Remote(harness.Scenario):
         self.assertEqual(status, LOST, out)
         self.assertEqual(self.sessions(), [])
         self.assertFalse([each for each in os.listdir(folder) if each.endswith('.session') or each[7] in '789'])
+
+    def manage(self, command, session=1):
+        """penstock detach, penstock attach."""
+        done = self.host.run(harness.PENSTOCK, command, str(session), '--json')
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout), {'session': session, 'detached': command == 'detach'})
+
+    def state(self, session=1):
+        return {each['session']: each['state'] for each in self.sessions()}[session]
+
+    def test_detached(self):
+        """For longer than the window. Calls that wait for nothing return at once meanwhile, and are done in the end."""
+        self.open('1 s')
+        program = self.start('enqueue', '5', pool=self.pool())
+        self.assertEqual(self.state(), 'connected')
+        time.sleep(0.5)
+        self.manage('detach')
+        self.assertEqual(self.state(), 'detached')
+        self.host.wait_log('refused tenant alice: session 1 is detached')
+        commands = self.sessions()[0]['commands']
+        time.sleep(3)
+        self.assertEqual(self.sessions()[0]['commands'], commands)
+        self.assertIsNone(program.poll())
+        self.manage('attach')
+        self.host.wait_log('a new connection')
+        harness.wait_for(lambda: self.state() == 'connected', what='its connection')
+        status, out = self.finish(program)
+        self.assertEqual(status, 0, out)
+        self.assertLess(float(out), 500 * harness.SLOW)
+        self.host.wait_log(r'session 1 of \S+ \(pid \d+\) ended: \d{3,} commands, 0 failed')
+
+    def test_detached_while_broken(self):
+        """The program hears of it from the daemon, or not at all: what it cannot reach meanwhile is no loss."""
+        self.open('2 s')
+        program = self.start('loop', '5', pool=self.pool())
+        self.proxy.open = False
+        self.proxy.cut_all()
+        harness.wait_for(lambda: self.state() == 'broken', what='that it is broken')
+        self.manage('detach')
+        self.proxy.open = True
+        self.host.wait_log('refused tenant alice: session 1 is detached')
+        self.proxy.open = False
+        time.sleep(3)
+        self.manage('attach')
+        self.proxy.open = True
+        status, out = self.finish(program)
+        self.assertEqual(status, 0, out)
+
+    def test_detached_program_dies(self):
+        """Its session is kept until it is attached; then nobody comes."""
+        self.open('1 s')
+        program = self.start('loop', '60', pool=self.pool())
+        self.manage('detach')
+        program.kill()
+        program.communicate()
+        time.sleep(2)
+        self.assertEqual(self.state(), 'detached')
+        self.manage('attach')
+        self.assertEqual(self.state(), 'broken')
+        self.host.wait_log(r'session 1 of \S+ \(pid \d+\) ended')
+
+    def test_detached_and_restarted(self):
+        """The next daemon knows it."""
+        self.open('10 s')
+        program = self.start('loop', '3', pool=self.pool())
+        self.manage('detach')
+        self.kill_daemon()
+        self.start_again()
+        self.host.wait_log('refused tenant alice: session 1 is detached')
+        self.assertEqual(self.state(), 'detached')
+        self.manage('attach')
+        status, out = self.finish(program)
+        self.assertEqual(status, 0, out)
+
+    def test_detached_and_revoked(self):
+        self.open()
+        program = self.start('loop', '60', pool=self.pool())
+        self.manage('detach')
+        harness.run(harness.PENSTOCK, 'tenant', 'revoke', 'alice', '--directory', os.path.join(self.host.folder, 'tenants'))
+        status, out = self.finish(program)
+        self.assertEqual(status, LOST, out)
+
+    def test_what_cannot_be_detached(self):
+        self.open()
+        alice = self.host.tenant('alice')
+        connection, (name, _) = self.host.open_session()
+        self.assertEqual(name, 'session_opened')
+        for command in 'detach', 'attach':
+            for session, part in (1, 'session 1 is of a program on this host'), (7, 'there is no session 7'):
+                done = self.host.run(harness.PENSTOCK, command, str(session))
+                self.assertEqual((done.returncode, done.stdout), (1, ''))
+                self.assertIn(part, done.stderr)
+        name, values = self.ask(alice, ('session_detach', 1, 1, 0))[1]
+        self.assertEqual((name, values[0]), ('refused', -11))
+        self.assertIn('may detach or attach', values[2])
+        connection.close()
 
     def test_revoked(self):
         self.open()
