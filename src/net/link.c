@@ -713,7 +713,8 @@ void pen_link_wait(struct pen_link *link, uint64_t timeout_ns)
     if (refused && ns > AGAIN_NS)
         ns = AGAIN_NS;
     uint64_t ms = ns == UINT64_MAX ? 0 : (ns + 999999) / 1000000;
-    (void)poll(fds, 2, ns == UINT64_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int)ms);
+    if (poll(fds, 2, ns == UINT64_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int)ms) > 0 && fds[1].revents)
+        atomic_store(&link->kicked, true); /* a turn may have come between the flag and the write */
 }
 
 /* Before anything is looked at that a kick may have been for. */
@@ -722,9 +723,9 @@ static void take_kick(struct pen_link *link)
     uint64_t ignored;
     if (!atomic_load(&link->kicked))
         return;
-    atomic_store(&link->kicked, false);
     ssize_t n = read(link->wake_fd, &ignored, sizeof ignored);
     (void)n;
+    atomic_store(&link->kicked, false); /* not before: the read would take a later kick, and leave its flag */
 }
 
 /* What has come, up to TURN_BYTES. 0, or an error. */

@@ -26,10 +26,15 @@ static bool take(struct pen_pump *pump)
                                                    memory_order_relaxed);
 }
 
+/* The own thread has something to do. */
+static bool is_called(struct pen_pump *pump)
+{
+    return atomic_load(&pump->roused) || atomic_load_explicit(&pump->wanted, memory_order_relaxed);
+}
+
 bool pen_pump_take(struct pen_pump *pump)
 {
-    return !atomic_load_explicit(&pump->wanted, memory_order_relaxed) &&
-           !atomic_load_explicit(&pump->failed, memory_order_relaxed) && take(pump);
+    return !is_called(pump) && !atomic_load_explicit(&pump->failed, memory_order_relaxed) && take(pump);
 }
 
 bool pen_pump_turn(struct pen_pump *pump)
@@ -37,7 +42,7 @@ bool pen_pump_turn(struct pen_pump *pump)
     int rc = pen_link_turn(pump->link);
     if (rc)
         atomic_store_explicit(&pump->failed, rc, memory_order_relaxed);
-    return !rc && !atomic_load_explicit(&pump->wanted, memory_order_relaxed);
+    return !rc && !is_called(pump);
 }
 
 void pen_pump_give(struct pen_pump *pump, bool others)
@@ -45,7 +50,7 @@ void pen_pump_give(struct pen_pump *pump, bool others)
     bool failed = atomic_load_explicit(&pump->failed, memory_order_relaxed);
     if (atomic_exchange_explicit(&pump->role, FREE, memory_order_release) == AWAITED || others || failed)
         pen_futex_wake(&pump->role, INT_MAX, false);
-    if (failed)
+    if (failed || atomic_load(&pump->roused)) /* a helper's turn may have taken its kick */
         pen_link_kick(pump->link);
 }
 
