@@ -271,7 +271,10 @@ int pen_gate_ticket(struct pen_daemon *daemon, const struct pen_session_request 
 bool pen_gate_knows(struct pen_daemon *daemon, const char *tenant)
 {
     unsigned char secret[PEN_TLS_KEY_BYTES];
-    bool known = !*tenant || (daemon->gate_fd >= 0 && find_key(daemon, tenant, secret));
+    if (!*tenant || daemon->gate_fd < 0)
+        return !*tenant;
+    bool known = find_key(daemon, tenant, secret) ||
+                 (daemon->config.certificates && !pen_tenant_check(daemon->tenants_dir, tenant, NULL));
     explicit_bzero(secret, sizeof secret);
     return known;
 }

@@ -75,6 +75,32 @@ class Certificates(harness.Scenario):
                 self.assertRefused(self.site.pool(daemon.address(), name), reason)
         self.assertNotIn('has connected', daemon.log())
 
+    def restart(self, revoked):
+        """What a program's session comes to whose daemon is killed, and started again."""
+        daemon = self.open()
+        self.site.sign('alice')
+        program = daemon.start(PROGRAM, 'loop', '3', stdout=subprocess.PIPE, PENSTOCK_SOCKET=os.devnull,
+                               PENSTOCK_POOL=self.site.pool(daemon.address(), 'alice'))
+        self.assertEqual(program.stdout.readline(), 'running\n')
+        daemon.process.kill()
+        daemon.process.wait()
+        if revoked:
+            self.assertEqual(self.tenant(daemon, 'revoke', 'alice').returncode, 0)
+        with open(daemon.config, encoding='utf-8') as file:
+            config = file.read().replace('127.0.0.1:0', daemon.address())
+        after = harness.Daemon(daemon.folder, config, log='after.log')
+        self.daemons.append(after)
+        after.wait_log('session 1 of .* goes on')
+        program.communicate(timeout=20 * harness.SLOW)
+        after.wait_log('session 1 of .* ended')
+        return program.returncode
+
+    def test_restarted_daemon(self):
+        self.assertEqual(self.restart(revoked=False), 0)
+
+    def test_revoked_meanwhile(self):
+        self.assertEqual(self.restart(revoked=True), 3)
+
     def test_revoked(self):
         daemon = self.open()
         for name in ('alice', 'bob'):
