@@ -310,6 +310,12 @@ static int make_remote(struct worker *worker, const struct pen_msg_adopt *adopt,
     return prctl(PR_SET_PDEATHSIG, 0) ? -PEN_EIO : 0;
 }
 
+/* The program was killed, or its connection broke, before it had its session: no failure of ours. */
+static bool program_left(int rc)
+{
+    return rc == -PEN_EGONE || rc == -PEN_ETIMEOUT;
+}
+
 static int serve(struct worker *worker)
 {
     struct pen_unix_frame frame = {0};
@@ -323,7 +329,9 @@ static int serve(struct worker *worker)
     struct pen_remote remote;
     bool is_remote = adopt.features & PEN_FEATURE_REMOTE;
     if (is_remote && (rc = make_remote(worker, &adopt, &remote)))
-        return refuse(-1, &(struct pen_error){rc, "the worker cannot serve a program on another host"});
+        return program_left(rc)
+                   ? 0
+                   : refuse(-1, &(struct pen_error){rc, "the worker cannot serve a program on another host"});
     const struct pen_work_config config = {.ops = worker->options.ops,
                                            .devices = worker->devices,
                                            .device_count = worker->device_count,
@@ -342,7 +350,7 @@ static int serve(struct worker *worker)
                                            .client_fd = worker->client_fd,
                                            .remote = is_remote ? &remote : NULL};
     rc = pen_work_create(&config, &work, &error);
-    if (rc == -PEN_EGONE) /* the program was killed meanwhile: no failure of ours */
+    if (program_left(rc))
         return 0;
     if (rc)
         return refuse(worker->client_fd, &error);

@@ -1,0 +1,102 @@
+#!/usr/bin/python3
+"""Real programs over a network that is cut again and again (tests/net/cable.c): what they say must be what they say natively.
+
+Most cuts last 50 ms to 1 s, three 10 s and two 40 s, at random moments. Another tenant's session, whose way is not cut, must not be
+disturbed meanwhile. Ends with `N passed, N failed`; about six minutes.
+"""
+import argparse
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, "tests", "conformance"))
+from programs import programs
+from run import VENDOR_LIBRARIES, FarPool, execute, judge, vendors
+
+ONLY = r"^ffmpeg|^hashcat MD5|^PyOpenCL$"
+LONG = [10, 10, 10, 40, 40]  # seconds
+
+
+class Cutter(threading.Thread):
+    """Makes the cuts, with pauses between them."""
+
+    def __init__(self, cable, count, chance):
+        super().__init__(daemon=True)
+        self.cable, self.chance = cable, chance
+        self.lengths = [chance.uniform(0.05, 1) for _ in range(count - len(LONG))] + LONG
+        chance.shuffle(self.lengths)
+        self.made = 0
+
+    def run(self):
+        for length in self.lengths:
+            time.sleep(self.chance.uniform(0.2, 1))
+            self.cable.say(f"cut {round(length * 1000)}ms")
+            self.made += 1
+            if sys.stderr.isatty():
+                print(f"\r{self.made} of {len(self.lengths)} cuts", end="", file=sys.stderr)
+            time.sleep(length)
+
+
+def beside(build, pool, cutter):
+    """Sessions of another tenant at the pool's own end, one after the other; what went wrong with them."""
+    program = [*pool.cable.at("b"), os.path.join(build, "tests/scenario/session_program"), "loop", "5"]
+    environment = dict(os.environ, **pool.over["tcp"])
+    wrong = 0
+    while cutter.is_alive():
+        begin = time.monotonic()
+        status = subprocess.run(program, env=environment, stdout=subprocess.DEVNULL, check=False).returncode
+        wrong += status != 0 or time.monotonic() - begin > 10
+    return wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default=os.path.join(TOP, "build"), help="the build folder (default: build)")
+    parser.add_argument("--cuts", type=int, default=200, help=f"how many, at least {len(LONG)} (default: 200)")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="the moments and lengths of an earlier run")
+    options = parser.parse_args()
+    print(f"--seed {options.seed}", flush=True)
+    table = [p for p in programs() if "pocl" in p.drivers and 1 in p.devices and p.quick and re.search(ONLY, p.name)]
+    folder = tempfile.mkdtemp(prefix="penstock-soak-")
+    native_environment = {"OCL_ICD_VENDORS": vendors(os.path.join(folder, "native"), [VENDOR_LIBRARIES["pocl"]])}
+    native = {p.name: execute(p, os.path.join(folder, "native-" + str(i)), native_environment) for i, p in enumerate(table)}
+    pool = FarPool(os.path.abspath(options.build), folder, "pocl", 1, ["delay 500us"])
+    cutter = Cutter(pool.cable, options.cuts, random.Random(options.seed))
+    disturbed, passed, failed = [], 0, 0
+    neighbour = threading.Thread(target=lambda: disturbed.append(beside(os.path.abspath(options.build), pool, cutter)))
+    try:
+        cutter.start()
+        neighbour.start()
+        runs = 0
+        while cutter.is_alive():
+            for program in table:
+                far = program.__class__(**{**vars(program), "command": [*pool.at, *program.command]})
+                through = execute(far, os.path.join(folder, f"far-{runs}"), pool.environment)
+                verdict, why = judge(native[program.name], through)
+                runs += 1
+                passed += verdict == "same"
+                failed += verdict != "same"
+                print(f"{cutter.made:3} cuts  {verdict:10} {program.name:32} native {native[program.name][3]:6.2f} s, Penstock {through[3]:6.2f} s  {why}",
+                      flush=True)
+        neighbour.join()
+        with open(pool.log.name, encoding="utf-8", errors="replace") as file:
+            again = file.read().count("a new connection")
+        print(f"{cutter.made} cuts, {again} connections made again; the other tenant was disturbed {disturbed[0]} times")
+        if not again or disturbed[0]:
+            failed += 1
+    finally:
+        pool.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
