@@ -472,6 +472,8 @@ static int start(struct pen_daemon *daemon, struct pen_error *error)
     pen_arguments_add(&arguments, "--ring-bytes=%" PRIu64, daemon->config.ring_bytes);
     pen_arguments_add(&arguments, "--arena-bytes=%" PRIu64, daemon->config.arena_bytes);
     pen_arguments_add(&arguments, "--spin-us=%" PRIu64, daemon->config.spin_us);
+    if (daemon->config.listen_tcp)
+        pen_arguments_add(&arguments, "--tenants");
     if (return_fd >= 0)
         pen_arguments_add(&arguments, "--return-fd=%d", PEN_SPAWN_RETURN_FD);
     rc = pen_spawn_worker(daemon, &arguments, return_fd, &worker->pid, &worker->control_fd, error);

@@ -261,6 +261,11 @@ static SSL *new_ssl(bool accepts)
     return ssl;
 }
 
+void pen_tls_prepare(void)
+{
+    SSL_free(new_ssl(true));
+}
+
 static int create(int fd, bool accepts, struct tls **out_tls)
 {
     static const struct pen_stream_ops ops = {tls_send, tls_receive, tls_destroy, tls_why};

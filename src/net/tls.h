@@ -31,6 +31,9 @@ struct pen_tls_key {
  * PEN_TLS_IDENTITY_BYTES); false: there is none. During pen_tls_handshake. */
 typedef bool (*pen_tls_find_key)(void *context, const char *identity, unsigned char secret[PEN_TLS_KEY_BYTES]);
 
+/* The first connection of a process costs milliseconds more, for what OpenSSL loads then: or this does. */
+void pen_tls_prepare(void);
+
 /* Over a connected, non-blocking socket; takes fd on success. Nothing is sent yet: pen_tls_handshake. */
 int pen_stream_tls_connect(int fd, const struct pen_tls_key *key, struct pen_stream **out_stream);
 int pen_stream_tls_accept(int fd, pen_tls_find_key find, void *context, struct pen_stream **out_stream);

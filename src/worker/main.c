@@ -279,6 +279,8 @@ static int wait_for_adoption(struct worker *worker, struct pen_unix_frame *frame
     if (say_ready(worker, worker->options.control_fd))
         return 0;
     set_phase(worker, PEN_CRASH_WARM);
+    if (worker->options.tenants)
+        pen_tls_prepare();
     rc = pen_unix_receive(worker->options.control_fd, frame, UINT64_MAX);
     if (rc == -PEN_EGONE || (!rc && frame->opcode == PEN_OP_SHUTDOWN))
         return 0;

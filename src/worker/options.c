@@ -24,6 +24,7 @@ enum {
     RING_BYTES,
     ARENA_BYTES,
     SPIN_US,
+    TENANTS,
     NO_JAIL,
     REQUIRE_JAIL,
     VERBOSE
@@ -41,6 +42,7 @@ static const struct option table[] = {
     {"ring-bytes", required_argument, NULL, RING_BYTES},
     {"arena-bytes", required_argument, NULL, ARENA_BYTES},
     {"spin-us", required_argument, NULL, SPIN_US},
+    {"tenants", no_argument, NULL, TENANTS},
     {"no-jail", no_argument, NULL, NO_JAIL},
     {"require-jail", no_argument, NULL, REQUIRE_JAIL},
     {"verbose", no_argument, NULL, VERBOSE},
@@ -127,6 +129,9 @@ static int apply(struct pen_worker_options *options, int option, const char *val
         return rc;
     case SPIN_US:
         return number("spin-us", value, 0, 1000000, &options->spin_us, error);
+    case TENANTS:
+        options->tenants = true;
+        return 0;
     case NO_JAIL:
         options->no_jail = true;
         return 0;
