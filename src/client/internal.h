@@ -167,8 +167,8 @@ int pen_daemon_follow_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame
                              struct pen_error *error);
 /* A new connection of an open session; link_resume is next. -PEN_EPERM, -PEN_EDEVICEGONE: the pool will not have the
  * session any more. Else it may be tried again. */
-int pen_daemon_resume(const struct pen_pool_address *address, uint64_t session, uint64_t deadline_ns,
-                      struct pen_stream **out_stream, struct pen_error *error);
+int pen_daemon_resume(const struct pen_pool_address *address, const struct pen_msg_session_resume *resume,
+                      uint64_t deadline_ns, struct pen_stream **out_stream, struct pen_error *error);
 
 /* fork.c */
 /* The process does not fork between these two. Whoever forks waits, no longer than connecting to a daemon may take. */

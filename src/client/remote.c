@@ -252,7 +252,8 @@ static int try_to_reconnect(struct pen_remote_end *end, struct pen_error *error)
 {
     struct pen_stream *stream;
     uint64_t deadline_ns = pen_deadline_ms(TRY_MS);
-    int rc = pen_daemon_resume(&end->config.address, end->config.session, deadline_ns, &stream, error);
+    const struct pen_msg_session_resume resume = {end->config.session, end->config.worker_pid, 0};
+    int rc = pen_daemon_resume(&end->config.address, &resume, deadline_ns, &stream, error);
     if (rc)
         return rc;
     rc = pen_link_resume(end->link, stream, end->config.session, deadline_ns);

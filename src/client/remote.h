@@ -15,6 +15,7 @@ struct pen_remote_config {
     struct pen_stream *stream;       /* on which session_open has been answered; taken */
     struct pen_pool_address address; /* where it can be connected to again; copied */
     uint64_t session;
+    uint32_t worker_pid;
     uint64_t reconnect_ns;              /* how long it is tried; then the session is lost */
     uint64_t spin_ns;                   /* a thread that waits looks so long before it sleeps */
     const struct pen_shared_view *view; /* the session's, as the arena, which outlives the end */

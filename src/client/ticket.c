@@ -50,12 +50,11 @@ int pen_daemon_follow_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame
 }
 
 /* The greeted daemon hands the session's new connection to its worker; peer->stream is that then. */
-static int ask_for_session(struct pen_daemon_peer *peer, uint64_t session, uint64_t deadline_ns,
-                           struct pen_error *error)
+static int ask_for_session(struct pen_daemon_peer *peer, const struct pen_msg_session_resume *resume,
+                           uint64_t deadline_ns, struct pen_error *error)
 {
     struct pen_unix_frame frame = {0};
-    const struct pen_msg_session_resume resume = {.session = session};
-    int rc = PEN_DAEMON_SEND(peer, session_resume, &resume, deadline_ns);
+    int rc = PEN_DAEMON_SEND(peer, session_resume, resume, deadline_ns);
     if (rc)
         return pen_fail(error, rc, "asking for the session: %s", pen_error_text(rc));
     rc = pen_daemon_greeted(peer, &frame, deadline_ns, error);
@@ -67,14 +66,14 @@ static int ask_for_session(struct pen_daemon_peer *peer, uint64_t session, uint6
     return rc;
 }
 
-int pen_daemon_resume(const struct pen_pool_address *address, uint64_t session, uint64_t deadline_ns,
-                      struct pen_stream **out_stream, struct pen_error *error)
+int pen_daemon_resume(const struct pen_pool_address *address, const struct pen_msg_session_resume *resume,
+                      uint64_t deadline_ns, struct pen_stream **out_stream, struct pen_error *error)
 {
     struct pen_daemon_peer peer;
     int rc = pen_daemon_connect_to(address, deadline_ns, &peer, error);
     if (rc)
         return rc;
-    if ((rc = ask_for_session(&peer, session, deadline_ns, error))) {
+    if ((rc = ask_for_session(&peer, resume, deadline_ns, error))) {
         pen_daemon_close(&peer);
         return rc;
     }

@@ -408,7 +408,7 @@ static int on_session_resume(struct client *client, const void *frame, size_t si
     if (rc)
         return rc;
     await_request(client);
-    rc = client->remote ? pen_workers_serve(client->daemon, message.session, client->tenant) : -PEN_EDEVICEGONE;
+    rc = client->remote ? pen_workers_serve(client->daemon, &message, client->tenant) : -PEN_EDEVICEGONE;
     client->mute = rc == -PEN_EDETACHED && !client->stream; /* that is the session's own connection already */
     if (rc == -PEN_EDETACHED)
         say_no(client, rc, "session %" PRIu64 " is detached, until the pool attaches it", message.session);

@@ -145,7 +145,7 @@ void pen_workers_check(struct pen_daemon *daemon);
 int pen_workers_adopt(struct pen_daemon *daemon, const struct pen_session_request *request);
 /* Whether the tenant's program on another host may have a new connection for its session. -PEN_EDEVICEGONE: there is
  * none; -PEN_EDETACHED: not now. */
-int pen_workers_serve(const struct pen_daemon *daemon, uint64_t session, const char *tenant);
+int pen_workers_serve(const struct pen_daemon *daemon, const struct pen_msg_session_resume *which, const char *tenant);
 /* Sends the session's program away, or lets it come back. -PEN_ENOENT: there is no such session; -PEN_EUNSUPPORTED: its
  * program is on this host. */
 int pen_workers_detach(struct pen_daemon *daemon, uint64_t session, bool detached, struct pen_error *error);

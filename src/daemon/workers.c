@@ -652,10 +652,12 @@ static struct worker *serving(const struct pen_daemon *daemon, uint64_t session,
     return NULL;
 }
 
-int pen_workers_serve(const struct pen_daemon *daemon, uint64_t session, const char *tenant)
+int pen_workers_serve(const struct pen_daemon *daemon, const struct pen_msg_session_resume *which, const char *tenant)
 {
-    const struct worker *worker = serving(daemon, session, tenant);
-    return !worker ? -PEN_EDEVICEGONE : worker->detached ? -PEN_EDETACHED : 0;
+    const struct worker *worker = serving(daemon, which->session, tenant);
+    if (!worker || (uint32_t)worker->pid != which->worker_pid)
+        return -PEN_EDEVICEGONE;
+    return worker->detached ? -PEN_EDETACHED : 0;
 }
 
 static struct worker *of_session(const struct pen_daemon *daemon, uint64_t session)
@@ -699,13 +701,12 @@ int pen_workers_relink(struct pen_daemon *daemon, const struct pen_session_reque
     struct worker *worker = serving(daemon, request->resume, request->tenant);
     struct pen_msg_relink message = {.protected = request->protected};
     _Alignas(8) unsigned char frame[128];
-    int rc = pen_workers_serve(daemon, request->resume, request->tenant);
-    if (rc)
-        return rc;
+    if (!worker || worker->detached)
+        return worker ? -PEN_EDETACHED : -PEN_EDEVICEGONE;
     memcpy(message.secret, request->secret, sizeof message.secret);
     pen_msg_relink_encode(&message, 0, frame);
-    rc = pen_unix_send(worker->control_fd, frame, pen_msg_relink_size(&message), &request->client_fd, 1,
-                       pen_deadline_ms(CONTROL_MS));
+    int rc = pen_unix_send(worker->control_fd, frame, pen_msg_relink_size(&message), &request->client_fd, 1,
+                           pen_deadline_ms(CONTROL_MS));
     explicit_bzero(&message, sizeof message);
     explicit_bzero(frame, sizeof frame);
     pen_report(PEN_REPORT_INFO, "session %" PRIu64 " of %s: %s", worker->session, worker->program,

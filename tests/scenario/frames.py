@@ -17,7 +17,7 @@ NAMES = {number: name for name, number in OPCODES.items()}
 LAYOUT = {
     'hello': 'IIIIs', 'refused': 'iIs', 'device_list': '', 'devices': 'IIQs', 'device': 'QIIQIIsssss',
     'device_property': 'QIIb', 'session_open': 'IIQss', 'session_opened': 'QIIQQII',
-    'session_ticket': 'QQ', 'session_resume': 'Q', 'adopt': 'QIIss', 'ready': 'IIQ',
+    'session_ticket': 'QQ', 'session_resume': 'QII', 'adopt': 'QIIss', 'ready': 'IIQ',
     'session_list': '', 'record_list': 's', 'session_detach': 'QII', 'shutdown': '', 'done': 'iIs',
 }
 

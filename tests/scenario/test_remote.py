@@ -154,7 +154,7 @@ class Remote(harness.Scenario):
         harness.wait_for(lambda: self.sessions()[0]['commands'] > before['commands'], what='its commands are counted')
         for tenant, answer in (other, 'refused'), (pool, 'session_ticket'):
             tenant = tenant.replace(self.proxy.address, self.host.address())
-            self.assertEqual(self.ask(tenant, ('session_resume', 1))[1][0], answer)
+            self.assertEqual(self.ask(tenant, ('session_resume', 1, worker, 0))[1][0], answer)
         second = self.start('loop', '1', pool=other)
         self.host.wait_log(r'session 2 of \S+ \(pid \d+\): worker \d+')
         self.assertEqual(self.finish(second)[0], 0)
@@ -245,6 +245,23 @@ class Remote(harness.Scenario):
         status, out = self.finish(program)
         self.assertEqual(status, LOST, out)
         self.assertEqual(self.sessions(), [])
+
+    def test_same_number(self):
+        """A program whose session has ended with its daemon gets no other of that number."""
+        self.open()
+        pool = self.pool()
+        direct = pool.replace(self.proxy.address, self.host.address())
+        first = self.start('idle', '60', pool=pool)
+        worker = self.worker()
+        self.assertEqual(self.host.stop(), 0)
+        self.proxy.open = False
+        self.start_again()
+        second = self.start('loop', '2', pool=direct)
+        for pid, answer in (worker, 'refused'), (self.worker(), 'session_ticket'):
+            self.assertEqual(self.ask(direct, ('session_resume', 1, pid, 0))[1][0], answer)
+        self.assertEqual(self.finish(second)[0], 0)
+        first.kill()
+        first.communicate()
 
     def test_ended_meanwhile(self):
         """A worker that has died while there was no daemon, and a note that is none."""
@@ -393,14 +410,15 @@ class Remote(harness.Scenario):
         self.open()
         alice, bob = self.host.tenant('alice'), self.host.tenant('bob')
         program = self.start('loop', '2', pool=alice)
-        own, = self.ask(alice, ('session_resume', 1))[1:]
+        worker = self.worker()
+        own, = self.ask(alice, ('session_resume', 1, worker, 0))[1:]
         self.assertEqual(own[0], 'session_ticket')
         for session in (1, 2, 0, 2 ** 64 - 1):
-            name, values = self.ask(bob, ('session_resume', session))[1]
+            name, values = self.ask(bob, ('session_resume', session, worker, 0))[1]
             self.assertEqual(name, 'refused')
             self.assertIn(f'no session {session} of yours', values[2])
         here = self.host.dial()
-        here.send('session_resume', 1)
+        here.send('session_resume', 1, worker, 0)
         self.assertEqual(here.receive()[0], 'refused')
         self.assertEqual(self.finish(program)[0], 0)
 
