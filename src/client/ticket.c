@@ -25,7 +25,10 @@ static int present(const char *host, const struct pen_msg_session_ticket *ticket
     else
         close(fd);
     explicit_bzero(&key, sizeof key);
-    return rc ? pen_fail(error, -PEN_EGONE, "opening the session's connection to %s: %s", host, pen_error_text(rc)) : 0;
+    if (!rc)
+        return 0;
+    pen_fail(error, -PEN_EGONE, "opening the session's connection to %s: %s", host, pen_error_text(rc));
+    return -PEN_EGONE;
 }
 
 int pen_daemon_follow_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
