@@ -295,11 +295,12 @@ do_conformance() { # all real programs, on each driver, with one and two devices
     finish
 }
 
-do_soak() { # everything again and again, and 10 minutes of fuzzing a target (about an hour)
+do_soak() { # a network that is cut 200 times, everything again and again, 10 minutes of fuzzing a target (over an hour)
     install packages_build packages_test
     step "build" build_main
     [ "$failed" -eq 0 ] || finish
     local round
+    programs python3 tests/soak/cuts.py
     for round in $(seq 20); do
         echo "==== round $round of 20"
         suites build unit wire net scenario
