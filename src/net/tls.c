@@ -245,6 +245,8 @@ static void tls_destroy(struct pen_stream *stream)
  * unless an authority is named. */
 static SSL *new_ssl(bool accepts)
 {
+    /* At a program's end its session's threads still have connections: what they need is not to be taken from them. */
+    OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, NULL);
     SSL_CTX *context = SSL_CTX_new(accepts ? TLS_server_method() : TLS_client_method());
     if (!context)
         return NULL;
