@@ -33,15 +33,19 @@ class Cutter(threading.Thread):
         self.cable, self.log, self.chance = pool.cable, pool.log.name, chance
         self.may_start = threading.Event()  # a program, now
         self.may_start.set()
+        self.opened_before = None
         self.lengths = [chance.uniform(0.05, 1) for _ in range(count - len(LONG))] + LONG
         chance.shuffle(self.lengths)
         self.made = 0
 
-    def in_session(self):
-        """Is a program there, other than the neighbour?"""
+    def opened(self):
+        """How many sessions there have been, the neighbour's not counted."""
         with open(self.log, encoding="utf-8", errors="replace") as file:
-            said = re.findall(r"session (\d+) of (?:ffmpeg|hashcat)\S* \(pid \d+\)(: worker| ended)", file.read())
-        return len([number for number, what in said if what == ": worker"]) > len([number for number, what in said if what == " ended"])
+            return len(re.findall(r"session \d+ of (?!session_program).*: worker", file.read()))
+
+    def in_session(self):
+        before = self.opened_before  # None: no program runs
+        return before is not None and self.opened() > before and self.opened_before == before
 
     def run(self):
         for length in self.lengths:
@@ -93,7 +97,9 @@ def main():
             for program in table:
                 cutter.may_start.wait()
                 far = program.__class__(**{**vars(program), "command": [*pool.at, *program.command]})
+                cutter.opened_before = cutter.opened()
                 through = execute(far, os.path.join(folder, f"far-{runs}"), pool.environment)
+                cutter.opened_before = None
                 verdict, why = judge(native[program.name], through)
                 runs += 1
                 passed += verdict == "same"
