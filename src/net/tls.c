@@ -241,12 +241,18 @@ static void tls_destroy(struct pen_stream *stream)
     close(fd);
 }
 
+/* At a program's end its session's threads still have connections: what they need is not to be taken from them. The
+ * first call of OpenSSL decides that: this one, when the module is loaded, unless the program has used OpenSSL itself.
+ */
+__attribute__((constructor)) static void initialize(void)
+{
+    OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, NULL);
+}
+
 /* TLS 1.3 alone, and little of it: no tickets, nothing before the handshake is over. Nobody's certificate is believed
  * unless an authority is named. */
 static SSL *new_ssl(bool accepts)
 {
-    /* At a program's end its session's threads still have connections: what they need is not to be taken from them. */
-    OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, NULL);
     SSL_CTX *context = SSL_CTX_new(accepts ? TLS_server_method() : TLS_client_method());
     if (!context)
         return NULL;
