@@ -256,6 +256,7 @@ int pen_gate_ticket(struct pen_daemon *daemon, const struct pen_session_request 
     pen_list_append(&daemon->tickets, &ticket->link);
     ticket->request = *request;
     ticket->request.protected = true;
+    ticket->request.record_path = ticket->request.record_name = ""; /* the client's may be gone before the ticket */
     ticket->timer = evtimer_new(daemon->base, expired, ticket);
     if (!ticket->timer || event_add(ticket->timer, &limit) ||
         getrandom(ticket->token, sizeof ticket->token, 0) != (ssize_t)sizeof ticket->token ||

@@ -8,7 +8,7 @@ import struct
 OPCODES = {
     'hello': 0x0401, 'refused': 0x0402, 'device_list': 0x0410, 'devices': 0x0411, 'device': 0x0412,
     'device_property': 0x0413, 'session_open': 0x0420, 'session_opened': 0x0421,
-    'session_ticket': 0x0422, 'session_resume': 0x0423, 'adopt': 0x0430, 'ready': 0x0431,
+    'session_ticket': 0x0422, 'link_hello': 0x0500, 'session_resume': 0x0423, 'adopt': 0x0430, 'ready': 0x0431,
     'session_list': 0x0440, 'sessions': 0x0441, 'record_list': 0x0442, 'session_detach': 0x0443, 'shutdown': 0x0450, 'done': 0x0451,
 }
 NAMES = {number: name for name, number in OPCODES.items()}
@@ -17,7 +17,7 @@ NAMES = {number: name for name, number in OPCODES.items()}
 LAYOUT = {
     'hello': 'IIIIs', 'refused': 'iIs', 'device_list': '', 'devices': 'IIQs', 'device': 'QIIQIIsssss',
     'device_property': 'QIIb', 'session_open': 'IIQss', 'session_opened': 'QIIQQII',
-    'session_ticket': 'QQ', 'session_resume': 'QII', 'adopt': 'QIIss', 'ready': 'IIQ',
+    'session_ticket': 'QQ', 'link_hello': 'QQ', 'session_resume': 'QII', 'adopt': 'QIIss', 'ready': 'IIQ',
     'session_list': '', 'record_list': 's', 'session_detach': 'QII', 'shutdown': '', 'done': 'iIs',
 }
 

@@ -3,6 +3,7 @@ programs see on the way is in the modes `remote` and `cut` of the cl_* programs.
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -405,6 +406,18 @@ class Remote(harness.Scenario):
                 answers.append(connection.receive())
             peer.kill()
         return answers
+
+    def test_ticket_outlives_its_connection(self):
+        self.open()
+        name, token = self.ask(self.host.tenant('alice'), ('session_open', 0, 0, 0, 'early', ''))[1]
+        self.assertEqual(name, 'session_ticket')
+        time.sleep(0.3)  # the daemon knows by now that the tenant's connection is gone
+        host, port = self.host.address().rsplit(':', 1)
+        for _ in range(2):  # it is good once
+            with socket.create_connection((host, int(port))) as sock:
+                sock.sendall(frames.encode('link_hello', *token))
+                self.host.wait_log('session 1 of early')
+        self.assertNotIn('session 2', self.host.log())
 
     def test_another_tenants_session(self):
         self.open()
