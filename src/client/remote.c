@@ -23,6 +23,8 @@
 /* Between two tries: doubles from the first to the last. */
 #define PAUSE_FIRST_MS 10
 #define PAUSE_LAST_MS  1000
+/* A thread that has nothing to do until the process ends sleeps so long at a time. */
+#define STAY_MS 60000
 /* For the last words, when a session is closed. */
 #define LAST_WORDS_MS 200
 /* How often a thread that waits for room in the link looks whether it is to stop. */
@@ -308,6 +310,9 @@ static void *receive(void *context)
             rc = 0;
         }
     }
+    if (atomic_load(&end->leaving)) /* the process ends, and this thread with it: nobody is told of a loss any more */
+        while (pause_ms(end, STAY_MS))
+            ;
     shutdown(end->socket, SHUT_RDWR); /* the program's threads see it */
     pen_publish_gone(&end->view);
     return NULL;
