@@ -278,7 +278,7 @@ int pen_link_add(struct pen_link *link, const void *frame, size_t size)
     return pen_link_add_bulk(link, frame, size, NULL, 0);
 }
 
-/* Locked. The first part of the range; what is left of it stays in *range. */
+/* Locked. The first part of the range; what is left of it stays in *range, all of it when that failed. */
 static int append_part(struct pen_link *link, struct range *range)
 {
     _Alignas(8) unsigned char frame[64];
@@ -289,9 +289,11 @@ static int append_part(struct pen_link *link, struct range *range)
     const struct pen_msg_link_part part = {range->offset, bytes, bytes == range->bytes ? range->number : 0};
     pen_msg_link_part_encode(&part, 0, frame);
     int rc = append_with_bulk(link, frame, pen_msg_link_part_size(&part), range->arena + range->offset, bytes);
+    if (rc)
+        return rc;
     range->offset += bytes;
     range->bytes -= bytes;
-    return rc;
+    return 0;
 }
 
 /* Locked. */
