@@ -201,31 +201,40 @@ static bool digits(const char *text, uint64_t *out_value, const char **out_rest)
     return errno == 0;
 }
 
-static bool parse_size(const char *text, uint64_t *out_bytes)
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
+
+/* A number with one of the units, as `compare` tells their names apart. */
+static bool parse_with_unit(const char *text, const struct unit *units, size_t count,
+                            int (*compare)(const char *, const char *), uint64_t *out_value)
 {
-    static const struct {
-        const char *name;
-        uint64_t factor;
-    } units[] = {{"", 1},
-                 {"B", 1},
-                 {"KiB", KIB(1)},
-                 {"MiB", MIB(1)},
-                 {"GiB", GIB(1)},
-                 {"TiB", TIB(1)},
-                 {"KB", UINT64_C(1000)},
-                 {"MB", UINT64_C(1000000)},
-                 {"GB", UINT64_C(1000000000)},
-                 {"TB", UINT64_C(1000000000000)}};
     uint64_t value;
     const char *rest;
     if (!digits(text, &value, &rest))
         return false;
     while (*rest == ' ')
         rest++;
-    for (size_t i = 0; i < COUNT_OF(units); i++)
-        if (!strcasecmp(rest, units[i].name))
-            return !__builtin_mul_overflow(value, units[i].factor, out_bytes);
+    for (size_t i = 0; i < count; i++)
+        if (!compare(rest, units[i].name))
+            return !__builtin_mul_overflow(value, units[i].factor, out_value);
     return false;
+}
+
+static bool parse_size(const char *text, uint64_t *out_bytes)
+{
+    static const struct unit units[] = {{"", 1},
+                                        {"B", 1},
+                                        {"KiB", KIB(1)},
+                                        {"MiB", MIB(1)},
+                                        {"GiB", GIB(1)},
+                                        {"TiB", TIB(1)},
+                                        {"KB", UINT64_C(1000)},
+                                        {"MB", UINT64_C(1000000)},
+                                        {"GB", UINT64_C(1000000000)},
+                                        {"TB", UINT64_C(1000000000000)}};
+    return parse_with_unit(text, units, COUNT_OF(units), strcasecmp, out_bytes);
 }
 
 /* "60 s" as people write it. */
@@ -236,20 +245,8 @@ static void time_text(uint64_t ms, char *out, size_t size)
 
 static bool parse_time(const char *text, uint64_t *out_ms)
 {
-    static const struct {
-        const char *name;
-        uint64_t factor;
-    } units[] = {{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}};
-    uint64_t value;
-    const char *rest;
-    if (!digits(text, &value, &rest))
-        return false;
-    while (*rest == ' ')
-        rest++;
-    for (size_t i = 0; i < COUNT_OF(units); i++)
-        if (!strcmp(rest, units[i].name))
-            return !__builtin_mul_overflow(value, units[i].factor, out_ms);
-    return false;
+    static const struct unit units[] = {{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}};
+    return parse_with_unit(text, units, COUNT_OF(units), strcmp, out_ms);
 }
 
 static int refuse(struct pen_document *document, const char *path, const char *text, const char *allowed,
