@@ -153,29 +153,35 @@ void pen_link_kick(struct pen_link *link)
 
 /* ---- what is kept ------------------------------------------------------------------------------------ */
 
-static struct piece *append_piece(struct pen_link *link, size_t capacity)
+static struct piece *new_piece(size_t capacity)
 {
     struct piece *piece = malloc(sizeof *piece + capacity);
     if (!piece)
         return NULL;
     *piece = (struct piece){.capacity = capacity};
     piece->bytes = piece->own;
+    return piece;
+}
+
+/* Locked. */
+static void append_piece(struct pen_link *link, struct piece *piece)
+{
     if (link->last)
         link->last->next = piece;
     else
         link->first = piece;
     link->last = piece;
-    return piece;
 }
 
 /* Locked. A piece has room for a whole frame, or is closed. */
 static int append_copy(struct pen_link *link, const void *bytes, size_t size)
 {
     struct piece *piece = link->last;
-    if (!piece || piece->capacity - (piece->capacity ? piece->size : 0) < size)
-        piece = append_piece(link, size > PIECE_BYTES ? size : PIECE_BYTES);
-    if (!piece)
-        return -PEN_ENOMEM;
+    if (!piece || piece->capacity - (piece->capacity ? piece->size : 0) < size) {
+        if (!(piece = new_piece(size > PIECE_BYTES ? size : PIECE_BYTES)))
+            return -PEN_ENOMEM;
+        append_piece(link, piece);
+    }
     memcpy(piece->own + piece->size, bytes, size);
     if (!link->cursor) {
         link->cursor = piece;
@@ -187,12 +193,10 @@ static int append_copy(struct pen_link *link, const void *bytes, size_t size)
     return 0;
 }
 
-/* Locked. Somebody's bytes, where they lie. */
-static int append_bytes(struct pen_link *link, const void *bytes, uint64_t size)
+/* Locked. Somebody's bytes, where they lie, as a piece of no capacity. */
+static void append_bytes(struct pen_link *link, struct piece *piece, const void *bytes, uint64_t size)
 {
-    struct piece *piece = append_piece(link, 0);
-    if (!piece)
-        return -PEN_ENOMEM;
+    append_piece(link, piece);
     piece->bytes = bytes;
     piece->size = size;
     if (!link->cursor) {
@@ -200,7 +204,6 @@ static int append_bytes(struct pen_link *link, const void *bytes, uint64_t size)
         link->cursor_at = 0;
     }
     link->added += size;
-    return 0;
 }
 
 /* Locked. */
@@ -249,18 +252,24 @@ static void add_frames_unsent(struct pen_link *link, uint64_t bytes)
     atomic_store_explicit(&link->frames_unsent, before + bytes, memory_order_relaxed);
 }
 
-/* Locked. */
+/* Locked. Both, or nothing. */
 static int append_with_bulk(struct pen_link *link, const void *frame, size_t size, const void *bulk,
                             uint64_t bulk_bytes)
 {
+    struct piece *piece = NULL;
     if (link->kept >= PEN_LINK_KEPT_MOST)
         return -PEN_ELIMIT;
+    if (bulk_bytes && !(piece = new_piece(0)))
+        return -PEN_ENOMEM;
     int rc = append_copy(link, frame, size);
-    if (!rc)
-        add_frames_unsent(link, size);
-    if (!rc && bulk_bytes)
-        rc = append_bytes(link, bulk, bulk_bytes);
-    return rc;
+    if (rc) {
+        free(piece);
+        return rc;
+    }
+    add_frames_unsent(link, size);
+    if (piece)
+        append_bytes(link, piece, bulk, bulk_bytes);
+    return 0;
 }
 
 int pen_link_add_bulk(struct pen_link *link, const void *frame, size_t size, const void *bulk, uint64_t bulk_bytes)
