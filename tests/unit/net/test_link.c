@@ -289,6 +289,20 @@ static void forgets(void **unused)
     end_finish(&b);
 }
 
+/* Two links with a connection between them. */
+static void make_links(const struct pen_link_owner *from, const struct pen_link_owner *to,
+                       struct pen_link **out_sending, struct pen_link **out_receiving)
+{
+    struct pen_stream *one, *other;
+    int fds[2];
+    assert_int_equal(pen_link_create(from, out_sending), 0);
+    assert_int_equal(pen_link_create(to, out_receiving), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    make_streams(fds, false, &one, &other);
+    assert_int_equal(pen_link_attach(*out_sending, one, 0), 0);
+    assert_int_equal(pen_link_attach(*out_receiving, other, 0), 0);
+}
+
 /* What a receiver of a long range and of frames has seen. */
 struct overtaking {
     unsigned char *arena;
@@ -322,19 +336,11 @@ static void frames_overtake(void **unused)
     const struct pen_link_owner to = {note_frame, note_bulk, &seen}, from = {note_frame, NULL, &none};
     unsigned char *arena = malloc(LONG_RANGE);
     struct pen_link *sending, *receiving;
-    struct pen_stream *one, *other;
     _Alignas(8) unsigned char frame[64];
     const struct pen_msg_link_queue queue = {.completed = 1};
-    int fds[2];
     (void)unused;
     memset(arena, 7, LONG_RANGE);
-    assert_int_equal(pen_link_create(&from, &sending), 0);
-    assert_int_equal(pen_link_create(&to, &receiving), 0);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-    assert_int_equal(pen_stream_plain(fds[0], &one), 0);
-    assert_int_equal(pen_stream_plain(fds[1], &other), 0);
-    assert_int_equal(pen_link_attach(sending, one, 0), 0);
-    assert_int_equal(pen_link_attach(receiving, other, 0), 0);
+    make_links(&from, &to, &sending, &receiving);
     pen_msg_link_queue_encode(&queue, 0, frame);
     size_t size = pen_msg_link_queue_size(&queue);
     assert_int_equal(pen_link_add_range(sending, arena, 0, LONG_RANGE, 1), 0);
@@ -407,18 +413,10 @@ static void many_senders(void **unused)
     struct counts counts = {0}, none = {0};
     const struct pen_link_owner to = {count_frame, NULL, &counts}, from = {count_frame, NULL, &none};
     struct pen_link *sending, *receiving;
-    struct pen_stream *one, *other;
     struct sender senders[SENDERS];
     pthread_t threads[SENDERS];
-    int fds[2];
     (void)unused;
-    assert_int_equal(pen_link_create(&from, &sending), 0);
-    assert_int_equal(pen_link_create(&to, &receiving), 0);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-    assert_int_equal(pen_stream_plain(fds[0], &one), 0);
-    assert_int_equal(pen_stream_plain(fds[1], &other), 0);
-    assert_int_equal(pen_link_attach(sending, one, 0), 0);
-    assert_int_equal(pen_link_attach(receiving, other, 0), 0);
+    make_links(&from, &to, &sending, &receiving);
     for (uint64_t i = 0; i < SENDERS; i++) {
         senders[i] = (struct sender){sending, i};
         assert_int_equal(pthread_create(&threads[i], NULL, send_many, &senders[i]), 0);
