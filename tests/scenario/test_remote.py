@@ -205,14 +205,19 @@ class Remote(harness.Scenario):
                 self.gone(worker)
                 pool = self.pool()
 
-    def test_restarted_and_stopped(self):
-        """In good order: nothing is left (also see tearDown)."""
+    def taken_over(self):
+        """A program, and its worker, whose daemon was killed and is another by now."""
         self.open()
         program = self.start('loop', '60', pool=self.pool())
         worker = self.worker()
         self.kill_daemon()
         self.start_again()
         self.host.wait_log('goes on')
+        return program, worker
+
+    def test_restarted_and_stopped(self):
+        """In good order: nothing is left (also see tearDown)."""
+        program, worker = self.taken_over()
         self.assertEqual(self.host.stop(), 0)
         self.assertFalse(harness.alive(worker))
         self.assertFalse(os.path.exists(self.host.socket + '.d'))
@@ -233,12 +238,7 @@ class Remote(harness.Scenario):
         program.communicate()
 
     def test_restarted_and_killed_worker(self):
-        self.open()
-        program = self.start('loop', '60', pool=self.pool())
-        worker = self.worker()
-        self.kill_daemon()
-        self.start_again()
-        self.host.wait_log('goes on')
+        program, worker = self.taken_over()
         self.host.expect(r'is lost: its worker \d+')
         harness.wait_for(lambda: self.sessions()[0]['commands'], what='its page')
         os.kill(worker, signal.SIGKILL)
