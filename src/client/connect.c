@@ -214,7 +214,9 @@ int pen_daemon_connect(uint64_t deadline_ns, struct pen_daemon_peer *out_peer, s
     int rc = pen_pool_address(&address, error);
     if (rc && rc != -PEN_ENOENT)
         return rc;
-    return pen_daemon_connect_to(rc ? NULL : &address, deadline_ns, out_peer, error);
+    rc = pen_daemon_connect_to(rc ? NULL : &address, deadline_ns, out_peer, error);
+    explicit_bzero(&address, sizeof address); /* it holds the key */
+    return rc;
 }
 
 bool pen_daemon_try_again(int rc, uint64_t deadline_ns)
