@@ -120,6 +120,17 @@ step() { # NAME COMMAND...: one check that counts as one test
     took "$begin" "$name"
 }
 
+why_failed() { # FOLDER: the names of its tests that failed, each with the end of what it said
+    python3 - "$1/meson-logs/testlog.json" <<'END'
+import json, sys
+for line in open(sys.argv[1]):
+    test = json.loads(line)
+    if test["result"] not in ("OK", "EXPECTEDFAIL", "SKIP"):
+        said = test.get("stdout", "") + test.get("stderr", "")
+        print(f'-- {test["name"]}: {test["result"]}, status {test["returncode"]}', *said.splitlines()[-40:], sep="\n   ")
+END
+}
+
 suites() { # FOLDER SUITE...: Meson's tests of these suites, each counted; timeouts are multiplied by $patience
     local folder=$1 suite arguments=() log begin=$SECONDS status
     shift
@@ -140,7 +151,8 @@ suites() { # FOLDER SUITE...: Meson's tests of these suites, each counted; timeo
     [ "$status" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
     passed=$((passed + good))
     failed=$((failed + bad))
-    [ "$bad" -eq 0 ] || failures+=("$folder: $bad of suites $*")
+    [ "$bad" -eq 0 ] || failures+=("$folder: $bad of suites $*
+$(why_failed "$folder")")
     echo "$folder: $good passed, $bad failed"
     took "$begin" "$folder: $*"
 }
