@@ -291,7 +291,7 @@ do_bench() { # native and Penstock, interleaved: all, or calls, remote, network 
     esac
 }
 
-do_conformance() { # all real programs, on each driver, with one and two devices (hours)
+do_conformance() { # all real programs, on each driver, with one and two devices (hours; --resume goes on where it was stopped)
     install packages_build packages_test packages_conformance
     step "build" build_main
     [ "$failed" -eq 0 ] || finish
@@ -300,7 +300,7 @@ do_conformance() { # all real programs, on each driver, with one and two devices
     for driver in pocl rusticl oclgrind; do
         for devices in 1 2; do
             programs python3 tests/conformance/run.py --driver "$driver" --devices "$devices" --jobs "$jobs" \
-                --json "build/conformance/$driver-$devices.json"
+                "$@" --json "build/conformance/$driver-$devices.json"
         done
     done
     python3 tests/conformance/table.py build/conformance/{pocl,rusticl,oclgrind}-{1,2}.json

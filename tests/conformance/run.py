@@ -197,6 +197,25 @@ def stop(*_):
     sys.exit(143)
 
 
+def already(options):
+    """The results that an earlier run with the same driver and devices left in the --json file."""
+    if not options.resume or not options.json or not os.path.exists(options.json):
+        return []
+    with open(options.json, encoding="utf-8") as file:
+        earlier = json.load(file)
+    if (earlier["driver"], earlier["devices"]) != (options.driver, options.devices):
+        sys.exit(f"{options.json}: results of {earlier['driver']} with {earlier['devices']} devices, asked for are "
+                 f"{options.driver} with {options.devices}")
+    return earlier["results"]
+
+
+def keep(path, head, results):
+    """Writes the results as a whole or, when it is interrupted, not at all."""
+    with open(path + ".part", "w", encoding="utf-8") as file:
+        json.dump({**head, "results": results}, file, indent=1)
+    os.replace(path + ".part", path)
+
+
 def fits(program, options):
     if options.devices > 1 and options.driver != "pocl":
         return program.mixed
@@ -211,7 +230,8 @@ def main():
     parser.add_argument("--quick", action="store_true", help="only the quick programs, those of ./do test")
     parser.add_argument("--only", help="only programs whose name this regular expression is found in")
     parser.add_argument("--jobs", type=int, default=1, help="programs at a time (default: 1; more make the times worth nothing)")
-    parser.add_argument("--json", help="write the results to this file")
+    parser.add_argument("--json", help="write the results to this file, again after each program")
+    parser.add_argument("--resume", action="store_true", help="keep what the --json file has already, and run the rest")
     parser.add_argument("--network", action="append", metavar="COMMAND",
                         help="with the pool at the other end of a network that is told this, as tests/net/cable.c says: 'delay 500us'")
     parser.add_argument("--keep", action="store_true", help="keep the working folder, and print it")
@@ -225,6 +245,9 @@ def main():
         sys.exit(f"not installed: {' '.join(missing) or VENDOR_LIBRARIES[options.driver]}; ./do installs what the tests need")
     if not table:
         sys.exit("no program matches")
+    results, unexpected = already(options), 0
+    done = {result["program"] for result in results}
+    table = [program for program in table if program.name not in done]
     folder = tempfile.mkdtemp(prefix="penstock-conformance-")
     where = (options.build, folder, options.driver, options.devices)
     pool = FarPool(*where, options.network) if options.network else Pool(*where)
@@ -234,9 +257,8 @@ def main():
     if options.devices > 1 and options.driver == "pocl":
         native_environment["POCL_DEVICES"] = "pthread pthread"
     drivers = versions(native_environment)
-    results, unexpected = [], 0
     signal.signal(signal.SIGTERM, stop)
-    begin = time.monotonic()
+    head = {"driver": options.driver, "devices": options.devices, "versions": drivers}
     workers = concurrent.futures.ThreadPoolExecutor(options.jobs)
     try:
         pairs = [workers.submit(compare, program, os.path.join(folder, str(number)), native_environment, pool.environment)
@@ -247,6 +269,8 @@ def main():
                 result["why"] += "; programs.py does not know that it does (FAILS_NATIVELY)"
                 unexpected += 1
             results.append(result)
+            if options.json:
+                keep(options.json, head, results)
             seconds = [f"{result[key]:6.2f} s" if key in result else "-" for key in ("native_s", "penstock_s")]
             print(f"{number + 1}/{len(table)} {result['verdict']:10} {result['program']:32} native {seconds[0]}, Penstock {seconds[1]}  "
                   f"{result['why']}", flush=True)
@@ -254,12 +278,7 @@ def main():
                 print("\n".join("    | " + line for line in said.splitlines()[-12:]), flush=True)
     finally:
         workers.shutdown(cancel_futures=True)
-        seconds = round(time.monotonic() - begin)
         pool.close()
-        if options.json:
-            with open(options.json, "w", encoding="utf-8") as file:
-                json.dump({"driver": options.driver, "devices": options.devices, "versions": drivers, "seconds": seconds,
-                           "results": results}, file, indent=1)
         if options.keep:
             print("kept:", folder)
         else:
