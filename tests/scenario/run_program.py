@@ -54,8 +54,8 @@ def through_penstock(mode, lost, program, folder, drivers):
     config = 'devices: [{match: "*", compute_units: 1}]\n' if mode == 'two' else ''
     if lost:
         drivers = drivers | harness.faults_stay()
-    # LeakSanitizer cannot look into a jailed worker, and takes its time.
-    config += 'workers: {jail: off}\nlimits: {stop_ms: 60000}\n' if 'address' in harness.SANITIZERS else ''
+    config += 'workers: {jail: off}\n' if 'address' in harness.SANITIZERS else ''  # LeakSanitizer cannot look into a jailed worker
+    config += 'limits: {stop_ms: 60000, worker_wait_ms: 60000}\n' if harness.SANITIZED else ''
     config += harness.listen(folder) if mode in ('remote', 'cut') else ''
     if mode == 'certificate':
         site = certificates.Authority(folder)
@@ -70,7 +70,7 @@ def through_penstock(mode, lost, program, folder, drivers):
     if mode in ('cut', 'certificate'):
         chance = harness.seeded()
         longest = 0.2 if mode == 'cut' else 0.8  # a certificate is shown anew each time
-        longest *= 2 if harness.SANITIZED else 1  # time to come anywhere between two
+        longest *= harness.SLOW  # time to come anywhere between two
         proxy = harness.Proxy(daemon.address(), lambda: chance.uniform(0, longest), chance)
         pool = site.pool(daemon.address(), 'alice') if mode == 'certificate' else daemon.tenant('alice')
         environment |= {'PENSTOCK_POOL': pool.replace(daemon.address(), proxy.address), 'PENSTOCK_SOCKET': os.devnull}
