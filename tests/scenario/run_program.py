@@ -14,6 +14,7 @@ must end well."""
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -103,6 +104,17 @@ def through_penstock(mode, lost, program, folder, drivers):
     return wrong + daemon.complaints(), status
 
 
+def natively(command, environment):
+    """The exit status. PoCL 3.1 can crash of itself: its threads touch events of contexts that were released a moment before
+    (POclReleaseEvent). What is tested here is the program, so that such a death counts only when it comes three times."""
+    for _ in range(3):
+        status = subprocess.run(command, env=dict(os.environ, **environment), check=False).returncode
+        if status not in (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS):
+            break
+        print(f'natively: ended by {signal.Signals(-status).name}', file=sys.stderr)
+    return status
+
+
 def main(*words):
     lost = words[0] == '--lost'
     words = words[lost:]
@@ -113,7 +125,7 @@ def main(*words):
     with tempfile.TemporaryDirectory(prefix='penstock-test-') as folder:
         drivers = layer | {'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': os.path.join(folder, 'pocl')}
         if mode == 'native':
-            return subprocess.run([program, 'Portable', *arguments], env=dict(os.environ, **drivers), check=False).returncode
+            return natively([program, 'Portable', *arguments], drivers)
         wrong, status = through_penstock(mode, lost, [program, 'Penstock', *arguments], folder, drivers)
         for sentence in wrong:
             print('wrong:', sentence, file=sys.stderr)
