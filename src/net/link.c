@@ -39,6 +39,15 @@
 #define TURN_BYTES (1u << 20)
 /* Until a frame is offered again that the owner had no room for. */
 #define AGAIN_NS 1000000u
+/* Until it is tried again to make parts of what goes beside, when memory was short or too much was kept. */
+#define SHORT_NS 10000000u
+
+/* What whoever sent last has not sent. */
+enum left {
+    LEFT_NOTHING,
+    LEFT_FOR_SOCKET, /* it takes no more, or the next turn sends it */
+    LEFT_FOR_MEMORY, /* of what goes beside, of which no part could be made */
+};
 
 struct piece {
     struct piece *next;
@@ -78,7 +87,7 @@ struct pen_link {
     _Atomic uint32_t room;          /* futex: changes when it is full no longer */
     _Atomic uint64_t frames_unsent; /* copied bytes not sent; written under lock */
     _Atomic bool broken;            /* the connection is, found by a sender; the turning thread detaches */
-    _Atomic bool blocked;           /* whoever sent last has left something; written by the sending thread */
+    _Atomic uint32_t left;          /* enum left; written by the sending thread */
     _Atomic bool kicked;            /* the eventfd has been written */
     int wake_fd;                    /* eventfd */
 
@@ -431,9 +440,9 @@ static void advance(struct pen_link *link, uint64_t bytes)
     note_unsent(link);
 }
 
-/* The caller has `sending`. True when all is sent; false when the socket takes no more, or of what goes beside *budget
- * bytes are under way. */
-static bool send_all(struct pen_link *link, uint64_t *budget)
+/* The caller has `sending`. Until all is sent, or the socket takes no more, or of what goes beside *budget bytes are
+ * under way. */
+static enum left send_all(struct pen_link *link, uint64_t *budget)
 {
     struct iovec parts[GATHER];
     for (;;) {
@@ -441,14 +450,16 @@ static bool send_all(struct pen_link *link, uint64_t *budget)
         struct pen_stream *stream = link->stream;
         append_beside(link, budget);
         int count = gather(link, parts);
-        bool all = !count && !link->beside;
+        bool beside = link->beside;
         pthread_mutex_unlock(&link->lock);
-        if (!count || !stream)
-            return all;
+        if (!stream)
+            return count || beside ? LEFT_FOR_SOCKET : LEFT_NOTHING;
+        if (!count)
+            return !beside ? LEFT_NOTHING : *budget ? LEFT_FOR_MEMORY : LEFT_FOR_SOCKET;
         ssize_t taken = stream->ops->send(stream, parts, count);
         if (taken <= 0) {
             atomic_store(&link->broken, taken < 0);
-            return false;
+            return LEFT_FOR_SOCKET;
         }
         pthread_mutex_lock(&link->lock);
         advance(link, (uint64_t)taken);
@@ -465,15 +476,15 @@ static bool take_sending(struct pen_link *link)
  * once more after he has stopped (Dekker: unsent; sending here, sending; unsent there). */
 static bool flush(struct pen_link *link, uint64_t budget)
 {
-    bool all = true;
-    while (all && atomic_load(&link->unsent)) {
+    enum left left = LEFT_NOTHING;
+    while (left == LEFT_NOTHING && atomic_load(&link->unsent)) {
         if (!take_sending(link))
             return true;
-        all = send_all(link, &budget);
-        atomic_store(&link->blocked, !all);
+        left = send_all(link, &budget);
+        atomic_store(&link->left, left);
         atomic_store(&link->sending, 0);
     }
-    return all;
+    return left == LEFT_NOTHING;
 }
 
 void pen_link_flush(struct pen_link *link)
@@ -713,7 +724,8 @@ static int acknowledge(struct pen_link *link)
 void pen_link_wait(struct pen_link *link, uint64_t timeout_ns)
 {
     bool refused = atomic_load(&link->refused);
-    short events = (short)((refused ? 0 : POLLIN) | (atomic_load(&link->blocked) ? POLLOUT : 0));
+    uint32_t left = atomic_load(&link->left);
+    short events = (short)((refused ? 0 : POLLIN) | (left == LEFT_FOR_SOCKET ? POLLOUT : 0));
     struct pollfd fds[2] = {{.fd = events ? atomic_load(&link->poll_fd) : -1, .events = events},
                             {.fd = link->wake_fd, .events = POLLIN}};
     uint64_t ns = timeout_ns;
@@ -723,6 +735,8 @@ void pen_link_wait(struct pen_link *link, uint64_t timeout_ns)
         ns = ACK_NS;
     if (refused && ns > AGAIN_NS)
         ns = AGAIN_NS;
+    if (left == LEFT_FOR_MEMORY && ns > SHORT_NS)
+        ns = SHORT_NS;
     uint64_t ms = ns == UINT64_MAX ? 0 : (ns + 999999) / 1000000;
     if (poll(fds, 2, ns == UINT64_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int)ms) > 0 && fds[1].revents)
         atomic_store(&link->kicked, true); /* a turn may have come between the flag and the write */

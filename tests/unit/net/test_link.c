@@ -520,6 +520,45 @@ static void nobody_sleeps_over_it(void **unused)
     close(fds[1]);
 }
 
+/* A connection that takes everything, and on which nothing comes. */
+static ssize_t deaf_send(struct pen_stream *stream, const struct iovec *parts, int count)
+{
+    ssize_t bytes = 0;
+    (void)stream;
+    for (int i = 0; i < count; i++)
+        bytes += (ssize_t)parts[i].iov_len;
+    return bytes;
+}
+
+/* The peer acknowledges nothing: when no more may be kept, what goes beside waits, and nobody spins meanwhile. */
+static void sleeps_while_no_part_is_made(void **unused)
+{
+    static const struct pen_stream_ops ops = {deaf_send, stubborn_receive, stubborn_destroy, NULL};
+    static unsigned char frame[PEN_LIMIT_FRAME], arena[64];
+    const struct pen_link_owner owner = {count_frame, NULL, NULL};
+    struct pen_stream stream = {.ops = &ops};
+    struct pen_link *link;
+    int fds[2], turns = 0;
+    (void)unused;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    stream.fd = fds[0]; /* always writable */
+    assert_int_equal(pen_link_create(&owner, &link), 0);
+    assert_int_equal(pen_link_attach(link, &stream, 0), 0);
+    assert_int_equal(pen_link_add_range(link, arena, 0, sizeof arena, 1), 0);
+    while (!pen_link_add(link, frame, sizeof frame))
+        ;
+    pen_link_flush(link);
+    for (uint64_t now, until = pen_deadline_ms(200); (now = pen_now_ns()) < until; turns++) {
+        pen_link_wait(link, until - now);
+        assert_int_equal(pen_link_turn(link), 0);
+    }
+    assert_int_equal(pen_link_unacknowledged(link), PEN_LINK_KEPT_MOST);
+    assert_true(turns < 100);
+    pen_link_destroy(link);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -530,6 +569,7 @@ int main(void)
         cmocka_unit_test(frames_overtake),
         cmocka_unit_test(many_senders),
         cmocka_unit_test(nobody_sleeps_over_it),
+        cmocka_unit_test(sleeps_while_no_part_is_made),
     };
     return cmocka_run_group_tests_name("net-link", tests, NULL, NULL);
 }
