@@ -47,7 +47,8 @@ static int read_file(char *text, size_t size, struct pen_error *error)
     return 0;
 }
 
-int pen_pool_address(struct pen_pool_address *out_address, struct pen_error *error)
+/* -PEN_ENOENT: none is. */
+static int named_pool(struct pen_pool_address *out_address, struct pen_error *error)
 {
     char text[PEN_POOL_ADDRESS_BYTES + 2];
     const char *pool = getenv("PENSTOCK_POOL"), *socket = getenv("PENSTOCK_SOCKET");
@@ -60,4 +61,14 @@ int pen_pool_address(struct pen_pool_address *out_address, struct pen_error *err
         rc = pen_pool_address_parse(text, out_address, error);
     explicit_bzero(text, sizeof text);
     return rc;
+}
+
+int pen_pool_address(struct pen_pool_address *storage, const struct pen_pool_address **out_address,
+                     struct pen_error *error)
+{
+    int rc = named_pool(storage, error);
+    if (rc && rc != -PEN_ENOENT)
+        return rc;
+    *out_address = rc ? NULL : storage;
+    return 0;
 }

@@ -189,8 +189,8 @@ static int await_welcome(struct pen_daemon_peer *peer, uint64_t deadline_ns, str
     return rc;
 }
 
-int pen_daemon_connect_to(const struct pen_pool_address *address, uint64_t deadline_ns,
-                          struct pen_daemon_peer *out_peer, struct pen_error *error)
+int pen_daemon_connect(const struct pen_pool_address *address, uint64_t deadline_ns, struct pen_daemon_peer *out_peer,
+                       struct pen_error *error)
 {
     struct pen_daemon_peer peer = {.fd = -1};
     if (address)
@@ -208,24 +208,11 @@ int pen_daemon_connect_to(const struct pen_pool_address *address, uint64_t deadl
     return rc;
 }
 
-int pen_daemon_connect(uint64_t deadline_ns, struct pen_daemon_peer *out_peer, struct pen_error *error)
-{
-    struct pen_pool_address address;
-    int rc = pen_pool_address(&address, error);
-    if (rc && rc != -PEN_ENOENT)
-        return rc;
-    rc = pen_daemon_connect_to(rc ? NULL : &address, deadline_ns, out_peer, error);
-    explicit_bzero(&address, sizeof address); /* it holds the key */
-    return rc;
-}
-
-bool pen_daemon_try_again(int rc, uint64_t deadline_ns)
+bool pen_daemon_try_again(const struct pen_pool_address *address, int rc, uint64_t deadline_ns)
 {
     const struct timespec pause = {.tv_nsec = AGAIN_NS};
-    struct pen_pool_address address;
-    if (rc != -PEN_EGONE || pen_now_ns() + AGAIN_NS >= deadline_ns || pen_pool_address(&address, NULL))
+    if (!address || rc != -PEN_EGONE || pen_now_ns() + AGAIN_NS >= deadline_ns)
         return false;
-    explicit_bzero(&address, sizeof address);
     nanosleep(&pause, NULL);
     return true;
 }

@@ -122,8 +122,9 @@ static inline uint32_t pen_session_dead(struct pen_session *session)
 }
 
 /* address.c: the pool that PENSTOCK_POOL names, or the file pool in $XDG_CONFIG_HOME/penstock or ~/.config/penstock.
- * -PEN_ENOENT: neither does; then it is the daemon of this host. */
-int pen_pool_address(struct pen_pool_address *out_address, struct pen_error *error);
+ * *out_address is `storage`, to be wiped after use, since it holds the key; or NULL: the daemon of this host. */
+int pen_pool_address(struct pen_pool_address *storage, const struct pen_pool_address **out_address,
+                     struct pen_error *error);
 
 /* A connection to a daemon: a Unix socket, or a stream to another host. Zero-initialize with fd -1. */
 struct pen_daemon_peer {
@@ -135,15 +136,13 @@ struct pen_daemon_peer {
 /* Takes a connected socket: a stream over it, as it is or (key) with both sides proven. */
 int pen_daemon_protect(int fd, const struct pen_tls_key *key, uint64_t deadline_ns, struct pen_stream **out_stream);
 void pen_daemon_close(struct pen_daemon_peer *peer);
-/* connect.c: a connection to the daemon over which we have said hello. The request may follow at once: waiting for its
- * hello first would cost a hand-off to the daemon and one back. */
-int pen_daemon_connect(uint64_t deadline_ns, struct pen_daemon_peer *out_peer, struct pen_error *error);
-/* The same to a certain pool; NULL: the daemon of this host. */
-int pen_daemon_connect_to(const struct pen_pool_address *address, uint64_t deadline_ns,
-                          struct pen_daemon_peer *out_peer, struct pen_error *error);
-/* After a request to a daemon on another host that ended with rc: did the connection break, and is there time to try
+/* connect.c: a connection to a pool's daemon, or (NULL) to this host's, over which we have said hello. The request may
+ * follow at once: waiting for its hello first would cost a hand-off to the daemon and one back. */
+int pen_daemon_connect(const struct pen_pool_address *address, uint64_t deadline_ns, struct pen_daemon_peer *out_peer,
+                       struct pen_error *error);
+/* After a request to it that ended with rc: is it on another host, did the connection break, and is there time to try
  * once more? Waits a little. */
-bool pen_daemon_try_again(int rc, uint64_t deadline_ns);
+bool pen_daemon_try_again(const struct pen_pool_address *address, int rc, uint64_t deadline_ns);
 /* Receives the daemon's hello and checks it: before any other answer. */
 int pen_daemon_greeted(const struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
                        struct pen_error *error);

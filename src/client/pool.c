@@ -113,12 +113,13 @@ static int query(const struct pen_daemon_peer *peer, struct pen_unix_frame *fram
     return rc;
 }
 
-static int query_once(uint64_t deadline_ns, struct pen_pool *out_pool, struct pen_error *error)
+static int query_once(const struct pen_pool_address *address, uint64_t deadline_ns, struct pen_pool *out_pool,
+                      struct pen_error *error)
 {
     struct pen_unix_frame frame = {0};
     struct pen_pool pool = {0};
     struct pen_daemon_peer peer = {.fd = -1};
-    int rc = pen_daemon_connect(deadline_ns, &peer, error);
+    int rc = pen_daemon_connect(address, deadline_ns, &peer, error);
     if (rc)
         return rc;
     rc = query(&peer, &frame, deadline_ns, &pool, error);
@@ -135,10 +136,15 @@ static int query_once(uint64_t deadline_ns, struct pen_pool *out_pool, struct pe
 int pen_pool_query(struct pen_pool *out_pool, struct pen_error *error)
 {
     uint64_t deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
-    int rc;
+    struct pen_pool_address storage;
+    const struct pen_pool_address *address;
+    int rc = pen_pool_address(&storage, &address, error);
+    if (rc)
+        return rc;
     do
-        rc = query_once(deadline_ns, out_pool, error);
-    while (pen_daemon_try_again(rc, deadline_ns));
+        rc = query_once(address, deadline_ns, out_pool, error);
+    while (pen_daemon_try_again(address, rc, deadline_ns));
+    explicit_bzero(&storage, sizeof storage);
     return rc;
 }
 

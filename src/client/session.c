@@ -171,13 +171,13 @@ static struct pen_session *session_create(void)
 
 /* A child of fork must not keep the socket, or the worker would not see the parent's end: it is in fork.c's list from
  * its birth on, while the daemon's answer is yet to come. */
-static int connect_session(struct pen_session *session, uint64_t deadline_ns, struct pen_daemon_peer *out_peer,
-                           struct pen_error *error)
+static int connect_session(struct pen_session *session, const struct pen_pool_address *address, uint64_t deadline_ns,
+                           struct pen_daemon_peer *out_peer, struct pen_error *error)
 {
     if (pen_session_handle_fork())
         return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
     pen_fork_hold();
-    int rc = pen_daemon_connect(deadline_ns, out_peer, error);
+    int rc = pen_daemon_connect(address, deadline_ns, out_peer, error);
     if (!rc) {
         session->socket = out_peer->fd;
         pen_fork_enter(session);
@@ -187,13 +187,13 @@ static int connect_session(struct pen_session *session, uint64_t deadline_ns, st
 }
 
 /* The session has its socket, page and arena, whichever way they came. */
-static int open_session(struct pen_session *session, const struct pen_pool *pool, uint64_t deadline_ns,
-                        struct pen_error *error)
+static int open_session(struct pen_session *session, const struct pen_pool *pool,
+                        const struct pen_pool_address *address, uint64_t deadline_ns, struct pen_error *error)
 {
     struct pen_daemon_peer peer = {.fd = -1};
     struct pen_unix_frame frame = {0};
     struct pen_msg_session_opened opened = {0};
-    int rc = connect_session(session, deadline_ns, &peer, error);
+    int rc = connect_session(session, address, deadline_ns, &peer, error);
     if (rc)
         return rc;
     rc = request(&peer, pool ? pool->number : 0, deadline_ns, &frame, &opened, error);
@@ -212,13 +212,13 @@ static int open_session(struct pen_session *session, const struct pen_pool *pool
     return rc;
 }
 
-static int open_once(const struct pen_pool *pool, uint64_t deadline_ns, struct pen_session **out_session,
-                     struct pen_error *error)
+static int open_once(const struct pen_pool *pool, const struct pen_pool_address *address, uint64_t deadline_ns,
+                     struct pen_session **out_session, struct pen_error *error)
 {
     struct pen_session *session = session_create();
     if (!session)
         return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
-    int rc = open_session(session, pool, deadline_ns, error);
+    int rc = open_session(session, pool, address, deadline_ns, error);
     if (rc) {
         pen_session_close(session);
         return rc;
@@ -230,10 +230,15 @@ static int open_once(const struct pen_pool *pool, uint64_t deadline_ns, struct p
 int pen_session_open(const struct pen_pool *pool, struct pen_session **out_session, struct pen_error *error)
 {
     uint64_t deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
-    int rc;
+    struct pen_pool_address storage;
+    const struct pen_pool_address *address;
+    int rc = pen_pool_address(&storage, &address, error);
+    if (rc)
+        return rc;
     do
-        rc = open_once(pool, deadline_ns, out_session, error);
-    while (pen_daemon_try_again(rc, deadline_ns));
+        rc = open_once(pool, address, deadline_ns, out_session, error);
+    while (pen_daemon_try_again(address, rc, deadline_ns));
+    explicit_bzero(&storage, sizeof storage);
     return rc;
 }
 

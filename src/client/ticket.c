@@ -73,7 +73,7 @@ int pen_daemon_resume(const struct pen_pool_address *address, const struct pen_m
                       uint64_t deadline_ns, struct pen_stream **out_stream, struct pen_error *error)
 {
     struct pen_daemon_peer peer;
-    int rc = pen_daemon_connect_to(address, deadline_ns, &peer, error);
+    int rc = pen_daemon_connect(address, deadline_ns, &peer, error);
     if (rc)
         return rc;
     if ((rc = ask_for_session(&peer, resume, deadline_ns, error))) {

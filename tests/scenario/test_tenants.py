@@ -141,6 +141,24 @@ class Tenants(harness.Scenario):
             self.assertNotEqual(done.returncode, 0)
             self.assertIn(address, done.stderr)
 
+    def test_the_address_is_read_once(self):
+        """A connection that broke is tried again, at the address that was found: also when its file is another by then."""
+        os.makedirs(self.path('config/penstock'))
+        file = self.path('config/penstock/pool')
+        with socket.create_server(('127.0.0.1', 0)) as server, open(file, 'w', encoding='ascii') as text:
+            server.settimeout(5 * harness.SLOW)
+            os.chmod(file, 0o600)
+            print('tcp://127.0.0.1:%d' % server.getsockname()[1], file=text, flush=True)
+            environment = {name: value for name, value in os.environ.items() if not name.startswith('PENSTOCK_')}
+            environment |= {'XDG_CONFIG_HOME': self.path('config'), 'OCL_ICD_VENDORS': harness.VENDORS}
+            with subprocess.Popen([PROGRAM, 'first'], env=environment, stdout=subprocess.DEVNULL) as program:
+                for _ in range(2):
+                    connection, _ = server.accept()
+                    if os.path.exists(file):
+                        os.remove(file)
+                    connection.close()
+                program.kill()
+
 
 if __name__ == '__main__':
     unittest.main(verbosity=2)
