@@ -13,9 +13,10 @@
  *   print COUNT      kernels that print, each followed by a line of ours
  *   hold MIB         a buffer of that size, filled, then idle; prints "running"
  *   build COUNT      programs, all different
+ *   leave            one kernel; then ends without a word to anybody
  *
- * Exits with 0; with 3 and "lost: CALL: STATUS" when OpenCL says that the device is gone; with 2 when there is no
- * platform; with 1 when anything is wrong. */
+ * Exits with 0; with 3, "why: ..." and "lost: CALL: STATUS" when OpenCL says that the device is gone; with 2 when there
+ * is no platform; with 1 when anything is wrong. */
 #define CL_TARGET_OPENCL_VERSION 300
 #include <CL/cl.h>
 
@@ -73,6 +74,13 @@ static void say(const char *text)
     fflush(stdout);
 }
 
+static void CL_CALLBACK say_why(const char *why, const void *info, size_t size, void *unused)
+{
+    (void)info, (void)size, (void)unused;
+    printf("why: %s\n", why);
+    fflush(stdout);
+}
+
 static void set_up(void)
 {
     cl_platform_id platform;
@@ -87,7 +95,7 @@ static void set_up(void)
     }
     CHECK(clGetDeviceInfo(device, CL_DEVICE_NAME, sizeof name, name, NULL));
     cl.fake = strstr(name, "fake") != NULL;
-    cl.context = clCreateContext(NULL, 1, &device, NULL, NULL, &status);
+    cl.context = clCreateContext(NULL, 1, &device, say_why, NULL, &status);
     check(status, "clCreateContext");
     cl.queue = clCreateCommandQueueWithProperties(cl.context, device, NULL, &status);
     check(status, "clCreateCommandQueue");
@@ -286,7 +294,10 @@ int main(int argc, char **argv)
         hold((size_t)number);
     else if (!strcmp(mode, "build"))
         build((int)number);
-    else
+    else if (!strcmp(mode, "leave")) {
+        round_trip_once();
+        _exit(0);
+    } else
         return 1;
     tear_down();
     return 0;

@@ -1,5 +1,7 @@
 #!/usr/bin/python3
-"""A pool at the other end of a network: what must not take longer there than the network makes it. The device is PoCL's."""
+"""A pool at the other end of a network: what must not take longer there than the network makes it, and what is when the network is
+no more. The device is PoCL's."""
+import json
 import os
 import subprocess
 import sys
@@ -23,7 +25,9 @@ class Network(harness.Scenario):
             self.skipTest('PoCL is not installed')
         self.cable = Cable()
         self.addCleanup(self.cable.close)
-        config = f'cache: {{dir: {self.folder}/cache}}\n' + harness.listen(self.path('daemon0'), self.cable.address['b'])
+
+    def open(self, config=''):
+        config += f'cache: {{dir: {self.folder}/cache}}\n' + harness.listen(self.path('daemon0'), self.cable.address['b'])
         self.pool = self.daemon(config, wrapper=self.cable.at('b'),
                                 environment={'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': self.path('pocl')})
         self.address = self.pool.tenant('alice')
@@ -44,6 +48,7 @@ class Network(harness.Scenario):
 
     @harness.not_sanitized('a thousand launches take longer than the round trips')
     def test_a_chain_takes_three_round_trips_more(self):
+        self.open()
         chains = ('short_chain_events', 'short_chain_in_order')
         near = self.rows(*chains)
         self.cable.say('delay 25ms')
@@ -53,6 +58,7 @@ class Network(harness.Scenario):
             self.assertLess((far[row + '_fastest'] - near[row + '_fastest']) / round_trip, 3, (near, far))
 
     def test_bulk_uses_the_network_while_launches_go_on(self):
+        self.open()
         self.cable.say('delay 500us')
         self.cable.say('rate 100mbit')
         found = self.rows('writes', 'reads')
@@ -62,6 +68,7 @@ class Network(harness.Scenario):
             self.assertLess(found['launch_beside_' + row], under_way / 2, found)
 
     def test_cuts_and_losses_are_lived_through(self):
+        self.open()
         self.cable.say('loss 1%')
         program = self.start(LOOP, 'loop', '2')
         self.assertEqual(program.stdout.readline().strip(), 'running')
@@ -71,6 +78,31 @@ class Network(harness.Scenario):
         output, _ = program.communicate(timeout=60 * harness.SLOW)
         self.assertEqual(program.returncode, 0, output)
         self.assertGreater(self.cable.count()['a'][2], 0)
+
+    def sessions(self):
+        done = self.pool.run(harness.PENSTOCK, 'ps', '--json')
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
+    def test_a_cut_for_good_is_noticed(self):
+        """Each end by itself, since nothing comes from the other, no reset either: also where nothing was under way."""
+        silence, window, attempt = 10, 2, 3  # s: PEN_TCP_SILENCE_MS, reconnect_window, TRY_MS
+        self.open(f'session: {{reconnect_window: {window} s}}\n')
+        idle, busy = self.start(LOOP, 'idle', '100'), self.start(LOOP, 'loop', '100')
+        for program in idle, busy:
+            self.assertEqual(program.stdout.readline().strip(), 'running')
+        workers = [each['worker'] for each in self.sessions()]
+        self.assertEqual(len(workers), 2)
+        self.cable.say('cut')
+        begin = time.monotonic()
+        output, _ = busy.communicate(timeout=silence + window + attempt + 5 * harness.SLOW)
+        self.assertEqual(busy.returncode, 3, output)
+        self.assertRegex(output, 'why: the connection to 192.0.2.2:[0-9]+ broke, and could not be made again: ')
+        harness.wait_for(lambda: not self.sessions(), what='that they have ended')
+        self.assertTrue(silence < time.monotonic() - begin < silence + window + attempt + 5 * harness.SLOW)
+        harness.wait_for(lambda: not any(harness.alive(worker) for worker in workers), what='that their workers have')
+        idle.kill()
+        idle.communicate()
 
 
 if __name__ == '__main__':

@@ -81,12 +81,16 @@ class Remote(harness.Scenario):
     def test_killed_program(self):
         """Its session is kept for the window, since nobody knows that it will not come back; then it ends."""
         self.open('1 s')
-        program = self.start('loop', '60', pool=self.pool())
-        program.kill()
-        program.communicate()
+        killed, leaving = self.start('loop', '60', pool=self.pool()), self.start('leave', pool=self.pool('bob'))
+        killed.kill()
+        killed.communicate()
+        self.assertEqual(self.finish(leaving)[0], 0)
         time.sleep(0.3)
-        self.assertNotRegex(self.host.log(), 'session 1 of .* ended')
-        self.host.wait_log(r'session 1 of \S+ \(pid \d+\) ended', seconds=8)
+        self.assertNotRegex(self.host.log(), 'session . of .* ended')
+        self.assertEqual([each['state'] for each in self.sessions()], ['broken', 'broken'])
+        for session in 1, 2:
+            self.host.wait_log(rf'session {session} of \S+ \(pid \d+\) ended', seconds=8)
+        self.assertEqual(self.sessions(), [])
 
     def test_killed_worker(self):
         """The program is told at once, not after the window; others feel nothing."""
