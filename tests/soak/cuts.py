@@ -6,6 +6,7 @@ finds no pool within 10 s when it starts goes without. Another tenant's session,
 disturbed meanwhile. Ends with `N passed, N failed`; about six minutes.
 """
 import argparse
+import json
 import os
 import random
 import re
@@ -28,32 +29,40 @@ LONG = [10, 10, 10, 40, 40]  # seconds
 class Cutter(threading.Thread):
     """Makes the cuts, with pauses between them."""
 
-    def __init__(self, pool, count, chance):
+    def __init__(self, build, pool, count, chance):
         super().__init__(daemon=True)
         self.cable, self.log, self.chance = pool.cable, pool.log.name, chance
+        self.list = [os.path.join(build, "src/cli/penstock"), "ps", "--json"], dict(os.environ, PENSTOCK_SOCKET=pool.socket)
         self.may_start = threading.Event()  # a program, now
         self.may_start.set()
-        self.opened_before = None
+        self.last = None  # the last session before the program that runs; None: none runs, or it may not be cut for long
         self.lengths = [chance.uniform(0.05, 1) for _ in range(count - len(LONG))] + LONG
         chance.shuffle(self.lengths)
         self.made = 0
 
-    def opened(self):
-        """How many sessions there have been, the neighbour's not counted."""
+    def last_session(self):
         with open(self.log, encoding="utf-8", errors="replace") as file:
-            return len(re.findall(r"session \d+ of (?!session_program).*: worker", file.read()))
+            return max((int(number) for number in re.findall(r"session (\d+) of .*: worker", file.read())), default=0)
 
     def in_session(self):
-        before = self.opened_before  # None: no program runs
-        return before is not None and self.opened() > before and self.opened_before == before
+        """The program that runs has a session, and knows it: it has sent commands."""
+        last = self.last
+        if last is None:
+            return False
+        command, environment = self.list
+        sessions = json.loads(subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout)
+        return self.last == last and any(each["session"] > last and each["program"] != "session_program" and each["commands"]
+                                         and each["state"] == "connected" for each in sessions)
 
     def run(self):
         for length in self.lengths:
             time.sleep(self.chance.uniform(0.2, 1))
-            if length in LONG:
-                while not self.in_session():
-                    time.sleep(0.02)
+            while length in LONG:
                 self.may_start.clear()
+                if self.in_session():
+                    break
+                self.may_start.set()
+                time.sleep(0.05)
             self.cable.say(f"cut {round(length * 1000)}ms")
             self.made += 1
             if sys.stderr.isatty():
@@ -86,7 +95,7 @@ def main():
     native_environment = {"OCL_ICD_VENDORS": vendors(os.path.join(folder, "native"), [VENDOR_LIBRARIES["pocl"]])}
     native = {p.name: execute(p, os.path.join(folder, "native-" + str(i)), native_environment) for i, p in enumerate(table)}
     pool = FarPool(os.path.abspath(options.build), folder, "pocl", 1, ["delay 500us"])
-    cutter = Cutter(pool, options.cuts, random.Random(options.seed))
+    cutter = Cutter(os.path.abspath(options.build), pool, options.cuts, random.Random(options.seed))
     disturbed, passed, failed = [], 0, 0
     neighbour = threading.Thread(target=lambda: disturbed.append(beside(os.path.abspath(options.build), pool, cutter)))
     try:
@@ -97,15 +106,17 @@ def main():
             for program in table:
                 cutter.may_start.wait()
                 far = program.__class__(**{**vars(program), "command": [*pool.at, *program.command]})
-                cutter.opened_before = cutter.opened() if program.quick else None  # hashcat runs twice, and may be between
+                cutter.last = cutter.last_session() if program.quick else None  # hashcat runs twice, and may be between
                 through = execute(far, os.path.join(folder, f"far-{runs}"), pool.environment)
-                cutter.opened_before = None
+                cutter.last = None
                 verdict, why = judge(native[program.name], through)
                 runs += 1
                 passed += verdict == "same"
                 failed += verdict != "same"
                 print(f"{cutter.made:3} cuts  {verdict:10} {program.name:32} native {native[program.name][3]:6.2f} s, Penstock {through[3]:6.2f} s  {why}",
                       flush=True)
+                if verdict != "same":
+                    print("\n".join("    | " + line for line in through[2].splitlines()[-12:]), flush=True)
         neighbour.join()
         with open(pool.log.name, encoding="utf-8", errors="replace") as file:
             again = file.read().count("a new connection")
