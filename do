@@ -258,8 +258,8 @@ do_test() { # build, and run every test (under 20 minutes on 2 cores)
     step "build" build_main
     [ "$failed" -eq 0 ] || finish
     suites build unit wire net scenario
-    programs python3 tests/conformance/run.py --quick
-    programs python3 tests/conformance/run.py --quick --devices 2
+    programs python3 tests/conformance/run.py --quick --jobs "$jobs"
+    programs python3 tests/conformance/run.py --quick --jobs "$jobs" --devices 2
     programs python3 tests/conformance/run.py --quick --network 'delay 500us' --only '^clinfo|ffmpeg (overlay|transpose)'
     sanitize
     fuzz 60
