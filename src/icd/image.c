@@ -172,21 +172,17 @@ static cl_int normalize_pitches(cl_image_desc *desc, size_t element_bytes, bool 
     return CL_SUCCESS;
 }
 
-/* OpenCL 3.0, clCreateImage and "Creating image objects": a 2D image from a buffer. */
+/* OpenCL 3.0, "Image Descriptor": a 2D image from a buffer keeps to "the maximum [...] for all devices in the context
+ * that support images"; these are powers of two. */
 static cl_int check_pitch_alignment(cl_context context, const cl_image_desc *desc, size_t element_bytes)
 {
-    cl_int status = CL_INVALID_OPERATION; /* no device can */
-    for (cl_uint i = 0; i < context->device_count; i++) {
-        size_t pixels = pen_device_uint(context->devices[i], CL_DEVICE_IMAGE_PITCH_ALIGNMENT);
-        size_t base = pen_device_uint(context->devices[i], CL_DEVICE_IMAGE_BASE_ADDRESS_ALIGNMENT);
-        if (pixels == 0)
-            continue;
-        if (desc->image_row_pitch % (pixels * element_bytes) == 0 &&
-            (base == 0 || desc->mem_object->offset % (base * element_bytes) == 0))
-            return CL_SUCCESS;
-        status = CL_INVALID_IMAGE_FORMAT_DESCRIPTOR;
-    }
-    return status;
+    size_t pixels = pen_context_largest(context, CL_DEVICE_IMAGE_PITCH_ALIGNMENT);
+    size_t base = pen_context_largest(context, CL_DEVICE_IMAGE_BASE_ADDRESS_ALIGNMENT);
+    if (pixels == 0) /* no device can */
+        return CL_INVALID_OPERATION;
+    bool aligned = desc->image_row_pitch % (pixels * element_bytes) == 0 &&
+                   (base == 0 || desc->mem_object->offset % (base * element_bytes) == 0);
+    return aligned ? CL_SUCCESS : CL_INVALID_IMAGE_FORMAT_DESCRIPTOR;
 }
 
 /* The same pixels under another name of the format: linear and sRGB, DEPTH and R. */
@@ -203,16 +199,21 @@ static bool formats_alike(const cl_image_format *a, const cl_image_format *b)
     return false;
 }
 
+/* "The values specified in the image descriptor except for mem_object must match." */
+static bool same_extent(cl_mem image, const cl_image_desc *desc)
+{
+    return image->desc.image_width == desc->image_width && image->desc.image_height == desc->image_height &&
+           image->desc.image_row_pitch == desc->image_row_pitch;
+}
+
 /* The image fits into the object that it is made from. */
 static cl_int check_view(cl_context context, const cl_image_format *format, const cl_image_desc *desc,
                          size_t element_bytes)
 {
     cl_mem source = desc->mem_object;
     if (source->type == CL_MEM_OBJECT_IMAGE2D)
-        return formats_alike(&source->format, format) && source->desc.image_width == desc->image_width &&
-                       source->desc.image_height == desc->image_height
-                   ? CL_SUCCESS
-                   : CL_INVALID_IMAGE_FORMAT_DESCRIPTOR;
+        return formats_alike(&source->format, format) && same_extent(source, desc) ? CL_SUCCESS
+                                                                                   : CL_INVALID_IMAGE_FORMAT_DESCRIPTOR;
     size_t extent[3], reach;
     extent_of(desc, extent);
     struct pen_place place = {0, desc->image_row_pitch, 0};
@@ -400,6 +401,17 @@ cl_mem pen_clCreateImage(cl_context context, cl_mem_flags flags, const cl_image_
     return pen_clCreateImageWithProperties(context, NULL, flags, format, desc, host_ptr, errcode_ret);
 }
 
+/* OpenCL 1.1 has no descriptors: what is wrong with one here, a pitch, is a size there. */
+static cl_mem create_plain(cl_context context, cl_mem_flags flags, const cl_image_format *format,
+                           const cl_image_desc *desc, void *host_ptr, cl_int *errcode_ret)
+{
+    cl_int status;
+    cl_mem image = pen_clCreateImage(context, flags, format, desc, host_ptr, &status);
+    if (errcode_ret)
+        *errcode_ret = status == CL_INVALID_IMAGE_DESCRIPTOR ? CL_INVALID_IMAGE_SIZE : status;
+    return image;
+}
+
 cl_mem pen_clCreateImage2D(cl_context context, cl_mem_flags flags, const cl_image_format *format, size_t width,
                            size_t height, size_t row_pitch, void *host_ptr, cl_int *errcode_ret)
 {
@@ -409,7 +421,7 @@ cl_mem pen_clCreateImage2D(cl_context context, cl_mem_flags flags, const cl_imag
         .image_height = height,
         .image_row_pitch = row_pitch,
     };
-    return pen_clCreateImage(context, flags, format, &desc, host_ptr, errcode_ret);
+    return create_plain(context, flags, format, &desc, host_ptr, errcode_ret);
 }
 
 cl_mem pen_clCreateImage3D(cl_context context, cl_mem_flags flags, const cl_image_format *format, size_t width,
@@ -424,7 +436,7 @@ cl_mem pen_clCreateImage3D(cl_context context, cl_mem_flags flags, const cl_imag
         .image_row_pitch = row_pitch,
         .image_slice_pitch = slice_pitch,
     };
-    return pen_clCreateImage(context, flags, format, &desc, host_ptr, errcode_ret);
+    return create_plain(context, flags, format, &desc, host_ptr, errcode_ret);
 }
 
 cl_int pen_clGetImageInfo(cl_mem image, cl_image_info param_name, size_t param_value_size, void *param_value,

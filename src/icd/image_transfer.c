@@ -154,6 +154,8 @@ cl_int pen_copy_of_image_buffer(cl_command_queue queue, cl_mem image, cl_mem buf
     cl_int status = pen_memory_check(queue, image, true);
     if (status == CL_SUCCESS)
         status = pen_memory_check(queue, buffer, false);
+    if (status == CL_SUCCESS && image->type == CL_MEM_OBJECT_IMAGE1D_BUFFER && image->parent == buffer)
+        status = CL_INVALID_MEM_OBJECT; /* one is the other's memory */
     if (status == CL_SUCCESS)
         status = pen_image_check_box(image, origin, region);
     if (status != CL_SUCCESS)

@@ -260,8 +260,16 @@ static void legacy(struct world *w)
     EXPECT_OK(clEnqueueReadImage(w->queue, image, CL_TRUE, zero, deep, 0, 0, back, 0, NULL, NULL));
     EXPECT(memcmp(bytes, back, sizeof bytes) == 0);
     EXPECT_OK(clReleaseMemObject(image));
-    if (w->strict)
+    if (w->strict) { /* pitches, too, are sizes here */
         EXPECT_REFUSED(clCreateImage2D(w->context, 0, &rgba8, 0, 8, 0, NULL, &status), CL_INVALID_IMAGE_SIZE);
+        EXPECT_REFUSED(clCreateImage2D(w->context, CL_MEM_COPY_HOST_PTR, &rgba8, 16, 8, 60, bytes, &status),
+                       CL_INVALID_IMAGE_SIZE);
+        EXPECT_REFUSED(clCreateImage2D(w->context, 0, &rgba8, 16, 8, 64, NULL, &status), CL_INVALID_IMAGE_SIZE);
+        EXPECT_REFUSED(clCreateImage3D(w->context, CL_MEM_COPY_HOST_PTR, &rgba8, 8, 4, 4, 32, 130, bytes, &status),
+                       CL_INVALID_IMAGE_SIZE);
+        EXPECT_REFUSED(clCreateImage3D(w->context, 0, NULL, 8, 4, 4, 0, 0, NULL, &status),
+                       CL_INVALID_IMAGE_FORMAT_DESCRIPTOR);
+    }
 }
 
 /* ---- transfers ----------------------------------------------------------------------------------------- */
@@ -696,6 +704,12 @@ static void buffer_views(struct world *w)
     EXPECT_OK(clEnqueueFillBuffer(w->queue, buffer, &four, 4, 0, sizeof bytes, 0, NULL, NULL));
     EXPECT_OK(clEnqueueReadImage(w->queue, image, CL_TRUE, origin, region, 0, 0, back, 0, NULL, NULL));
     EXPECT(memcmp(back, &four, 4) == 0 && memcmp(back + 76, &four, 4) == 0);
+    if (!w->pocl && !w->fragile) { /* the one is the other's memory */
+        EXPECT_STATUS(clEnqueueCopyImageToBuffer(w->queue, image, buffer, zero, region, 512, 0, NULL, NULL),
+                      CL_INVALID_MEM_OBJECT);
+        EXPECT_STATUS(clEnqueueCopyBufferToImage(w->queue, buffer, image, 512, zero, region, 0, NULL, NULL),
+                      CL_INVALID_MEM_OBJECT);
+    }
     EXPECT_OK(clReleaseMemObject(image));
 
     desc.image_width = PIXELS + 1; /* more than the buffer holds */

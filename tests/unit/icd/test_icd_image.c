@@ -1,0 +1,80 @@
+/* The front end's images of buffers and of other images: their rows, which devices of a context ask for differently. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "icd/entry.h"
+#include "stub_session.h"
+
+enum { WIDTH = 24, HEIGHT = 4, PIXEL = 4 }; /* a row is 4 pixels more than the GPU's 16, and six times the CPU's 4 */
+
+static const cl_image_format linear = {CL_RGBA, CL_UNORM_INT8}, srgb = {CL_sRGBA, CL_UNORM_INT8};
+static cl_device_id devices[2]; /* CPU, GPU */
+
+static int set_up(void **state)
+{
+    (void)state;
+    cl_platform_id platform = NULL;
+    return pen_clGetPlatformIDs(1, &platform, NULL) ||
+           pen_clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 2, devices, NULL);
+}
+
+static cl_int make_image(cl_context context, const cl_image_format *format, cl_mem source, size_t row_pitch)
+{
+    const cl_image_desc desc = {.image_type = CL_MEM_OBJECT_IMAGE2D,
+                                .image_width = WIDTH,
+                                .image_height = HEIGHT,
+                                .image_row_pitch = row_pitch,
+                                .mem_object = source};
+    cl_int status = 1;
+    cl_mem image = pen_clCreateImage(context, 0, format, &desc, NULL, &status);
+    assert_int_equal(image != NULL, status == CL_SUCCESS);
+    if (image)
+        assert_int_equal(pen_clReleaseMemObject(image), CL_SUCCESS);
+    return status;
+}
+
+static void test_rows_of_a_buffer(void **state)
+{
+    (void)state;
+    cl_int error = 0;
+    cl_context of_cpu = pen_clCreateContext(NULL, 1, devices, NULL, NULL, &error);
+    cl_context of_both = pen_clCreateContext(NULL, 2, devices, NULL, NULL, &error);
+    cl_mem buffer = pen_clCreateBuffer(of_cpu, 0, 4096, NULL, &error);
+    cl_mem shared = pen_clCreateBuffer(of_both, 0, 4096, NULL, &error);
+    assert_int_equal(make_image(of_cpu, &linear, buffer, 0), CL_SUCCESS);
+    assert_int_equal(make_image(of_cpu, &linear, buffer, 28 * PIXEL), CL_SUCCESS);
+    assert_int_equal(make_image(of_cpu, &linear, buffer, 26 * PIXEL), CL_INVALID_IMAGE_FORMAT_DESCRIPTOR);
+    assert_int_equal(make_image(of_both, &linear, shared, 0), CL_INVALID_IMAGE_FORMAT_DESCRIPTOR);
+    assert_int_equal(make_image(of_both, &linear, shared, 28 * PIXEL), CL_INVALID_IMAGE_FORMAT_DESCRIPTOR);
+    assert_int_equal(make_image(of_both, &linear, shared, 32 * PIXEL), CL_SUCCESS);
+    assert_int_equal(pen_clReleaseMemObject(buffer), CL_SUCCESS);
+    assert_int_equal(pen_clReleaseMemObject(shared), CL_SUCCESS);
+    assert_int_equal(pen_clReleaseContext(of_cpu), CL_SUCCESS);
+    assert_int_equal(pen_clReleaseContext(of_both), CL_SUCCESS);
+}
+
+static void test_rows_of_an_image(void **state)
+{
+    (void)state;
+    cl_int error = 0;
+    cl_context context = pen_clCreateContext(NULL, 1, devices, NULL, NULL, &error);
+    cl_image_desc desc = {.image_type = CL_MEM_OBJECT_IMAGE2D, .image_width = WIDTH, .image_height = HEIGHT};
+    cl_mem image = pen_clCreateImage(context, 0, &linear, &desc, NULL, &error);
+    assert_int_equal(error, CL_SUCCESS);
+    assert_int_equal(make_image(context, &srgb, image, 0), CL_SUCCESS);
+    assert_int_equal(make_image(context, &srgb, image, WIDTH * PIXEL), CL_SUCCESS);
+    assert_int_equal(make_image(context, &srgb, image, (WIDTH + 4) * PIXEL), CL_INVALID_IMAGE_FORMAT_DESCRIPTOR);
+    assert_int_equal(make_image(context, &linear, image, 0), CL_INVALID_IMAGE_FORMAT_DESCRIPTOR);
+    assert_int_equal(pen_clReleaseMemObject(image), CL_SUCCESS);
+    assert_int_equal(pen_clReleaseContext(context), CL_SUCCESS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup(test_rows_of_a_buffer, set_up),
+                                       cmocka_unit_test_setup(test_rows_of_an_image, set_up)};
+    return cmocka_run_group_tests_name("icd images", tests, NULL, NULL);
+}
