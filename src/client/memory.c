@@ -7,6 +7,7 @@
 
 #include "client/internal.h"
 
+#define PAGE  4096u
 #define LOOKS 32u /* at frees that wait for the worker, for each allocation */
 
 /* Returns pages to the system in both processes. A hint: where it fails the memory is just kept. */
@@ -116,6 +117,28 @@ void pen_arena_will_fill(struct pen_session *session, uint64_t offset, uint64_t 
     int saved = errno;
     pen_pages_fill(&session->pages, offset, size);
     errno = saved;
+}
+
+static void touch(const struct pen_loan *loan)
+{
+    for (uint64_t at = 0; at < loan->bytes; at += PAGE - ((uintptr_t)loan->memory + at) % PAGE) {
+        volatile unsigned char *byte = (unsigned char *)loan->memory + at;
+        if (loan->receives)
+            *byte = *byte;
+        else
+            (void)*byte;
+    }
+}
+
+void pen_arena_lend(struct pen_session *session, struct pen_loan *loan)
+{
+    touch(loan);
+    pen_remote_end_lend(session->remote, loan);
+}
+
+void pen_arena_take_back(struct pen_session *session, struct pen_loan *loan)
+{
+    pen_remote_end_take_back(session->remote, loan);
 }
 
 void pen_memory_shed(struct pen_session *session)

@@ -49,8 +49,7 @@ struct pen_remote_end {
     struct pen_shared_view view;
     pthread_mutex_t forwarding;  /* who has it moves commands from the ring to the link */
     struct pen_ring_reader ring; /* guarded by forwarding */
-    unsigned char *arena;
-    uint64_t arena_bytes;
+    struct pen_loans loans;
     int socket; /* our end of the pair: answers and output, for the program's threads */
     pthread_t sender, receiver;
     bool sending, receiving; /* their threads run */
@@ -78,11 +77,11 @@ static int forward(struct pen_remote_end *end, const void *frame, size_t size)
     int rc = pen_arena_bulk(frame, size, &bulk);
     bool beside = !rc && header->opcode == PEN_OP_WRITE && bulk.size > PEN_LINK_INLINE_BYTES;
     if (!rc && !beside)
-        rc = pen_link_add_range(end->link, end->arena, bulk.offset, bulk.size, 0);
+        rc = pen_loans_add_range(&end->loans, bulk.offset, bulk.size, 0);
     if (!rc)
         rc = pen_link_add(end->link, frame, size);
     if (!rc && beside)
-        rc = pen_link_add_range(end->link, end->arena, bulk.offset, bulk.size, header->sequence);
+        rc = pen_loans_add_range(&end->loans, bulk.offset, bulk.size, header->sequence);
     return rc;
 }
 
@@ -222,7 +221,7 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
         end->detached = true; /* the connection ends now */
         return 0;
     case PEN_OP_LINK_PART:
-        return pen_link_take_part(frame, size, end->arena, end->arena_bytes, out_bulk, out_bulk_bytes, &end->arriving);
+        return pen_loans_take_part(&end->loans, frame, size, out_bulk, out_bulk_bytes, &end->arriving);
     default:
         return info && info->direction == PEN_DIRECTION_REPLY ? answer(end, opcode, frame, size) : -PEN_EPROTO;
     }
@@ -360,6 +359,18 @@ bool pen_remote_end_help(struct pen_remote_end *end, const _Atomic uint32_t *epo
     return going;
 }
 
+/* ---- memory of the program's -------------------------------------------------------------------------- */
+
+void pen_remote_end_lend(struct pen_remote_end *end, struct pen_loan *loan)
+{
+    pen_loan_begin(&end->loans, loan);
+}
+
+void pen_remote_end_take_back(struct pen_remote_end *end, struct pen_loan *loan)
+{
+    pen_loan_end(&end->loans, loan);
+}
+
 /* ---- life --------------------------------------------------------------------------------------------- */
 
 /* Signals are the program's own threads'. */
@@ -379,6 +390,7 @@ static int make_link(struct pen_remote_end *end, struct pen_stream *stream)
     int rc = pen_link_create(&owner, &end->link);
     if (!rc) {
         pen_pump_init(&end->pump, end->link);
+        pen_loans_init(&end->loans, end->link, end->config.arena, end->config.arena_bytes);
         return pen_link_attach(end->link, stream, 0);
     }
     pen_stream_destroy(stream);
@@ -414,8 +426,6 @@ int pen_remote_end_start(const struct pen_remote_config *config, int *out_socket
     }
     end->config = *config;
     end->view = *config->view;
-    end->arena = config->arena;
-    end->arena_bytes = config->arena_bytes;
     end->socket = end->stop_fd = -1;
     pen_list_init(&end->early);
     pthread_mutex_init(&end->forwarding, NULL);
@@ -479,6 +489,8 @@ void pen_remote_end_stop(struct pen_remote_end *end)
         pen_pump_rouse(&end->pump);
         pthread_join(end->receiver, NULL);
     }
+    if (end->link)
+        pen_loans_finish(&end->loans);
     pen_link_destroy(end->link);
     if (end->socket >= 0)
         close(end->socket);

@@ -5,6 +5,7 @@
 #ifndef PEN_CLIENT_REMOTE_H
 #define PEN_CLIENT_REMOTE_H
 
+#include "net/loan.h"
 #include "net/stream.h"
 #include "net/tenant.h"
 #include "wire/ring.h"
@@ -29,6 +30,9 @@ int pen_remote_end_start(const struct pen_remote_config *config, int *out_socket
  * would, if none of them is at it: false, when it has not. `waiters` counts the program's threads that wait. */
 bool pen_remote_end_help(struct pen_remote_end *end, const _Atomic uint32_t *epoch, uint32_t seen,
                          const _Atomic uint32_t *waiters, uint64_t timeout_ns);
+/* As pen_arena_lend and pen_arena_take_back. */
+void pen_remote_end_lend(struct pen_remote_end *end, struct pen_loan *loan);
+void pen_remote_end_take_back(struct pen_remote_end *end, struct pen_loan *loan);
 /* In a forked child, which has neither of the threads: closes its copies of the descriptors, and nothing else. */
 void pen_remote_end_forked(struct pen_remote_end *end);
 /* Tells the worker that no new connection will come: else it would wait for one. Waits a moment until it knows. */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "net/loan.h"
 #include "penstock-protocol.h" /* generated: struct pen_msg_*, pen_msg_*_size/_encode/_decode */
 #include "wire/shared.h"
 
@@ -90,6 +91,13 @@ void pen_arena_free_after(struct pen_session *session, uint64_t offset, uint32_t
 void *pen_arena_at(struct pen_session *session, uint64_t offset);
 /* This thread is about to write all of the range: a hint that makes a first write of megabytes a third faster. */
 void pen_arena_will_fill(struct pen_session *session, uint64_t offset, uint64_t size);
+
+/* Of a session on another host (PEN_FEATURE_REMOTE): until it is taken back, what a write sends of the loan's range is
+ * sent from its memory, or what a read brings is received there, and the arena has none of it. The range is the
+ * caller's; the command is sent after the one call, and complete before the other. The caller's thread touches the
+ * memory first, as the program's handlers of faults may expect. Borrows the loan. */
+void pen_arena_lend(struct pen_session *session, struct pen_loan *loan);
+void pen_arena_take_back(struct pen_session *session, struct pen_loan *loan);
 
 /* ---- completion -------------------------------------------------------------------------------------- */
 

@@ -63,6 +63,9 @@ int pen_staging_alloc(struct pen_session *session, uint64_t size, uint64_t *out_
     return pen_arena_alloc(session, size, STAGING_ALIGN, out_offset);
 }
 
+/* Reads whose bytes are to be copied out of staging by an action. Release: the bytes are where they belong. */
+static _Atomic uint32_t reads_staged;
+
 struct staged {
     struct pen_action action;
     struct pen_session *session;
@@ -82,6 +85,8 @@ static void staged_run(struct pen_action *action, int status)
     struct staged *staged = PEN_CONTAINER(action, struct staged, action);
     if (staged->from_region && status == 0)
         staged_copy_out(&staged->move, staged->session, staged->offset);
+    if (staged->from_region)
+        atomic_fetch_sub_explicit(&reads_staged, 1, memory_order_release);
     pen_arena_free(staged->session, staged->offset);
     free(staged);
 }
@@ -171,6 +176,8 @@ static cl_int move_staged(struct pen_enqueue *e, const struct pen_move *move, bo
     if (error)
         goto out_free;
     if (!waits) {
+        if (staged->from_region)
+            atomic_fetch_add_explicit(&reads_staged, 1, memory_order_relaxed);
         pen_action_add(&staged->action);
         return pen_enqueue_end(e, 0);
     }
@@ -300,7 +307,33 @@ struct piece {
     cl_event event; /* NULL: not under way */
     uint64_t staging;
     struct pen_move move;
+    bool lent; /* the program's memory is in the place of staging */
+    struct pen_loan loan;
 };
+
+/* To another host a run of the program's bytes goes as it lies. Reads do not overtake those before them, whose bytes
+ * may still have to be copied. */
+static bool piece_lend(struct piece *piece, struct pen_session *session)
+{
+    const struct pen_move *move = &piece->move;
+    size_t bytes = pen_span_bytes(&move->span), reach = 0;
+    if (!is_remote(session) || !pen_span_reach(&move->program_place, &move->span, &reach) || reach != bytes ||
+        (!move->to_region && atomic_load_explicit(&reads_staged, memory_order_acquire)))
+        return false;
+    piece->loan = (struct pen_loan){.offset = piece->staging,
+                                    .bytes = bytes,
+                                    .memory = (char *)move->program + move->program_place.first,
+                                    .receives = !move->to_region};
+    pen_arena_lend(session, &piece->loan);
+    return true;
+}
+
+static void piece_take_back(struct piece *piece, struct pen_session *session)
+{
+    if (piece->lent)
+        pen_arena_take_back(session, &piece->loan);
+    piece->lent = false;
+}
 
 /* Waits for a piece under way and takes its bytes out. */
 static cl_int piece_retire(struct piece *piece, struct pen_session *session)
@@ -308,8 +341,9 @@ static cl_int piece_retire(struct piece *piece, struct pen_session *session)
     if (!piece->event)
         return CL_SUCCESS;
     cl_int status = pen_event_wait(piece->event);
-    if (status == CL_SUCCESS && !piece->move.to_region)
+    if (status == CL_SUCCESS && !piece->move.to_region && !piece->lent)
         staged_copy_out(&piece->move, session, piece->staging);
+    piece_take_back(piece, session);
     (void)pen_release(piece->event, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
     piece->event = NULL;
     return status;
@@ -322,7 +356,8 @@ static cl_int piece_send(struct piece *piece, cl_command_queue queue, cl_uint wa
     cl_int status = pen_enqueue_begin(&e, queue, piece->move.type, wait_count, wait_list, &piece->event, true, true);
     if (status != CL_SUCCESS)
         return status;
-    if (piece->move.to_region) {
+    piece->lent = piece_lend(piece, session);
+    if (piece->move.to_region && !piece->lent) {
         struct pen_place tight = pen_span_tight(&piece->move.span);
         pen_span_copy(pen_arena_at(session, piece->staging), &tight, piece->move.program, &piece->move.program_place,
                       &piece->move.span);
@@ -330,10 +365,12 @@ static cl_int piece_send(struct piece *piece, cl_command_queue queue, cl_uint wa
     int error = pen_hostptr_before_use(&e, piece->move.memory, piece->move.to_region);
     if (!error)
         error = pen_move_send(&e, &piece->move, piece->staging);
+    if (error)
+        piece_take_back(piece, session);
     return pen_enqueue_end(&e, error);
 }
 
-/* A blocking transfer with a few pieces in flight: while the device takes one, this thread copies another. */
+/* A blocking transfer with a few pieces in flight: while the device takes one, this thread copies or sends another. */
 static cl_int move_pieces(cl_command_queue queue, const struct pen_move *move, cl_uint wait_count,
                           const cl_event *wait_list, cl_event *out_event)
 {
@@ -347,7 +384,7 @@ static cl_int move_pieces(cl_command_queue queue, const struct pen_move *move, c
     cl_int status = CL_SUCCESS;
     unsigned turn = 0;
 
-    int error = pen_staging_alloc(session, count * (uint64_t)piece_bytes, &pieces[0].staging);
+    int error = pen_staging_alloc(session, least(count * piece_bytes, pen_span_bytes(&move->span)), &pieces[0].staging);
     if (error)
         return pen_status(error);
     for (unsigned i = 1; i < count; i++)
@@ -443,7 +480,7 @@ cl_int pen_move_run(cl_command_queue queue, const struct pen_move *move, cl_uint
         return move_nothing(queue, move, wait_count, wait_list, out_event);
     if (move->memory->direct)
         return move_direct(queue, move, wait_count, wait_list, out_event);
-    if (move->blocking && size > (is_remote(queue->context->session) ? PEN_REMOTE_PIECE_BYTES : PEN_PIECE_BYTES))
+    if (move->blocking && (is_remote(queue->context->session) ? !pen_small(size) : size > PEN_PIECE_BYTES))
         return move_pieces(queue, move, wait_count, wait_list, out_event);
     bool waits = move->blocking && !(move->to_region && wait_count == 0 && pen_small(size));
     struct pen_enqueue e = {0};

@@ -60,7 +60,7 @@ struct piece {
 /* A range of an arena that goes beside the frames. */
 struct range {
     struct range *next;
-    const unsigned char *arena;
+    const unsigned char *memory; /* where the bytes lie that are left */
     uint64_t offset, bytes, number;
     uint64_t frames_before; /* link->frames when it was added */
 };
@@ -97,9 +97,11 @@ struct pen_link {
     _Atomic bool more;              /* the last turn has left what had come */
     _Atomic uint64_t unacked_since; /* ns; 0: nothing but acknowledgements has come since the last */
 
+    pthread_mutex_t bulk_lock;
+    void *bulk; /* where the next of the bytes goes that come; guarded by bulk_lock, or the owner's lock in frame() */
+
     /* the turning thread's */
     struct pen_frame_reader reader;
-    unsigned char *bulk;
     uint64_t bulk_left;
     bool in_bulk, after_bulk;
     uint64_t received, acked;
@@ -119,6 +121,7 @@ int pen_link_create(const struct pen_link_owner *owner, struct pen_link **out_li
         return -PEN_EIO;
     }
     pthread_mutex_init(&link->lock, NULL);
+    pthread_mutex_init(&link->bulk_lock, NULL);
     *out_link = link;
     return 0;
 }
@@ -140,6 +143,7 @@ void pen_link_destroy(struct pen_link *link)
     }
     pen_frame_reader_finish(&link->reader);
     close(link->wake_fd);
+    pthread_mutex_destroy(&link->bulk_lock);
     pthread_mutex_destroy(&link->lock);
     free(link);
 }
@@ -306,9 +310,10 @@ static int append_part(struct pen_link *link, struct range *range)
     uint64_t bytes = range->bytes < link->part_bytes ? range->bytes : link->part_bytes;
     const struct pen_msg_link_part part = {range->offset, bytes, bytes == range->bytes ? range->number : 0};
     pen_msg_link_part_encode(&part, 0, frame);
-    int rc = append_with_bulk(link, frame, pen_msg_link_part_size(&part), range->arena + range->offset, bytes);
+    int rc = append_with_bulk(link, frame, pen_msg_link_part_size(&part), range->memory, bytes);
     if (rc)
         return rc;
+    range->memory += bytes;
     range->offset += bytes;
     range->bytes -= bytes;
     return 0;
@@ -354,10 +359,9 @@ static void append_beside(struct pen_link *link, uint64_t *budget)
     note_room(link, full);
 }
 
-int pen_link_add_range(struct pen_link *link, const unsigned char *arena, uint64_t offset, uint64_t bytes,
-                       uint64_t number)
+int pen_link_add_range(struct pen_link *link, const void *memory, uint64_t offset, uint64_t bytes, uint64_t number)
 {
-    struct range range = {.arena = arena, .offset = offset, .bytes = bytes, .number = number};
+    struct range range = {.memory = memory, .offset = offset, .bytes = bytes, .number = number};
     int rc = 0;
     pthread_mutex_lock(&link->lock);
     if (number)
@@ -493,17 +497,76 @@ void pen_link_flush(struct pen_link *link)
         pen_link_kick(link); /* the turning thread waits for room, or detaches. Not before we have stopped sending. */
 }
 
+static void wait_for_sending(struct pen_link *link)
+{
+    for (uint32_t turn = 0; !take_sending(link); turn++)
+        pen_spin_turn(turn);
+}
+
+/* ---- letting go -------------------------------------------------------------------------------------- */
+
+/* Bytes of somebody's, and what is to take their place. */
+struct swap {
+    const unsigned char *memory;
+    uint64_t bytes;
+    unsigned char *instead;
+};
+
+static bool is_among(const struct swap *swap, const unsigned char *at)
+{
+    return (uintptr_t)at - (uintptr_t)swap->memory < swap->bytes;
+}
+
+/* Locked. What is not sent yet may be in the hands of the sending thread: it stays, unless the caller has `sending`.
+ * True when nothing has stayed. */
+static bool swap_sent_from(struct pen_link *link, const struct swap *swap, bool sending)
+{
+    bool sent = link->cursor != link->first, all = true;
+    for (struct piece *piece = link->first; piece; piece = piece->next) {
+        sent = sent && piece != link->cursor;
+        if (piece->capacity || !is_among(swap, piece->bytes))
+            continue;
+        if (sent || sending)
+            piece->bytes = swap->instead + (piece->bytes - swap->memory);
+        else
+            all = false;
+    }
+    for (struct range *range = link->beside; range; range = range->next)
+        if (is_among(swap, range->memory))
+            range->memory = swap->instead + (range->memory - swap->memory);
+    return all;
+}
+
+static void swap_received_into(struct pen_link *link, const struct swap *swap)
+{
+    pthread_mutex_lock(&link->bulk_lock);
+    if (is_among(swap, link->bulk))
+        link->bulk = swap->instead + ((unsigned char *)link->bulk - swap->memory);
+    pthread_mutex_unlock(&link->bulk_lock);
+}
+
+void pen_link_let_go(struct pen_link *link, const void *memory, uint64_t bytes, void *instead)
+{
+    const struct swap swap = {memory, bytes, instead};
+    swap_received_into(link, &swap);
+    pthread_mutex_lock(&link->lock);
+    bool all = swap_sent_from(link, &swap, false);
+    pthread_mutex_unlock(&link->lock);
+    if (all)
+        return;
+    wait_for_sending(link);
+    pthread_mutex_lock(&link->lock);
+    (void)swap_sent_from(link, &swap, true);
+    pthread_mutex_unlock(&link->lock);
+    atomic_store(&link->sending, 0);
+    pen_link_flush(link); /* what others have left to us */
+}
+
 /* ---- connections ------------------------------------------------------------------------------------- */
 
 uint64_t pen_link_received(const struct pen_link *link)
 {
     return link->received;
-}
-
-static void wait_for_sending(struct pen_link *link)
-{
-    for (uint32_t turn = 0; !take_sending(link); turn++)
-        pen_spin_turn(turn);
 }
 
 void pen_link_detach(struct pen_link *link)
@@ -615,14 +678,12 @@ static int take_frame(struct pen_link *link, const void *frame, size_t size)
 {
     if (((const struct pen_frame_header *)frame)->opcode == PEN_OP_LINK_ACK)
         return take_ack(link, frame, size);
-    void *bulk = NULL;
     uint64_t bulk_bytes = 0;
-    int rc = link->owner.frame(link->owner.context, frame, size, &bulk, &bulk_bytes);
+    int rc = link->owner.frame(link->owner.context, frame, size, &link->bulk, &bulk_bytes);
     link->refused = rc == PEN_LINK_LATER;
     if (rc)
         return rc;
     link->in_bulk = link->after_bulk = bulk_bytes != 0;
-    link->bulk = bulk;
     link->bulk_left = bulk_bytes;
     note_received(link);
     return 0;
@@ -631,7 +692,6 @@ static int take_frame(struct pen_link *link, const void *frame, size_t size)
 static int bulk_came(struct pen_link *link, uint64_t bytes)
 {
     note_received(link);
-    link->bulk += bytes;
     link->bulk_left -= bytes;
     if (link->bulk_left)
         return 0;
@@ -646,7 +706,10 @@ static int take_buffered_bulk(struct pen_link *link)
     uint64_t bytes = reader->end - reader->start;
     if (bytes > link->bulk_left)
         bytes = link->bulk_left;
+    pthread_mutex_lock(&link->bulk_lock);
     memcpy(link->bulk, reader->buffer + reader->start, bytes);
+    link->bulk = (unsigned char *)link->bulk + bytes;
+    pthread_mutex_unlock(&link->bulk_lock);
     reader->start += bytes;
     pen_frame_reader_align(reader);
     return bulk_came(link, bytes);
@@ -680,25 +743,31 @@ static int digest(struct pen_link *link)
 }
 
 /* One read from the socket: bytes, 0 when there is nothing, or an error. */
-static ssize_t receive_some(struct pen_link *link)
+static ssize_t receive_bulk(struct pen_link *link)
 {
     struct pen_stream *stream = link->stream;
-    ssize_t got;
-    if (link->in_bulk) {
-        got = stream->ops->receive(stream, link->bulk, link->bulk_left);
-        if (got > 0) {
-            link->received += (uint64_t)got;
-            int rc = bulk_came(link, (uint64_t)got);
-            return rc ? rc : got;
-        }
+    pthread_mutex_lock(&link->bulk_lock);
+    ssize_t got = stream->ops->receive(stream, link->bulk, link->bulk_left);
+    if (got > 0)
+        link->bulk = (unsigned char *)link->bulk + got;
+    pthread_mutex_unlock(&link->bulk_lock);
+    if (got <= 0)
         return got;
-    }
+    link->received += (uint64_t)got;
+    int rc = bulk_came(link, (uint64_t)got);
+    return rc ? rc : got;
+}
+
+/* The same. */
+static ssize_t receive_frames(struct pen_link *link)
+{
+    struct pen_stream *stream = link->stream;
     void *at;
     size_t space;
     int rc = pen_frame_reader_space(&link->reader, &at, &space);
     if (rc)
         return rc;
-    got = stream->ops->receive(stream, at, link->after_bulk && space > HEAD_BYTES ? HEAD_BYTES : space);
+    ssize_t got = stream->ops->receive(stream, at, link->after_bulk && space > HEAD_BYTES ? HEAD_BYTES : space);
     if (got > 0) {
         link->received += (uint64_t)got;
         pen_frame_reader_filled(&link->reader, (size_t)got);
@@ -761,7 +830,7 @@ static ssize_t receive_turn(struct pen_link *link)
     bool more = false;
     while (got >= 0 && link->stream && !link->refused && !atomic_load(&link->broken)) {
         more = link->received >= limit; /* a stream may hold bytes that its socket does not show */
-        if (more || (got = receive_some(link)) == 0)
+        if (more || (got = link->in_bulk ? receive_bulk(link) : receive_frames(link)) == 0)
             break;
     }
     atomic_store(&link->more, more);

@@ -82,7 +82,7 @@ void pen_remote_send_range(struct pen_remote *remote, uint64_t offset, uint64_t 
     /* Their numbers are in the order in which they are sent. */
     pthread_mutex_lock(&remote->lock);
     uint64_t number = bytes > PEN_LINK_INLINE_BYTES ? ++remote->reads : 0;
-    int rc = pen_link_add_range(remote->link, remote->arena, offset, bytes, number);
+    int rc = pen_link_add_range(remote->link, remote->arena + offset, offset, bytes, number);
     pthread_mutex_unlock(&remote->lock);
     if (rc)
         lose(remote);

@@ -110,7 +110,7 @@ static int take_bulk(void *context)
 static void send_something(struct pen_link *link, const unsigned char *arena)
 {
     for (uint64_t i = 0; i < 3; i++)
-        require(!pen_link_add_range(link, arena, i * 8, 64, i));
+        require(!pen_link_add_range(link, arena + i * 8, i * 8, 64, i));
     pen_link_flush(link);
 }
 

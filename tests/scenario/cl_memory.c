@@ -387,23 +387,60 @@ static void behind_a_gate(struct world *w)
 }
 
 /* A later read of the same bytes must not be overtaken by what an earlier one leaves behind. */
-static void reads_land_in_order(struct world *w)
+static void land_in_order(struct world *w, size_t size, int rounds)
 {
-    cl_int value = 1, landed = 0;
-    cl_mem buffer = buffer_of(w, CL_MEM_COPY_HOST_PTR, 4, &value);
-    for (int round = 0; round < 200; round++) {
-        cl_int next = round + 2;
+    unsigned char *next = malloc(size), *landed = calloc(1, size);
+    cl_mem buffer = buffer_of(w, 0, size, NULL);
+    for (int round = 0; round < rounds; round++) {
+        memset(next, round + 2, size);
         add(w, w->queue, buffer, 0, 1, 0, NULL, NULL);
-        EXPECT_OK(clEnqueueReadBuffer(w->queue, buffer, CL_FALSE, 0, 4, &landed, 0, NULL, NULL));
-        EXPECT_OK(clEnqueueWriteBuffer(w->queue, buffer, CL_TRUE, 0, 4, &next, 0, NULL, NULL));
-        EXPECT_OK(clEnqueueReadBuffer(w->queue, buffer, CL_TRUE, 0, 4, &landed, 0, NULL, NULL));
+        EXPECT_OK(clEnqueueReadBuffer(w->queue, buffer, CL_FALSE, 0, 4, landed, 0, NULL, NULL));
+        if (round % 2)
+            EXPECT_OK(clEnqueueWriteBuffer(w->queue, buffer, CL_TRUE, 0, size, next, 0, NULL, NULL));
+        else
+            EXPECT_OK(clEnqueueFillBuffer(w->queue, buffer, next, 1, 0, size, 0, NULL, NULL));
+        EXPECT_OK(clEnqueueReadBuffer(w->queue, buffer, CL_TRUE, 0, size, landed, 0, NULL, NULL));
         EXPECT_OK(clFinish(w->queue));
-        if (landed != next) {
-            EXPECT(landed == next);
+        if (memcmp(landed, next, size)) {
+            EXPECT(!"the bytes of the later read");
             break;
         }
     }
     EXPECT_OK(clReleaseMemObject(buffer));
+    free(next);
+    free(landed);
+}
+
+static void reads_land_in_order(struct world *w)
+{
+    land_in_order(w, 4, 200);
+    land_in_order(w, 1 << 20, 40);
+}
+
+/* What a blocking call was given is the program's again when it returns, whatever is under way, and nothing beside it
+ * was touched. */
+static void changed_at_once(struct world *w)
+{
+    enum { SIZE = 3000007, ROUNDS = 40 };
+    unsigned char *bytes = malloc(SIZE), *back = malloc(SIZE + 2), *same = malloc(SIZE);
+    cl_mem buffer = buffer_of(w, 0, SIZE, NULL);
+    for (int round = 0; round < ROUNDS; round++) {
+        size_t size = round % 2 ? SIZE : 70001;
+        number(bytes, size, (unsigned)round);
+        memcpy(same, bytes, size);
+        memset(back, 0x5a, size + 2);
+        EXPECT_OK(clEnqueueWriteBuffer(w->queue, buffer, CL_TRUE, 0, size, bytes, 0, NULL, NULL));
+        memset(bytes, 0xee, size);
+        EXPECT_OK(clEnqueueReadBuffer(w->queue, buffer, CL_TRUE, 0, size, back + 1, 0, NULL, NULL));
+        if (memcmp(back + 1, same, size) || back[0] != 0x5a || back[size + 1] != 0x5a) {
+            EXPECT(!"the bytes that were written");
+            break;
+        }
+    }
+    EXPECT_OK(clReleaseMemObject(buffer));
+    free(bytes);
+    free(back);
+    free(same);
 }
 
 static void released_while_in_use(struct world *w)
@@ -1411,6 +1448,7 @@ int main(int argc, char **argv)
         {"host_access", host_access},
         {"behind_a_gate", behind_a_gate},
         {"reads_land_in_order", reads_land_in_order},
+        {"changed_at_once", changed_at_once},
         {"released_while_in_use", released_while_in_use},
         {"copies", copies},
         {"copy_errors", copy_errors},

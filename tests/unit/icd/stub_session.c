@@ -536,6 +536,16 @@ void pen_arena_will_fill(struct pen_session *session, uint64_t offset, uint64_t 
     (void)session, (void)offset, (void)size;
 }
 
+void pen_arena_lend(struct pen_session *session, struct pen_loan *loan)
+{
+    (void)session, (void)loan;
+}
+
+void pen_arena_take_back(struct pen_session *session, struct pen_loan *loan)
+{
+    (void)session, (void)loan;
+}
+
 void *pen_arena_at(struct pen_session *session, uint64_t offset)
 {
     (void)session;

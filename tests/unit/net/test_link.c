@@ -140,7 +140,8 @@ static void send_one(struct end *end)
         pen_link_add_bulk(end->link, frame, pen_msg_link_part_size(&part), end->source + bulk.offset, bulk.size), 0);
     if (end->sent % (FRAMES / RANGES) == 0 && end->ranges_sent < RANGES) {
         struct pen_bulk range = range_of(++end->ranges_sent);
-        assert_int_equal(pen_link_add_range(end->link, end->source, range.offset, range.size, end->ranges_sent), 0);
+        assert_int_equal(
+            pen_link_add_range(end->link, end->source + range.offset, range.offset, range.size, end->ranges_sent), 0);
     }
     pen_link_flush(end->link);
 }
