@@ -3,10 +3,9 @@
 
 #include "icd/entry.h"
 
+/* As wide as in a list of properties: what is checked is all that was given. */
 struct sampler_choice {
-    cl_bool normalized;
-    cl_addressing_mode addressing;
-    cl_filter_mode filter;
+    cl_sampler_properties normalized, addressing, filter;
 };
 
 static cl_int choice_check(cl_context context, const struct sampler_choice *choice)
@@ -37,20 +36,19 @@ static cl_int choice_parse(const cl_sampler_properties *properties, struct sampl
         return CL_SUCCESS;
     size_t at = 0;
     for (; properties[at] != 0; at += 2) {
-        cl_sampler_properties value = properties[at + 1];
         size_t which;
         switch (properties[at]) {
         case CL_SAMPLER_NORMALIZED_COORDS:
             which = 0;
-            choice->normalized = (cl_bool)value;
+            choice->normalized = properties[at + 1];
             break;
         case CL_SAMPLER_ADDRESSING_MODE:
             which = 1;
-            choice->addressing = (cl_addressing_mode)value;
+            choice->addressing = properties[at + 1];
             break;
         case CL_SAMPLER_FILTER_MODE:
             which = 2;
-            choice->filter = (cl_filter_mode)value;
+            choice->filter = properties[at + 1];
             break;
         default:
             return CL_INVALID_VALUE;
@@ -97,9 +95,9 @@ static cl_int sampler_create(cl_context context, const struct sampler_choice *ch
     pen_ref(context);
     sampler->context = context;
     sampler->id = pen_session_new_id(context->session);
-    sampler->normalized = choice->normalized;
-    sampler->addressing = choice->addressing;
-    sampler->filter = choice->filter;
+    sampler->normalized = (cl_bool)choice->normalized;
+    sampler->addressing = (cl_addressing_mode)choice->addressing;
+    sampler->filter = (cl_filter_mode)choice->filter;
     int error = sampler_send(sampler);
     if (error) {
         pen_unref(sampler);

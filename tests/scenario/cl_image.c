@@ -820,6 +820,8 @@ static void samplers(struct world *w)
         const cl_sampler_properties twice[] = {CL_SAMPLER_FILTER_MODE, CL_FILTER_LINEAR, CL_SAMPLER_FILTER_MODE,
                                                CL_FILTER_LINEAR, 0};
         const cl_sampler_properties unknown[] = {0x7777, 1, 0};
+        const cl_sampler_properties wide[] = {CL_SAMPLER_FILTER_MODE, (1ull << 32) + CL_FILTER_LINEAR, 0};
+        const cl_sampler_properties wide_bool[] = {CL_SAMPLER_NORMALIZED_COORDS, (1ull << 32) + CL_TRUE, 0};
         cl_sampler_properties back[8];
         size_t size = 0;
         sampler = clCreateSamplerWithProperties(w->context, list, &status);
@@ -832,6 +834,8 @@ static void samplers(struct world *w)
         EXPECT_OK(clReleaseSampler(sampler));
         EXPECT_REFUSED(clCreateSamplerWithProperties(w->context, twice, &status), CL_INVALID_VALUE);
         EXPECT_REFUSED(clCreateSamplerWithProperties(w->context, unknown, &status), CL_INVALID_VALUE);
+        EXPECT_REFUSED(clCreateSamplerWithProperties(w->context, wide, &status), CL_INVALID_VALUE);
+        EXPECT_REFUSED(clCreateSamplerWithProperties(w->context, wide_bool, &status), CL_INVALID_VALUE);
     }
 }
 
