@@ -13,12 +13,15 @@
     ((cl_command_queue_properties)(CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE | CL_QUEUE_PROFILING_ENABLE))
 #define DEVICE_PROPERTIES ((cl_command_queue_properties)(CL_QUEUE_ON_DEVICE | CL_QUEUE_ON_DEVICE_DEFAULT))
 
-/* Queues on the device are valid to ask for, and supported by none. */
+/* Queues on the device are valid to ask for, out of order, and supported by none; only such a one is the default. */
 static cl_int check_properties(cl_command_queue_properties properties)
 {
+    bool on_device = properties & CL_QUEUE_ON_DEVICE;
     if (properties & ~(HOST_PROPERTIES | DEVICE_PROPERTIES))
         return CL_INVALID_VALUE;
-    return properties & DEVICE_PROPERTIES ? CL_INVALID_QUEUE_PROPERTIES : CL_SUCCESS;
+    if (on_device ? !(properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE) : properties & CL_QUEUE_ON_DEVICE_DEFAULT)
+        return CL_INVALID_VALUE;
+    return on_device ? CL_INVALID_QUEUE_PROPERTIES : CL_SUCCESS;
 }
 
 /* What the program asks for. */

@@ -510,6 +510,11 @@ static void test_queue_properties(void)
         {{CL_QUEUE_PROPERTIES, 0, CL_QUEUE_PROPERTIES, 0, 0}, CL_INVALID_VALUE},
         {{CL_QUEUE_PROPERTIES, CL_QUEUE_ON_DEVICE | CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, 0},
          CL_INVALID_QUEUE_PROPERTIES},
+        {{CL_QUEUE_PROPERTIES, CL_QUEUE_ON_DEVICE | CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, CL_QUEUE_SIZE, 1024, 0},
+         CL_INVALID_QUEUE_PROPERTIES},
+        {{CL_QUEUE_PROPERTIES, CL_QUEUE_ON_DEVICE, 0}, CL_INVALID_VALUE},
+        {{CL_QUEUE_PROPERTIES, CL_QUEUE_ON_DEVICE_DEFAULT | CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, 0},
+         CL_INVALID_VALUE},
     };
     for (size_t i = 0; i < COUNT(wrong); i++) {
         CHECK(!clCreateCommandQueueWithProperties(context, devices[0], wrong[i].list, &error));
