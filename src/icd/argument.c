@@ -214,8 +214,7 @@ static cl_int check_region(const struct pen_argument_info *info, cl_mem memory)
     if (!is_image(memory->type))
         return CL_SUCCESS;
     if ((info->access == CL_KERNEL_ARG_ACCESS_READ_ONLY && (memory->flags & CL_MEM_WRITE_ONLY)) ||
-        (info->access == CL_KERNEL_ARG_ACCESS_WRITE_ONLY && (memory->flags & CL_MEM_READ_ONLY)) ||
-        (info->access == CL_KERNEL_ARG_ACCESS_READ_WRITE && (memory->flags & (CL_MEM_READ_ONLY | CL_MEM_WRITE_ONLY))))
+        (info->access == CL_KERNEL_ARG_ACCESS_WRITE_ONLY && (memory->flags & CL_MEM_READ_ONLY)))
         return CL_INVALID_ARG_VALUE;
     return CL_SUCCESS;
 }

@@ -28,6 +28,9 @@ static const char source[] =
     "kernel void may_be_null(global int *o, global int *n) { o[0] = n == 0; }\n"
     "kernel void add(global int *o, int n) { atomic_add(o, n); }\n";
 
+static const char read_write_source[] = "kernel void twice(read_write image2d_t image) {\n"
+                                        "    int2 at = (int2)(get_global_id(0), get_global_id(1));\n"
+                                        "    write_imageui(image, at, read_imageui(image, at) * 2u); }\n";
 static const char image_source[] =
     "kernel void sample(read_only image2d_t in, sampler_t s, write_only image2d_t out) {\n"
     "    int2 at = (int2)(get_global_id(0), get_global_id(1));\n"
@@ -308,6 +311,30 @@ static void check_memory_arguments(struct cl_setup *s, cl_program program)
     CHECK_OK(clReleaseKernel(locals));
 }
 
+/* Only where a kernel declares one access does the specification ask for an image with the same. */
+static void check_read_write_images(struct cl_setup *s)
+{
+    static const cl_mem_flags accesses[] = {CL_MEM_READ_WRITE, CL_MEM_READ_ONLY, CL_MEM_WRITE_ONLY};
+    cl_uint most = 0;
+    cl_int status;
+    clGetDeviceInfo(s->devices[0], CL_DEVICE_MAX_READ_WRITE_IMAGE_ARGS, sizeof most, &most, NULL);
+    if (!most)
+        return;
+    cl_program program = cl_check_program(s->context, read_write_source);
+    CHECK_OK(clBuildProgram(program, 0, NULL, "-cl-std=CL3.0", NULL, NULL));
+    cl_kernel kernel = make_kernel(program, "twice");
+    const cl_image_format format = {CL_RGBA, CL_UNSIGNED_INT8};
+    const cl_image_desc desc = {.image_type = CL_MEM_OBJECT_IMAGE2D, .image_width = 2, .image_height = 2};
+    for (unsigned i = 0; i < 3; i++) {
+        cl_mem image = clCreateImage(s->context, accesses[i], &format, &desc, NULL, &status);
+        CHECK_OK(status);
+        CHECK_OK(clSetKernelArg(kernel, 0, sizeof image, &image));
+        CHECK_OK(clReleaseMemObject(image));
+    }
+    CHECK_OK(clReleaseKernel(kernel));
+    CHECK_OK(clReleaseProgram(program));
+}
+
 static void check_images(struct cl_setup *s)
 {
     cl_bool images = CL_FALSE;
@@ -573,6 +600,7 @@ int main(int argc, char **argv)
         check_values(&setup, program);
         check_memory_arguments(&setup, program);
         check_images(&setup);
+        check_read_write_images(&setup);
         check_shapes(&setup, program);
         check_launch_errors(&setup, program);
         check_required_size(&setup, program);
