@@ -138,6 +138,6 @@ cl_int CL_API_CALL pen_clEnqueueReleaseEGLObjectsKHR(cl_command_queue queue, cl_
 cl_event CL_API_CALL pen_clCreateEventFromEGLSyncKHR(cl_context context, CLeglSyncKHR sync, CLeglDisplayKHR display,
                                                      cl_int *out_error)
 {
-    (void)sync, (void)display;
-    return pen_refuse(out_error, check_context(context, CL_INVALID_OPERATION));
+    (void)context, (void)sync, (void)display;
+    return pen_refuse(out_error, CL_INVALID_CONTEXT); /* made from no GL context */
 }

@@ -153,6 +153,42 @@ static void test_every_error_has_a_status(void **state)
     assert_int_equal(pen_status(INT32_MIN), CL_OUT_OF_RESOURCES);
 }
 
+/* What no device offers is refused as the specification says it of devices and contexts without. */
+static void test_absent(void **state)
+{
+    (void)state;
+    cl_int error = 0;
+    size_t word = 0;
+    const void *pointer = &word;
+    const cl_kernel_exec_info pointers = CL_KERNEL_EXEC_INFO_SVM_PTRS;
+    assert_null(pen_clSVMAlloc(context, CL_MEM_READ_WRITE, 64, 0));
+    assert_int_equal(pen_clEnqueueSVMFree(in_order, 0, NULL, NULL, NULL, 0, NULL, NULL), CL_INVALID_OPERATION);
+    assert_int_equal(pen_clEnqueueSVMMemcpy(in_order, CL_TRUE, &word, &word + 1, 8, 0, NULL, NULL),
+                     CL_INVALID_OPERATION);
+    assert_int_equal(pen_clEnqueueSVMMemFill(in_order, &word, &word, 8, 8, 0, NULL, NULL), CL_INVALID_OPERATION);
+    assert_int_equal(pen_clEnqueueSVMUnmap(in_order, &word, 0, NULL, NULL), CL_INVALID_OPERATION);
+    assert_int_equal(pen_clEnqueueSVMMigrateMem(in_order, 1, &pointer, NULL, 0, 0, NULL, NULL), CL_INVALID_OPERATION);
+    assert_int_equal(pen_clEnqueueSVMUnmap(NULL, &word, 0, NULL, NULL), CL_INVALID_COMMAND_QUEUE);
+    assert_int_equal(pen_clSetKernelArgSVMPointer(NULL, 0, &word), CL_INVALID_KERNEL);
+    assert_int_equal(pen_clSetKernelExecInfo(NULL, pointers, sizeof pointer, &pointer), CL_INVALID_KERNEL);
+    assert_null(pen_clCreatePipe(context, 0, 4, 4, NULL, &error));
+    assert_int_equal(error, CL_INVALID_OPERATION);
+    assert_null(pen_clCreatePipe(NULL, 0, 4, 4, NULL, &error));
+    assert_int_equal(error, CL_INVALID_CONTEXT);
+    assert_int_equal(pen_clGetPipeInfo(NULL, CL_PIPE_PACKET_SIZE, sizeof word, &word, NULL), CL_INVALID_MEM_OBJECT);
+    assert_int_equal(pen_clEnqueueNativeKernel(in_order, NULL, NULL, 0, 0, NULL, NULL, 0, NULL, NULL),
+                     CL_INVALID_OPERATION);
+    assert_int_equal(pen_clSetDefaultDeviceCommandQueue(context, devices[0], in_order), CL_INVALID_OPERATION);
+    assert_null(pen_clCreateFromGLBuffer(context, 0, 1, &error));
+    assert_int_equal(error, CL_INVALID_CONTEXT);
+    assert_null(pen_clCreateEventFromGLsyncKHR(context, NULL, &error));
+    assert_int_equal(error, CL_INVALID_CONTEXT);
+    assert_null(pen_clCreateEventFromEGLSyncKHR(context, NULL, NULL, &error));
+    assert_int_equal(error, CL_INVALID_CONTEXT);
+    assert_null(pen_clCreateFromEGLImageKHR(context, NULL, NULL, 0, NULL, &error));
+    assert_int_equal(error, CL_INVALID_OPERATION);
+}
+
 static void test_dispatch(void **state)
 {
     (void)state;
@@ -843,6 +879,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_references, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_info_sizes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_every_error_has_a_status, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_absent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_dispatch, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_extensions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_device_answers, set_up, tear_down),
