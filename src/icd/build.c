@@ -386,7 +386,7 @@ static void prepare_recipe(struct pen_build_job *job, const struct pen_include_g
 
 static cl_int compiler_available(cl_program program, const cl_uint *indices, cl_uint count)
 {
-    for (cl_uint i = 0; program->source && i < count; i++)
+    for (cl_uint i = 0; (program->source || program->il) && i < count; i++)
         if (!pen_device_bool(program->devices[indices[i]], CL_DEVICE_COMPILER_AVAILABLE))
             return CL_COMPILER_NOT_AVAILABLE;
     return CL_SUCCESS;

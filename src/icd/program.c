@@ -261,8 +261,9 @@ static bool has_executable(cl_program program)
     return false;
 }
 
-static cl_int kernels_info(cl_program program, cl_program_info name, size_t param_value_size, void *param_value,
-                           size_t *param_value_size_ret)
+/* What an executable tells. */
+static cl_int executable_info(cl_program program, cl_program_info name, size_t param_value_size, void *param_value,
+                              size_t *param_value_size_ret)
 {
     pthread_mutex_lock(&program->lock);
     cl_int status = has_executable(program) ? CL_SUCCESS : CL_INVALID_PROGRAM_EXECUTABLE;
@@ -271,6 +272,8 @@ static cl_int kernels_info(cl_program program, cl_program_info name, size_t para
     pthread_mutex_unlock(&program->lock);
     if (status != CL_SUCCESS)
         return status;
+    if (name == CL_PROGRAM_SCOPE_GLOBAL_CTORS_PRESENT || name == CL_PROGRAM_SCOPE_GLOBAL_DTORS_PRESENT)
+        PEN_INFO(cl_bool, CL_FALSE);
     if (name == CL_PROGRAM_NUM_KERNELS)
         return pen_info(&count, sizeof count, param_value_size, param_value, param_value_size_ret);
     if (!names)
@@ -331,10 +334,9 @@ CL_API_ENTRY cl_int CL_API_CALL pen_clGetProgramInfo(cl_program program, cl_prog
         return binaries_info(program, name, param_value_size, param_value, param_value_size_ret);
     case CL_PROGRAM_NUM_KERNELS:
     case CL_PROGRAM_KERNEL_NAMES:
-        return kernels_info(program, name, param_value_size, param_value, param_value_size_ret);
     case CL_PROGRAM_SCOPE_GLOBAL_CTORS_PRESENT:
     case CL_PROGRAM_SCOPE_GLOBAL_DTORS_PRESENT:
-        PEN_INFO(cl_bool, CL_FALSE);
+        return executable_info(program, name, param_value_size, param_value, param_value_size_ret);
     default:
         return CL_INVALID_VALUE;
     }

@@ -179,6 +179,24 @@ static void test_refused_for_another_device(void **state)
     assert_int_equal(pen_clReleaseProgram(program), CL_SUCCESS);
 }
 
+/* IL, too, is made by a compiler. */
+static void test_no_compiler(void **state)
+{
+    (void)state;
+    cl_int error = 0;
+    cl_device_id both[2] = {devices[0], NULL};
+    assert_int_equal(pen_clGetDeviceIDs(NULL, CL_DEVICE_TYPE_CUSTOM, 1, &both[1], NULL), CL_SUCCESS);
+    cl_context own = pen_clCreateContext(NULL, 2, both, NULL, NULL, &error);
+    cl_program program = pen_clCreateProgramWithIL(own, module, sizeof module, &error);
+    assert_int_equal(error, CL_SUCCESS);
+    assert_int_equal(pen_clBuildProgram(program, 0, NULL, "", NULL, NULL), CL_COMPILER_NOT_AVAILABLE);
+    assert_int_equal(pen_clCompileProgram(program, 1, &both[1], "", 0, NULL, NULL, NULL, NULL),
+                     CL_COMPILER_NOT_AVAILABLE);
+    assert_int_equal(pen_clBuildProgram(program, 1, both, "", NULL, NULL), CL_SUCCESS);
+    assert_int_equal(pen_clReleaseProgram(program), CL_SUCCESS);
+    assert_int_equal(pen_clReleaseContext(own), CL_SUCCESS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +204,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_absolute_include_for_another_device, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_another_text_for_another_device, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused_for_another_device, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_compiler, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("icd program", tests, NULL, NULL);
 }
