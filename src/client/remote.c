@@ -3,7 +3,6 @@
 
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "client/internal.h"
 #include "net/pump.h"
 #include "net/unix.h"
@@ -373,17 +373,6 @@ void pen_remote_end_take_back(struct pen_remote_end *end, struct pen_loan *loan)
 
 /* ---- life --------------------------------------------------------------------------------------------- */
 
-/* Signals are the program's own threads'. */
-static int start_thread(pthread_t *thread, void *(*run)(void *), void *context)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(thread, NULL, run, context);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc ? -PEN_ENOMEM : 0;
-}
-
 static int make_link(struct pen_remote_end *end, struct pen_stream *stream)
 {
     const struct pen_link_owner owner = {take_frame, take_bulk, end};
@@ -408,9 +397,9 @@ static int start(struct pen_remote_end *end, struct pen_stream *stream, int pair
     if (!rc && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
         rc = -PEN_EIO;
     end->socket = pair[1];
-    if (!rc && !(rc = start_thread(&end->sender, send_commands, end)))
+    if (!rc && !(rc = pen_thread_start(&end->sender, send_commands, end)))
         end->sending = true;
-    if (!rc && !(rc = start_thread(&end->receiver, receive, end)))
+    if (!rc && !(rc = pen_thread_start(&end->receiver, receive, end)))
         end->receiving = true;
     return rc;
 }

@@ -1,10 +1,10 @@
 /* icd/build.c - clBuildProgram and clCompileProgram, and how any build (also link.c's) runs: begun under the program's
  * lock, made by the worker with no lock held, ended under the lock again. A build with a callback runs on a thread of
  * its own; what it needs from this process (text, headers, options) is collected before the call returns. */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/thread.h"
 #include "icd/entry.h"
 #include "icd/includes.h"
 #include "icd/program.h"
@@ -249,21 +249,13 @@ static void *run_thread(void *argument)
     return NULL;
 }
 
-/* The program's signals are not for our thread. */
 static bool start_thread(struct pen_build_job *job)
 {
     pthread_t thread;
-    pthread_attr_t attributes;
-    sigset_t all, before;
-    if (pthread_attr_init(&attributes))
+    if (pen_thread_start(&thread, run_thread, job))
         return false;
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(&thread, &attributes, run_thread, job) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return started;
+    pthread_detach(thread);
+    return true;
 }
 
 cl_int pen_job_run(struct pen_build_job *job, pen_program_notify notify, void *user)

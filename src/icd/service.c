@@ -4,9 +4,9 @@
  * An event that is watched is in `incoming` or in the thread's own list; the thread calls each callback when the event
  * has reached the state it is for, and lets the event go when it has no more. No lock of ours is held in a callback. */
 #include <assert.h>
-#include <signal.h>
 #include <stdlib.h>
 
+#include "base/thread.h"
 #include "icd/service.h"
 
 /* A worker that dies publishes nothing; its loss is found within pen_wait_epoch or after so long. */
@@ -109,16 +109,11 @@ static void *serve(void *unused)
     return NULL;
 }
 
-/* The caller holds lock. The program's signals are for its own threads. */
+/* The caller holds lock. */
 static int start(void)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_t thread;
-    int rc = pthread_create(&thread, NULL, serve, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc)
+    if (pen_thread_start(&thread, serve, NULL))
         return -PEN_EDEVRES;
     pthread_detach(thread);
     pthread_setname_np(thread, "penstock-events");
