@@ -7,18 +7,21 @@
 #include "client/internal.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static int registered; /* of pthread_atfork; written once, under `once` */
+static int registered;                                        /* of pthread_atfork; written once, under `once` */
+static pthread_rwlock_t forking = PTHREAD_RWLOCK_INITIALIZER; /* for writing: by who forks */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pen_list sessions = {&sessions, &sessions}; /* guarded by lock */
 
 static void prepare(void)
 {
+    pthread_rwlock_wrlock(&forking);
     pthread_mutex_lock(&lock);
 }
 
 static void parent(void)
 {
     pthread_mutex_unlock(&lock);
+    pthread_rwlock_unlock(&forking);
 }
 
 /* The shared page is not in the child (MADV_DONTFORK): with the flag set nothing touches it. The socket's copy must go,
@@ -41,6 +44,7 @@ static void child(void)
             pen_remote_end_forked(session->remote);
     }
     pthread_mutex_unlock(&lock);
+    forking = (pthread_rwlock_t)PTHREAD_RWLOCK_INITIALIZER; /* threads that the child lacks may have waited for it */
 }
 
 static void register_handlers(void)
@@ -56,10 +60,20 @@ int pen_session_handle_fork(void)
 
 void pen_fork_hold(void)
 {
-    pthread_mutex_lock(&lock);
+    pthread_rwlock_rdlock(&forking);
 }
 
 void pen_fork_let(void)
+{
+    pthread_rwlock_unlock(&forking);
+}
+
+void pen_fork_lock(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void pen_fork_unlock(void)
 {
     pthread_mutex_unlock(&lock);
 }

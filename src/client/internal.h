@@ -169,12 +169,17 @@ int pen_daemon_follow_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame
 int pen_daemon_resume(const struct pen_pool_address *address, const struct pen_msg_session_resume *resume,
                       uint64_t deadline_ns, struct pen_stream **out_stream, struct pen_error *error);
 
-/* fork.c */
-/* The process does not fork between these two. Whoever forks waits, no longer than connecting to a daemon may take. */
+/* fork.c: the handlers are registered by pen_session_handle_fork. */
+/* The process does not fork between these two, where something is made that a child must not have. Any number of
+ * threads may be there, as long as connecting to a daemon may take; who forks waits. */
 void pen_fork_hold(void);
 void pen_fork_let(void);
-/* The list of sessions that a forked child must not use, and whose descriptors it closes. Between the two above; the
- * handlers are registered. Leaving twice, or without having entered, does nothing. */
+/* The same for one thread at a time, and for moments: what a child closes changes hands. May be taken between hold and
+ * let. */
+void pen_fork_lock(void);
+void pen_fork_unlock(void);
+/* The list of sessions that a forked child must not use, and whose descriptors it closes. Under the lock. Leaving
+ * twice, or without having entered, does nothing. */
 void pen_fork_enter(struct pen_session *session);
 void pen_fork_leave(struct pen_session *session);
 

@@ -143,7 +143,7 @@ void pen_arena_take_back(struct pen_session *session, struct pen_loan *loan)
 
 void pen_memory_shed(struct pen_session *session)
 {
-    pen_fork_hold(); /* the descriptor is fork.c's, too */
+    pen_fork_lock(); /* the descriptor is fork.c's, too */
     pthread_mutex_lock(&session->memory_lock);
     if (session->arena_fd >= 0) {
         punch(session, 0, session->arena_bytes);
@@ -151,7 +151,7 @@ void pen_memory_shed(struct pen_session *session)
         session->arena_fd = -1;
     }
     pthread_mutex_unlock(&session->memory_lock);
-    pen_fork_let();
+    pen_fork_unlock();
 }
 
 void pen_memory_finish(struct pen_session *session)

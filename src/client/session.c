@@ -180,7 +180,9 @@ static int connect_session(struct pen_session *session, const struct pen_pool_ad
     int rc = pen_daemon_connect(address, deadline_ns, out_peer, error);
     if (!rc) {
         session->socket = out_peer->fd;
+        pen_fork_lock();
         pen_fork_enter(session);
+        pen_fork_unlock();
     }
     pen_fork_let();
     return rc;
@@ -250,10 +252,10 @@ void pen_session_ref(struct pen_session *session)
 /* Its threads end; once. */
 static void stop_stand_in(struct pen_session *session)
 {
-    pen_fork_hold(); /* fork.c looks at it, too */
+    pen_fork_lock(); /* fork.c looks at it, too */
     struct pen_remote_end *end = session->remote;
     session->remote = NULL;
-    pen_fork_let();
+    pen_fork_unlock();
     pen_remote_end_stop(end);
 }
 
@@ -272,23 +274,23 @@ void pen_session_leave(struct pen_session *session)
 {
     if (!session || pen_session_dead(session))
         return;
-    pen_fork_hold();
+    pen_fork_lock();
     if (session->remote)
         pen_remote_end_leave(session->remote);
-    pen_fork_let();
+    pen_fork_unlock();
 }
 
 void pen_session_close(struct pen_session *session)
 {
     if (!session)
         return;
-    pen_fork_hold();
+    pen_fork_lock();
     pen_fork_leave(session);
     if (session->socket >= 0)
         close(session->socket);
     if (session->arena_fd >= 0)
         close(session->arena_fd);
-    pen_fork_let();
+    pen_fork_unlock();
     if (!(pen_session_dead(session) & PEN_DEAD_FORKED)) /* a child has none of its threads */
         stop_stand_in(session);
     pen_answers_finish(session);
