@@ -78,7 +78,8 @@ void pen_helper_end(struct pen_helper *helper);
 /* Whether a daemon answers where PENSTOCK_SOCKET or the defaults say. */
 bool pen_helper_reachable(void);
 
-/* For commands that look at the pool: the daemon that is running, else a private one, made known by PENSTOCK_SOCKET. */
+/* For commands that look at the pools: those that are named, or the daemon that is running; else a private one, made
+ * known by PENSTOCK_SOCKET and PENSTOCK_POOL. */
 int pen_helper_pool(struct pen_helper *helper, bool private_daemon, const char *config, struct pen_error *error);
 
 #endif

@@ -1,4 +1,4 @@
-/* cli/devices.c - penstock devices: the pool. */
+/* cli/devices.c - penstock devices: the pools. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -23,33 +23,50 @@ static const struct {
 };
 #define ABILITIES (sizeof abilities / sizeof *abilities)
 
-static void print_json(const struct pen_pool *pool, bool verbose)
+static json_t *json_of(const struct pen_pool *pool, const struct pen_pool_device *device, bool verbose)
+{
+    const struct pen_msg_device *info = &device->info;
+    json_t *flags = json_array();
+    for (size_t i = 0; i < ABILITIES; i++)
+        if (info->flags & abilities[i].flag)
+            json_array_append_new(flags, json_string(abilities[i].name));
+    json_t *object =
+        json_pack("{s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:o}", "id", (json_int_t)info->device, "name",
+                  pen_json_text(info->name), "class", class_name(info->class), "pool", pool->name, "device",
+                  pen_json_text(info->vendor_name), "driver", pen_json_text(info->driver), "driver_version",
+                  pen_json_text(info->driver_version), "compute_units", (json_int_t)info->compute_units, "memory_bytes",
+                  (json_int_t)info->memory_bytes, "features", flags);
+    if (object && verbose) {
+        json_object_set_new(object, "properties", json_integer((json_int_t)device->property_count));
+        json_object_set_new(object, "jail", pen_json_text(pool->jail));
+    }
+    return object ? object : json_null();
+}
+
+static void print_json(const struct pen_pools *pools, bool verbose)
 {
     json_t *array = json_array();
-    for (uint32_t i = 0; i < pool->device_count; i++) {
-        const struct pen_msg_device *info = &pool->devices[i].info;
-        json_t *flags = json_array();
-        for (size_t j = 0; j < ABILITIES; j++)
-            if (info->flags & abilities[j].flag)
-                json_array_append_new(flags, json_string(abilities[j].name));
-        json_t *device =
-            json_pack("{s:I, s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:o}", "id", (json_int_t)info->device, "name",
-                      pen_json_text(info->name), "class", class_name(info->class), "device",
-                      pen_json_text(info->vendor_name), "driver", pen_json_text(info->driver), "driver_version",
-                      pen_json_text(info->driver_version), "compute_units", (json_int_t)info->compute_units,
-                      "memory_bytes", (json_int_t)info->memory_bytes, "features", flags);
-        if (device && verbose) {
-            json_object_set_new(device, "properties", json_integer((json_int_t)pool->devices[i].property_count));
-            json_object_set_new(device, "jail", pen_json_text(pool->jail));
-        }
-        json_array_append_new(array, device ? device : json_null());
+    for (uint32_t i = 0; i < pools->count; i++) {
+        const struct pen_pool *pool = &pools->pools[i];
+        for (uint32_t j = 0; j < pool->device_count; j++)
+            json_array_append_new(array, json_of(pool, &pool->devices[j], verbose));
     }
     json_dumpf(array, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(array);
 }
 
-static void print_table(const struct pen_pool *pool, bool verbose)
+static void print_details(const struct pen_pool_device *device)
+{
+    const struct pen_msg_device *info = &device->info;
+    printf("    id %" PRIu64 ", %s %s, %u properties\n", info->device, info->driver, info->driver_version,
+           device->property_count);
+    for (size_t i = 0; i < ABILITIES; i++)
+        printf("    %-14s %s  (%s)\n", abilities[i].name, info->flags & abilities[i].flag ? "yes" : "no ",
+               abilities[i].meaning);
+}
+
+static void print_pool(const struct pen_pool *pool, bool verbose)
 {
     if (!pool->device_count) {
         puts("The pool has no device.");
@@ -60,16 +77,39 @@ static void print_table(const struct pen_pool *pool, bool verbose)
         const struct pen_msg_device *info = &pool->devices[i].info;
         printf("%-12s %-11s %5u %7.1f GiB  %s\n", info->name, class_name(info->class), info->compute_units,
                (double)info->memory_bytes / (1u << 30), info->vendor_name);
-        if (!verbose)
-            continue;
-        printf("    id %" PRIu64 ", %s %s, %u properties\n", info->device, info->driver, info->driver_version,
-               pool->devices[i].property_count);
-        for (size_t j = 0; j < ABILITIES; j++)
-            printf("    %-14s %s  (%s)\n", abilities[j].name, info->flags & abilities[j].flag ? "yes" : "no ",
-                   abilities[j].meaning);
+        if (verbose)
+            print_details(&pool->devices[i]);
     }
     if (verbose)
         printf("workers' jail: %s\n", pool->jail);
+}
+
+/* Each under its name, where there are several. */
+static void print_tables(const struct pen_pools *pools, bool verbose)
+{
+    for (uint32_t i = 0; i < pools->count; i++) {
+        const struct pen_pool *pool = &pools->pools[i];
+        if (pool->status)
+            continue;
+        if (pools->count > 1)
+            printf("%s%s:\n", i ? "\n" : "", pool->name);
+        print_pool(pool, verbose);
+    }
+}
+
+/* Says what is wrong with those that did not answer; the exit status. */
+static int complain(const struct pen_pools *pools, bool *out_answered)
+{
+    int status = 0;
+    for (uint32_t i = 0; i < pools->count; i++) {
+        const struct pen_pool *pool = &pools->pools[i];
+        *out_answered |= !pool->status;
+        if (!pool->status)
+            continue;
+        status = pools->count > 1 ? pen_cli_fail(PEN_EXIT_FAILED, "%s: %s", pool->name, pool->error.message)
+                                  : pen_cli_fail(PEN_EXIT_FAILED, "%s", pool->error.message);
+    }
+    return status;
 }
 
 int pen_cli_devices(int argc, char **argv)
@@ -104,18 +144,20 @@ int pen_cli_devices(int argc, char **argv)
         return pen_cli_fail(PEN_EXIT_USAGE, "devices takes no argument \"%s\"; see penstock help", argv[optind]);
 
     struct pen_helper helper;
-    struct pen_pool pool = {0};
+    struct pen_pools pools = {0};
     struct pen_error error = {0};
     pen_progress_begin("looking for devices");
     int rc = pen_helper_pool(&helper, private_daemon, config, &error);
     if (!rc)
-        rc = pen_pool_query(&pool, &error);
+        rc = pen_pools_query(&pools, &error);
     pen_progress_end();
-    if (!rc && json)
-        print_json(&pool, verbose);
-    else if (!rc)
-        print_table(&pool, verbose);
-    pen_pool_finish(&pool);
+    bool answered = false;
+    int status = rc ? pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message) : complain(&pools, &answered);
+    if (answered && json)
+        print_json(&pools, verbose);
+    else if (answered)
+        print_tables(&pools, verbose);
+    pen_pools_finish(&pools);
     pen_helper_end(&helper);
-    return rc ? pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message) : 0;
+    return status;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "client/session.h"
 #include "net/unix.h"
 
 #define LIFELINE_FD 3
@@ -182,10 +183,12 @@ bool pen_helper_reachable(void)
 int pen_helper_pool(struct pen_helper *helper, bool private_daemon, const char *config, struct pen_error *error)
 {
     *helper = (struct pen_helper){.lifeline = -1};
-    if (!private_daemon && !config && pen_helper_reachable())
+    if (!private_daemon && !config && (pen_pools_named() || pen_helper_reachable()))
         return 0;
     int rc = pen_helper_daemon(helper, config, error);
-    if (!rc)
-        setenv("PENSTOCK_SOCKET", helper->socket, 1);
-    return rc;
+    if (rc)
+        return rc;
+    setenv("PENSTOCK_SOCKET", helper->socket, 1);
+    setenv("PENSTOCK_POOL", "local", 1); /* whatever else is named */
+    return 0;
 }

@@ -67,7 +67,7 @@ int pen_cli_replay(const char *file, bool json)
     struct pen_log_reader *reader = NULL;
     struct pen_session *session = NULL;
     struct pen_helper helper = {.lifeline = -1};
-    struct pen_pool pool = {0};
+    struct pen_pools pools = {0};
     struct pen_error error = {0};
     bool different = false;
 
@@ -83,14 +83,17 @@ int pen_cli_replay(const char *file, bool json)
     pen_progress_begin("replaying");
     rc = pen_helper_pool(&helper, false, NULL, &error);
     if (!rc)
-        rc = pen_pool_query(&pool, &error);
+        rc = pen_pools_query(&pools, &error);
+    const struct pen_pool *pool = rc ? NULL : &pools.pools[0]; /* a log is of one session */
+    if (pool && pool->status)
+        rc = pen_fail(&error, pool->status, "%s", pool->error.message);
     if (!rc)
-        rc = pen_session_open(&pool, &session, &error);
+        rc = pen_session_open(pool, &session, &error);
     if (!rc)
-        rc = replay_all(reader, session, &pool, json, &different, &error);
+        rc = replay_all(reader, session, pool, json, &different, &error);
     pen_progress_end();
     pen_session_close(session);
-    pen_pool_finish(&pool);
+    pen_pools_finish(&pools);
     pen_log_reader_destroy(reader);
     pen_helper_end(&helper);
     if (rc)

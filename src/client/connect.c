@@ -35,7 +35,7 @@ static int receive_over(struct pen_stream *stream, struct pen_unix_frame *frame,
 static int ended(const struct pen_daemon_peer *peer, struct pen_error *error)
 {
     const char *why = peer->stream ? pen_stream_why(peer->stream) : "";
-    return *why ? pen_fail(error, -PEN_EPERM, "connecting to %s: %s", peer->address.host, why)
+    return *why ? pen_fail(error, -PEN_EPERM, "connecting to %s: %s", peer->address->host, why)
                 : pen_fail(error, -PEN_EGONE, "the daemon closed the connection");
 }
 
@@ -92,10 +92,11 @@ static int prove(int fd, const struct pen_pool_address *address, uint64_t deadli
     int rc = pen_daemon_protect(fd, address->plain ? NULL : &address->key, deadline_ns, out_stream);
     if (!rc)
         return 0;
-    return pen_fail(error, rc,
-                    rc == -PEN_EPERM ? "%s does not accept the key of tenant %s: is it the pool's, and not revoked?"
-                                     : "connecting to %s as tenant %s: the connection broke",
-                    address->host, address->key.identity);
+    pen_fail(error, rc,
+             rc == -PEN_EPERM ? "%s does not accept the key of tenant %s: is it the pool's, and not revoked?"
+                              : "connecting to %s as tenant %s: the connection broke",
+             address->host, address->key.identity);
+    return rc;
 }
 
 static int certify(int fd, const struct pen_pool_address *address, uint64_t deadline_ns, struct pen_stream **out_stream,
@@ -125,7 +126,7 @@ static int certify(int fd, const struct pen_pool_address *address, uint64_t dead
  * certificate. */
 static int connect_stream(struct pen_daemon_peer *peer, uint64_t deadline_ns, struct pen_error *error)
 {
-    const struct pen_pool_address *address = &peer->address;
+    const struct pen_pool_address *address = peer->address;
     const struct pen_tls_module *tls;
     int fd, rc = address->plain ? 0 : pen_tls_module_load(&tls, error);
     if (!rc)
@@ -192,14 +193,12 @@ static int await_welcome(struct pen_daemon_peer *peer, uint64_t deadline_ns, str
 int pen_daemon_connect(const struct pen_pool_address *address, uint64_t deadline_ns, struct pen_daemon_peer *out_peer,
                        struct pen_error *error)
 {
-    struct pen_daemon_peer peer = {.fd = -1};
-    if (address)
-        peer.address = *address;
-    int rc = address ? connect_stream(&peer, deadline_ns, error) : connect_socket(&peer, deadline_ns, error);
+    struct pen_daemon_peer peer = {.fd = -1, .address = address};
+    int rc = address->local ? connect_socket(&peer, deadline_ns, error) : connect_stream(&peer, deadline_ns, error);
     if (rc)
         return rc;
     rc = say_hello(&peer, deadline_ns, error);
-    if (peer.address.certified)
+    if (address->certified)
         rc = await_welcome(&peer, deadline_ns, error);
     if (rc)
         pen_daemon_close(&peer);
@@ -211,7 +210,7 @@ int pen_daemon_connect(const struct pen_pool_address *address, uint64_t deadline
 bool pen_daemon_try_again(const struct pen_pool_address *address, int rc, uint64_t deadline_ns)
 {
     const struct timespec pause = {.tv_nsec = AGAIN_NS};
-    if (!address || rc != -PEN_EGONE || pen_now_ns() + AGAIN_NS >= deadline_ns)
+    if (address->local || rc != -PEN_EGONE || pen_now_ns() + AGAIN_NS >= deadline_ns)
         return false;
     nanosleep(&pause, NULL);
     return true;

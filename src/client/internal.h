@@ -121,26 +121,31 @@ static inline uint32_t pen_session_dead(struct pen_session *session)
     return atomic_load_explicit(&session->dead, memory_order_acquire);
 }
 
-/* address.c: the pool that PENSTOCK_POOL names, or the file pool in $XDG_CONFIG_HOME/penstock or ~/.config/penstock.
- * *out_address is `storage`, to be wiped after use, since it holds the key; or NULL: the daemon of this host. */
-int pen_pool_address(struct pen_pool_address *storage, const struct pen_pool_address **out_address,
-                     struct pen_error *error);
+/* address.c: where the pools are that PENSTOCK_POOL names, or the file pool in $XDG_CONFIG_HOME/penstock or
+ * ~/.config/penstock, in that order; at least one: when neither names any (`named`), it is the daemon of this host. */
+struct pen_pool_list {
+    struct pen_pool_address *addresses;
+    uint32_t count;
+    bool named;
+};
+int pen_pool_list_read(struct pen_pool_list *out_list, struct pen_error *error);
+void pen_pool_list_finish(struct pen_pool_list *list);
 
 /* A connection to a daemon: a Unix socket, or a stream to another host. Zero-initialize with fd -1. */
 struct pen_daemon_peer {
     int fd; /* the socket, or the stream's, to which it then belongs */
     struct pen_stream *stream;
-    struct pen_pool_address address; /* of the stream */
-    bool greeted;                    /* its hello has come */
+    const struct pen_pool_address *address; /* borrowed */
+    bool greeted;                           /* its hello has come */
 };
 /* Takes a connected socket: a stream over it, as it is or (key) with both sides proven. */
 int pen_daemon_protect(int fd, const struct pen_tls_key *key, uint64_t deadline_ns, struct pen_stream **out_stream);
 void pen_daemon_close(struct pen_daemon_peer *peer);
-/* connect.c: a connection to a pool's daemon, or (NULL) to this host's, over which we have said hello. The request may
- * follow at once: waiting for its hello first would cost a hand-off to the daemon and one back. */
+/* connect.c: a connection to a pool's daemon over which we have said hello. The request may follow at once: waiting for
+ * its hello first would cost a hand-off to the daemon and one back. */
 int pen_daemon_connect(const struct pen_pool_address *address, uint64_t deadline_ns, struct pen_daemon_peer *out_peer,
                        struct pen_error *error);
-/* After a request to it that ended with rc: is it on another host, did the connection break, and is there time to try
+/* After a request to that daemon that ended with rc: did the connection to another host break, and is there time to try
  * once more? Waits a little. */
 bool pen_daemon_try_again(const struct pen_pool_address *address, int rc, uint64_t deadline_ns);
 /* Receives the daemon's hello and checks it: before any other answer. */

@@ -1,9 +1,16 @@
-/* The devices of the pool, as the daemon describes them. */
+/* The devices of the pools, as their daemons describe them. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "client/internal.h"
+
+/* How long a daemon is waited for. */
+struct patience {
+    uint64_t deadline_ns; /* for its greeting */
+    uint64_t probe_ms;    /* then, while it looks for devices */
+};
 
 /* Frames are kept: what was decoded points into them. */
 struct block {
@@ -80,9 +87,10 @@ static int query_device(const struct pen_daemon_peer *peer, struct pen_unix_fram
     return query_properties(peer, frame, deadline_ns, pool, device, error);
 }
 
-static int query(const struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
+static int query(const struct pen_daemon_peer *peer, struct pen_unix_frame *frame, const struct patience *patience,
                  struct pen_pool *pool, struct pen_error *error)
 {
+    uint64_t deadline_ns = patience->deadline_ns;
     struct pen_msg_devices devices;
     struct pen_scratch scratch = {0};
     const void *bytes = NULL;
@@ -91,7 +99,7 @@ static int query(const struct pen_daemon_peer *peer, struct pen_unix_frame *fram
         return pen_fail(error, rc, "asking the daemon for its devices: %s", pen_error_text(rc));
     rc = pen_daemon_greeted(peer, frame, deadline_ns, error);
     if (!rc) /* it is there and well; how long its drivers take, it alone knows, and bounds */
-        rc = receive_kept(peer, frame, PEN_OP_DEVICES, pen_deadline_ms(PEN_PROBE_TIMEOUT_MS), pool, &bytes, error);
+        rc = receive_kept(peer, frame, PEN_OP_DEVICES, pen_deadline_ms(patience->probe_ms), pool, &bytes, error);
     if (rc)
         return rc;
     deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
@@ -113,51 +121,127 @@ static int query(const struct pen_daemon_peer *peer, struct pen_unix_frame *fram
     return rc;
 }
 
-static int query_once(const struct pen_pool_address *address, uint64_t deadline_ns, struct pen_pool *out_pool,
-                      struct pen_error *error)
-{
-    struct pen_unix_frame frame = {0};
-    struct pen_pool pool = {0};
-    struct pen_daemon_peer peer = {.fd = -1};
-    int rc = pen_daemon_connect(address, deadline_ns, &peer, error);
-    if (rc)
-        return rc;
-    rc = query(&peer, &frame, deadline_ns, &pool, error);
-    pen_daemon_close(&peer);
-    pen_unix_frame_finish(&frame);
-    if (rc) {
-        pen_pool_finish(&pool);
-        return rc;
-    }
-    *out_pool = pool;
-    return 0;
-}
-
-int pen_pool_query(struct pen_pool *out_pool, struct pen_error *error)
-{
-    uint64_t deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
-    struct pen_pool_address storage;
-    const struct pen_pool_address *address;
-    int rc = pen_pool_address(&storage, &address, error);
-    if (rc)
-        return rc;
-    do
-        rc = query_once(address, deadline_ns, out_pool, error);
-    while (pen_daemon_try_again(address, rc, deadline_ns));
-    explicit_bzero(&storage, sizeof storage);
-    return rc;
-}
-
-void pen_pool_finish(struct pen_pool *pool)
+/* What the daemon has said goes, and with it what was decoded of it. */
+static void forget(struct pen_pool *pool)
 {
     for (uint32_t i = 0; i < pool->device_count; i++)
         free((void *)(uintptr_t)pool->devices[i].properties);
     free(pool->devices);
-    struct block *block = pool->storage;
-    while (block) {
-        struct block *next = block->next;
+    for (struct block *block = pool->storage, *next; block; block = next) {
+        next = block->next;
         free(block);
-        block = next;
     }
-    *pool = (struct pen_pool){0};
+    *pool =
+        (struct pen_pool){.name = pool->name, .status = pool->status, .error = pool->error, .address = pool->address};
+}
+
+static int query_once(struct pen_pool *pool, const struct patience *patience)
+{
+    struct pen_unix_frame frame = {0};
+    struct pen_daemon_peer peer = {.fd = -1};
+    int rc = pen_daemon_connect(pool->address, patience->deadline_ns, &peer, &pool->error);
+    if (rc)
+        return rc;
+    rc = query(&peer, &frame, patience, pool, &pool->error);
+    pen_daemon_close(&peer);
+    pen_unix_frame_finish(&frame);
+    if (rc)
+        forget(pool);
+    return rc;
+}
+
+/* ---- all of them --------------------------------------------------------------------------------------- */
+
+struct question {
+    struct pen_pool *pool;
+    struct patience patience;
+    pthread_t thread;
+    bool aside; /* the thread is at it */
+};
+
+static void *ask(void *context)
+{
+    const struct question *question = context;
+    struct pen_pool *pool = question->pool;
+    do
+        pool->status = query_once(pool, &question->patience);
+    while (pen_daemon_try_again(pool->address, pool->status, question->patience.deadline_ns));
+    return NULL;
+}
+
+/* Each on a thread of its own but the last, which is this one's, as are those for which there is no thread. */
+static void ask_all(struct pen_pools *pools)
+{
+    struct question questions[PEN_POOLS_MOST];
+    bool several = pools->count > 1;
+    const struct patience patience = {pen_deadline_ms(several ? PEN_SEVERAL_TIMEOUT_MS : PEN_CONNECT_TIMEOUT_MS),
+                                      several ? PEN_SEVERAL_PROBE_MS : PEN_PROBE_TIMEOUT_MS};
+    for (uint32_t i = 0; i < pools->count; i++) {
+        struct question *question = &questions[i];
+        *question = (struct question){.pool = &pools->pools[i], .patience = patience};
+        question->aside = i + 1 < pools->count && !pen_thread_start(&question->thread, ask, question);
+    }
+    for (uint32_t i = 0; i < pools->count; i++)
+        if (!questions[i].aside)
+            ask(&questions[i]);
+    for (uint32_t i = 0; i < pools->count; i++)
+        if (questions[i].aside)
+            pthread_join(questions[i].thread, NULL);
+}
+
+static int init(struct pen_pool *pool, const struct pen_pool_address *address)
+{
+    char name[PEN_POOL_NAME_BYTES];
+    struct pen_pool_address *copy = malloc(sizeof *copy);
+    pen_pool_address_name(address, name);
+    pool->name = strdup(name);
+    pool->address = copy;
+    if (!copy || !pool->name)
+        return -PEN_ENOMEM;
+    *copy = *address;
+    return 0;
+}
+
+int pen_pools_query(struct pen_pools *out_pools, struct pen_error *error)
+{
+    struct pen_pool_list list;
+    struct pen_pools pools = {0};
+    int rc = pen_pool_list_read(&list, error);
+    if (rc)
+        return rc;
+    pools.pools = calloc(list.count, sizeof *pools.pools);
+    for (; pools.pools && !rc && pools.count < list.count; pools.count++)
+        rc = init(&pools.pools[pools.count], &list.addresses[pools.count]);
+    pen_pool_list_finish(&list);
+    if (!pools.pools || rc) {
+        pen_pools_finish(&pools);
+        return pen_fail(error, -PEN_ENOMEM, "asking the pools for their devices: out of memory");
+    }
+    ask_all(&pools);
+    *out_pools = pools;
+    return 0;
+}
+
+void pen_pools_finish(struct pen_pools *pools)
+{
+    for (uint32_t i = 0; i < pools->count; i++) {
+        struct pen_pool *pool = &pools->pools[i];
+        forget(pool);
+        if (pool->address)
+            explicit_bzero((void *)(uintptr_t)pool->address, sizeof *pool->address);
+        free((void *)(uintptr_t)pool->address);
+        free((void *)(uintptr_t)pool->name);
+    }
+    free(pools->pools);
+    *pools = (struct pen_pools){0};
+}
+
+bool pen_pools_named(void)
+{
+    struct pen_pool_list list;
+    if (pen_pool_list_read(&list, NULL))
+        return true; /* something is, if not well */
+    bool named = list.named;
+    pen_pool_list_finish(&list);
+    return named;
 }

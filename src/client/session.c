@@ -47,7 +47,7 @@ static int take_answer(struct pen_daemon_peer *peer, struct pen_unix_frame *fram
 {
     /* It is there and well; how long a worker's drivers take to load, it alone knows, and bounds. */
     uint64_t deadline_ns = pen_deadline_ms(PEN_WORKER_TIMEOUT_MS);
-    if (!peer->stream || peer->address.plain)
+    if (!peer->stream || peer->address->plain)
         return pen_daemon_receive(peer, frame, PEN_OP_SESSION_OPENED, deadline_ns, error);
     int rc = pen_daemon_receive(peer, frame, PEN_OP_SESSION_TICKET, deadline_ns, error);
     if (!rc)
@@ -115,7 +115,7 @@ static int make_files(struct pen_session *session, struct pen_daemon_peer *peer,
         (rc = pen_arena_map(session->arena_fd, opened->arena_bytes, &session->arena_base, error)))
         return rc;
     const struct pen_remote_config config = {.stream = peer->stream,
-                                             .address = peer->address,
+                                             .address = *peer->address,
                                              .session = opened->session,
                                              .worker_pid = opened->worker_pid,
                                              .reconnect_ns = UINT64_C(1000000) * opened->reconnect_ms,
@@ -189,16 +189,16 @@ static int connect_session(struct pen_session *session, const struct pen_pool_ad
 }
 
 /* The session has its socket, page and arena, whichever way they came. */
-static int open_session(struct pen_session *session, const struct pen_pool *pool,
-                        const struct pen_pool_address *address, uint64_t deadline_ns, struct pen_error *error)
+static int open_session(struct pen_session *session, const struct pen_pool *pool, uint64_t deadline_ns,
+                        struct pen_error *error)
 {
     struct pen_daemon_peer peer = {.fd = -1};
     struct pen_unix_frame frame = {0};
     struct pen_msg_session_opened opened = {0};
-    int rc = connect_session(session, address, deadline_ns, &peer, error);
+    int rc = connect_session(session, pool->address, deadline_ns, &peer, error);
     if (rc)
         return rc;
-    rc = request(&peer, pool ? pool->number : 0, deadline_ns, &frame, &opened, error);
+    rc = request(&peer, pool->number, deadline_ns, &frame, &opened, error);
     pen_fork_hold(); /* the page is mapped, and kept from children, at once */
     session->arena_bytes = opened.arena_bytes;
     if (!rc)
@@ -214,13 +214,13 @@ static int open_session(struct pen_session *session, const struct pen_pool *pool
     return rc;
 }
 
-static int open_once(const struct pen_pool *pool, const struct pen_pool_address *address, uint64_t deadline_ns,
-                     struct pen_session **out_session, struct pen_error *error)
+static int open_once(const struct pen_pool *pool, uint64_t deadline_ns, struct pen_session **out_session,
+                     struct pen_error *error)
 {
     struct pen_session *session = session_create();
     if (!session)
         return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
-    int rc = open_session(session, pool, address, deadline_ns, error);
+    int rc = open_session(session, pool, deadline_ns, error);
     if (rc) {
         pen_session_close(session);
         return rc;
@@ -231,16 +231,14 @@ static int open_once(const struct pen_pool *pool, const struct pen_pool_address 
 
 int pen_session_open(const struct pen_pool *pool, struct pen_session **out_session, struct pen_error *error)
 {
+    static const struct pen_pool_address local = {.local = true};
+    static const struct pen_pool here = {.address = &local};
     uint64_t deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
-    struct pen_pool_address storage;
-    const struct pen_pool_address *address;
-    int rc = pen_pool_address(&storage, &address, error);
-    if (rc)
-        return rc;
+    int rc;
+    pool = pool ? pool : &here;
     do
-        rc = open_once(pool, address, deadline_ns, out_session, error);
-    while (pen_daemon_try_again(address, rc, deadline_ns));
-    explicit_bzero(&storage, sizeof storage);
+        rc = open_once(pool, deadline_ns, out_session, error);
+    while (pen_daemon_try_again(pool->address, rc, deadline_ns));
     return rc;
 }
 

@@ -19,8 +19,9 @@
 #include "wire/shared.h"
 
 struct pen_session;
+struct pen_pool_address; /* net/tenant.h */
 
-/* ---- the pool: which devices there are (no session needed) ------------------------------------------ */
+/* ---- pools: which devices there are (no session needed) ------------------------------------------ */
 
 struct pen_property {
     uint32_t key;
@@ -28,7 +29,7 @@ struct pen_property {
     const void *value;
 };
 
-/* A device of the pool, as the daemon describes it. Owned by its pen_pool. */
+/* A device of a pool, as the daemon describes it. Owned by its pen_pool. */
 struct pen_pool_device {
     struct pen_msg_device info; /* strings are owned by the pool */
     const struct pen_property *properties;
@@ -36,19 +37,36 @@ struct pen_pool_device {
 };
 
 struct pen_pool {
+    const char *name; /* "local", or its address without the key */
+    int status;       /* 0, or why there are no devices, which `error` says in a sentence */
+    struct pen_error error;
     struct pen_pool_device *devices;
     uint32_t device_count;
-    uint64_t number;  /* the daemon's, of this list of devices */
-    const char *jail; /* active parts of the workers' sandbox, separated by spaces; lives as long as the pool */
-    void *storage;    /* private */
+    uint64_t number;                        /* the daemon's, of this list of devices */
+    const char *jail;                       /* active parts of the workers' sandbox, separated by spaces; or NULL */
+    const struct pen_pool_address *address; /* private */
+    void *storage;                          /* private */
 };
 
-/* Connects to the daemon (PENSTOCK_SOCKET, else the default path), asks for its devices, disconnects.
- * With no daemon: -PEN_ENOENT at once. A daemon that looks for its devices still is waited for; one that does not
- * greet within PEN_CONNECT_TIMEOUT_MS is not. */
-int pen_pool_query(struct pen_pool *out_pool, struct pen_error *error);
-void pen_pool_finish(struct pen_pool *pool);
+/* The pools of PENSTOCK_POOL, else of the file pool in $XDG_CONFIG_HOME/penstock or ~/.config/penstock, in the order in
+ * which they are named there; else the one of this host (PENSTOCK_SOCKET, else the default path). */
+struct pen_pools {
+    struct pen_pool *pools;
+    uint32_t count; /* at least 1 */
+};
+
+/* Asks the pools for their devices, all at once: the one that takes longest is waited for. Those that have not given
+ * any have a status: -PEN_ENOENT at once where no daemon is, -PEN_ETIMEOUT for one that does not greet within
+ * PEN_CONNECT_TIMEOUT_MS, or has no devices PEN_PROBE_TIMEOUT_MS later; where there are others, PEN_SEVERAL_TIMEOUT_MS
+ * and PEN_SEVERAL_PROBE_MS. Not 0 only when the pools could not be asked. */
+int pen_pools_query(struct pen_pools *out_pools, struct pen_error *error);
+void pen_pools_finish(struct pen_pools *pools);
+/* Is any of them named, so that nothing but what is named is to be used? */
+bool pen_pools_named(void);
+#define PEN_POOLS_MOST         32
 #define PEN_CONNECT_TIMEOUT_MS 10000
+#define PEN_SEVERAL_TIMEOUT_MS 3000
+#define PEN_SEVERAL_PROBE_MS   30000   /* as long as limits.probe_ms is by default */
 #define PEN_PROBE_TIMEOUT_MS   3610000 /* the most that the daemon's limits.probe_ms may be, and some more */
 #define PEN_WORKER_TIMEOUT_MS  3610000 /* the same of its limits.worker_wait_ms */
 
@@ -57,8 +75,9 @@ void pen_pool_finish(struct pen_pool *pool);
 /* Registers our handlers of fork; pen_session_open does it too. Who registers handlers of its own that take locks under
  * which sessions are used calls this before: what is registered last runs first before a fork. -PEN_ENOMEM. */
 int pen_session_handle_fork(void);
-/* With the devices of `pool`: -PEN_EDEVICEGONE when the daemon has others by now. NULL: with whatever it has. A daemon
- * that has no worker ready yet is waited for; one that does not greet within PEN_CONNECT_TIMEOUT_MS is not. */
+/* With the devices of `pool`: -PEN_EDEVICEGONE when the daemon has others by now. NULL: this host's daemon, with
+ * whatever it has. A daemon that has no worker ready yet is waited for; one that does not greet within
+ * PEN_CONNECT_TIMEOUT_MS is not. The pool is needed no longer. */
 int pen_session_open(const struct pen_pool *pool, struct pen_session **out_session, struct pen_error *error);
 /* A session has one reference from the opening on; a front end adds one for each object through which memory of the
  * arena is reached. When a lost session is left with the first one at most, the arena's memory goes back to the system,

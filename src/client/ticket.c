@@ -41,7 +41,7 @@ int pen_daemon_follow_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame
     pen_scratch_finish(&scratch);
     if (rc)
         return pen_fail(error, rc, "the daemon's ticket for a session is malformed");
-    rc = present(peer->address.host, &ticket, deadline_ns, &stream, error);
+    rc = present(peer->address->host, &ticket, deadline_ns, &stream, error);
     explicit_bzero(&ticket, sizeof ticket);
     explicit_bzero(frame->data, frame->size);
     if (rc)
@@ -61,9 +61,9 @@ static int ask_for_session(struct pen_daemon_peer *peer, const struct pen_msg_se
     if (rc)
         return pen_fail(error, rc, "asking for the session: %s", pen_error_text(rc));
     rc = pen_daemon_greeted(peer, &frame, deadline_ns, error);
-    if (!rc && !peer->address.plain)
+    if (!rc && !peer->address->plain)
         rc = pen_daemon_receive(peer, &frame, PEN_OP_SESSION_TICKET, deadline_ns, error);
-    if (!rc && !peer->address.plain)
+    if (!rc && !peer->address->plain)
         rc = pen_daemon_follow_ticket(peer, &frame, deadline_ns, error);
     pen_unix_frame_finish(&frame);
     return rc;

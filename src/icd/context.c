@@ -1,4 +1,5 @@
-/* icd/context.c - contexts. They do not exist in the protocol: a context is devices of a session. */
+/* icd/context.c - contexts. They do not exist in the protocol: a context is devices of a session, and so of one pool
+ * (docs/decisions/0012). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,11 +59,30 @@ static bool all_direct(cl_context context, uint32_t flag)
     return (pen_session_features(context->session) & PEN_FEATURE_DIRECT) != 0;
 }
 
+static cl_int choose_home(cl_context context, const struct request *request)
+{
+    struct pen_error error = {0};
+    context->home = context->devices[0]->home;
+    for (cl_uint i = 1; i < context->device_count; i++) {
+        const struct pen_home *other = context->devices[i]->home;
+        if (other == context->home)
+            continue;
+        (void)pen_fail(&error, -PEN_EINVAL,
+                       "a context is of devices of one pool, and these are of %s and %s: one for each pool is allowed",
+                       context->home->pool->name, other->pool->name);
+        pen_say("no context", &error);
+        if (request->notify)
+            request->notify(error.message, NULL, 0, request->user);
+        return CL_INVALID_DEVICE;
+    }
+    return CL_SUCCESS;
+}
+
 /* A sub-device is known in one session only, which must be this one. */
 static cl_int join_session(cl_context context, const struct request *request)
 {
     int rc = 0;
-    context->session = pen_session(&rc);
+    context->session = pen_session(context->home, &rc);
     if (!context->session) {
         const char *why = pen_session_failure();
         if (request->notify)
@@ -102,8 +122,10 @@ static cl_int create(const struct request *request, cl_uint device_count, const 
         context->notify_user = request->user;
         for (cl_uint i = 0; i < device_count; i++)
             add_device(context, devices[i]);
-        status = join_session(context, request);
+        status = choose_home(context, request);
     }
+    if (!status)
+        status = join_session(context, request);
     if (status) {
         finish(context);
         return status;
@@ -145,6 +167,22 @@ cl_context CL_API_CALL pen_clCreateContext(const cl_context_properties *properti
     return context;
 }
 
+/* Of the first pool that gives a session. "Only devices that are returned by clGetDeviceIDs for device_type are used":
+ * not all of them. */
+static cl_int create_of_some(struct request *request, cl_uint device_count, const cl_device_id *devices,
+                             cl_context *out_context)
+{
+    cl_int status = CL_SUCCESS;
+    for (cl_uint first = 0, end; first < device_count; first = end) {
+        for (end = first + 1; end < device_count && devices[end]->home == devices[first]->home;)
+            end++;
+        status = create(request, end - first, &devices[first], out_context);
+        if (status != CL_DEVICE_NOT_AVAILABLE)
+            break;
+    }
+    return status;
+}
+
 static cl_int create_from_type(struct request *request, cl_device_type type, cl_context *out_context)
 {
     cl_int status = parse(request);
@@ -161,7 +199,7 @@ static cl_int create_from_type(struct request *request, cl_device_type type, cl_
     cl_uint count = 0;
     status = pen_devices_of_type(platform, type, devices, &count);
     if (!status)
-        status = create(request, count, devices, out_context);
+        status = create_of_some(request, count, devices, out_context);
     free(devices);
     return status;
 }

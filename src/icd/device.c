@@ -118,13 +118,15 @@ static int make_extensions(cl_device_id device, struct pen_device_facts *facts)
     return rc;
 }
 
-int pen_device_init_root(cl_device_id device, cl_platform_id platform, const struct pen_pool_device *pool)
+int pen_device_init_root(cl_device_id device, cl_platform_id platform, struct pen_home *home,
+                         const struct pen_pool_device *pool)
 {
     struct pen_device_facts *facts = calloc(1, sizeof *facts);
     if (!facts)
         return -PEN_ENOMEM;
     pen_object_init(&device->object, PEN_MAGIC_DEVICE);
     device->facts = facts;
+    device->home = home;
     device->pool = pool;
     device->id = pool->info.device;
     device->compute_units = pool->info.compute_units;
@@ -234,7 +236,7 @@ static cl_ulong allocation_bytes(cl_device_id device)
 /* Lost only: before the first session, and while it lives, a device is there. */
 static bool is_available(cl_device_id device)
 {
-    return device->session ? pen_session_alive(device->session) == 0 : !pen_session_lost();
+    return device->session ? pen_session_alive(device->session) == 0 : !pen_session_lost(device->home);
 }
 
 /* What the real device cannot know, in numbers. CL_INVALID_VALUE: not one of them. */

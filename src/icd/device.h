@@ -8,7 +8,7 @@
 
 struct pen_device_facts {
     cl_platform_id platform;
-    struct pen_property *properties; /* in order of key; the values belong to the pool */
+    struct pen_property *properties; /* in order of key; the values belong to its pool */
     uint32_t property_count;
     struct pen_extensions extensions;
     cl_name_version *features; /* OpenCL C features, without those of what is absent */
@@ -16,8 +16,9 @@ struct pen_device_facts {
     bool has_features; /* the driver answers CL_DEVICE_OPENCL_C_FEATURES */
 };
 
-/* Makes `device` a root: one of the pool's devices. 0 or -PEN_ENOMEM. */
-int pen_device_init_root(cl_device_id device, cl_platform_id platform, const struct pen_pool_device *pool);
+/* Makes `device` a root: one of a pool's devices. 0 or -PEN_ENOMEM. */
+int pen_device_init_root(cl_device_id device, cl_platform_id platform, struct pen_home *home,
+                         const struct pen_pool_device *pool);
 /* Frees what init_root has made. */
 void pen_device_finish_root(cl_device_id device);
 

@@ -213,7 +213,7 @@ cl_int CL_API_CALL pen_clSetEventCallback(cl_event event, cl_int type,
     }
     /* What is due already, no worker will publish again. */
     if (pen_event_peek(event) <= type)
-        pen_service_kick();
+        pen_service_kick(event->context->home);
     return CL_SUCCESS;
 }
 
@@ -262,6 +262,6 @@ cl_int CL_API_CALL pen_clSetUserEventStatus(cl_event event, cl_int status)
     struct pen_msg_event_set message = {.event = event->id, .status = status ? -PEN_EDEPENDENCY : 0};
     uint64_t sequence = 0;
     int rc = PEN_SEND(event->context->session, event_set, &message, &sequence);
-    pen_service_kick();
+    pen_service_kick(event->context->home);
     return rc ? CL_OUT_OF_RESOURCES : CL_SUCCESS;
 }

@@ -94,19 +94,23 @@ cl_int pen_status(int error);
 
 /* ---- platform, device -------------------------------------------------------------------------------- */
 
-/* The one platform. Its devices are asked from the daemon once, at the first call that needs them. */
+struct pen_home; /* service.h: a pool, and the process's session with it */
+
+/* The one platform. Its devices are asked from the daemons once, at the first call that needs them. */
 struct _cl_platform_id {
     struct pen_object object;
-    struct pen_pool pool;
-    struct _cl_device_id *devices; /* root devices, pool.device_count */
+    struct pen_pools pools;
+    struct pen_home *homes;        /* of each pool */
+    struct _cl_device_id *devices; /* root devices, in the order of the pools */
     cl_uint device_count;
 };
 
 struct _cl_device_id {
-    struct pen_object object;           /* root devices are never destroyed */
-    const struct pen_pool_device *pool; /* of the root */
-    uint64_t id;                        /* in the protocol */
-    cl_device_id parent;                /* NULL: root; a sub-device holds a reference on it */
+    struct pen_object object; /* root devices are never destroyed */
+    struct pen_home *home;    /* of the root, as what follows */
+    const struct pen_pool_device *pool;
+    uint64_t id;         /* in the protocol */
+    cl_device_id parent; /* NULL: root; a sub-device holds a reference on it */
     cl_uint compute_units;
     cl_device_partition_property *partition; /* how a sub-device was made; 0-terminated; NULL for a root */
     cl_uint partition_length;                /* entries, the 0 included; 0 for a root */
@@ -116,7 +120,7 @@ struct _cl_device_id {
     const struct pen_device_facts *facts;    /* device.c's: the root's properties in order of key, its extensions */
 };
 
-/* Loads the platform once; NULL when there is no daemon or no device. */
+/* Loads the platform once; NULL when no pool has a device. */
 cl_platform_id pen_platform(void);
 /* Property of the real device as raw bytes; NULL when the driver does not answer it. */
 const struct pen_property *pen_device_property(cl_device_id device, cl_device_info key);
@@ -135,10 +139,10 @@ size_t pen_device_size(cl_device_id device, cl_device_info key);
  * uint32_t[]: the domain that was cut along, then the compute units of each part. */
 #define PEN_KEY_PARTS 0x70001000u
 
-/* The process's one session, opened by the first context; NULL with *out_error when it cannot be had.
- * Never closed before the process exits. After it was lost, and in a child of fork(), the next context gets a new one;
- * what belongs to the old one keeps its pointer to it and fails with -PEN_EGONE. */
-struct pen_session *pen_session(int *out_error);
+/* The process's session with a pool, opened by the first context of its devices; NULL with *out_error when it cannot be
+ * had. Never closed before the process exits. After it was lost, and in a child of fork(), the next context gets a new
+ * one; what belongs to the old one keeps its pointer to it and fails with -PEN_EGONE. */
+struct pen_session *pen_session(struct pen_home *home, int *out_error);
 /* Why the calling thread's last pen_session failed: a sentence. */
 const char *pen_session_failure(void);
 
@@ -152,6 +156,7 @@ struct pen_destructor {
 
 struct _cl_context {
     struct pen_object object;
+    struct pen_home *home; /* of all its devices */
     struct pen_session *session;
     cl_device_id *devices; /* each referenced */
     cl_uint device_count;

@@ -256,6 +256,7 @@ static cl_device_id create_part(cl_device_id parent, struct pen_session *session
     memcpy(device->partition, partition->properties, bytes);
     device->partition_length = (cl_uint)partition->property_count;
     pen_object_init(&device->object, PEN_MAGIC_DEVICE);
+    device->home = parent->home;
     device->pool = parent->pool;
     device->facts = parent->facts;
     device->parent = parent;
@@ -278,7 +279,7 @@ static cl_int create_parts(cl_device_id device, const struct partition *partitio
 {
     /* A part of a part is known where its parent is. */
     int rc = 0;
-    struct pen_session *session = device->session ? device->session : pen_session(&rc);
+    struct pen_session *session = device->session ? device->session : pen_session(device->home, &rc);
     if (!session)
         return CL_OUT_OF_RESOURCES;
     cl_device_id parts[PEN_LIMIT_PARTITIONS] = {NULL};

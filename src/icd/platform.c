@@ -1,4 +1,4 @@
-/* icd/platform.c - the one platform: the daemon's pool of devices. */
+/* icd/platform.c - the one platform: the devices of all pools. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,10 +9,8 @@
 static struct _cl_platform_id the_platform;
 static struct pen_extensions extensions;
 static _Atomic bool loaded;                              /* release: the platform is complete */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* held while the daemon is asked */
-/* guarded by lock */
-static bool answered;     /* there is nothing to ask a second time */
-static bool fork_handled; /* the child has a lock of its own: the thread that may have asked is not in it */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* held while the daemons are asked */
+static bool answered;                                    /* guarded by lock: there is nothing to ask a second time */
 
 static int make_extensions(cl_platform_id platform)
 {
@@ -26,18 +24,69 @@ static int make_extensions(cl_platform_id platform)
     return rc;
 }
 
-static int make_devices(cl_platform_id platform)
+static int make_home(cl_platform_id platform, struct pen_home *home, const struct pen_pool *pool)
 {
-    platform->devices = calloc(platform->pool.device_count, sizeof *platform->devices);
-    if (!platform->devices)
-        return -PEN_ENOMEM;
-    for (uint32_t i = 0; i < platform->pool.device_count; i++) {
-        int rc = pen_device_init_root(&platform->devices[i], platform, &platform->pool.devices[i]);
+    home->pool = pool;
+    pen_home_init_session(home);
+    pen_home_init_service(home);
+    for (uint32_t i = 0; i < pool->device_count; i++) {
+        int rc = pen_device_init_root(&platform->devices[platform->device_count], platform, home, &pool->devices[i]);
         if (rc)
             return rc;
         platform->device_count++;
     }
+    return 0;
+}
+
+static int make_devices(cl_platform_id platform, uint32_t device_count)
+{
+    const struct pen_pools *pools = &platform->pools;
+    platform->devices = calloc(device_count, sizeof *platform->devices);
+    platform->homes = calloc(pools->count, sizeof *platform->homes);
+    if (!platform->devices || !platform->homes)
+        return -PEN_ENOMEM;
+    for (uint32_t i = 0; i < pools->count; i++) {
+        int rc = make_home(platform, &platform->homes[i], &pools->pools[i]);
+        if (rc)
+            return rc;
+    }
     return make_extensions(platform);
+}
+
+/* Why a pool has no device. */
+static int why_none(const struct pen_pool *pool, struct pen_error *error)
+{
+    return pool->status ? pen_fail(error, pool->status, "%s", pool->error.message)
+                        : pen_fail(error, -PEN_ENOENT, "the pool has no device");
+}
+
+/* Of several pools, those that have none are left out, with a word why. */
+static uint32_t count_devices(const struct pen_pools *pools)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < pools->count; i++) {
+        const struct pen_pool *pool = &pools->pools[i];
+        struct pen_error why = {0};
+        count += pool->device_count;
+        if (pool->device_count || pools->count == 1)
+            continue;
+        (void)why_none(pool, &why);
+        pen_say(pool->name, &why);
+    }
+    return count;
+}
+
+/* No pool has any. -PEN_ENOENT: that will be the same the next time. */
+static int why_none_at_all(const struct pen_pools *pools, struct pen_error *error)
+{
+    int rc = -PEN_ENOENT;
+    if (pools->count == 1)
+        return why_none(&pools->pools[0], error);
+    for (uint32_t i = 0; i < pools->count; i++) {
+        int status = pools->pools[i].status;
+        rc = status && status != -PEN_ENOENT ? status : rc;
+    }
+    return pen_fail(error, rc, "none of %u pools has a device", pools->count);
 }
 
 /* 0, or why there is no platform. The caller holds lock. */
@@ -46,40 +95,54 @@ static int load(struct pen_error *error)
     cl_platform_id platform = &the_platform;
     *platform = (struct _cl_platform_id){0};
     pen_object_init(&platform->object, PEN_MAGIC_PLATFORM);
-    int rc = pen_pool_query(&platform->pool, error);
+    int rc = pen_pools_query(&platform->pools, error);
     if (rc)
         return rc;
-    if (!platform->pool.device_count)
-        rc = pen_fail(error, -PEN_ENOENT, "the pool has no device");
-    else if (make_devices(platform))
+    uint32_t count = count_devices(&platform->pools);
+    if (!count)
+        rc = why_none_at_all(&platform->pools, error);
+    else if (make_devices(platform, count))
         rc = pen_fail(error, -PEN_ENOMEM, "reading the daemon's devices: out of memory");
     if (!rc)
         return 0;
     for (cl_uint i = 0; i < platform->device_count; i++)
         pen_device_finish_root(&platform->devices[i]);
     free(platform->devices);
-    pen_pool_finish(&platform->pool);
+    free(platform->homes);
+    pen_pools_finish(&platform->pools);
     return rc;
 }
 
-static void after_fork_in_child(void)
+struct pen_home *pen_homes(uint32_t *out_count)
 {
-    lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    bool there = atomic_load_explicit(&loaded, memory_order_acquire);
+    *out_count = there ? the_platform.pools.count : 0;
+    return there ? the_platform.homes : NULL;
+}
+
+void pen_platform_forked(void)
+{
+    uint32_t count;
+    struct pen_home *homes = pen_homes(&count);
+    lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER; /* the thread that may have asked is not here */
+    for (uint32_t i = 0; i < count; i++) {
+        pen_home_init_session(&homes[i]);
+        pen_home_init_service(&homes[i]);
+    }
 }
 
 /* A worker loads the vendors' drivers through the same loader: in it there is no Penstock (no recursion). No daemon, or
- * one without devices, is an answer for the process's life; what went wrong may go right the next time. The caller
- * holds lock. */
+ * none with devices, is an answer for the process's life; what went wrong may go right the next time. The caller holds
+ * lock. */
 static void ask(void)
 {
-    if (!fork_handled && pthread_atfork(NULL, NULL, after_fork_in_child))
+    struct pen_error error = {0};
+    if (pen_handle_fork())
         return;
-    fork_handled = true;
     if (getenv("PENSTOCK_WORKER")) {
         answered = true;
         return;
     }
-    struct pen_error error = {0};
     int rc = load(&error);
     if (rc)
         pen_say("no platform", &error);

@@ -1,5 +1,6 @@
-/* icd/service.c - the one thread that calls event callbacks: started by the first callback of the process, asleep
- * (on a condition when no event is watched, on the session's epoch otherwise), never ended.
+/* icd/service.c - the thread that calls event callbacks, one for each pool: started by the first callback of an event
+ * of that pool's session, asleep (on a condition when no event is watched, on the session's epoch otherwise), never
+ * ended.
  *
  * An event that is watched is in `incoming` or in the thread's own list; the thread calls each callback when the event
  * has reached the state it is for, and lets the event go when it has no more. No lock of ours is held in a callback. */
@@ -12,12 +13,14 @@
 /* A worker that dies publishes nothing; its loss is found within pen_wait_epoch or after so long. */
 #define SLEEP_MS 1000u
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t arrived = PTHREAD_COND_INITIALIZER;
-/* guarded by lock */
-static struct pen_list incoming = {&incoming, &incoming};
-static bool started;
-static struct pen_session *asleep_on; /* whose epoch the thread sleeps on, or is about to */
+void pen_home_init_service(struct pen_home *home)
+{
+    home->watching = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    home->arrived = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+    pen_list_init(&home->incoming);
+    home->served = false;
+    home->asleep_on = NULL;
+}
 
 /* Appends all of `from` to `to`. */
 static void move_all(struct pen_list *from, struct pen_list *to)
@@ -62,7 +65,7 @@ static bool serve_event(cl_event event)
     return done;
 }
 
-/* Of the first; there is one. */
+/* Of the first; there is one. Those of a session that was lost before are all due. */
 static struct pen_session *session_of(const struct pen_list *watched)
 {
     assert(!pen_list_empty(watched));
@@ -87,21 +90,21 @@ static void serve_all(struct pen_list *watched)
     move_all(&waiting, watched);
 }
 
-static void *serve(void *unused)
+static void *serve(void *context)
 {
-    (void)unused;
+    struct pen_home *home = context;
     struct pen_list watched;
     pen_list_init(&watched);
     for (;;) {
-        pthread_mutex_lock(&lock);
-        asleep_on = NULL;
-        while (pen_list_empty(&watched) && pen_list_empty(&incoming))
-            pthread_cond_wait(&arrived, &lock);
-        move_all(&incoming, &watched);
+        pthread_mutex_lock(&home->watching);
+        home->asleep_on = NULL;
+        while (pen_list_empty(&watched) && pen_list_empty(&home->incoming))
+            pthread_cond_wait(&home->arrived, &home->watching);
+        move_all(&home->incoming, &watched);
         /* From here on a kick moves this session's epoch, so that nothing is missed between look and sleep. */
-        struct pen_session *session = asleep_on = session_of(&watched);
+        struct pen_session *session = home->asleep_on = session_of(&watched);
         uint32_t epoch = pen_epoch(session);
-        pthread_mutex_unlock(&lock);
+        pthread_mutex_unlock(&home->watching);
         serve_all(&watched);
         if (!pen_list_empty(&watched) && session_of(&watched) == session)
             pen_wait_epoch(session, epoch, SLEEP_MS);
@@ -109,58 +112,39 @@ static void *serve(void *unused)
     return NULL;
 }
 
-/* The caller holds lock. */
-static int start(void)
+/* The caller holds home->watching. */
+static int start(struct pen_home *home)
 {
     pthread_t thread;
-    if (pen_thread_start(&thread, serve, NULL))
+    if (pen_thread_start(&thread, serve, home))
         return -PEN_EDEVRES;
     pthread_detach(thread);
     pthread_setname_np(thread, "penstock-events");
-    started = true;
+    home->served = true;
     return 0;
 }
 
 int pen_service_watch(cl_event event)
 {
-    pthread_mutex_lock(&lock);
-    int rc = started ? 0 : start();
+    struct pen_home *home = event->context->home;
+    pthread_mutex_lock(&home->watching);
+    int rc = home->served ? 0 : start(home);
     if (!rc) {
         pen_ref(event);
         event->watched = true;
-        pen_list_append(&incoming, &event->in_service);
+        pen_list_append(&home->incoming, &event->in_service);
         /* Asleep on an epoch, it will see this one when it wakes: its completion moves that epoch too. */
-        pthread_cond_signal(&arrived);
+        pthread_cond_signal(&home->arrived);
     }
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&home->watching);
     return rc;
 }
 
-void pen_service_kick(void)
+void pen_service_kick(struct pen_home *home)
 {
-    pthread_mutex_lock(&lock);
-    struct pen_session *session = asleep_on;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_lock(&home->watching);
+    struct pen_session *session = home->asleep_on;
+    pthread_mutex_unlock(&home->watching);
     if (session)
         pen_wake_epoch(session);
-}
-
-/* The thread is not in the child, and what it watched is the parent's. */
-void pen_service_at_fork(enum pen_fork when)
-{
-    switch (when) {
-    case PEN_FORK_PREPARE:
-        pthread_mutex_lock(&lock);
-        break;
-    case PEN_FORK_PARENT:
-        pthread_mutex_unlock(&lock);
-        break;
-    case PEN_FORK_CHILD:
-        lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-        arrived = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
-        pen_list_init(&incoming);
-        started = false;
-        asleep_on = NULL;
-        break;
-    }
 }

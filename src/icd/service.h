@@ -1,5 +1,5 @@
 /* icd/service.h - what the core files of icd/ (platform.c, context.c, queue.c, event.c, enqueue.c, sync.c, action.c,
- * service.c, session.c) need of each other and nobody else does.
+ * service.c, session.c, fork.c) need of each other and nobody else does.
  * Ownership and threads: said at each. Errors: 0 or -PEN_E*. */
 #ifndef PEN_ICD_SERVICE_H
 #define PEN_ICD_SERVICE_H
@@ -10,8 +10,31 @@
  * library prints nothing unasked. */
 void pen_say(const char *what, const struct pen_error *why);
 
+/* A pool of the platform's, the process's session with it, and the thread that watches events of its commands. Lives as
+ * long as the process. */
+struct pen_home {
+    const struct pen_pool *pool;
+    /* session.c's */
+    pthread_mutex_t opening; /* held while a session is opened: as long as the daemon takes */
+    /* The last one opened, alive or lost; written under `opening`. Lost ones are never freed, for objects of the
+     * program point to them; but when the last context of one is gone, its memory is. */
+    struct pen_session *_Atomic session;
+    /* service.c's */
+    pthread_mutex_t watching;
+    pthread_cond_t arrived;
+    /* guarded by watching */
+    struct pen_list incoming;      /* events */
+    bool served;                   /* there is a thread */
+    struct pen_session *asleep_on; /* whose epoch the thread sleeps on, or is about to */
+};
+/* Locks and lists as they are at first, and again in a forked child. */
+void pen_home_init_session(struct pen_home *home); /* session.c */
+void pen_home_init_service(struct pen_home *home); /* service.c */
+/* platform.c: those of the platform, if it has been loaded; this does not load it. */
+struct pen_home *pen_homes(uint32_t *out_count);
+
 /* session.c: true when there was a session and it is lost; the next context will open another. */
-bool pen_session_lost(void);
+bool pen_session_lost(struct pen_home *home);
 
 /* context.c: tells the program's notify function, once, that the context's session is lost. */
 void pen_context_tell_lost(cl_context context);
@@ -25,8 +48,8 @@ cl_int pen_event_peek(cl_event event);
 /* service.c: watches `event`, whose callbacks are not all called, until they are. Takes a reference of its own. Starts
  * the thread on first need: -PEN_EDEVRES when it cannot be. The caller holds event->lock and found watched false. */
 int pen_service_watch(cl_event event);
-/* Something is due now that no worker will publish: look again. Cheap when the thread does not sleep. */
-void pen_service_kick(void);
+/* Something of this pool is due now that no worker will publish: look again. Cheap when the thread does not sleep. */
+void pen_service_kick(struct pen_home *home);
 
 /* Around fork: hold the file's own locks, so that the child finds its data whole; the child makes new locks and forgets
  * what only the parent can finish. In the order in which the locks are taken (icd/README.md, threads). */
@@ -35,6 +58,9 @@ void pen_running_at_fork(enum pen_fork when);  /* action.c */
 void pen_farewell_at_fork(enum pen_fork when); /* memory.c */
 void pen_hostptr_at_fork(enum pen_fork when);
 void pen_action_at_fork(enum pen_fork when);
-void pen_service_at_fork(enum pen_fork when);
+/* platform.c, in the child: what is locked while a daemon is asked, and what of the homes is the parent's. */
+void pen_platform_forked(void);
+/* fork.c: has all of that called. Before the platform is loaded, under its lock. -PEN_ENOMEM. */
+int pen_handle_fork(void);
 
 #endif

@@ -205,8 +205,8 @@ static int no_address(struct pen_error *error)
 {
     return pen_fail(error, -PEN_EINVAL,
                     "a pool's address is penstock://HOST:PORT/NAME#KEY, as `penstock tenant add` prints it; with a "
-                    "certificate penstock://HOST:PORT?certificate=FILE&private_key=FILE&authority=FILE; or, for "
-                    "measurements on one host, tcp://127.0.0.1:PORT");
+                    "certificate penstock://HOST:PORT?certificate=FILE&private_key=FILE&authority=FILE; \"local\" for "
+                    "this host's own daemon; or, for measurements on one host, tcp://127.0.0.1:PORT");
 }
 
 static int take_host(const char *text, size_t size, struct pen_pool_address *out, struct pen_error *error)
@@ -296,7 +296,10 @@ int pen_pool_address_parse(const char *text, struct pen_pool_address *out, struc
 {
     struct pen_pool_address address = {0};
     int rc;
-    if (!strncmp(text, "tcp://", 6)) {
+    if (!strcmp(text, "local")) {
+        address.local = true;
+        rc = 0;
+    } else if (!strncmp(text, "tcp://", 6)) {
         address.plain = true;
         rc = take_host(text + 6, strlen(text + 6), &address, error);
     } else if (strncmp(text, "penstock://", 11) != 0) {
@@ -321,4 +324,16 @@ void pen_pool_address_print(const struct pen_pool_address *address, char *out)
     print_key(address->key.secret, key);
     snprintf(out, PEN_POOL_ADDRESS_BYTES, "penstock://%s/%s#%s", address->host, address->key.identity, key);
     explicit_bzero(key, sizeof key);
+}
+
+void pen_pool_address_name(const struct pen_pool_address *address, char *out)
+{
+    if (address->local)
+        snprintf(out, PEN_POOL_NAME_BYTES, "local");
+    else if (address->plain)
+        snprintf(out, PEN_POOL_NAME_BYTES, "tcp://%s", address->host);
+    else if (address->certified)
+        snprintf(out, PEN_POOL_NAME_BYTES, "penstock://%s", address->host);
+    else
+        snprintf(out, PEN_POOL_NAME_BYTES, "penstock://%s/%s", address->host, address->key.identity);
 }

@@ -16,6 +16,8 @@
 #define PEN_POOL_HOST_BYTES   270
 /* Longest address of a pool, with its zero. */
 #define PEN_POOL_ADDRESS_BYTES 4096
+/* Longest name of a pool, with its zero. */
+#define PEN_POOL_NAME_BYTES 384
 
 /* 1 to PEN_TENANT_NAME_BYTES of a-z, 0-9, '-', '_' and '.', beginning with a letter or digit: a name is part of a path.
  */
@@ -39,6 +41,7 @@ int pen_tenant_admit(const char *directory, const char *name, struct pen_error *
 int pen_tenant_check(const char *directory, const char *name, struct pen_error *error);
 
 struct pen_pool_address {
+    bool local;                     /* "local": of this host's own daemon; nothing else is said then */
     char host[PEN_POOL_HOST_BYTES]; /* "host:port" */
     bool plain;                     /* "tcp://HOST:PORT": without protection or key, on this host alone */
     /* "penstock://HOST:PORT?certificate=FILE&private_key=FILE&authority=FILE", in any order; the paths are absolute,
@@ -51,5 +54,7 @@ struct pen_pool_address {
 int pen_pool_address_parse(const char *text, struct pen_pool_address *out, struct pen_error *error);
 /* One with a key, or plain. `out` has PEN_POOL_ADDRESS_BYTES. */
 void pen_pool_address_print(const struct pen_pool_address *address, char *out);
+/* What a person calls it by: the address without its key or files. `out` has PEN_POOL_NAME_BYTES. */
+void pen_pool_address_name(const struct pen_pool_address *address, char *out);
 
 #endif

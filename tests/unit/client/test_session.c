@@ -80,10 +80,14 @@ int __wrap_pen_unix_receive(int fd, struct pen_unix_frame *frame, uint64_t deadl
 static void pool(void **unused)
 {
     (void)unused;
-    struct pen_pool devices = {0};
+    struct pen_pools pools = {0};
     struct pen_error error = {0};
     assert_int_equal(fake_start(&fake, FAKE_NORMAL), 0);
-    assert_int_equal(pen_pool_query(&devices, &error), 0);
+    assert_int_equal(pen_pools_query(&pools, &error), 0);
+    assert_int_equal(pools.count, 1);
+    assert_string_equal(pools.pools[0].name, "local");
+    const struct pen_pool devices = pools.pools[0];
+    assert_int_equal(devices.status, 0);
     assert_int_equal(devices.device_count, 2);
     assert_string_equal(devices.devices[0].info.name, "cpu0");
     assert_string_equal(devices.devices[1].info.driver_version, "1.0");
@@ -95,15 +99,18 @@ static void pool(void **unused)
         assert_int_equal(property->size, 4);
         assert_memory_equal(property->value, &i, 4);
     }
-    pen_pool_finish(&devices);
-    pen_pool_finish(&devices);
+    pen_pools_finish(&pools);
+    pen_pools_finish(&pools);
     fake_stop(&fake);
     uint64_t start = pen_now_ns();
-    assert_int_equal(pen_pool_query(&devices, &error), -PEN_ENOENT);
-    assert_int_equal(pen_session_open(NULL, &session, &error), -PEN_ENOENT);
+    assert_int_equal(pen_pools_query(&pools, &error), 0);
+    assert_int_equal(pools.pools[0].status, -PEN_ENOENT);
+    assert_int_equal(pools.pools[0].device_count, 0);
+    assert_int_equal(pen_session_open(&pools.pools[0], &session, &error), -PEN_ENOENT);
     assert_true(pen_now_ns() - start < 1000000000u);
     assert_null(session);
     assert_non_null(strstr(error.message, "PENSTOCK_SOCKET"));
+    pen_pools_finish(&pools);
 }
 
 static void bad_opens(void **unused)

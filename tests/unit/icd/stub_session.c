@@ -146,21 +146,26 @@ static struct pen_pool_device pool[] = {
     {.info = {.device = 3, .class = PEN_DEVICE_CLASS_CUSTOM, .compute_units = 1}, .properties = gpu},
 };
 
-int pen_pool_query(struct pen_pool *out_pool, struct pen_error *error)
+int pen_pools_query(struct pen_pools *out_pools, struct pen_error *error)
 {
+    static struct pen_pool only;
     const char *failure = getenv("STUB_POOL_ERROR");
+    (void)error;
     stub.pool_queries++;
+    only = (struct pen_pool){.name = "stub"};
     if (failure)
-        return pen_fail(error, -atoi(failure), "the stub's daemon has its reasons");
-    if (getenv("STUB_NO_DAEMON"))
-        return pen_fail(error, -PEN_ENOENT, "no daemon");
-    *out_pool = (struct pen_pool){.devices = pool, .device_count = getenv("STUB_NO_DEVICE") ? 0 : 3};
+        only.status = pen_fail(&only.error, -atoi(failure), "the stub's daemon has its reasons");
+    else if (getenv("STUB_NO_DAEMON"))
+        only.status = pen_fail(&only.error, -PEN_ENOENT, "no daemon");
+    else if (!getenv("STUB_NO_DEVICE"))
+        only = (struct pen_pool){.name = "stub", .devices = pool, .device_count = 3};
+    *out_pools = (struct pen_pools){.pools = &only, .count = 1};
     return 0;
 }
 
-void pen_pool_finish(struct pen_pool *out_pool)
+void pen_pools_finish(struct pen_pools *out_pools)
 {
-    *out_pool = (struct pen_pool){0};
+    *out_pools = (struct pen_pools){0};
 }
 
 /* ---- life ---- */

@@ -145,6 +145,25 @@ static void addresses(void **unused)
     }
 }
 
+static void names_of_pools(void **unused)
+{
+    static const char *const cases[][2] = {
+        {"local", "local"},
+        {"tcp://127.0.0.1:7470", "tcp://127.0.0.1:7470"},
+        {"penstock://gpu:7470/alice#" KEY, "penstock://gpu:7470/alice"},
+        {"penstock://gpu:7470?certificate=/a&private_key=/b&authority=/c", "penstock://gpu:7470"}};
+    struct pen_pool_address address;
+    char name[PEN_POOL_NAME_BYTES];
+    (void)unused;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(pen_pool_address_parse(cases[i][0], &address, NULL), 0);
+        assert_int_equal(address.local, i == 0);
+        pen_pool_address_name(&address, name);
+        assert_string_equal(name, cases[i][1]);
+    }
+    assert_int_equal(pen_pool_address_parse("locals", &address, NULL), -PEN_EINVAL);
+}
+
 #define FILES "certificate=/c/alice.pem&private_key=/c/alice.key&authority=/c/ca.pem"
 
 static void files_in_addresses(void **unused)
@@ -192,8 +211,8 @@ static void files_in_addresses(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(files),
-                                       cmocka_unit_test(revoked_certificates), cmocka_unit_test(addresses),
-                                       cmocka_unit_test(files_in_addresses)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names),     cmocka_unit_test(files),          cmocka_unit_test(revoked_certificates),
+        cmocka_unit_test(addresses), cmocka_unit_test(names_of_pools), cmocka_unit_test(files_in_addresses)};
     return cmocka_run_group_tests_name("net-tenant", tests, set_up, tear_down);
 }

@@ -1,0 +1,42 @@
+/* icd/fork.c - what a fork does to the front end: the child's own calls find all locks free and all data whole, and
+ * nothing of the parent's sessions but that they are gone, so the next context opens one of the child's own. */
+#include "icd/service.h"
+
+static bool handled; /* guarded by platform.c's lock, but in a child, which has one thread then */
+
+/* In the order of the locks: README.md, threads. */
+static void at_fork(enum pen_fork when)
+{
+    pen_running_at_fork(when);
+    pen_farewell_at_fork(when);
+    pen_hostptr_at_fork(when);
+    pen_action_at_fork(when);
+}
+
+static void prepare(void)
+{
+    at_fork(PEN_FORK_PREPARE);
+}
+
+static void parent(void)
+{
+    at_fork(PEN_FORK_PARENT);
+}
+
+static void child(void)
+{
+    at_fork(PEN_FORK_CHILD);
+    pen_platform_forked();
+    handled = true; /* or this would not be called */
+}
+
+int pen_handle_fork(void)
+{
+    if (handled)
+        return 0;
+    int rc = pen_session_handle_fork();
+    if (!rc && pthread_atfork(prepare, parent, child))
+        rc = -PEN_ENOMEM;
+    handled = !rc;
+    return rc;
+}

@@ -1,0 +1,353 @@
+/* scenario/pools_program.c - an OpenCL program that uses all devices of the platform, fake ones of several pools, for
+ * test_pools.py. It tells devices by their memory.
+ *
+ *   pools_program MODE [NUMBER]
+ *
+ *   each             a context for each device: data there, changed, and back
+ *   together         a context of all devices, and one from their type; prints what came of them
+ *   callbacks        while a command of the first device has not begun, the callback of one of the last is not late
+ *   loop SECONDS     each device by a thread of its own, until the time is over or it is gone; prints "running" when
+ * all have been used late             prints "ready" once the devices are known, waits for a line, then opens a context
+ * for each device by a thread of its own, and prints how long each took type             the same, then a context from
+ * the type fork             all devices, also in a child, which has nothing of its parent's, and again in the parent
+ *
+ * Exits with 0; 2 when there is no platform; 1 when anything is wrong. */
+#define CL_TARGET_OPENCL_VERSION 300
+#include <CL/cl.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ITEMS        4096
+#define DEVICES_MOST 16
+
+/* What is used of one device. */
+struct use {
+    cl_device_id device;
+    cl_context context;
+    cl_command_queue queue;
+    cl_program program;
+    cl_kernel inc;
+    cl_mem buffer;
+    pthread_t thread;
+    cl_int status; /* the first that was not CL_SUCCESS */
+    unsigned rounds;
+    double ms;
+};
+
+static struct use uses[DEVICES_MOST];
+static cl_uint device_count;
+static _Atomic unsigned used; /* devices, once */
+static double until_ms;
+
+static double now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+static _Noreturn void wrong(const char *what, cl_int status)
+{
+    printf("wrong: %s: %d\n", what, (int)status);
+    fflush(stdout);
+    _exit(1);
+}
+
+static void check(cl_int status, const char *what)
+{
+    if (status != CL_SUCCESS)
+        wrong(what, status);
+}
+#define CHECK(call_) check((call_), #call_)
+
+static unsigned memory_mib(cl_device_id device)
+{
+    cl_ulong bytes = 0;
+    CHECK(clGetDeviceInfo(device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof bytes, &bytes, NULL));
+    return (unsigned)(bytes >> 20);
+}
+
+static void find_devices(void)
+{
+    cl_platform_id platform;
+    cl_device_id devices[DEVICES_MOST];
+    if (clGetPlatformIDs(1, &platform, NULL) ||
+        clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, DEVICES_MOST, devices, &device_count)) {
+        puts("no platform");
+        exit(2);
+    }
+    for (cl_uint i = 0; i < device_count; i++)
+        uses[i].device = devices[i];
+}
+
+/* ---- one device ---------------------------------------------------------------------------------------- */
+
+static bool note(struct use *use, cl_int status)
+{
+    if (!use->status)
+        use->status = status;
+    return use->status == CL_SUCCESS;
+}
+
+static bool open_context(struct use *use)
+{
+    cl_int status;
+    use->status = CL_SUCCESS;
+    use->context = clCreateContext(NULL, 1, &use->device, NULL, NULL, &status);
+    return note(use, status);
+}
+
+static bool set_up(struct use *use)
+{
+    const char *source = "kernel inc(global data)\n";
+    cl_int status;
+    if (!open_context(use))
+        return false;
+    use->queue = clCreateCommandQueueWithProperties(use->context, use->device, NULL, &status);
+    note(use, status);
+    use->program = clCreateProgramWithSource(use->context, 1, &source, NULL, &status);
+    if (!note(use, status) || !note(use, clBuildProgram(use->program, 0, NULL, "", NULL, NULL)))
+        return false;
+    use->inc = clCreateKernel(use->program, "inc", &status);
+    note(use, status);
+    use->buffer = clCreateBuffer(use->context, CL_MEM_READ_WRITE, ITEMS * sizeof(cl_uint), NULL, &status);
+    return note(use, status) && note(use, clSetKernelArg(use->inc, 0, sizeof use->buffer, &use->buffer));
+}
+
+/* False: the device is gone. */
+static bool round_trip(struct use *use)
+{
+    cl_uint data[ITEMS], start = use->rounds * 17;
+    size_t items = ITEMS;
+    for (cl_uint i = 0; i < ITEMS; i++)
+        data[i] = start + i;
+    if (!note(use, clEnqueueWriteBuffer(use->queue, use->buffer, CL_FALSE, 0, sizeof data, data, 0, NULL, NULL)) ||
+        !note(use, clEnqueueNDRangeKernel(use->queue, use->inc, 1, NULL, &items, NULL, 0, NULL, NULL)) ||
+        !note(use, clEnqueueReadBuffer(use->queue, use->buffer, CL_TRUE, 0, sizeof data, data, 0, NULL, NULL)))
+        return false;
+    for (cl_uint i = 0; i < ITEMS; i++)
+        if (data[i] != start + i + 1)
+            wrong("data", (cl_int)i);
+    use->rounds++;
+    return true;
+}
+
+static void tear_down(struct use *use)
+{
+    CHECK(clReleaseMemObject(use->buffer));
+    CHECK(clReleaseKernel(use->inc));
+    CHECK(clReleaseProgram(use->program));
+    CHECK(clReleaseCommandQueue(use->queue));
+    CHECK(clReleaseContext(use->context));
+}
+
+static void set_up_all(void)
+{
+    for (cl_uint i = 0; i < device_count; i++)
+        if (!set_up(&uses[i]) || !round_trip(&uses[i]))
+            wrong("setting up", uses[i].status);
+}
+
+static void tear_down_all(void)
+{
+    for (cl_uint i = 0; i < device_count; i++)
+        tear_down(&uses[i]);
+}
+
+static void start_all(void *(*run)(void *))
+{
+    for (cl_uint i = 0; i < device_count; i++)
+        if (pthread_create(&uses[i].thread, NULL, run, &uses[i]))
+            wrong("pthread_create", 0);
+}
+
+static void join_all(void)
+{
+    for (cl_uint i = 0; i < device_count; i++)
+        pthread_join(uses[i].thread, NULL);
+}
+
+/* ---- modes --------------------------------------------------------------------------------------------- */
+
+static void each(void)
+{
+    set_up_all();
+    for (cl_uint i = 0; i < device_count; i++)
+        printf("%u MiB: %s\n", memory_mib(uses[i].device), round_trip(&uses[i]) ? "ok" : "lost");
+    tear_down_all();
+}
+
+static void CL_CALLBACK hear(const char *text, const void *data, size_t size, void *user)
+{
+    (void)data, (void)size, (void)user;
+    printf("told: %s\n", text);
+}
+
+static void print_context(const char *what, cl_context context, cl_int status)
+{
+    cl_device_id devices[DEVICES_MOST];
+    size_t size = 0;
+    printf("%s: %d:", what, (int)status);
+    if (context)
+        CHECK(clGetContextInfo(context, CL_CONTEXT_DEVICES, sizeof devices, devices, &size));
+    for (size_t i = 0; i < size / sizeof *devices; i++)
+        printf(" %u", memory_mib(devices[i]));
+    puts("");
+    if (context)
+        CHECK(clReleaseContext(context));
+}
+
+static void from_type(void)
+{
+    cl_int status;
+    cl_context context = clCreateContextFromType(NULL, CL_DEVICE_TYPE_ALL, NULL, NULL, &status);
+    print_context("from type", context, status);
+}
+
+static void together(void)
+{
+    cl_device_id devices[DEVICES_MOST];
+    cl_int status;
+    for (cl_uint i = 0; i < device_count; i++)
+        devices[i] = uses[i].device;
+    cl_context context = clCreateContext(NULL, device_count, devices, hear, NULL, &status);
+    print_context("all", context, status);
+    from_type();
+}
+
+static void CL_CALLBACK called(cl_event event, cl_int status, void *user)
+{
+    (void)event, (void)status;
+    atomic_store((_Atomic bool *)user, true);
+}
+
+static void callbacks(void)
+{
+    struct use *first = &uses[0], *last = &uses[device_count - 1];
+    _Atomic bool early = false, late = false;
+    cl_int status;
+    cl_event waiting, done;
+    set_up_all();
+    cl_event user = clCreateUserEvent(first->context, &status);
+    CHECK(clEnqueueMarkerWithWaitList(first->queue, 1, &user, &waiting));
+    CHECK(clSetEventCallback(waiting, CL_COMPLETE, called, &early));
+    CHECK(clFlush(first->queue));
+    usleep(100000); /* whoever calls it is asleep by now */
+    double begin = now_ms();
+    CHECK(clEnqueueMarkerWithWaitList(last->queue, 0, NULL, &done));
+    CHECK(clSetEventCallback(done, CL_COMPLETE, called, &late));
+    CHECK(clFlush(last->queue));
+    while (!atomic_load(&late))
+        usleep(1000);
+    printf("%.1f ms\n", now_ms() - begin);
+    if (atomic_load(&early))
+        wrong("a callback before its time", 0);
+    CHECK(clSetUserEventStatus(user, CL_COMPLETE));
+    while (!atomic_load(&early))
+        usleep(1000);
+    CHECK(clReleaseEvent(user));
+    CHECK(clReleaseEvent(waiting));
+    CHECK(clReleaseEvent(done));
+    tear_down_all();
+}
+
+static void *loop_one(void *context)
+{
+    struct use *use = context;
+    if (!set_up(use) || !round_trip(use))
+        wrong("setting up", use->status);
+    if (atomic_fetch_add(&used, 1) + 1 == device_count) {
+        puts("running");
+        fflush(stdout);
+    }
+    while (now_ms() < until_ms && round_trip(use))
+        ;
+    return NULL;
+}
+
+static void loop(double seconds)
+{
+    until_ms = now_ms() + seconds * 1e3;
+    start_all(loop_one);
+    join_all();
+    for (cl_uint i = 0; i < device_count; i++)
+        printf("%u MiB: %s\n", memory_mib(uses[i].device), uses[i].status ? "lost" : "ok");
+    tear_down_all();
+}
+
+static void wait_for_line(void)
+{
+    char line[8];
+    puts("ready");
+    fflush(stdout);
+    if (!fgets(line, sizeof line, stdin))
+        wrong("fgets", 0);
+}
+
+static void *open_one(void *context)
+{
+    struct use *use = context;
+    double begin = now_ms();
+    (void)open_context(use);
+    use->ms = now_ms() - begin;
+    printf("%u MiB: %d after %.0f ms\n", memory_mib(use->device), (int)use->status, use->ms);
+    fflush(stdout);
+    return NULL;
+}
+
+static void late(void)
+{
+    wait_for_line();
+    start_all(open_one);
+    join_all();
+}
+
+static void fork_once(void)
+{
+    int status = -1;
+    set_up_all();
+    pid_t child = fork();
+    if (child == 0) {
+        for (cl_uint i = 0; i < device_count; i++)
+            if (round_trip(&uses[i]))
+                wrong("the parent's session in the child", 0);
+        set_up_all();
+        _exit(0);
+    }
+    if (waitpid(child, &status, 0) != child || status)
+        wrong("the child", status);
+    each();
+}
+
+int main(int argc, char **argv)
+{
+    const char *mode = argc > 1 ? argv[1] : "";
+    double number = argc > 2 ? atof(argv[2]) : 0;
+    find_devices();
+    if (!strcmp(mode, "each"))
+        each();
+    else if (!strcmp(mode, "together"))
+        together();
+    else if (!strcmp(mode, "callbacks"))
+        callbacks();
+    else if (!strcmp(mode, "loop"))
+        loop(number);
+    else if (!strcmp(mode, "late"))
+        late();
+    else if (!strcmp(mode, "type")) {
+        wait_for_line();
+        from_type();
+    } else if (!strcmp(mode, "fork"))
+        fork_once();
+    else
+        return 1;
+    return 0;
+}
