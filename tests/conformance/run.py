@@ -218,7 +218,7 @@ def keep(path, head, results):
 
 def fits(program, options):
     if options.devices > 1 and options.driver != "pocl":
-        return program.mixed
+        return options.driver in program.mixed
     return options.devices in program.devices
 
 
