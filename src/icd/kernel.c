@@ -157,6 +157,8 @@ CL_API_ENTRY cl_kernel CL_API_CALL pen_clCreateKernel(cl_program program, const 
         const struct pen_kernel_meta *meta = pen_meta_find(program->kernels, program->kernel_count, name);
         if (!executable(program))
             status = CL_INVALID_PROGRAM_EXECUTABLE;
+        else if (meta && meta->differs)
+            status = CL_INVALID_KERNEL_DEFINITION;
         else
             status = meta ? create_kernel(program, meta, &kernel) : CL_INVALID_KERNEL_NAME;
         pthread_mutex_unlock(&program->lock);
@@ -172,12 +174,14 @@ CL_API_ENTRY cl_int CL_API_CALL pen_clCreateKernelsInProgram(cl_program program,
     if (!pen_object_is(program, PEN_MAGIC_PROGRAM))
         return CL_INVALID_PROGRAM;
     pthread_mutex_lock(&program->lock);
-    cl_uint total = program->kernel_count, made = 0;
+    cl_uint total = pen_meta_count(program->kernels, program->kernel_count), made = 0;
     cl_int status = executable(program) ? CL_SUCCESS : CL_INVALID_PROGRAM_EXECUTABLE;
     if (status == CL_SUCCESS && kernels && room < total)
         status = CL_INVALID_VALUE;
-    while (status == CL_SUCCESS && kernels && made < total) {
-        status = create_kernel(program, &program->kernels[made], &kernels[made]);
+    for (uint32_t i = 0; status == CL_SUCCESS && kernels && i < program->kernel_count; i++) {
+        if (program->kernels[i].differs)
+            continue;
+        status = create_kernel(program, &program->kernels[i], &kernels[made]);
         made += status == CL_SUCCESS;
     }
     pthread_mutex_unlock(&program->lock);

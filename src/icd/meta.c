@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/definition.h"
+
 /* The generated structs point to const; these copies are ours. */
 static void free_const(const void *memory)
 {
@@ -74,6 +76,14 @@ const struct pen_kernel_meta *pen_meta_find(const struct pen_kernel_meta *kernel
     return find((struct pen_kernel_meta *)(uintptr_t)kernels, count, name);
 }
 
+uint32_t pen_meta_count(const struct pen_kernel_meta *kernels, uint32_t count)
+{
+    uint32_t alike = 0;
+    for (uint32_t i = 0; i < count; i++)
+        alike += !kernels[i].differs;
+    return alike;
+}
+
 /* Takes over the arguments of a kernel that knows them. */
 static int complete(struct pen_kernel_meta *kernel, const struct pen_kernel_meta *given)
 {
@@ -117,6 +127,14 @@ static void forget_device(struct pen_kernel_meta *meta, uint64_t device)
     meta->info.devices_count = kept;
 }
 
+static bool is_several(const struct pen_kernel_meta *kernels, uint32_t count, const char *name)
+{
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < count; i++)
+        found += strcmp(kernels[i].info.name, name) == 0;
+    return found > 1;
+}
+
 void pen_meta_forget(struct pen_kernel_meta *kernels, uint32_t *count, uint64_t device)
 {
     uint32_t kept = 0;
@@ -128,6 +146,9 @@ void pen_meta_forget(struct pen_kernel_meta *kernels, uint32_t *count, uint64_t 
             pen_meta_finish(&kernels[i]);
     }
     *count = kept;
+    for (uint32_t i = 0; i < kept; i++)
+        if (kernels[i].differs)
+            kernels[i].differs = is_several(kernels, kept, kernels[i].info.name);
 }
 
 /* Moves the devices of `from` into `to`. */
@@ -146,6 +167,21 @@ static int add_devices(struct pen_kernel_meta *to, const struct pen_kernel_meta 
     return 0;
 }
 
+/* The same function among those of the name; where there are others, they and `added` differ. */
+static struct pen_kernel_meta *find_same(struct pen_kernel_meta *kernels, uint32_t count, struct pen_kernel_meta *added)
+{
+    struct pen_kernel_meta *same = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(kernels[i].info.name, added->info.name) != 0)
+            continue;
+        if (pen_same_definition(&kernels[i].info, &added->info))
+            same = &kernels[i];
+        else
+            kernels[i].differs = added->differs = true;
+    }
+    return same;
+}
+
 int pen_meta_merge(struct pen_kernel_meta **kernels, uint32_t *count, struct pen_kernel_meta *added,
                    uint32_t added_count)
 {
@@ -156,7 +192,7 @@ int pen_meta_merge(struct pen_kernel_meta **kernels, uint32_t *count, struct pen
     else
         rc = -PEN_ENOMEM;
     for (uint32_t i = 0; i < added_count; i++) {
-        struct pen_kernel_meta *same = rc ? NULL : find(all, *count, added[i].info.name);
+        struct pen_kernel_meta *same = rc ? NULL : find_same(all, *count, &added[i]);
         if (same)
             rc = add_devices(same, &added[i]);
         if (rc || same)

@@ -389,6 +389,7 @@ struct pen_recipe; /* recipe.h: how a program was made, enough to make it again 
 
 struct pen_kernel_meta {             /* one kernel of a built program; immutable while a kernel is attached */
     struct pen_msg_kernel_info info; /* malloc'ed copies */
+    bool differs;                    /* on another device, that name is another function's: none can be created */
 };
 
 struct pen_build_state { /* of one program on one device; guarded by program->lock */

@@ -235,7 +235,7 @@ CL_API_ENTRY cl_int CL_API_CALL pen_clSetProgramSpecializationConstant(cl_progra
 
 /* ---- queries ------------------------------------------------------------------------------------------- */
 
-/* The names as one string with semicolons; malloc'ed. Locked. */
+/* The names of those that can be created, as one string with semicolons; malloc'ed. Locked. */
 static char *kernel_names(cl_program program)
 {
     size_t total = 1;
@@ -243,7 +243,9 @@ static char *kernel_names(cl_program program)
         total += strlen(program->kernels[i].info.name) + 1;
     char *names = malloc(total), *out = names;
     for (uint32_t i = 0; names && i < program->kernel_count; i++) {
-        if (i)
+        if (program->kernels[i].differs)
+            continue;
+        if (out != names)
             *out++ = ';';
         out = mempcpy(out, program->kernels[i].info.name, strlen(program->kernels[i].info.name));
     }
@@ -267,7 +269,7 @@ static cl_int executable_info(cl_program program, cl_program_info name, size_t p
 {
     pthread_mutex_lock(&program->lock);
     cl_int status = has_executable(program) ? CL_SUCCESS : CL_INVALID_PROGRAM_EXECUTABLE;
-    size_t count = program->kernel_count;
+    size_t count = pen_meta_count(program->kernels, program->kernel_count);
     char *names = status == CL_SUCCESS && name == CL_PROGRAM_KERNEL_NAMES ? kernel_names(program) : NULL;
     pthread_mutex_unlock(&program->lock);
     if (status != CL_SUCCESS)

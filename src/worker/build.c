@@ -4,9 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/definition.h"
 #include "worker/builder.h"
 
 /* ---- the answer ------------------------------------------------------------------------------------------- */
+
+/* The unit's description of that very function; NULL: it has none, or another of its name. */
+static const struct pen_msg_kernel_info *described(const struct pen_work_unit *unit,
+                                                   const struct pen_msg_kernel_info *kernel)
+{
+    const struct pen_msg_kernel_info *its = pen_unit_kernel(unit, kernel->name);
+    return its && pen_same_definition(its, kernel) ? its : NULL;
+}
 
 /* One kernel's description with what every device has to say. */
 static void reply_kernel(struct pen_work_job *job, const struct pen_msg_kernel_info *first)
@@ -15,7 +24,7 @@ static void reply_kernel(struct pen_work_job *job, const struct pen_msg_kernel_i
     struct pen_msg_kernel_info info = *first;
     uint32_t count = 0;
     for (uint32_t i = 0; i < job->device_count; i++) {
-        const struct pen_msg_kernel_info *its = pen_unit_kernel(job->units[i], first->name);
+        const struct pen_msg_kernel_info *its = described(job->units[i], first);
         if (!its || !its->devices_count)
             continue;
         devices[count] = its->devices[0];
@@ -26,7 +35,7 @@ static void reply_kernel(struct pen_work_job *job, const struct pen_msg_kernel_i
     PEN_REPLY(job->work, kernel_info, &info, job->sequence);
 }
 
-/* Calls reply_kernel for each name once (send), or counts the names. */
+/* Calls reply_kernel for each function once (send), or counts them. */
 static uint32_t each_kernel(struct pen_work_job *job, bool send)
 {
     uint32_t count = 0;
@@ -35,7 +44,7 @@ static uint32_t each_kernel(struct pen_work_job *job, bool send)
         for (uint32_t k = 0; k < unit->kernel_count; k++) {
             bool seen = false;
             for (uint32_t j = 0; j < i && !seen; j++)
-                seen = pen_unit_kernel(job->units[j], unit->kernels[k].name) != NULL;
+                seen = described(job->units[j], &unit->kernels[k]) != NULL;
             if (seen)
                 continue;
             count++;

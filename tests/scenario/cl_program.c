@@ -467,6 +467,36 @@ static void check_devices_with_header(struct cl_setup *s, cl_context context)
     unlink(path);
 }
 
+/* A kernel that is not the same function on all devices cannot be created; the others can. */
+static void check_definitions(struct cl_setup *s, cl_context context)
+{
+    cl_program program = cl_check_program(context, "kernel void same(global int *o) { *o = 1; }\n"
+                                                   "#ifdef MORE\n"
+                                                   "kernel void other(global int *o, int n) { *o = n; }\n"
+                                                   "#else\n"
+                                                   "kernel void other(global int *o) { *o = 2; }\n"
+                                                   "#endif\n");
+    cl_kernel kernels[2] = {NULL};
+    cl_uint count = 0;
+    size_t size = 0;
+    char names[64] = "";
+    cl_int status;
+    CHECK_OK(clBuildProgram(program, 1, &s->devices[0], "", NULL, NULL));
+    CHECK_OK(clBuildProgram(program, 1, &s->devices[1], "-DMORE", NULL, NULL));
+    CHECK(!clCreateKernel(program, "other", &status) && status == CL_INVALID_KERNEL_DEFINITION, "%d", status);
+    CHECK_OK(clGetProgramInfo(program, CL_PROGRAM_NUM_KERNELS, sizeof size, &size, NULL));
+    CHECK_OK(clGetProgramInfo(program, CL_PROGRAM_KERNEL_NAMES, sizeof names, names, NULL));
+    CHECK(size == 1 && !strcmp(names, "same"), "%zu kernels, %s", size, names);
+    CHECK_OK(clCreateKernelsInProgram(program, 2, kernels, &count));
+    CHECK(count == 1 && kernels[0] && !kernels[1], "%u kernels", count);
+    CHECK_OK(clReleaseKernel(kernels[0]));
+    CHECK_OK(clBuildProgram(program, 1, &s->devices[1], "", NULL, NULL));
+    kernels[0] = clCreateKernel(program, "other", &status);
+    CHECK_OK(status);
+    CHECK_OK(clReleaseKernel(kernels[0]));
+    CHECK_OK(clReleaseProgram(program));
+}
+
 static void check_devices(struct cl_setup *s)
 {
     if (s->device_count < 2)
@@ -475,6 +505,7 @@ static void check_devices(struct cl_setup *s)
     cl_context context = clCreateContext(NULL, 2, s->devices, NULL, NULL, &status);
     CHECK_OK(status);
     check_devices_with_header(s, context);
+    check_definitions(s, context);
     cl_program program = cl_check_program(context, "kernel void k(global int *o) { *o = 1; }");
     build_one_by_one(s, context, program);
     size_t sizes[2] = {0, 0};

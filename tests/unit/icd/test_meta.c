@@ -63,6 +63,41 @@ static void test_merge(void **state)
     pen_meta_free(kernels, count);
 }
 
+/* A function that is not the same on two devices is described for each, and cannot be created until it is. */
+static void test_differs(void **state)
+{
+    (void)state;
+    struct pen_kernel_meta *kernels = NULL;
+    uint32_t count = 0;
+    struct pen_kernel_meta other = make("a", 2, 20), again = make("a", 2, 21);
+    other.info.arguments_count = 1;
+    assert_int_equal(pen_meta_merge(&kernels, &count, list(make("a", 1, 10), make("b", 1, 11)), 2), 0);
+    assert_int_equal(pen_meta_merge(&kernels, &count, list(other, make("b", 2, 22)), 2), 0);
+    assert_int_equal(count, 3);
+    assert_int_equal(pen_meta_count(kernels, count), 1);
+    assert_true(pen_meta_find(kernels, count, "a")->differs);
+    assert_false(pen_meta_find(kernels, count, "b")->differs);
+    pen_meta_forget(kernels, &count, 2); /* to be built again */
+    assert_int_equal(pen_meta_count(kernels, count), 2);
+    assert_false(pen_meta_find(kernels, count, "a")->differs);
+    /* what is known of two arguments says that they are set otherwise */
+    for (uint32_t i = 0; i < 2; i++) {
+        ((struct pen_argument_info *)(uintptr_t)again.info.arguments)[i].known = 1;
+        ((struct pen_argument_info *)(uintptr_t)kernels[0].info.arguments)[i].known = 1;
+    }
+    ((struct pen_argument_info *)(uintptr_t)again.info.arguments)[1].size = 4;
+    assert_int_equal(pen_meta_merge(&kernels, &count, list(again, make("c", 2, 23)), 2), 0);
+    assert_int_equal(pen_meta_count(kernels, count), 3); /* a size that only one device tells is no difference */
+    assert_int_equal(pen_meta_find(kernels, count, "a")->info.devices_count, 2);
+    again = make("a", 3, 30);
+    ((struct pen_argument_info *)(uintptr_t)again.info.arguments)[0].known = 1;
+    ((struct pen_argument_info *)(uintptr_t)again.info.arguments)[0].kind = PEN_ARGUMENT_KIND_LOCAL;
+    assert_int_equal(pen_meta_merge(&kernels, &count, list(again, make("c", 3, 31)), 2), 0);
+    assert_int_equal(pen_meta_count(kernels, count), 2);
+    assert_true(pen_meta_find(kernels, count, "a")->differs);
+    pen_meta_free(kernels, count);
+}
+
 static void test_complete(void **state)
 {
     (void)state;
@@ -163,7 +198,8 @@ static void test_hostile_module(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_merge), cmocka_unit_test(test_complete),
-                                       cmocka_unit_test(test_constants), cmocka_unit_test(test_hostile_module)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_merge), cmocka_unit_test(test_differs),
+                                       cmocka_unit_test(test_complete), cmocka_unit_test(test_constants),
+                                       cmocka_unit_test(test_hostile_module)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

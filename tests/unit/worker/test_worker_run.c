@@ -497,6 +497,34 @@ static void test_long_description(void **state)
     rig_stop(&rig);
 }
 
+/* One name of two functions on three devices is described twice, each time for those that have that one. */
+static void test_two_definitions(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct pen_msg_built built;
+    struct pen_msg_kernel_info info;
+    const uint64_t devices[] = {1, 2, 3};
+    rig_start(&rig, &(struct rig_options){.domains = 3, .two_definitions = true});
+    rig_program(&rig, P, "kernel fill(global to, value word)\n");
+    RIG_SEND(&rig, program_build, .program = P, .devices = devices, .devices_count = 3);
+    rig_answer(&rig, PEN_OP_BUILT);
+    assert_int_equal(pen_msg_built_decode(rig.frame.data, rig.frame.size, &rig.scratch, &built), 0);
+    assert_int_equal(built.kernels, 2);
+    uint32_t kinds[2], counts[2];
+    for (int i = 0; i < 2; i++) {
+        rig_answer(&rig, PEN_OP_KERNEL_INFO);
+        assert_int_equal(pen_msg_kernel_info_decode(rig.frame.data, rig.frame.size, &rig.scratch, &info), 0);
+        assert_string_equal(info.name, "fill");
+        kinds[i] = info.arguments[0].kind;
+        counts[i] = info.devices_count;
+    }
+    assert_int_not_equal(kinds[0], kinds[1]);
+    assert_int_equal(counts[0] + counts[1], 3);
+    assert_int_equal(counts[kinds[1] == PEN_ARGUMENT_KIND_VALUE], 1);
+    rig_stop(&rig);
+}
+
 /* A driver that takes one thread only: dispatch builds, and never beside the builder. */
 static void test_one_thread(void **state)
 {
@@ -804,6 +832,7 @@ int main(void)
         cmocka_unit_test(test_arguments_after_a_refusal),
         cmocka_unit_test(test_in_order),
         cmocka_unit_test(test_long_description),
+        cmocka_unit_test(test_two_definitions),
         cmocka_unit_test(test_one_thread),
         cmocka_unit_test(test_arguments_hold_for_later_launches),
         cmocka_unit_test(test_held_by_user_event),
