@@ -34,10 +34,16 @@ _Atomic uint32_t pen_hostptr_count; /* regions, and farewells (memory.c) to say;
 static pthread_mutex_t regions_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pen_list regions = {&regions, &regions};
 static struct pen_list lanes = {&lanes, &lanes};
-/* guarded by regions_lock: one thread at a time brings bytes back, without the lock; the others wait for it, since they
- * may not say that a command is complete before its bytes are there. It calls nothing that takes a turn. */
-static bool fetching;
+/* guarded by regions_lock: one thread at a time brings a session's bytes back, without the lock; the others wait for
+ * it, since they may not say that a command is complete before its bytes are there. It calls nothing that takes a turn.
+ */
+static struct pen_list turns = {&turns, &turns}; /* struct turn, of those threads */
 static pthread_cond_t fetched = PTHREAD_COND_INITIALIZER;
+
+struct turn {
+    struct pen_list link;
+    const struct pen_session *session;
+};
 
 /* ---- what goes once the lock is dropped ----------------------------------------------------------------- */
 
@@ -393,6 +399,15 @@ static void use_merge(struct use *use, struct leavings *leavings)
     }
 }
 
+/* Does a thread bring bytes back? The caller holds regions_lock. */
+static bool fetching(const struct pen_session *session)
+{
+    PEN_LIST_EACH(node, next, &turns)
+    if (PEN_CONTAINER(node, struct turn, link)->session == session)
+        return true;
+    return false;
+}
+
 /* Forgets uses that later ones stand for: among the oldest, as commands complete, and the last but one, once the last
  * command is sent. The caller holds regions_lock; nobody is fetching. */
 static void uses_merge(cl_mem root, struct leavings *leavings)
@@ -437,7 +452,7 @@ static bool is_contested(const struct use *use)
 /* The caller holds regions_lock. The command has an event. */
 static int use_add(struct pen_enqueue *e, cl_mem root, size_t first, size_t size, struct leavings *leavings)
 {
-    if (!fetching)
+    if (!fetching(root->context->session))
         uses_merge(root, leavings);
     else
         contest(root, first, size);
@@ -484,7 +499,7 @@ static bool fetched_for_later(const struct use *use, const struct pen_list *batc
     return false;
 }
 
-/* The caller does not hold regions_lock; `fetching` is set for it. Each byte once, for the last use of it: a recorded
+/* The caller does not hold regions_lock, and has its turn. Each byte once, for the last use of it: a recorded
  * session is to fetch behind that command, too. */
 static void fetch(struct pen_list *batch)
 {
@@ -513,20 +528,21 @@ static void collect(cl_mem root, bool all, struct pen_list *batch, struct leavin
     }
 }
 
-static void enter_in_turn(void)
+static void enter_in_turn(const struct pen_session *session)
 {
     pthread_mutex_lock(&regions_lock);
-    while (fetching)
+    while (fetching(session))
         pthread_cond_wait(&fetched, &regions_lock);
 }
 
-/* Brings back what has been collected. The lock is dropped meanwhile; the uses stay listed, so that nobody overwrites
- * what devices wrote. */
-static void bring_back(struct pen_list *batch, struct leavings *leavings)
+/* Brings back what has been collected of a session. The lock is dropped meanwhile; the uses stay listed, so that nobody
+ * overwrites what devices wrote. */
+static void bring_back(const struct pen_session *session, struct pen_list *batch, struct leavings *leavings)
 {
+    struct turn turn = {.session = session};
     if (pen_list_empty(batch))
         return;
-    fetching = true;
+    pen_list_append(&turns, &turn.link);
     pthread_mutex_unlock(&regions_lock);
     fetch(batch);
     pthread_mutex_lock(&regions_lock);
@@ -540,7 +556,7 @@ static void bring_back(struct pen_list *batch, struct leavings *leavings)
         }
         use_leave(use, leavings);
     }
-    fetching = false;
+    pen_list_remove(&turn.link);
     pthread_cond_broadcast(&fetched);
 }
 
@@ -602,7 +618,7 @@ void pen_hostptr_not_sent(cl_event event)
         return;
     struct leavings leavings;
     leavings_init(&leavings);
-    enter_in_turn();
+    enter_in_turn(event->context->session);
     PEN_LIST_EACH(region, next_region, &regions)
     PEN_LIST_EACH(node, next, &PEN_CONTAINER(region, struct _cl_mem, in_host_ptrs)->host_uses)
     {
@@ -634,14 +650,14 @@ void pen_hostptr_after_sync(struct pen_session *session)
     struct leavings leavings;
     pen_list_init(&batch);
     leavings_init(&leavings);
-    enter_in_turn();
+    enter_in_turn(session);
     PEN_LIST_EACH(node, next, &regions)
     {
         cl_mem root = PEN_CONTAINER(node, struct _cl_mem, in_host_ptrs);
         if (root->context->session == session)
             collect(root, false, &batch, &leavings);
     }
-    bring_back(&batch, &leavings);
+    bring_back(session, &batch, &leavings);
     pthread_mutex_unlock(&regions_lock);
     leavings_drop(&leavings);
     pen_farewell_run(session);
@@ -671,9 +687,9 @@ bool pen_hostptr_settled(cl_mem memory)
     struct leavings leavings;
     pen_list_init(&batch);
     leavings_init(&leavings);
-    enter_in_turn();
+    enter_in_turn(memory->context->session);
     collect(memory, false, &batch, &leavings);
-    bring_back(&batch, &leavings);
+    bring_back(memory->context->session, &batch, &leavings);
     bool settled = pen_list_empty(&memory->host_uses);
     pthread_mutex_unlock(&regions_lock);
     leavings_drop(&leavings);
@@ -689,10 +705,10 @@ void pen_hostptr_remove(cl_mem memory)
     pen_list_init(&batch);
     pen_list_init(&taken);
     leavings_init(&leavings);
-    enter_in_turn();
+    enter_in_turn(memory->context->session);
     if (memory->direct) {
         collect(memory, true, &batch, &leavings);
-        bring_back(&batch, &leavings);
+        bring_back(memory->context->session, &batch, &leavings);
     }
     PEN_LIST_EACH(node, next, &memory->host_uses)
     use_leave(PEN_CONTAINER(node, struct use, link), &leavings);
@@ -723,7 +739,7 @@ void pen_hostptr_at_fork(enum pen_fork when)
     case PEN_FORK_CHILD:
         regions_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
         fetched = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
-        fetching = false;
+        pen_list_init(&turns);
         break;
     }
 }

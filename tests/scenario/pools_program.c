@@ -6,10 +6,12 @@
  *   each             a context for each device: data there, changed, and back
  *   together         a context of all devices, and one from their type; prints what came of them
  *   callbacks        while a command of the first device has not begun, the callback of one of the last is not late
- *   loop SECONDS     each device by a thread of its own, until the time is over or it is gone; prints "running" when
- * all have been used late             prints "ready" once the devices are known, waits for a line, then opens a context
- * for each device by a thread of its own, and prints how long each took type             the same, then a context from
- * the type fork             all devices, also in a child, which has nothing of its parent's, and again in the parent
+ *   hostptr          a kernel of each device writes to the program's memory (CL_MEM_USE_HOST_PTR); prints "ready",
+ * waits for a line, then waits for each device by a thread of its own, and prints how long that took loop SECONDS each
+ * device by a thread of its own, until the time is over or it is gone; prints "running" when all have been used late
+ * prints "ready" once the devices are known, waits for a line, then opens a context for each device by a thread of its
+ * own, and prints how long each took type             the same, then a context from the type fork             all
+ * devices, also in a child, which has nothing of its parent's, and again in the parent
  *
  * Exits with 0; 2 when there is no platform; 1 when anything is wrong. */
 #define CL_TARGET_OPENCL_VERSION 300
@@ -259,6 +261,54 @@ static void callbacks(void)
     tear_down_all();
 }
 
+static void wait_for_line(void)
+{
+    char line[8];
+    puts("ready");
+    fflush(stdout);
+    if (!fgets(line, sizeof line, stdin))
+        wrong("fgets", 0);
+}
+
+static cl_uint host[DEVICES_MOST][ITEMS];
+
+/* The bytes come back in clFinish. */
+static void *finish_one(void *context)
+{
+    struct use *use = context;
+    double begin = now_ms();
+    note(use, clFinish(use->queue));
+    printf("%u MiB: %d after %.0f ms\n", memory_mib(use->device), (int)use->status, now_ms() - begin);
+    fflush(stdout);
+    return NULL;
+}
+
+static void hostptr(void)
+{
+    cl_mem buffers[DEVICES_MOST];
+    size_t items = ITEMS;
+    cl_int status;
+    set_up_all();
+    for (cl_uint i = 0; i < device_count; i++) {
+        struct use *use = &uses[i];
+        buffers[i] = clCreateBuffer(use->context, CL_MEM_USE_HOST_PTR, sizeof host[i], host[i], &status);
+        check(status, "clCreateBuffer");
+        CHECK(clSetKernelArg(use->inc, 0, sizeof buffers[i], &buffers[i]));
+        CHECK(clEnqueueNDRangeKernel(use->queue, use->inc, 1, NULL, &items, NULL, 0, NULL, NULL));
+        CHECK(clFlush(use->queue));
+    }
+    usleep(500000); /* the kernels have run, and it is known here */
+    wait_for_line();
+    start_all(finish_one);
+    join_all();
+    for (cl_uint i = 0; i < device_count; i++) {
+        if (uses[i].status || host[i][ITEMS - 1] != 1)
+            wrong("what a kernel wrote", (cl_int)host[i][ITEMS - 1]);
+        CHECK(clReleaseMemObject(buffers[i]));
+    }
+    tear_down_all();
+}
+
 static void *loop_one(void *context)
 {
     struct use *use = context;
@@ -281,15 +331,6 @@ static void loop(double seconds)
     for (cl_uint i = 0; i < device_count; i++)
         printf("%u MiB: %s\n", memory_mib(uses[i].device), uses[i].status ? "lost" : "ok");
     tear_down_all();
-}
-
-static void wait_for_line(void)
-{
-    char line[8];
-    puts("ready");
-    fflush(stdout);
-    if (!fgets(line, sizeof line, stdin))
-        wrong("fgets", 0);
 }
 
 static void *open_one(void *context)
@@ -338,6 +379,8 @@ int main(int argc, char **argv)
         together();
     else if (!strcmp(mode, "callbacks"))
         callbacks();
+    else if (!strcmp(mode, "hostptr"))
+        hostptr();
     else if (!strcmp(mode, "loop"))
         loop(number);
     else if (!strcmp(mode, "late"))

@@ -206,6 +206,25 @@ class Pools(harness.Scenario):
             self.assertRegex(program.stdout.readline(), f'^{THERE}: 0 after')
         self.assertEqual(program.wait(20 * harness.SLOW), 0)
 
+    def test_broken_connection(self):
+        """Who waits for the bytes of a device that cannot be reached for a while waits alone."""
+        far = self.daemon('backend: fake\n' + harness.listen(self.path('daemon2')),
+                          environment={'PENSTOCK_FAKE_MEMORY': str(32 << 20)})
+        proxy = harness.Proxy(far.address(), lambda: None, harness.seeded())
+        program = self.start('hostptr', pools=f'{far.tenant("alice").replace(far.address(), proxy.address)} local')
+        self.assertEqual(program.stdout.readline(), 'ready\n')
+        proxy.open = False
+        proxy.cut_all()
+        harness.wait_for(lambda: proxy.cuts, what='the cut')
+        begin = time.monotonic()
+        program.stdin.write('\n')
+        program.stdin.flush()
+        self.assertRegex(program.stdout.readline(), f'^{HERE}: 0 after')
+        self.assertLess(time.monotonic() - begin, 10 * harness.SLOW)
+        proxy.open = True
+        self.assertRegex(program.stdout.readline(), '^32 MiB: 0 after')
+        self.assertEqual(program.wait(20 * harness.SLOW), 0)
+
     def test_gone_when_it_is_opened(self):
         """A context from a type is had of the next."""
         program = self.start('type', pools=f'{self.remote} local')
