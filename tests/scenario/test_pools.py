@@ -25,7 +25,8 @@ class Pools(harness.Scenario):
         self.name = self.remote.split('#')[0]
 
     def environment(self, pools):
-        return self.here.program_environment() | {'PENSTOCK_POOL': pools, 'PENSTOCK_VERBOSE': '1'}
+        options = os.environ.get('TSAN_OPTIONS', '') + ':die_after_fork=0'  # a session elsewhere has threads, also in a child
+        return self.here.program_environment() | {'PENSTOCK_POOL': pools, 'PENSTOCK_VERBOSE': '1', 'TSAN_OPTIONS': options}
 
     def run_program(self, *arguments, pools):
         return harness.run(PROGRAM, *arguments, environment=self.environment(pools))
