@@ -174,8 +174,11 @@ CL_API_ENTRY cl_program CL_API_CALL pen_clLinkProgram(cl_context context, cl_uin
     if (!device_count != !devices || !input_count || !inputs || (!notify && user))
         return pen_refuse(out_error, CL_INVALID_VALUE);
     for (cl_uint i = 0; i < input_count; i++)
-        if (!pen_object_is(inputs[i], PEN_MAGIC_PROGRAM) || inputs[i]->context != context)
+        if (!pen_object_is(inputs[i], PEN_MAGIC_PROGRAM))
             return pen_refuse(out_error, CL_INVALID_PROGRAM);
+    for (cl_uint i = 0; i < input_count; i++)
+        if (inputs[i]->context != context)
+            return pen_refuse(out_error, CL_INVALID_CONTEXT);
     for (cl_uint i = 0; i < device_count; i++)
         if (!pen_object_is(devices[i], PEN_MAGIC_DEVICE) || !pen_context_has_device(context, devices[i]))
             return pen_refuse(out_error, CL_INVALID_DEVICE);

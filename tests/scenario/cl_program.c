@@ -221,6 +221,24 @@ static void check_headers(struct cl_setup *s)
 
 /* ---- compile, link -------------------------------------------------------------------------------------- */
 
+/* Inputs of a link that are no program, or another context's. */
+static void check_foreign_inputs(struct cl_setup *s, cl_program compiled)
+{
+    cl_int status;
+    cl_context context = clCreateContext(NULL, 1, s->devices, NULL, NULL, &status);
+    CHECK_OK(status);
+    cl_program other = cl_check_program(context, "int other(int x) { return x; }");
+    CHECK_OK(clCompileProgram(other, 1, s->devices, "", 0, NULL, NULL, NULL, NULL));
+    cl_program inputs[2] = {compiled, other};
+    CHECK(!clLinkProgram(s->context, 1, s->devices, "", 2, inputs, NULL, NULL, &status) && status == CL_INVALID_CONTEXT,
+          "%d", status);
+    inputs[0] = NULL;
+    CHECK(!clLinkProgram(s->context, 1, s->devices, "", 2, inputs, NULL, NULL, &status) && status == CL_INVALID_PROGRAM,
+          "%d", status);
+    CHECK_OK(clReleaseProgram(other));
+    CHECK_OK(clReleaseContext(context));
+}
+
 static void check_compile_and_link(struct cl_setup *s)
 {
     cl_int status;
@@ -255,6 +273,8 @@ static void check_compile_and_link(struct cl_setup *s)
     CHECK(!clLinkProgram(NULL, 1, &device, "", 2, inputs, NULL, NULL, &status) && status == CL_INVALID_CONTEXT, "%d",
           status);
     CHECK_OK(clCompileProgram(helper, 1, &device, "", 0, NULL, NULL, NULL, NULL));
+    if (s->penstock) /* PoCL does not look at what is given */
+        check_foreign_inputs(s, helper);
     cl_program linked = clLinkProgram(s->context, 1, &device, "", 2, inputs, NULL, NULL, &status);
     CHECK(status == CL_SUCCESS && linked, "%d, %s", status, linked ? cl_check_log(linked, device) : "");
     CHECK(binary_type(linked, device) == CL_PROGRAM_BINARY_TYPE_EXECUTABLE, "no executable");
