@@ -72,18 +72,21 @@ bool pen_context_has_images(cl_context context)
     return false;
 }
 
+/* Of the context's first `device_count` devices. */
+static bool any_has_format(cl_context context, cl_uint device_count, cl_mem_flags flags, cl_mem_object_type type,
+                           const cl_image_format *format)
+{
+    for (cl_uint i = 0; i < device_count; i++)
+        if (pen_device_bool(context->devices[i], CL_DEVICE_IMAGE_SUPPORT) &&
+            pen_device_has_format(context->devices[i], flags, type, format))
+            return true;
+    return false;
+}
+
 bool pen_context_has_format(cl_context context, cl_mem_flags flags, cl_mem_object_type type,
                             const cl_image_format *format)
 {
-    bool any = false;
-    for (cl_uint i = 0; i < context->device_count; i++) {
-        if (!pen_device_bool(context->devices[i], CL_DEVICE_IMAGE_SUPPORT))
-            continue;
-        if (!pen_device_has_format(context->devices[i], flags, type, format))
-            return false;
-        any = true;
-    }
-    return any;
+    return any_has_format(context, context->device_count, flags, type, format);
 }
 
 cl_int pen_clGetSupportedImageFormats(cl_context context, cl_mem_flags flags, cl_mem_object_type type,
@@ -95,18 +98,19 @@ cl_int pen_clGetSupportedImageFormats(cl_context context, cl_mem_flags flags, cl
     if (pen_memory_check_flags(flags & ~(cl_mem_flags)CL_MEM_KERNEL_READ_AND_WRITE) != CL_SUCCESS ||
         !pen_image_kind(type, &kind) || (num_entries == 0 && formats))
         return CL_INVALID_VALUE;
-    cl_uint found = 0;
-    size_t count = 0;
-    const cl_image_format *candidates = NULL;
-    for (cl_uint i = 0; i < context->device_count && !candidates; i++)
+    cl_uint found = 0; /* "a union of image formats supported by all devices in the context" */
+    for (cl_uint i = 0; i < context->device_count; i++) {
+        size_t count = 0;
+        const cl_image_format *its = NULL;
         if (pen_device_bool(context->devices[i], CL_DEVICE_IMAGE_SUPPORT))
-            candidates = device_formats(context->devices[i], flags, kind, &count);
-    for (size_t i = 0; candidates && i < count; i++) {
-        if (pen_format_bytes(&candidates[i]) == 0 || !pen_context_has_format(context, flags, type, &candidates[i]))
-            continue;
-        if (formats && found < num_entries)
-            formats[found] = candidates[i];
-        found++;
+            its = device_formats(context->devices[i], flags, kind, &count);
+        for (size_t j = 0; j < count; j++) {
+            if (pen_format_bytes(&its[j]) == 0 || any_has_format(context, i, flags, type, &its[j]))
+                continue;
+            if (formats && found < num_entries)
+                formats[found] = its[j];
+            found++;
+        }
     }
     if (num_formats)
         *num_formats = found;

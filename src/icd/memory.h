@@ -72,7 +72,7 @@ void pen_image_all(cl_mem image, size_t out_region[3]);
 
 /* ---- image formats (formats.c) ------------------------------------------------------------------------ */
 
-/* Can a device, or all of the context's that take images, have an image of that format with that access? */
+/* Can a device, or any of the context's that take images, have an image of that format with that access? */
 bool pen_device_has_format(cl_device_id device, cl_mem_flags flags, cl_mem_object_type type,
                            const cl_image_format *format);
 bool pen_context_has_format(cl_context context, cl_mem_flags flags, cl_mem_object_type type,

@@ -82,7 +82,7 @@ void stub_complete_queue(uint32_t queue_slot, uint64_t sequence)
 }
 
 /* ---- the pool: a CPU that can be parted, a GPU with little, a custom device; the first two have 2D images, also of
- * buffers, each with rows of its own ---- */
+ * buffers, each with formats and rows of its own ---- */
 
 static const cl_uint align_bits = 1024;
 static const cl_bool yes = CL_TRUE;
@@ -99,6 +99,7 @@ static const cl_name_version features[] = {{CL_MAKE_VERSION(3, 0, 0), "__opencl_
                                            {CL_MAKE_VERSION(3, 0, 0), "__opencl_c_pipes"},
                                            {CL_MAKE_VERSION(3, 0, 0), "__opencl_c_device_enqueue"}};
 static const cl_image_format formats[] = {{CL_RGBA, CL_UNORM_INT8}, {CL_sRGBA, CL_UNORM_INT8}};
+static const cl_image_format other_formats[] = {{CL_R, CL_UNSIGNED_INT8}, {CL_RGBA, CL_UNORM_INT8}};
 static const size_t image_extent = 1024;
 static const cl_uint cpu_pitch = 4, gpu_pitch = 16; /* pixels */
 
@@ -106,8 +107,8 @@ static const cl_uint cpu_pitch = 4, gpu_pitch = 16; /* pixels */
     {                                                                                                                  \
         .key = (key_), .size = sizeof(value_), .value = &(value_)                                                      \
     }
-#define IMAGES(pitch_)                                                                                                 \
-    VALUE(0x70000000u + PEN_REGION_KIND_IMAGE2D, formats), VALUE(CL_DEVICE_IMAGE_SUPPORT, yes),                        \
+#define IMAGES(formats_, pitch_)                                                                                       \
+    VALUE(0x70000000u + PEN_REGION_KIND_IMAGE2D, formats_), VALUE(CL_DEVICE_IMAGE_SUPPORT, yes),                       \
         VALUE(CL_DEVICE_IMAGE2D_MAX_WIDTH, image_extent), VALUE(CL_DEVICE_IMAGE2D_MAX_HEIGHT, image_extent),           \
         VALUE(CL_DEVICE_IMAGE_PITCH_ALIGNMENT, pitch_)
 /* Not in order of key. */
@@ -126,7 +127,7 @@ static const struct pen_property cpu[] = {
     VALUE(CL_DEVICE_COMPILER_AVAILABLE, yes),
     VALUE(CL_DEVICE_IL_VERSION, il),
     VALUE(CL_DEVICE_EXTENSIONS_WITH_VERSION, versions),
-    IMAGES(cpu_pitch),
+    IMAGES(formats, cpu_pitch),
 };
 static const struct pen_property gpu[] = {
     VALUE(CL_DEVICE_EXTENSIONS, few_extensions),
@@ -134,7 +135,7 @@ static const struct pen_property gpu[] = {
     VALUE(CL_DEVICE_IL_VERSION, il),
     VALUE(CL_DEVICE_GLOBAL_MEM_SIZE, memory),
     VALUE(CL_DEVICE_MEM_BASE_ADDR_ALIGN, align_bits),
-    IMAGES(gpu_pitch),
+    IMAGES(other_formats, gpu_pitch),
 };
 static struct pen_pool_device pool[] = {
     {.info = {.device = 1, .class = PEN_DEVICE_CLASS_CPU, .flags = 3, .memory_bytes = 1 << 20, .compute_units = 4},

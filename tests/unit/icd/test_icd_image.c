@@ -1,4 +1,4 @@
-/* The front end's images of buffers and of other images: their rows, which devices of a context ask for differently. */
+/* The front end's images: formats and rows, which devices of a context have and ask for differently. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -72,9 +72,44 @@ static void test_rows_of_an_image(void **state)
     assert_int_equal(pen_clReleaseContext(context), CL_SUCCESS);
 }
 
+/* A context has the formats of all its devices; a device's queue takes images of its own. */
+static void test_formats_of_two(void **state)
+{
+    (void)state;
+    static const size_t origin[3] = {0}, region[3] = {WIDTH, HEIGHT, 1};
+    static const uint32_t color[4] = {0};
+    cl_int error = 0;
+    cl_uint count = 0;
+    cl_image_format formats[4] = {{0}};
+    cl_context context = pen_clCreateContext(NULL, 2, devices, NULL, NULL, &error);
+    assert_int_equal(pen_clGetSupportedImageFormats(context, 0, CL_MEM_OBJECT_IMAGE2D, 4, formats, &count), CL_SUCCESS);
+    assert_int_equal(count, 3);
+    assert_int_equal(formats[0].image_channel_order, CL_RGBA);
+    assert_int_equal(formats[1].image_channel_order, CL_sRGBA);
+    assert_int_equal(formats[2].image_channel_order, CL_R);
+    assert_int_equal(pen_clGetSupportedImageFormats(context, 0, CL_MEM_OBJECT_IMAGE3D, 4, formats, &count), CL_SUCCESS);
+    assert_int_equal(count, 0);
+    const cl_image_desc desc = {.image_type = CL_MEM_OBJECT_IMAGE2D, .image_width = WIDTH, .image_height = HEIGHT};
+    const cl_image_format neither = {CL_A, CL_UNORM_INT8};
+    assert_null(pen_clCreateImage(context, 0, &neither, &desc, NULL, &error));
+    assert_int_equal(error, CL_IMAGE_FORMAT_NOT_SUPPORTED);
+    cl_mem image = pen_clCreateImage(context, 0, &srgb, &desc, NULL, &error);
+    assert_int_equal(error, CL_SUCCESS);
+    cl_command_queue cpu = pen_clCreateCommandQueue(context, devices[0], 0, &error);
+    cl_command_queue gpu = pen_clCreateCommandQueue(context, devices[1], 0, &error);
+    assert_int_equal(pen_clEnqueueFillImage(cpu, image, color, origin, region, 0, NULL, NULL), CL_SUCCESS);
+    assert_int_equal(pen_clEnqueueFillImage(gpu, image, color, origin, region, 0, NULL, NULL),
+                     CL_IMAGE_FORMAT_NOT_SUPPORTED);
+    assert_int_equal(pen_clReleaseCommandQueue(cpu), CL_SUCCESS);
+    assert_int_equal(pen_clReleaseCommandQueue(gpu), CL_SUCCESS);
+    assert_int_equal(pen_clReleaseMemObject(image), CL_SUCCESS);
+    assert_int_equal(pen_clReleaseContext(context), CL_SUCCESS);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup(test_rows_of_a_buffer, set_up),
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup(test_formats_of_two, set_up),
+                                       cmocka_unit_test_setup(test_rows_of_a_buffer, set_up),
                                        cmocka_unit_test_setup(test_rows_of_an_image, set_up)};
     return cmocka_run_group_tests_name("icd images", tests, NULL, NULL);
 }
