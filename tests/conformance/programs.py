@@ -215,9 +215,10 @@ def programs():
         Program("clinfo", ["clinfo", "--raw"], quick=True, normalize=device_answers, drivers=DRIVERS,
                 devices=(1,)),  # two whole devices natively, two parts of one through Penstock
         Program("clpeak latency", ["clpeak", "--kernel-latency"], quick=True, normalize=clpeak_rows, drivers=("pocl", "rusticl"), mixed=MIXED),
-        Program("clpeak transfers", ["clpeak", "--transfer-bandwidth"], normalize=clpeak_rows, timeout_s=600),
+        Program("clpeak transfers", ["clpeak", "--transfer-bandwidth"], normalize=clpeak_rows, drivers=("pocl", "rusticl"),
+                mixed=("rusticl",), timeout_s=600),
         Program("clpeak compute", ["clpeak", "--compute-sp", "--compute-integer", "--global-bandwidth"], normalize=clpeak_rows,
-                timeout_s=600),
+                drivers=("pocl", "rusticl"), mixed=("rusticl",), timeout_s=900),
         hashcat("MD5", 0, "a722c63db8ec8625af6cf71cb8c2d939", "?l?l?l?l?d"),
         hashcat("SHA-256", 1400, "e6c3da5b206634d7f3f3586d747ffdb36b5c675757b380c6a5fe5c570c714349", "?l?l?l?l?d"),
         Program("PyOpenCL", [PYTHON, "-u", os.path.join(HERE, "pyopencl_ops.py")], quick=True, drivers=DRIVERS, mixed=("rusticl",), timeout_s=600),
