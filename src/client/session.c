@@ -64,7 +64,7 @@ static int request(struct pen_daemon_peer *peer, uint64_t pool, uint64_t deadlin
     if (rc)
         return rc;
     const struct pen_msg_session_open open = {
-        .features = peer->stream ? PEN_FEATURE_REMOTE
+        .features = peer->stream ? PEN_FEATURE_REMOTE | PEN_FEATURE_DIRECT
                     : path[0]    ? PEN_FEATURE_RECORD
                                  : PEN_FEATURE_DIRECT,
         .pool = pool,

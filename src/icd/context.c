@@ -92,8 +92,11 @@ static cl_int join_session(cl_context context, const struct request *request)
     for (cl_uint i = 0; i < context->device_count; i++)
         if (context->devices[i]->session && context->devices[i]->session != context->session)
             return CL_DEVICE_NOT_AVAILABLE;
-    context->direct = all_direct(context, PEN_DEVICE_FLAG_DIRECT);
-    context->direct_images = context->direct && all_direct(context, PEN_DEVICE_FLAG_DIRECT_IMAGES);
+    bool here = !(pen_session_features(context->session) & PEN_FEATURE_REMOTE);
+    context->stored_direct = all_direct(context, PEN_DEVICE_FLAG_DIRECT);
+    context->stored_direct_images = context->stored_direct && all_direct(context, PEN_DEVICE_FLAG_DIRECT_IMAGES);
+    context->direct = here && context->stored_direct;
+    context->direct_images = here && context->stored_direct_images;
     return CL_SUCCESS;
 }
 

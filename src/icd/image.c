@@ -307,14 +307,11 @@ static int view_send(cl_mem image, enum pen_region_kind kind)
     image->direct = source->direct && image->context->direct_images;
     image->arena_offset = source->arena_offset;
     image->host_ptr = source->host_ptr;
-    /* To the worker it is stored as what it is a view of, also where this thread may not touch the pixels itself. */
-    size_t offset;
-    uint32_t stored = pen_memory_region_flags(pen_memory_root(image, &offset)) & PEN_REGION_FLAG_DIRECT;
     struct pen_msg_region_view view = {
         .region = image->id,
         .parent = source->id,
         .kind = kind,
-        .flags = pen_memory_region_flags(image) | stored,
+        .flags = pen_memory_region_flags(image),
         .image = wire_desc(image),
     };
     uint64_t sequence;

@@ -380,7 +380,11 @@ cl_mem pen_memory_root(cl_mem memory, size_t *out_offset)
 
 uint32_t pen_memory_region_flags(cl_mem memory)
 {
-    uint32_t flags = memory->direct ? PEN_REGION_FLAG_DIRECT : 0;
+    size_t offset;
+    cl_mem root = pen_memory_root(memory, &offset); /* what is a view of it is stored as it is */
+    bool direct =
+        root->type == CL_MEM_OBJECT_BUFFER ? root->context->stored_direct : root->context->stored_direct_images;
+    uint32_t flags = direct ? PEN_REGION_FLAG_DIRECT : 0;
     if (!(memory->flags & CL_MEM_WRITE_ONLY))
         flags |= PEN_REGION_FLAG_KERNEL_READS;
     if (!(memory->flags & CL_MEM_READ_ONLY))

@@ -164,8 +164,9 @@ struct _cl_context {
     size_t property_count;             /* entries, the 0 included; 0 when none were given */
     void(CL_CALLBACK *notify)(const char *, const void *, size_t, void *);
     void *notify_user;
-    bool direct; /* every device works in host memory, and the session may: buffers are read and written in place */
-    bool direct_images;
+    /* Every device works in host memory: buffers, and images, are stored in the worker's arena alone. */
+    bool stored_direct, stored_direct_images;
+    bool direct, direct_images;  /* likewise, and this process shares the arena: they are read and written in place */
     pthread_mutex_t lock;        /* guards: destructors */
     struct pen_list destructors; /* struct pen_destructor, newest first */
     _Atomic bool told;           /* the program's notify function has heard that the session is lost */

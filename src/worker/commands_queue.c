@@ -102,6 +102,7 @@ static bool transfer(struct pen_work *work, struct pen_work_command *command, ui
     memcpy(command->u.transfer.extent, extent, sizeof command->u.transfer.extent);
     command->u.transfer.arena_offset = arena_offset;
     command->u.transfer.arena_size = arena_size;
+    command->u.transfer.lent = false;
     if (check_box(region, box, extent, &command->u.transfer.whole))
         return fail_command(work, command->opcode, "its box is empty or outside the region");
     if (check_host(region, &command->u.transfer.host, extent, arena_size))

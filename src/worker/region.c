@@ -2,6 +2,7 @@
  * Model: architecture.md §6 rule 1; mem/residency.h. Direct regions have one storage, the arena range: nothing moves.
  */
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "mem/box.h"
 #include "worker/work.h"
@@ -39,6 +40,7 @@ void pen_region_use(struct pen_work_region *region)
 /* Counts the drivers that still hold memory over an arena range. */
 struct retirement {
     struct pen_work *work;
+    uint64_t offset, bytes; /* of the arena, whose pages go back to the system; 0: none */
     uint32_t slot;
     _Atomic uint32_t left;
 };
@@ -51,6 +53,8 @@ static void retire(void *context)
     /* acq_rel: what every driver did with the memory comes before the slot. */
     if (atomic_fetch_sub_explicit(&retirement->left, 1, memory_order_acq_rel) != 1)
         return;
+    if (retirement->bytes) /* a hint */
+        (void)madvise(work->arena + retirement->offset, retirement->bytes, MADV_REMOVE);
     pen_publish_event(&work->view, retirement->slot, PEN_STATE_COMPLETE, false);
     pen_publish_wake(&work->view);
     free(retirement);
@@ -69,6 +73,11 @@ static void destroy_memories(struct pen_work_region *region)
         return;
     }
     *retirement = (struct retirement){.work = work, .slot = region->retire_slot, .left = 1};
+    /* A program on another host has an arena of its own, and gives back the pages of that. */
+    if (work->config.remote && region->root == region && region->size >= PEN_ARENA_HUGE) {
+        retirement->offset = region->arena_offset;
+        retirement->bytes = region->size & ~(PEN_ARENA_HUGE - 1);
+    }
     atomic_fetch_add_explicit(&work->callbacks, 1, memory_order_relaxed);
     for (uint32_t i = 0; i < region->memory_count; i++) {
         if (!region->memories[i])

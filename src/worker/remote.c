@@ -82,7 +82,7 @@ void pen_remote_send_range(struct pen_remote *remote, uint64_t offset, uint64_t 
     /* Their numbers are in the order in which they are sent. */
     pthread_mutex_lock(&remote->lock);
     uint64_t number = bytes > PEN_LINK_INLINE_BYTES ? ++remote->reads : 0;
-    int rc = pen_link_add_range(remote->link, remote->arena + offset, offset, bytes, number);
+    int rc = pen_loans_add_range(&remote->loans, offset, bytes, number);
     pthread_mutex_unlock(&remote->lock);
     if (rc)
         lose(remote);
@@ -104,6 +104,28 @@ static int into_ring(struct pen_remote *remote, const void *frame, size_t size)
     return 0;
 }
 
+/* Dispatch turns the link, and a part has come: before it takes a long one, it has a look at the write whose bytes they
+ * are, which may be in the ring still. */
+static int make_way(struct pen_remote *remote, const void *frame, size_t size)
+{
+    struct pen_work *work = remote->dispatch;
+    void *at;
+    uint64_t bytes, number;
+    int rc = pen_link_take_part(frame, size, remote->loans.arena, remote->loans.arena_bytes, &at, &bytes, &number);
+    if (rc || bytes < PEN_LINK_INLINE_BYTES)
+        return rc;
+    if (pen_ring_ready(&work->ring) || (atomic_load(&work->holding) && atomic_load(&work->finished)))
+        return PEN_LINK_LATER;
+    pthread_mutex_lock(&remote->lock);
+    struct pen_work_task *awaited =
+        pen_list_empty(&remote->awaited) ? NULL : PEN_CONTAINER(remote->awaited.next, struct pen_work_task, held);
+    pthread_mutex_unlock(&remote->lock);
+    if (awaited && awaited->write &&
+        at == remote->loans.arena + awaited->write->command->u.transfer.arena_offset) /* the first of them */
+        pen_here_lend(awaited->write);
+    return 0;
+}
+
 static int take_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
 {
     struct pen_remote *remote = context;
@@ -112,9 +134,10 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
         lose(remote);
         return -PEN_EGONE; /* the connection is closed: that is what the program waits for */
     }
-    if (opcode == PEN_OP_LINK_PART)
-        return pen_link_take_part(frame, size, remote->arena, remote->arena_bytes, out_bulk, out_bulk_bytes,
-                                  &remote->arriving);
+    if (opcode == PEN_OP_LINK_PART) {
+        int rc = remote->dispatch ? make_way(remote, frame, size) : 0;
+        return rc ? rc : pen_loans_take_part(&remote->loans, frame, size, out_bulk, out_bulk_bytes, &remote->arriving);
+    }
     const struct pen_message_info *info = pen_message_info(opcode);
     return info && info->direction == PEN_DIRECTION_COMMAND ? into_ring(remote, frame, size) : -PEN_EPROTO;
 }
@@ -312,13 +335,15 @@ static bool spin(struct pen_remote *remote, struct pen_ring_reader *ring, uint64
     return some;
 }
 
-void pen_remote_idle(struct pen_remote *remote, struct pen_ring_reader *ring, uint64_t spin_ns)
+void pen_remote_idle(struct pen_remote *remote, struct pen_work *work)
 {
+    struct pen_ring_reader *ring = &work->ring;
     if (!pen_pump_take(&remote->pump)) {
-        pen_ring_wait(ring, spin_ns, UINT64_MAX); /* who has it gives us frames */
+        pen_ring_wait(ring, work->config.spin_ns, UINT64_MAX); /* who has it gives us frames */
         return;
     }
-    bool going = true, some = spin(remote, ring, spin_ns, &going);
+    remote->dispatch = work;
+    bool going = true, some = spin(remote, ring, work->config.spin_ns, &going);
     while (going && !some) {
         atomic_store_explicit(&remote->idle, true, memory_order_relaxed);
         pen_fence();
@@ -328,6 +353,7 @@ void pen_remote_idle(struct pen_remote *remote, struct pen_ring_reader *ring, ui
         going = pen_pump_turn(&remote->pump);
         some = some || pending(ring);
     }
+    remote->dispatch = NULL;
     pen_pump_give(&remote->pump, false);
 }
 
@@ -339,13 +365,8 @@ int pen_remote_init(struct pen_remote *remote, uint64_t session, uint64_t reconn
 {
     const struct pen_link_owner owner = {take_frame, take_bulk, remote};
     struct pen_remote_offer offer = *first;
-    *remote = (struct pen_remote){.session = session,
-                                  .reconnect_ns = reconnect_ns,
-                                  .crash = crash,
-                                  .view = *view,
-                                  .arena = arena,
-                                  .arena_bytes = arena_bytes,
-                                  .offer = {.fd = -1}};
+    *remote = (struct pen_remote){
+        .session = session, .reconnect_ns = reconnect_ns, .crash = crash, .view = *view, .offer = {.fd = -1}};
     pthread_mutex_init(&remote->lock, NULL);
     pen_list_init(&remote->awaited);
     int rc = make_stream(&offer, &remote->stream);
@@ -356,6 +377,7 @@ int pen_remote_init(struct pen_remote *remote, uint64_t session, uint64_t reconn
     if ((rc = pen_link_create(&owner, &remote->link)))
         return rc;
     pen_pump_init(&remote->pump, remote->link);
+    pen_loans_init(&remote->loans, remote->link, arena, arena_bytes);
     remote->mirror = (struct pen_mirror){send_times, send_event, send_queue, flush, remote};
     pen_ring_writer_init(&remote->writer, &remote->view);
     view->mirror = &remote->mirror;

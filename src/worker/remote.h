@@ -9,12 +9,14 @@
 #include <pthread.h>
 
 #include "base/list.h"
+#include "net/loan.h"
 #include "net/pump.h"
 #include "net/tls.h"
 #include "net/unix.h"
 #include "wire/ring.h"
 #include "worker/crash.h"
 
+struct pen_work;
 struct pen_work_task;
 
 /* How a connection of the session is to be made. */
@@ -34,9 +36,9 @@ struct pen_remote {
     _Atomic uint64_t flushed_ns; /* when completions were sent last; a hint */
     struct pen_shared_view view;
     struct pen_ring_writer writer; /* the receiving thread's */
-    unsigned char *arena;
-    uint64_t arena_bytes;
-    uint64_t arriving;            /* number of the part that comes; the receiving thread's */
+    struct pen_loans loans;
+    struct pen_work *dispatch;    /* that turns the link now; NULL: the receiving thread does. Of whoever turns it */
+    uint64_t arriving;            /* number of the part that comes; the same */
     _Atomic bool detached;        /* the program is sent away */
     struct pen_crash_page *crash; /* where it is told that there is no connection; borrowed */
     int ends[2]; /* a socket pair: [0] stands for the program's socket, and is seen closed when the session is over */
@@ -63,7 +65,7 @@ void pen_remote_detach(struct pen_remote *remote, bool detached);
 /* The bytes that a read has put into the arena, on their way before its completion. Any thread. */
 void pen_remote_send_range(struct pen_remote *remote, uint64_t offset, uint64_t bytes);
 /* In place of pen_ring_wait: dispatch has nothing to do, and receives until there are frames, or it is kicked. */
-void pen_remote_idle(struct pen_remote *remote, struct pen_ring_reader *ring, uint64_t spin_ns);
+void pen_remote_idle(struct pen_remote *remote, struct pen_work *work);
 /* pen_ring_kick has been called: ends pen_remote_idle. Any thread. */
 void pen_remote_kick(struct pen_remote *remote);
 /* False when the bytes of command task->sequence are here; else pen_task_arrived is called when they are. Dispatch. */

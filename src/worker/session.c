@@ -178,7 +178,7 @@ static uint32_t agreed_features(const struct pen_work_config *config)
     uint32_t features = config->features & (PEN_FEATURE_DIRECT | PEN_FEATURE_RECORD | PEN_FEATURE_REMOTE);
     if (!config->log)
         features &= ~(uint32_t)PEN_FEATURE_RECORD;
-    if (features & (PEN_FEATURE_RECORD | PEN_FEATURE_REMOTE))
+    if (features & PEN_FEATURE_RECORD)
         features &= ~(uint32_t)PEN_FEATURE_DIRECT;
     return features;
 }
@@ -294,7 +294,7 @@ void pen_work_idle(struct pen_work *work)
 static void wait_for_frames(struct pen_work *work)
 {
     if (work->config.remote)
-        pen_remote_idle(work->config.remote, &work->ring, work->config.spin_ns);
+        pen_remote_idle(work->config.remote, work);
     else
         pen_ring_wait(&work->ring, work->config.spin_ns, UINT64_MAX);
 }

@@ -196,6 +196,8 @@ void pen_command_free(struct pen_work_command *command)
 {
     if (!command)
         return;
+    if (command->opcode == PEN_OP_WRITE)
+        pen_here_take_back(command);
     hold_regions(command, true);
     if (command->opcode == PEN_OP_LAUNCH) {
         if (!command->u.launch.kernel->error)

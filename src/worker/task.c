@@ -260,12 +260,17 @@ static void hand_over(struct pen_work *work, struct pen_work_command *command, s
                       const struct pen_backend_order *order)
 {
     struct pen_work_queue *queue = command->queue;
+    bool here = task && pen_here_is_turn(command);
+    int rc = 0;
     if (task) {
         pen_publish_event(&work->view, task->slot, PEN_STATE_SUBMITTED, false);
         take_off(task);
     }
     note_submitted(queue, command->sequence);
-    int rc = pen_command_submit(command, order);
+    if (here)
+        pen_here_run(command, task);
+    else
+        rc = pen_command_submit(command, order);
     if (!task) {
         queue->untracked++;
         if (rc && order->done)
@@ -276,6 +281,15 @@ static void hand_over(struct pen_work *work, struct pen_work_command *command, s
         pen_graph_submitted(&work->graph, &task->node);
         note_tracked(queue, command->sequence);
     }
+}
+
+/* Its bytes shall know whose they are. They are the last that it waits for. */
+static void note_write(struct pen_work_task *task)
+{
+    const struct pen_work_command *command = task->command;
+    struct pen_work_task *bytes = command->wait_count ? command->waits[command->wait_count - 1] : NULL;
+    if (bytes && !bytes->queue && bytes->sequence == command->sequence)
+        bytes->write = task;
 }
 
 /* Submits with or without a task. Nothing it waits for is held or in another domain, or has failed. */
@@ -415,6 +429,7 @@ static bool hold(struct pen_work *work, const struct pen_work_command *command, 
                              (unsigned long long)PEN_WORK_HELD);
     }
     task->command = copy;
+    note_write(task);
     pen_list_append(&command->queue->held, &task->held);
     if (command->opcode == PEN_OP_BARRIER && !command->queue->in_order)
         command->queue->barrier = task;
@@ -550,7 +565,7 @@ bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, u
         note_reads(command);
     held = held || waits_for_held_queue(command);
     bool delivers = (work->log || work->config.remote) && command->opcode == PEN_OP_READ;
-    bool track = queue->in_order && (work->last || queue->untracked + 1 >= PEN_WORK_UNTRACKED);
+    bool track = queue->in_order && (work->last || queue->untracked + 1 >= PEN_WORK_UNTRACKED || pen_here_may(command));
     struct pen_work_task *task = NULL;
     if (event || held || delivers || track) {
         task = make_task(work, command, event, slot, delivers && !held);

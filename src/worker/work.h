@@ -18,6 +18,7 @@
 #include "base/map.h"
 #include "base/scratch.h"
 #include "mem/residency.h"
+#include "net/loan.h"
 #include "penstock-protocol.h"
 #include "sched/graph.h"
 #include "wire/arena.h"
@@ -98,7 +99,8 @@ struct pen_work_task {
     struct pen_work_group *group;     /* out-of-order: that counts it while it is in the driver's hands */
     /* link in queue->held, of a program's own event in work->own_events, of a write's bytes in remote->awaited */
     struct pen_list held;
-    int instead; /* error to publish when the marker that stands for a failed command completes */
+    struct pen_work_task *write; /* of a write's bytes: that is held for them */
+    int instead;                 /* error to publish when the marker that stands for a failed command completes */
     bool named;
     bool after_reads; /* the queue's, when it was made */
     bool delivers;    /* a read whose bytes are recorded or sent on; `command` stays until it is done */
@@ -250,6 +252,8 @@ struct pen_work_command {
             uint64_t extent[3];
             uint64_t arena_offset, arena_size;
             bool whole; /* a write that leaves no old byte */
+            bool lent;  /* a write whose bytes are received into the region's memory */
+            struct pen_loan loan;
         } transfer;
         struct {
             struct pen_work_region *source, *target;
@@ -524,6 +528,19 @@ void pen_group_done(void *context, int status, const struct pen_event_times *tim
 /* `marker` (in flight) is done when all that has entered is, which may be now. last: nothing enters any more.
  * -PEN_ENOMEM, unless it is the last. */
 int pen_group_close(struct pen_work_queue *queue, struct pen_work_task *marker, bool last);
+
+/* ---- here.c ---------------------------------------------------------------------------------------------- */
+
+/* May dispatch do the command itself, in the region's memory, when it is its turn? */
+bool pen_here_may(const struct pen_work_command *command);
+/* Is it to, now? The command is about to be submitted. */
+bool pen_here_is_turn(const struct pen_work_command *command);
+/* Does it, in place of a driver, and tells the task, which is in flight. */
+void pen_here_run(struct pen_work_command *command, struct pen_work_task *task);
+/* Lends the region's memory for the bytes of the held write, the first of which are about to come, if it is its turn.
+ */
+void pen_here_lend(struct pen_work_task *task);
+void pen_here_take_back(struct pen_work_command *command);
 
 /* ---- submit.c ------------------------------------------------------------------------------------------- */
 

@@ -390,7 +390,7 @@ static void behind_a_gate(struct world *w)
 static void land_in_order(struct world *w, size_t size, int rounds)
 {
     unsigned char *next = malloc(size), *landed = calloc(1, size);
-    cl_mem buffer = buffer_of(w, 0, size, NULL);
+    cl_mem buffer = buffer_of(w, CL_MEM_COPY_HOST_PTR, size, landed);
     for (int round = 0; round < rounds; round++) {
         memset(next, round + 2, size);
         add(w, w->queue, buffer, 0, 1, 0, NULL, NULL);
@@ -441,6 +441,43 @@ static void changed_at_once(struct world *w)
     free(bytes);
     free(back);
     free(same);
+}
+
+/* Bytes that come over a network must not be in the buffer before what reads the old ones there is done. */
+static void write_after_use(struct world *w)
+{
+    enum { SIZE = 12 << 20, ROUNDS = 12 };
+    cl_int status;
+    unsigned char *now = malloc(SIZE), *then = malloc(SIZE), *back = malloc(SIZE);
+    cl_mem buffer = buffer_of(w, 0, SIZE, NULL), copy = buffer_of(w, 0, SIZE, NULL);
+    cl_command_queue other = clCreateCommandQueue(w->context, w->device, 0, &status);
+    EXPECT_OK(status);
+    for (int round = 0; round < ROUNDS; round++) {
+        /* the copy before the write in its queue, or in another, and named by its wait list */
+        cl_command_queue queue = round % 2 ? other : w->queue;
+        size_t size = round % 4 < 2 ? SIZE : 4000;
+        cl_event written, copied;
+        number(then, SIZE, (unsigned)round);
+        number(now, SIZE, (unsigned)round + 100);
+        EXPECT_OK(clEnqueueWriteBuffer(w->queue, buffer, CL_TRUE, 0, SIZE, then, 0, NULL, &written));
+        EXPECT_OK(
+            clEnqueueCopyBuffer(queue, buffer, copy, 0, 0, SIZE, 1, &written, &copied)); /* a log keeps that order */
+        EXPECT_OK(clFlush(queue));
+        EXPECT_OK(
+            clEnqueueWriteBuffer(w->queue, buffer, CL_TRUE, 0, size, now, round % 2, round % 2 ? &copied : NULL, NULL));
+        EXPECT_OK(clEnqueueReadBuffer(w->queue, copy, CL_TRUE, 0, SIZE, back, 0, NULL, NULL));
+        EXPECT(memcmp(back, then, SIZE) == 0);
+        EXPECT_OK(clEnqueueReadBuffer(w->queue, buffer, CL_TRUE, 0, SIZE, back, 0, NULL, NULL));
+        EXPECT(memcmp(back, now, size) == 0 && memcmp(back + size, then + size, SIZE - size) == 0);
+        EXPECT_OK(clReleaseEvent(written));
+        EXPECT_OK(clReleaseEvent(copied));
+    }
+    EXPECT_OK(clReleaseCommandQueue(other));
+    EXPECT_OK(clReleaseMemObject(buffer));
+    EXPECT_OK(clReleaseMemObject(copy));
+    free(now);
+    free(then);
+    free(back);
 }
 
 static void released_while_in_use(struct world *w)
@@ -1449,6 +1486,7 @@ int main(int argc, char **argv)
         {"behind_a_gate", behind_a_gate},
         {"reads_land_in_order", reads_land_in_order},
         {"changed_at_once", changed_at_once},
+        {"write_after_use", write_after_use},
         {"released_while_in_use", released_while_in_use},
         {"copies", copies},
         {"copy_errors", copy_errors},

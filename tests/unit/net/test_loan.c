@@ -141,7 +141,7 @@ static void from_and_to(void **unused)
 static void across_cuts(void **unused)
 {
     (void)unused;
-    for (unsigned cut = 1; cut < 40; cut++) {
+    for (unsigned cut = 1; cut < 40; cut += 2) {
         struct end a, b;
         end_init(&a);
         end_init(&b);
