@@ -345,7 +345,7 @@ bool pen_remote_end_help(struct pen_remote_end *end, const _Atomic uint32_t *epo
     if (!pthread_mutex_trylock(&end->forwarding)) {
         (void)forward_some(end); /* the rest, and what is wrong, is the sending thread's */
         pthread_mutex_unlock(&end->forwarding);
-        pen_link_flush(end->link);
+        pen_link_send(end->link);
     }
     bool going = spin(end, epoch, seen);
     while (going && atomic_load(epoch) == seen) {

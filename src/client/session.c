@@ -355,14 +355,20 @@ static inline void enter(struct pen_session *session)
     session->depth = 1;
 }
 
+static inline bool leave_quietly(struct pen_session *session)
+{
+    if (--session->depth)
+        return false;
+    atomic_store_explicit(&session->sender, 0, memory_order_relaxed);
+    pen_lock_drop(&session->sending);
+    return true;
+}
+
 /* The outermost one rings the doorbell: pen_lock_drop's fence lies between our head and the worker's `asleep`. */
 static inline void leave(struct pen_session *session)
 {
-    if (--session->depth)
-        return;
-    atomic_store_explicit(&session->sender, 0, memory_order_relaxed);
-    pen_lock_drop(&session->sending);
-    pen_ring_doorbell(&session->view);
+    if (leave_quietly(session))
+        pen_ring_doorbell(&session->view);
 }
 
 /* Caller holds `sending`. NULL when the session is lost. */
@@ -414,4 +420,10 @@ void pen_session_unlock(struct pen_session *session)
 {
     if (!(pen_session_dead(session) & PEN_DEAD_FORKED))
         leave(session);
+}
+
+void pen_session_unlock_quietly(struct pen_session *session)
+{
+    if (!(pen_session_dead(session) & PEN_DEAD_FORKED))
+        (void)leave_quietly(session);
 }

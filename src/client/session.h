@@ -166,6 +166,9 @@ void pen_session_commit(struct pen_session *session);
  * (which nest), unlock. */
 void pen_session_lock(struct pen_session *session);
 void pen_session_unlock(struct pen_session *session);
+/* The same, without ringing: what was sent can wait until something else is, or the caller is about to wait for it in
+ * pen_wait_slot, and the worker is on another host. */
+void pen_session_unlock_quietly(struct pen_session *session);
 
 /* PEN_SEND(session, launch, &message, &sequence): encode and publish one command; 0 or -PEN_EGONE.
  * PEN_SEND_NOTE also runs a statement with `sequence` known while the lock is held (to note a queue's last one). */

@@ -50,9 +50,12 @@ static void sleep_on_epoch(struct pen_session *session, uint32_t seen, uint64_t 
     uint64_t limit = timeout_ns < PEN_PEER_CHECK_NS ? timeout_ns : PEN_PEER_CHECK_NS;
     int saved = errno;
     struct pen_shared *shared = session->view.shared;
-    if (!helps || !session->remote ||
-        !pen_remote_end_help(session->remote, &shared->epoch, seen, &shared->waiters, limit))
-        pen_futex_wait(&session->view.shared->epoch, seen, limit, true);
+    bool remote = helps && session->remote;
+    if (!remote || !pen_remote_end_help(session->remote, &shared->epoch, seen, &shared->waiters, limit)) {
+        if (remote)
+            pen_ring_doorbell(&session->view); /* the command may have been sent quietly */
+        pen_futex_wait(&shared->epoch, seen, limit, true);
+    }
     errno = saved;
     pen_answers_poll_now_and_then(session);
 }

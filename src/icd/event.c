@@ -40,7 +40,12 @@ void pen_event_destroy(cl_event event)
     if (event->slot && event->sent) {
         struct pen_msg_event_destroy message = {.event = event->id};
         uint64_t sequence = 0;
+        pen_session_lock(session);
         (void)PEN_SEND(session, event_destroy, &message, &sequence); /* with the session the event is gone too */
+        if (event->queue)
+            pen_session_unlock_quietly(session); /* it means nothing to any command */
+        else
+            pen_session_unlock(session);
         pen_slot_release(session, event->slot);
     } else if (event->slot) {
         pen_slot_cancel(session, event->slot);

@@ -57,6 +57,11 @@ cl_int pen_enqueue_nothing(struct pen_enqueue *e, bool turn)
 
 #define STAGING_ALIGN 256
 
+static bool is_remote(const struct pen_session *session)
+{
+    return pen_session_features(session) & PEN_FEATURE_REMOTE;
+}
+
 int pen_staging_alloc(struct pen_session *session, uint64_t size, uint64_t *out_offset)
 {
     pen_recycle(session);
@@ -149,6 +154,18 @@ int pen_move_send(struct pen_enqueue *e, const struct pen_move *move, uint64_t s
     return PEN_ENQUEUE(e, read, &read);
 }
 
+/* The same for a caller who waits for it, and sends it then, if that is to another host. */
+static int send_to_wait(struct pen_enqueue *e, const struct pen_move *move, uint64_t staging)
+{
+    struct pen_session *session = e->queue->context->session;
+    if (!is_remote(session))
+        return pen_move_send(e, move, staging);
+    pen_session_lock(session);
+    int error = pen_move_send(e, move, staging);
+    pen_session_unlock_quietly(session);
+    return error;
+}
+
 /* Sends the command, which has an event, through a staging range. `waits`: returns when it is complete; otherwise an
  * action does what is left. Ends `e`. */
 static cl_int move_staged(struct pen_enqueue *e, const struct pen_move *move, bool waits)
@@ -172,7 +189,7 @@ static cl_int move_staged(struct pen_enqueue *e, const struct pen_move *move, bo
     }
     error = pen_hostptr_before_use(e, move->memory, move->to_region);
     if (!error)
-        error = pen_move_send(e, move, offset);
+        error = waits ? send_to_wait(e, move, offset) : pen_move_send(e, move, offset);
     if (error)
         goto out_free;
     if (!waits) {
@@ -298,11 +315,6 @@ static struct pen_move cursor_take(struct cursor *at, const struct pen_move *who
     return part;
 }
 
-static bool is_remote(const struct pen_session *session)
-{
-    return pen_session_features(session) & PEN_FEATURE_REMOTE;
-}
-
 struct piece {
     cl_event event; /* NULL: not under way */
     uint64_t staging;
@@ -364,7 +376,7 @@ static cl_int piece_send(struct piece *piece, cl_command_queue queue, cl_uint wa
     }
     int error = pen_hostptr_before_use(&e, piece->move.memory, piece->move.to_region);
     if (!error)
-        error = pen_move_send(&e, &piece->move, piece->staging);
+        error = send_to_wait(&e, &piece->move, piece->staging);
     if (error)
         piece_take_back(piece, session);
     return pen_enqueue_end(&e, error);

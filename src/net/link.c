@@ -503,6 +503,11 @@ static void wait_for_sending(struct pen_link *link)
         pen_spin_turn(turn);
 }
 
+void pen_link_send(struct pen_link *link)
+{
+    (void)flush(link, TURN_BYTES); /* what is left then, another turn sends */
+}
+
 /* ---- letting go -------------------------------------------------------------------------------------- */
 
 /* Bytes of somebody's, and what is to take their place. */
@@ -848,6 +853,6 @@ int pen_link_turn(struct pen_link *link)
         return -PEN_EGONE;
     }
     int rc = acknowledge(link);
-    (void)flush(link, TURN_BYTES); /* what is left then, another turn sends */
+    pen_link_send(link);
     return rc;
 }
