@@ -401,10 +401,10 @@ static void land_in_order(struct world *w, size_t size, int rounds)
             EXPECT_OK(clEnqueueFillBuffer(w->queue, buffer, next, 1, 0, size, 0, NULL, NULL));
         EXPECT_OK(clEnqueueReadBuffer(w->queue, buffer, CL_TRUE, 0, size, landed, 0, NULL, NULL));
         EXPECT_OK(clFinish(w->queue));
-        if (memcmp(landed, next, size)) {
-            EXPECT(!"the bytes of the later read");
+        bool later = memcmp(landed, next, size) == 0;
+        EXPECT(later);
+        if (!later)
             break;
-        }
     }
     EXPECT_OK(clReleaseMemObject(buffer));
     free(next);
@@ -432,10 +432,10 @@ static void changed_at_once(struct world *w)
         EXPECT_OK(clEnqueueWriteBuffer(w->queue, buffer, CL_TRUE, 0, size, bytes, 0, NULL, NULL));
         memset(bytes, 0xee, size);
         EXPECT_OK(clEnqueueReadBuffer(w->queue, buffer, CL_TRUE, 0, size, back + 1, 0, NULL, NULL));
-        if (memcmp(back + 1, same, size) || back[0] != 0x5a || back[size + 1] != 0x5a) {
-            EXPECT(!"the bytes that were written");
+        bool as_written = memcmp(back + 1, same, size) == 0 && back[0] == 0x5a && back[size + 1] == 0x5a;
+        EXPECT(as_written);
+        if (!as_written)
             break;
-        }
     }
     EXPECT_OK(clReleaseMemObject(buffer));
     free(bytes);
