@@ -341,6 +341,14 @@ static int unmap_in_place(struct pen_enqueue *e, cl_mem memory, const struct pen
     return pen_hostptr_push(e, memory, mapping->origin[0], mapping->extent[0]);
 }
 
+/* What was written through the map goes to the queue's device, which has to take such an image. */
+static cl_int unmap_check(cl_command_queue queue, cl_mem memory, const struct pen_mapping *mapping)
+{
+    if (memory->type == CL_MEM_OBJECT_BUFFER || !mapping->staged || !map_writes(mapping->flags))
+        return CL_SUCCESS;
+    return pen_image_check_device(queue, memory);
+}
+
 cl_int pen_clEnqueueUnmapMemObject(cl_command_queue queue, cl_mem memory, void *pointer, cl_uint wait_count,
                                    const cl_event *wait_list, cl_event *out_event)
 {
@@ -352,8 +360,10 @@ cl_int pen_clEnqueueUnmapMemObject(cl_command_queue queue, cl_mem memory, void *
     if (!mapping)
         return CL_INVALID_VALUE;
     struct pen_enqueue e = {0};
-    status = pen_enqueue_begin(&e, queue, CL_COMMAND_UNMAP_MEM_OBJECT, wait_count, wait_list, out_event, false,
-                               mapping->staged);
+    status = unmap_check(queue, memory, mapping);
+    if (status == CL_SUCCESS)
+        status = pen_enqueue_begin(&e, queue, CL_COMMAND_UNMAP_MEM_OBJECT, wait_count, wait_list, out_event, false,
+                                   mapping->staged);
     if (status != CL_SUCCESS) {
         mapping_add(memory, mapping);
         return status;

@@ -20,12 +20,19 @@ static cl_int migrate_check(cl_command_queue queue, cl_uint count, const cl_mem 
     return CL_SUCCESS;
 }
 
-/* Regions that have a place of their own on devices. */
-static cl_uint collect(cl_uint count, const cl_mem *objects, uint64_t *regions)
+/* It has a place of its own on devices, and can have one on the queue's: it is no error to hint at an image that the
+ * device does not take. */
+static bool can_move(cl_command_queue queue, cl_mem memory)
+{
+    return !memory->direct &&
+           (memory->type == CL_MEM_OBJECT_BUFFER || pen_image_check_device(queue, memory) == CL_SUCCESS);
+}
+
+static cl_uint collect(cl_command_queue queue, cl_uint count, const cl_mem *objects, uint64_t *regions)
 {
     cl_uint moved = 0;
     for (cl_uint i = 0; i < count; i++)
-        if (!objects[i]->direct)
+        if (can_move(queue, objects[i]))
             regions[moved++] = objects[i]->id;
     return moved;
 }
@@ -65,7 +72,7 @@ cl_int pen_clEnqueueMigrateMemObjects(cl_command_queue queue, cl_uint count, con
     if (!regions)
         return CL_OUT_OF_HOST_MEMORY;
     struct pen_enqueue e = {0};
-    cl_uint moved = collect(count, objects, regions);
+    cl_uint moved = collect(queue, count, objects, regions);
     status =
         pen_enqueue_begin(&e, queue, CL_COMMAND_MIGRATE_MEM_OBJECTS, wait_count, wait_list, out_event, false, false);
     if (status == CL_SUCCESS)

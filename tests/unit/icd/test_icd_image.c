@@ -100,6 +100,16 @@ static void test_formats_of_two(void **state)
     assert_int_equal(pen_clEnqueueFillImage(cpu, image, color, origin, region, 0, NULL, NULL), CL_SUCCESS);
     assert_int_equal(pen_clEnqueueFillImage(gpu, image, color, origin, region, 0, NULL, NULL),
                      CL_IMAGE_FORMAT_NOT_SUPPORTED);
+    assert_int_equal(pen_clEnqueueMigrateMemObjects(gpu, 1, &image, 0, 0, NULL, NULL), CL_SUCCESS);
+    assert_int_equal(stub_count(PEN_OP_MIGRATE), 0); /* a hint that cannot be taken */
+    assert_int_equal(pen_clEnqueueMigrateMemObjects(cpu, 1, &image, 0, 0, NULL, NULL), CL_SUCCESS);
+    assert_int_equal(stub_count(PEN_OP_MIGRATE), 1);
+    size_t row_pitch = 0;
+    void *mapped = pen_clEnqueueMapImage(cpu, image, CL_FALSE, CL_MAP_WRITE, origin, region, &row_pitch, NULL, 0, NULL,
+                                         NULL, &error);
+    assert_int_equal(error, CL_SUCCESS);
+    assert_int_equal(pen_clEnqueueUnmapMemObject(gpu, image, mapped, 0, NULL, NULL), CL_IMAGE_FORMAT_NOT_SUPPORTED);
+    assert_int_equal(pen_clEnqueueUnmapMemObject(cpu, image, mapped, 0, NULL, NULL), CL_SUCCESS);
     assert_int_equal(pen_clReleaseCommandQueue(cpu), CL_SUCCESS);
     assert_int_equal(pen_clReleaseCommandQueue(gpu), CL_SUCCESS);
     assert_int_equal(pen_clReleaseMemObject(image), CL_SUCCESS);
