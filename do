@@ -30,6 +30,7 @@ libjansson-dev       JSON output of the command line
 libseccomp-dev       the worker's jail
 libxxhash-dev        names of cached builds
 libssl-dev           TLS
+liblz4-dev           bulk over slow networks
 libjemalloc-dev      allocator of the worker and its drivers
 libcmocka-dev        unit tests
 clinfo               the program that the demonstration runs
