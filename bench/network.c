@@ -1,11 +1,13 @@
 /* bench/network.c - what shows a network between a program and its device: long chains, which must not pay for it at
- * each link, and bulk transfers, which must neither leave it idle nor hold launches up.
+ * each link, and bulk transfers, of noise and of text, which must neither leave it idle nor hold launches up.
  * usage: network PLATFORM-SUBSTRING [ROW...]     prints `row value`, times in ns, rates in byte/s. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "rows.h"
 
@@ -128,19 +130,34 @@ static void row_launch(void)
 }
 
 struct bulk {
-    bool reads;
+    bool reads, text;
     double rate; /* byte/s, of all that has arrived */
     _Atomic bool over;
 };
+
+/* Words of a small language, or what cannot be compressed: xorshift64 (Marsaglia 2003). */
+static void fill(unsigned char *bytes, size_t size, bool text)
+{
+    static const char words[8][9] = {"region ", "queue  ", "event  ", "kernel ",
+                                     "launch ", "read   ", "write  ", "tenant "};
+    uint64_t random = 88172645463325252u;
+    for (size_t i = 0; i + sizeof random <= size; i += sizeof random) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        memcpy(bytes + i, text ? (const void *)words[random % 8] : &random, sizeof random);
+    }
+}
 
 static void *move_bulk(void *argument)
 {
     static unsigned char host[DEPTH][PART_BYTES];
     struct bulk *bulk = argument;
+    fill(host[0], sizeof host, bulk->text);
     cl_event under_way[DEPTH];
     cl_int status;
     cl_command_queue on = new_queue(0);
-    cl_mem buffer = clCreateBuffer(context, CL_MEM_READ_WRITE, DEPTH * PART_BYTES, NULL, &status);
+    cl_mem buffer = clCreateBuffer(context, CL_MEM_COPY_HOST_PTR, sizeof host, host, &status);
     check(status, "clCreateBuffer");
     size_t turn = 0;
     double begin = now_ns();
@@ -167,9 +184,9 @@ static void *move_bulk(void *argument)
     return NULL;
 }
 
-static void launches_beside(bool reads, const char *bulk_row, const char *launch_row)
+static void launches_beside(bool reads, bool text, const char *bulk_row, const char *launch_row)
 {
-    struct bulk bulk = {.reads = reads};
+    struct bulk bulk = {.reads = reads, .text = text};
     pthread_t thread;
     if (pthread_create(&thread, NULL, move_bulk, &bulk)) {
         perror("network: starting a thread");
@@ -182,12 +199,22 @@ static void launches_beside(bool reads, const char *bulk_row, const char *launch
 
 static void row_writes(void)
 {
-    launches_beside(false, "writes", "launch_beside_writes");
+    launches_beside(false, false, "writes", "launch_beside_writes");
 }
 
 static void row_reads(void)
 {
-    launches_beside(true, "reads", "launch_beside_reads");
+    launches_beside(true, false, "reads", "launch_beside_reads");
+}
+
+static void row_writes_text(void)
+{
+    launches_beside(false, true, "writes_text", "launch_beside_writes_text");
+}
+
+static void row_reads_text(void)
+{
+    launches_beside(true, true, "reads_text", "launch_beside_reads_text");
 }
 
 /* ---- */
@@ -218,6 +245,8 @@ static const struct row rows[] = {
     {"short_chain_in_order", row_short_chain_in_order},
     {"writes", row_writes},
     {"reads", row_reads},
+    {"writes_text", row_writes_text},
+    {"reads_text", row_reads_text},
 };
 
 int main(int argc, char **argv)
