@@ -80,11 +80,11 @@ def show(value, unit):
     return f"{value / unit[1]:.3g} {unit[0]}" if value / unit[1] < 100 else f"{value / unit[1]:.0f} {unit[0]}"
 
 
-def compare(rows, samples, side, heading):
-    """Prints a side beside the native one; the table, for --json. A row's goal may be None: it is shown only."""
-    native, ours = medians(samples["native"]), medians(samples[side])
+def compare(rows, samples, side, heading, base="native"):
+    """Prints a side beside the native one, or another; the table, for --json. A row's goal may be None: it is shown only."""
+    native, ours = medians(samples[base]), medians(samples[side])
     table = []
-    print(f"{'':54} {'native':>11} {heading:>11} {'ratio':>6}  goal")
+    print(f"{'':54} {base:>11} {heading:>11} {'ratio':>6}  goal")
     for row, (title, unit, words, goal, less) in rows.items():
         if row not in ours:
             continue
@@ -92,7 +92,7 @@ def compare(rows, samples, side, heading):
         bound = goal(native, row) if goal else None
         met = None if bound is None else ours[row] <= bound if less else ours[row] >= bound
         table.append({"row": row, "side": side, "title": title, "native": native[row], "ours": ours[row], "ratio": ratio, "goal": words,
-                      "bound": bound, "met": met, "samples": {s: [sample[row] for sample in samples[s]] for s in ("native", side)}})
+                      "bound": bound, "met": met, "samples": {s: [sample[row] for sample in samples[s]] for s in (base, side)}})
         print(f"{title:54} {show(native[row], unit):>11} {show(ours[row], unit):>11} {ratio:6.2f}  {words:18} "
               f"{'' if met is None else 'met' if met else 'MISSED'}".rstrip())
     with_goal = [row["met"] for row in table if row["met"] is not None]

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Measure what a network between a program and its device costs, natively and through Penstock with the pool at the other end of a
 network of our own (tests/net/cable.c), interleaved in one run: long chains of launches, bulk transfers with launches beside them
-(network.c), and real programs, whose output is compared too.
+(network.c), the same with and without lz4 at 100 Mbit/s and 1 Gbit/s, and real programs, whose output is compared too.
 
-Prints a table for the calls and one in Markdown for the programs. Exit status 1 when a program's result is another than natively; missed
+Prints tables for the calls and one in Markdown for the programs. Exit status 1 when a program's result is another than natively; missed
 goals are in the table only, and bench/README.md says how to read it.
 """
 import dataclasses
@@ -21,6 +21,7 @@ from programs import programs
 
 MBIT = 1e6 / 8
 BARE_BYTES = 50_000_000
+PACKING_MBIT = (100, 1000)
 PROGRAMS = r"^clinfo|^clpeak (latency|compute)|^hashcat|^ffmpeg \w+$"
 
 
@@ -59,6 +60,30 @@ def measure_calls(options, pool, native):
     return callpath.compare(rows(options.rate_mbit), samples, "remote", "remote")
 
 
+def rows_of_bulk():
+    never_slower = (">= 0.95 x without", lambda without, row: 0.95 * without[row])
+    both = {"writes": "bulk writes", "reads": "bulk reads"}
+    table = {row + end: (f"{title} of {what}", ("Mbit/s", MBIT), *never_slower, False)
+             for end, what in (("_text", "text"), ("", "noise")) for row, title in both.items()}
+    for row, (title, *_) in list(table.items()):
+        table["launch_beside_" + row] = (f"one kernel and clFinish beside {title}", ("ms", MS), "", None, True)
+    return table
+
+
+def measure_packing(options, pool):
+    """The tables: what lz4 gains where it can, and costs where it cannot."""
+    program = [*pool.at, os.path.join(options.build, "bench", "network"), "Penstock", "writes_text", "reads_text", "writes", "reads"]
+    table = []
+    for rate_mbit in PACKING_MBIT:
+        pool.cable.say(f"rate {rate_mbit}mbit")
+        print(f"with and without lz4, at {rate_mbit} Mbit/s:")
+        samples = callpath.interleaved(options.rounds, {
+            "without": lambda: callpath.measure(program, pool.environment | {"PENSTOCK_LZ4": "0"}),
+            "with": lambda: callpath.measure(program, pool.environment)})
+        table += callpath.compare(rows_of_bulk(), samples, "with", "with", base="without")
+    return table
+
+
 def measure_program(program, options, pool, native, folder):
     """Its row: medians of what a first run each, with nothing in any cache, is not counted in; what it said must be right every time."""
     results = []
@@ -92,24 +117,27 @@ def main():
     parser.add_argument("--rate-mbit", type=float, default=1000, help="of the network, each way (default: 1000)")
     parser.add_argument("--mtu", type=int, default=9000, help="of the network (default: 9000; with 1500 it needs most of a CPU itself)")
     parser.add_argument("--only", default=PROGRAMS, help=f"programs of tests/conformance whose name this is found in (default: {PROGRAMS})")
-    parser.add_argument("part", nargs="?", choices=["calls", "programs"], help="the one or the other (default: both)")
+    parser.add_argument("part", nargs="?", choices=["calls", "packing", "programs"], help="one of them (default: all)")
     options = parser.parse_args()
     network = [f"delay {options.delay_us}us", f"rate {options.rate_mbit}mbit", f"mtu {options.mtu}"]
     folder = tempfile.mkdtemp(prefix="penstock-bench-")
     native = {"OCL_ICD_VENDORS": vendors(os.path.join(folder, "native"), [VENDOR_LIBRARIES["pocl"]])}
-    calls, table = [], []
+    calls, packing, table = [], [], []
     print(f"network: {', '.join(network)}; {options.rounds} rounds")
     pool = FarPool(options.build, folder, "pocl", 1, network)
     try:
-        if options.part != "programs":
+        if options.part in (None, "calls"):
             calls = measure_calls(options, pool, native)
-        if options.part != "calls":
+        if options.part in (None, "packing"):
+            packing = measure_packing(options, pool)
+            pool.cable.say(f"rate {options.rate_mbit}mbit")
+        if options.part in (None, "programs"):
             table = measure_programs(options, pool, native, folder)
     finally:
         pool.close()
         shutil.rmtree(folder, ignore_errors=True)
     if options.json:
-        callpath.write(options.json, network=network, rounds=options.rounds, rows=calls, programs=table)
+        callpath.write(options.json, network=network, rounds=options.rounds, rows=calls, packing=packing, programs=table)
     return not all(row["same"] for row in table)
 
 

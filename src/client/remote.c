@@ -221,6 +221,7 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
         end->detached = true; /* the connection ends now */
         return 0;
     case PEN_OP_LINK_PART:
+    case PEN_OP_LINK_PACKED:
         return pen_loans_take_part(&end->loans, frame, size, out_bulk, out_bulk_bytes, &end->arriving);
     default:
         return info && info->direction == PEN_DIRECTION_REPLY ? answer(end, opcode, frame, size) : -PEN_EPROTO;
@@ -380,8 +381,10 @@ static int make_link(struct pen_remote_end *end, struct pen_stream *stream)
     if (!rc) {
         pen_pump_init(&end->pump, end->link);
         pen_loans_init(&end->loans, end->link, end->config.arena, end->config.arena_bytes);
-        return pen_link_attach(end->link, stream, 0);
+        rc = end->config.packing ? pen_link_use_packing(end->link) : 0;
     }
+    if (!rc)
+        return pen_link_attach(end->link, stream, 0);
     pen_stream_destroy(stream);
     return rc;
 }

@@ -19,6 +19,7 @@ struct pen_remote_config {
     uint32_t worker_pid;
     uint64_t reconnect_ns;              /* how long it is tried; then the session is lost */
     uint64_t spin_ns;                   /* a thread that waits looks so long before it sleeps */
+    bool packing;                       /* bulk may come compressed, and go so (feature lz4) */
     const struct pen_shared_view *view; /* the session's, as the arena, which outlives the end */
     void *arena;
     uint64_t arena_bytes;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "client/internal.h"
+#include "net/pack.h"
 
 #define SPIN_US_MAX 1000u
 
@@ -42,6 +43,13 @@ static int record_path(char *out_path, size_t size, struct pen_error *error)
     return 0;
 }
 
+/* PENSTOCK_LZ4: 0 to do without. So does who has no LZ4. */
+static uint32_t packing(void)
+{
+    const char *text = getenv("PENSTOCK_LZ4");
+    return (!text || strcmp(text, "0") != 0) && pen_pack_available() ? PEN_FEATURE_LZ4 : 0;
+}
+
 /* The daemon's answer to session_open; of a pool on another host it comes with a ticket before. */
 static int take_answer(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, struct pen_error *error)
 {
@@ -64,7 +72,7 @@ static int request(struct pen_daemon_peer *peer, uint64_t pool, uint64_t deadlin
     if (rc)
         return rc;
     const struct pen_msg_session_open open = {
-        .features = peer->stream ? PEN_FEATURE_REMOTE | PEN_FEATURE_DIRECT
+        .features = peer->stream ? PEN_FEATURE_REMOTE | PEN_FEATURE_DIRECT | packing()
                     : path[0]    ? PEN_FEATURE_RECORD
                                  : PEN_FEATURE_DIRECT,
         .pool = pool,
@@ -120,6 +128,7 @@ static int make_files(struct pen_session *session, struct pen_daemon_peer *peer,
                                              .worker_pid = opened->worker_pid,
                                              .reconnect_ns = UINT64_C(1000000) * opened->reconnect_ms,
                                              .spin_ns = session->spin_ns,
+                                             .packing = opened->features & PEN_FEATURE_LZ4,
                                              .view = &session->view,
                                              .arena = session->arena_base,
                                              .arena_bytes = opened->arena_bytes};

@@ -385,7 +385,8 @@ static int on_session_open(struct client *client, const void *frame, size_t size
     if (message.features & PEN_FEATURE_RECORD)
         client->request.features &= ~(uint32_t)PEN_FEATURE_DIRECT;
     if (client->remote)
-        client->request.features = PEN_FEATURE_REMOTE | (message.features & PEN_FEATURE_DIRECT);
+        client->request.features =
+            PEN_FEATURE_REMOTE | (message.features & (PEN_FEATURE_DIRECT | (daemon->config.lz4 ? PEN_FEATURE_LZ4 : 0)));
     snprintf(client->request.tenant, sizeof client->request.tenant, "%s", client->tenant);
     client->request.record_path = client->record_path;
     client->request.record_name = client->record_name;

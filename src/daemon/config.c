@@ -22,7 +22,7 @@ struct raw_rule {
     char *match, *name, *class, *memory, *compute_units, *enabled;
 };
 struct raw_session {
-    char *arena, *ring, *spin_us, *reconnect_window;
+    char *arena, *ring, *spin_us, *reconnect_window, *lz4;
 };
 struct raw_listen {
     char *tcp, *tenants, *certificate, *private_key, *authority;
@@ -57,9 +57,9 @@ static const cyaml_schema_field_t rule_fields[] = {
 static const cyaml_schema_value_t rule_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_rule, rule_fields)};
 static const cyaml_schema_field_t drivers_fields[] = {CYAML_FIELD_IGNORE("environment", CYAML_FLAG_OPTIONAL),
                                                       CYAML_FIELD_END};
-static const cyaml_schema_field_t session_fields[] = {TEXT(raw_session, arena), TEXT(raw_session, ring),
+static const cyaml_schema_field_t session_fields[] = {TEXT(raw_session, arena),   TEXT(raw_session, ring),
                                                       TEXT(raw_session, spin_us), TEXT(raw_session, reconnect_window),
-                                                      CYAML_FIELD_END};
+                                                      TEXT(raw_session, lz4),     CYAML_FIELD_END};
 static const cyaml_schema_field_t listen_fields[] = {TEXT(raw_listen, tcp),         TEXT(raw_listen, tenants),
                                                      TEXT(raw_listen, certificate), TEXT(raw_listen, private_key),
                                                      TEXT(raw_listen, authority),   CYAML_FIELD_END};
@@ -141,6 +141,7 @@ static const struct setting settings[] = {
      PEN_RING_BYTES, NULL},
     {"session.spin_us", KIND_COUNT, AT(session.spin_us, spin_us), 0, 10000, 20, NULL},
     {"session.reconnect_window", KIND_TIME, AT(session.reconnect_window, reconnect_ms), 0, 86400000, 60000, NULL},
+    {"session.lz4", KIND_CHOICE, AT(session.lz4, lz4), 0, 0, 1, booleans},
     {"listen.tcp", KIND_TEXT, AT(listen.tcp, listen_tcp), 1, PEN_CONFIG_ADDRESS, 0, NULL},
     {"listen.tenants", KIND_TEXT, AT(listen.tenants, tenants_dir), 1, 3072, 0, NULL},
     {"listen.certificate", KIND_TEXT, AT(listen.certificate, certificate), 1, PEN_CERTIFICATE_PATH - 1, 0, NULL},

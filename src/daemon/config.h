@@ -39,6 +39,7 @@ struct pen_config {
 
     uint64_t arena_bytes, ring_bytes, spin_us;              /* session */
     uint64_t reconnect_ms;                                  /* session.reconnect_window */
+    uint64_t lz4;                                           /* session.lz4: 0 or 1 */
     uint64_t max_sessions, max_connections;                 /* limits */
     uint64_t handshake_ms, worker_wait_ms, worker_start_ms; /* limits */
     uint64_t probe_ms, stop_ms;                             /* limits */

@@ -17,6 +17,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "net/pack.h"
 #include "net/unix.h"
 #include "wire/arena.h"
 #include "wire/futex.h"
@@ -76,10 +77,13 @@ struct pen_link {
     uint64_t cursor_at;   /* bytes of it that are sent */
     struct range *beside, *beside_last;
     uint64_t beside_bytes;
+    struct range *packing;            /* whose first part is being packed, without the lock; or NULL */
     uint64_t part_bytes, part_frames; /* of the next part; `frames` at the last */
     uint64_t kept;                    /* of copied bytes: in pieces, and for ranges */
     uint64_t frames;                  /* bytes of pen_link_add_bulk's frames since the session began */
     struct pen_stream *stream;
+
+    struct pen_pack *pack; /* NULL: not agreed; its two sides are the sending thread's and the turning thread's */
 
     /* A thread writes to the socket. seq_cst with `added`: see pen_link_flush. */
     _Atomic uint32_t sending;
@@ -103,6 +107,7 @@ struct pen_link {
     /* the turning thread's */
     struct pen_frame_reader reader;
     uint64_t bulk_left;
+    unsigned char *packed; /* where the next goes of those that come packed, for `bulk`; NULL: they come as they are */
     bool in_bulk, after_bulk;
     uint64_t received, acked;
 };
@@ -142,10 +147,16 @@ void pen_link_destroy(struct pen_link *link)
         link->beside = next;
     }
     pen_frame_reader_finish(&link->reader);
+    pen_pack_destroy(link->pack);
     close(link->wake_fd);
     pthread_mutex_destroy(&link->bulk_lock);
     pthread_mutex_destroy(&link->lock);
     free(link);
+}
+
+int pen_link_use_packing(struct pen_link *link)
+{
+    return pen_pack_create(&link->pack);
 }
 
 void pen_link_forked(struct pen_link *link)
@@ -300,23 +311,57 @@ int pen_link_add(struct pen_link *link, const void *frame, size_t size)
     return pen_link_add_bulk(link, frame, size, NULL, 0);
 }
 
-/* Locked. The first part of the range; what is left of it stays in *range, all of it when that failed. */
-static int append_part(struct pen_link *link, struct range *range)
+/* Locked. How long the next part is, at most. */
+static uint64_t next_part_bytes(struct pen_link *link)
 {
-    _Alignas(8) unsigned char frame[64];
     link->part_bytes = link->frames == link->part_frames ? 2 * link->part_bytes : PART_LEAST;
     link->part_bytes = link->part_bytes < PART_MOST ? link->part_bytes : PART_MOST;
     link->part_frames = link->frames;
-    uint64_t bytes = range->bytes < link->part_bytes ? range->bytes : link->part_bytes;
-    const struct pen_msg_link_part part = {range->offset, bytes, bytes == range->bytes ? range->number : 0};
-    pen_msg_link_part_encode(&part, 0, frame);
-    int rc = append_with_bulk(link, frame, pen_msg_link_part_size(&part), range->memory, bytes);
-    if (rc)
-        return rc;
+    return link->part_bytes;
+}
+
+static void shorten(struct range *range, uint64_t bytes)
+{
     range->memory += bytes;
     range->offset += bytes;
     range->bytes -= bytes;
-    return 0;
+}
+
+/* Locked. The first part of the range, of at most so many bytes; what is left of it stays in *range, all of it when
+ * that failed. */
+static int append_part(struct pen_link *link, struct range *range, uint64_t most)
+{
+    _Alignas(8) unsigned char frame[64];
+    uint64_t bytes = range->bytes < most ? range->bytes : most;
+    const struct pen_msg_link_part part = {range->offset, bytes, bytes == range->bytes ? range->number : 0};
+    pen_msg_link_part_encode(&part, 0, frame);
+    int rc = append_with_bulk(link, frame, pen_msg_link_part_size(&part), range->memory, bytes);
+    if (!rc)
+        shorten(range, bytes);
+    return rc;
+}
+
+/* Locked, but not while it compresses: the range stays first, since the caller has `sending`. The same, packed if that
+ * is faster. */
+static int append_packed(struct pen_link *link, struct range *range, uint64_t most)
+{
+    const void *packed;
+    size_t size;
+    most = most < PEN_LIMIT_BLOCK ? most : PEN_LIMIT_BLOCK;
+    uint64_t bytes = range->bytes < most ? range->bytes : most;
+    const struct range part = {
+        .memory = range->memory, .offset = range->offset, .number = bytes == range->bytes ? range->number : 0};
+    link->packing = range;
+    pthread_mutex_unlock(&link->lock);
+    pen_pack_part(link->pack, part.offset, bytes, part.number, part.memory, &packed, &size);
+    pthread_mutex_lock(&link->lock);
+    link->packing = NULL;
+    if (!size)
+        return append_part(link, range, most);
+    int rc = append_with_bulk(link, packed, size, NULL, 0);
+    if (!rc)
+        shorten(range, bytes);
+    return rc;
 }
 
 /* Locked. */
@@ -337,15 +382,24 @@ static int put_beside(struct pen_link *link, const struct range *range)
     return 0;
 }
 
-/* Locked. Makes pieces of what goes beside, while few bytes are left to send and *budget lasts. Without memory: at
- * another time. */
+/* Locked. Some of the first of what goes beside. */
+static int append_next(struct pen_link *link)
+{
+    uint64_t most = next_part_bytes(link);
+    struct range *range = link->beside;
+    bool pack = link->pack && pen_pack_wants(link->pack, range->bytes < most ? range->bytes : most);
+    return pack ? append_packed(link, range, most) : append_part(link, range, most);
+}
+
+/* Locked, but see append_packed. Makes pieces of what goes beside, while few bytes are left to send and *budget lasts.
+ * Without memory: at another time. */
 static void append_beside(struct pen_link *link, uint64_t *budget)
 {
     bool full = is_full(link);
     while (link->beside && *budget && link->added - link->sent < LEFT_BYTES) {
         struct range *range = link->beside;
         uint64_t before = range->bytes;
-        if (append_part(link, range))
+        if (append_next(link))
             break;
         uint64_t bytes = before - range->bytes;
         link->beside_bytes -= bytes;
@@ -367,19 +421,30 @@ int pen_link_add_range(struct pen_link *link, const void *memory, uint64_t offse
     if (number)
         rc = put_beside(link, &range);
     while (!number && range.bytes && !rc)
-        rc = append_part(link, &range);
+        rc = append_part(link, &range, next_part_bytes(link));
     note_unsent(link);
     pthread_mutex_unlock(&link->lock);
+    return rc;
+}
+
+/* What link_part and link_packed both say. */
+static int decode_part(const void *frame, size_t size, struct pen_msg_link_part *out)
+{
+    struct pen_scratch scratch = {0};
+    struct pen_msg_link_packed packed;
+    if (((const struct pen_frame_header *)frame)->opcode == PEN_OP_LINK_PART)
+        return pen_msg_link_part_decode(frame, size, &scratch, out);
+    int rc = pen_msg_link_packed_decode(frame, size, &scratch, &packed);
+    if (!rc)
+        *out = (struct pen_msg_link_part){packed.offset, packed.bytes, packed.number};
     return rc;
 }
 
 int pen_link_take_part(const void *frame, size_t size, unsigned char *arena, uint64_t arena_bytes, void **out_bulk,
                        uint64_t *out_bulk_bytes, uint64_t *out_number)
 {
-    struct pen_scratch scratch = {0};
     struct pen_msg_link_part part;
-    if (pen_msg_link_part_decode(frame, size, &scratch, &part) ||
-        !pen_arena_range_ok(arena_bytes, part.offset, part.bytes))
+    if (decode_part(frame, size, &part) || !pen_arena_range_ok(arena_bytes, part.offset, part.bytes))
         return -PEN_EPROTO;
     *out_bulk = arena + part.offset;
     *out_bulk_bytes = part.bytes;
@@ -455,12 +520,17 @@ static enum left send_all(struct pen_link *link, uint64_t *budget)
         append_beside(link, budget);
         int count = gather(link, parts);
         bool beside = link->beside;
+        uint64_t acknowledged = link->acknowledged;
         pthread_mutex_unlock(&link->lock);
+        if (!count && !beside && link->pack)
+            pen_pack_idle(link->pack);
         if (!stream)
             return count || beside ? LEFT_FOR_SOCKET : LEFT_NOTHING;
         if (!count)
             return !beside ? LEFT_NOTHING : *budget ? LEFT_FOR_MEMORY : LEFT_FOR_SOCKET;
         ssize_t taken = stream->ops->send(stream, parts, count);
+        if (taken == 0 && link->pack)
+            pen_pack_blocked(link->pack, acknowledged);
         if (taken <= 0) {
             atomic_store(&link->broken, taken < 0);
             return LEFT_FOR_SOCKET;
@@ -536,9 +606,14 @@ static bool swap_sent_from(struct pen_link *link, const struct swap *swap, bool 
         else
             all = false;
     }
-    for (struct range *range = link->beside; range; range = range->next)
-        if (is_among(swap, range->memory))
+    for (struct range *range = link->beside; range; range = range->next) {
+        if (!is_among(swap, range->memory))
+            continue;
+        if (range == link->packing)
+            all = false;
+        else
             range->memory = swap->instead + (range->memory - swap->memory);
+    }
     return all;
 }
 
@@ -679,19 +754,44 @@ static void note_received(struct pen_link *link)
         link->unacked_since = pen_now_ns();
 }
 
+/* What the frame said of what follows it. */
+static int expect_bulk(struct pen_link *link, const void *frame, size_t size, uint64_t bytes)
+{
+    void *packed = NULL;
+    bool is_packed = ((const struct pen_frame_header *)frame)->opcode == PEN_OP_LINK_PACKED;
+    int rc = is_packed ? pen_pack_expect(link->pack, frame, size, &packed, &bytes) : 0;
+    if (rc)
+        return rc;
+    link->in_bulk = link->after_bulk = bytes != 0;
+    link->bulk_left = bytes;
+    link->packed = packed;
+    return 0;
+}
+
 static int take_frame(struct pen_link *link, const void *frame, size_t size)
 {
-    if (((const struct pen_frame_header *)frame)->opcode == PEN_OP_LINK_ACK)
+    uint16_t opcode = ((const struct pen_frame_header *)frame)->opcode;
+    if (opcode == PEN_OP_LINK_ACK)
         return take_ack(link, frame, size);
+    if (opcode == PEN_OP_LINK_PACKED && !link->pack)
+        return -PEN_EPROTO;
     uint64_t bulk_bytes = 0;
     int rc = link->owner.frame(link->owner.context, frame, size, &link->bulk, &bulk_bytes);
     link->refused = rc == PEN_LINK_LATER;
-    if (rc)
-        return rc;
-    link->in_bulk = link->after_bulk = bulk_bytes != 0;
-    link->bulk_left = bulk_bytes;
-    note_received(link);
-    return 0;
+    if (!rc)
+        rc = expect_bulk(link, frame, size, bulk_bytes);
+    if (!rc)
+        note_received(link);
+    return rc;
+}
+
+/* All of it is there. */
+static int unpack(struct pen_link *link)
+{
+    pthread_mutex_lock(&link->bulk_lock);
+    int rc = pen_pack_unpack(link->pack, link->bulk);
+    pthread_mutex_unlock(&link->bulk_lock);
+    return rc;
 }
 
 static int bulk_came(struct pen_link *link, uint64_t bytes)
@@ -701,7 +801,22 @@ static int bulk_came(struct pen_link *link, uint64_t bytes)
     if (link->bulk_left)
         return 0;
     link->in_bulk = false;
-    return link->owner.bulk ? link->owner.bulk(link->owner.context) : 0;
+    int rc = link->packed ? unpack(link) : 0;
+    return rc || !link->owner.bulk ? rc : link->owner.bulk(link->owner.context);
+}
+
+/* Under bulk_lock. Where the next of what comes goes; then, that so many have come. */
+static void *bulk_place(const struct pen_link *link)
+{
+    return link->packed ? link->packed : link->bulk;
+}
+
+static void bulk_placed(struct pen_link *link, uint64_t bytes)
+{
+    if (link->packed)
+        link->packed += bytes;
+    else
+        link->bulk = (unsigned char *)link->bulk + bytes;
 }
 
 /* What the reader holds of the bulk. */
@@ -712,8 +827,8 @@ static int take_buffered_bulk(struct pen_link *link)
     if (bytes > link->bulk_left)
         bytes = link->bulk_left;
     pthread_mutex_lock(&link->bulk_lock);
-    memcpy(link->bulk, reader->buffer + reader->start, bytes);
-    link->bulk = (unsigned char *)link->bulk + bytes;
+    memcpy(bulk_place(link), reader->buffer + reader->start, bytes);
+    bulk_placed(link, bytes);
     pthread_mutex_unlock(&link->bulk_lock);
     reader->start += bytes;
     pen_frame_reader_align(reader);
@@ -752,9 +867,9 @@ static ssize_t receive_bulk(struct pen_link *link)
 {
     struct pen_stream *stream = link->stream;
     pthread_mutex_lock(&link->bulk_lock);
-    ssize_t got = stream->ops->receive(stream, link->bulk, link->bulk_left);
+    ssize_t got = stream->ops->receive(stream, bulk_place(link), link->bulk_left);
     if (got > 0)
-        link->bulk = (unsigned char *)link->bulk + got;
+        bulk_placed(link, (uint64_t)got);
     pthread_mutex_unlock(&link->bulk_lock);
     if (got <= 0)
         return got;

@@ -48,6 +48,9 @@ struct pen_link_owner {
 int pen_link_create(const struct pen_link_owner *owner, struct pen_link **out_link);
 /* Accepts NULL. */
 void pen_link_destroy(struct pen_link *link);
+/* From now on bulk that goes beside the frames may be compressed (net/pack.h), and may come so: both ends have agreed.
+ * Before the first turn. -PEN_ENOENT: there is no LZ4 here; -PEN_ENOMEM. */
+int pen_link_use_packing(struct pen_link *link);
 
 /* In a forked child: closes its copies of the descriptors, whatever other threads were doing; the link is of no use. */
 void pen_link_forked(struct pen_link *link);
@@ -58,9 +61,9 @@ void pen_link_forked(struct pen_link *link);
 int pen_link_add(struct pen_link *link, const void *frame, size_t size);
 /* The same with bytes beside it, which stay the caller's and must not change until acknowledged. */
 int pen_link_add_bulk(struct pen_link *link, const void *frame, size_t size, const void *bulk, uint64_t bulk_bytes);
-/* The arena's bytes from `offset` on, which lie at `memory`, as link_part messages; the other end's pen_link_take_part
- * says where they go. number 0: ahead of what is added after them. Else they go beside it, in small parts whenever no
- * frame waits, in the order of the calls; the last part has the number. */
+/* The arena's bytes from `offset` on, which lie at `memory`, as link_part or link_packed messages; the other end's
+ * pen_link_take_part says where they go. number 0: ahead of what is added after them. Else they go beside it, in small
+ * parts whenever no frame waits, in the order of the calls; the last part has the number. */
 int pen_link_add_range(struct pen_link *link, const void *memory, uint64_t offset, uint64_t bytes, uint64_t number);
 int pen_link_take_part(const void *frame, size_t size, unsigned char *arena, uint64_t arena_bytes, void **out_bulk,
                        uint64_t *out_bulk_bytes, uint64_t *out_number);

@@ -298,7 +298,7 @@ static int wait_for_adoption(struct worker *worker, struct pen_unix_frame *frame
 }
 
 /* The program is on another host: the worker's end of the link to it takes the place of its socket. */
-static int make_remote(struct worker *worker, const struct pen_msg_adopt *adopt, struct pen_remote *remote)
+static int make_remote(struct worker *worker, struct pen_msg_adopt *adopt, struct pen_remote *remote)
 {
     struct pen_remote_offer offer = {.fd = worker->client_fd, .protected = adopt->protected};
     memcpy(offer.secret, adopt->secret, sizeof offer.secret);
@@ -306,6 +306,8 @@ static int make_remote(struct worker *worker, const struct pen_msg_adopt *adopt,
                              &worker->memory.view, worker->memory.arena, worker->memory.arena_bytes);
     if (rc)
         return rc;
+    if (adopt->features & PEN_FEATURE_LZ4 && pen_link_use_packing(remote->link))
+        adopt->features &= ~(enum pen_feature)PEN_FEATURE_LZ4;
     worker->client_fd = remote->ends[0];
     /* Such a session outlives the daemon (watch.h). A parent's death signal is its main thread's to have, which we are.
      */

@@ -134,7 +134,7 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
         lose(remote);
         return -PEN_EGONE; /* the connection is closed: that is what the program waits for */
     }
-    if (opcode == PEN_OP_LINK_PART) {
+    if (opcode == PEN_OP_LINK_PART || opcode == PEN_OP_LINK_PACKED) {
         int rc = remote->dispatch ? make_way(remote, frame, size) : 0;
         return rc ? rc : pen_loans_take_part(&remote->loans, frame, size, out_bulk, out_bulk_bytes, &remote->arriving);
     }

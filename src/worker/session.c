@@ -175,7 +175,8 @@ static void take_memory(struct pen_work *work, struct pen_work_memory *memory)
 
 static uint32_t agreed_features(const struct pen_work_config *config)
 {
-    uint32_t features = config->features & (PEN_FEATURE_DIRECT | PEN_FEATURE_RECORD | PEN_FEATURE_REMOTE);
+    uint32_t features =
+        config->features & (PEN_FEATURE_DIRECT | PEN_FEATURE_RECORD | PEN_FEATURE_REMOTE | PEN_FEATURE_LZ4);
     if (!config->log)
         features &= ~(uint32_t)PEN_FEATURE_RECORD;
     if (features & PEN_FEATURE_RECORD)

@@ -1,6 +1,7 @@
-/* Any bytes as what comes over a link, to an owner that does as the worker's: parts go into an arena, commands are
- * checked, and whatever else it is ends the session. However the bytes are cut, and across which connections they come,
- * the same frames and the same arena come of them. Nothing outside the arena is written (ASan). */
+/* Any bytes as what comes over a link, to an owner that does as the worker's: parts go into an arena, packed or not,
+ * commands are checked, and whatever else it is ends the session. However the bytes are cut, and across which
+ * connections they come, the same frames and the same arena come of them. Nothing outside the arena is written (ASan).
+ */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,7 +88,7 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
     if (++owner->frames % 5 == 0)
         return PEN_LINK_LATER;
     note(owner, frame, size);
-    if (header->opcode == PEN_OP_LINK_PART)
+    if (header->opcode == PEN_OP_LINK_PART || header->opcode == PEN_OP_LINK_PACKED)
         return pen_link_take_part(frame, size, owner->arena, ARENA, out_bulk, out_bulk_bytes, &owner->number);
     const struct pen_message_info *info = pen_message_info(header->opcode);
     if (!info || info->direction != PEN_DIRECTION_COMMAND)
@@ -131,7 +132,7 @@ static uint64_t outcome(const uint8_t *data, size_t size, size_t cut, size_t ste
     unsigned char source[128] = {0};
     uint64_t sent = 0;
     struct pen_link *link = NULL;
-    require(owner.arena && !pen_link_create(&calls, &link));
+    require(owner.arena && !pen_link_create(&calls, &link) && !pen_link_use_packing(link));
     require(!pen_link_attach(link, memory_create(data, cut, step, &sent), 0));
     send_something(link, source);
     int rc = turn(link);

@@ -180,6 +180,18 @@ static void part(const char *name, uint64_t offset, uint64_t bytes)
     keep(name, run.bytes, run.size + 2);
 }
 
+/* A hundred zeros at `offset`, in a block that says `bytes`; the first `size` bytes of it are there. */
+static void packed(const char *name, uint64_t offset, uint64_t bytes, size_t size)
+{
+    static const unsigned char block[] = {0x1f, 0, 1, 0, 75, 0x50, 0, 0, 0, 0, 0};
+    struct run run = {0};
+    ADD(&run, link_packed, .offset = offset, .bytes = bytes, .number = 4, .packed = size);
+    memcpy(run.bytes + run.size, block, size);
+    run.size += size;
+    ADD(&run, link_ack, .received = 64);
+    keep(name, run.bytes, run.size);
+}
+
 static void acknowledgement(const char *name, uint64_t received)
 {
     struct run run = {0};
@@ -213,6 +225,11 @@ int main(int argc, char **argv)
     part("link/none", 256, 0);
     part("link/over", 256, 1);
     part("link/wrap", UINT64_MAX, 2);
+    packed("link/packed", 100, 100, 11);
+    packed("link/packed-long", 0, 101, 11);
+    packed("link/packed-short", 0, 99, 11);
+    packed("link/packed-cut", 0, 100, 5);
+    packed("link/packed-over", 4000, 100, 11);
     acknowledgement("link/all", 264);
     acknowledgement("link/more", 265);
     return 0;

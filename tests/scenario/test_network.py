@@ -27,21 +27,21 @@ class Network(harness.Scenario):
         self.addCleanup(self.cable.close)
 
     def open(self, config=''):
-        config += f'cache: {{dir: {self.folder}/cache}}\n' + harness.listen(self.path('daemon0'), self.cable.address['b'])
+        config += f'cache: {{dir: {self.folder}/cache}}\n' + harness.listen(self.path(f'daemon{len(self.daemons)}'), self.cable.address['b'])
         self.pool = self.daemon(config, wrapper=self.cable.at('b'),
                                 environment={'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': self.path('pocl')})
         self.address = self.pool.tenant('alice')
 
-    def start(self, *command):
+    def start(self, *command, environment=None):
         """A program here, with the pool there."""
-        environment = self.pool.program_environment() | {'PENSTOCK_POOL': self.address, 'PENSTOCK_SOCKET': os.devnull}
+        environment = self.pool.program_environment() | (environment or {}) | {'PENSTOCK_POOL': self.address, 'PENSTOCK_SOCKET': os.devnull}
         program = subprocess.Popen([*self.cable.at('a'), *command], stdout=subprocess.PIPE, text=True, env=environment)
         self.addCleanup(program.kill)
         return program
 
-    def rows(self, *rows):
+    def rows(self, *rows, environment=None):
         """What bench/network.c measures."""
-        program = self.start(PROGRAM, 'Penstock', *rows)
+        program = self.start(PROGRAM, 'Penstock', *rows, environment=environment)
         output, _ = program.communicate(timeout=100)
         self.assertEqual(program.returncode, 0)
         return {name: float(value) for name, value in (line.split() for line in output.splitlines())}
@@ -66,6 +66,19 @@ class Network(harness.Scenario):
         for row in ('writes', 'reads'):
             self.assertGreater(found[row] * 8 / 100e6, 0.8, found)
             self.assertLess(found['launch_beside_' + row], under_way / 2, found)
+
+    def test_text_goes_faster_where_both_want_lz4(self):
+        rate = 50e6 / 8
+        rates = {}
+        for here, there in ('1', 'on'), ('0', 'on'), ('1', 'off'):
+            self.open(f'session: {{lz4: {there}}}\n')
+            self.cable.say('rate 50mbit')
+            rates[here, there] = self.rows('writes_text', 'reads_text', environment={'PENSTOCK_LZ4': here})
+            self.pool.stop()
+        for row in 'writes_text', 'reads_text':
+            self.assertGreater(rates['1', 'on'][row], 1.2 * rate, rates)
+            self.assertLess(rates['0', 'on'][row], rate, rates)
+            self.assertLess(rates['1', 'off'][row], rate, rates)
 
     def test_cuts_and_losses_are_lived_through(self):
         self.open()

@@ -25,6 +25,9 @@
 #define ARENA      (1u << 20)
 #define RANGES     60u
 #define LONG_RANGE (UINT64_C(16) << 20)
+#define SLOW_RATE  (UINT64_C(40) * 1000000)
+
+enum way { PLAIN, PROTECTED, SLOW /* and packed */ };
 
 /* One end: sends numbered frames, every few with bulk, and ranges that go beside them; checks the peer's. */
 struct end {
@@ -153,13 +156,59 @@ static bool find_key(void *context, const char *identity, unsigned char secret[P
     return true;
 }
 
-static void make_streams(const int fds[2], bool protected, struct pen_stream **one, struct pen_stream **other)
+/* A connection that takes SLOW_RATE bytes a second, and counts them. */
+struct slow {
+    struct pen_stream stream, *inner;
+    uint64_t since_ns;
+};
+static _Atomic uint64_t slow_sent;
+
+static ssize_t slow_send(struct pen_stream *stream, const struct iovec *parts, int count)
+{
+    struct slow *slow = (struct slow *)(void *)stream;
+    uint64_t now = pen_now_ns(), room = (now - slow->since_ns) * (SLOW_RATE / 1000000) / 1000;
+    const struct iovec part = {parts->iov_base, parts->iov_len < room ? parts->iov_len : room};
+    (void)count;
+    if (room < 4096)
+        return 0;
+    slow->since_ns = now;
+    ssize_t sent = slow->inner->ops->send(slow->inner, &part, 1);
+    slow_sent += sent > 0 ? (uint64_t)sent : 0;
+    return sent;
+}
+
+static ssize_t slow_receive(struct pen_stream *stream, void *bytes, size_t size)
+{
+    struct slow *slow = (struct slow *)(void *)stream;
+    return slow->inner->ops->receive(slow->inner, bytes, size);
+}
+
+static void slow_destroy(struct pen_stream *stream)
+{
+    pen_stream_destroy(((struct slow *)(void *)stream)->inner);
+    free(stream);
+}
+
+static void make_slow(struct pen_stream **stream)
+{
+    static const struct pen_stream_ops ops = {slow_send, slow_receive, slow_destroy, NULL};
+    struct slow *slow = malloc(sizeof *slow);
+    assert_non_null(slow);
+    *slow = (struct slow){{&ops, (*stream)->fd}, *stream, pen_now_ns()};
+    *stream = &slow->stream;
+}
+
+static void make_streams(const int fds[2], enum way way, struct pen_stream **one, struct pen_stream **other)
 {
     struct pen_tls_key key = {.identity = "me"};
     short events;
-    if (!protected) {
+    if (way != PROTECTED) {
         assert_int_equal(pen_stream_plain(fds[0], one), 0);
         assert_int_equal(pen_stream_plain(fds[1], other), 0);
+        if (way == SLOW) {
+            make_slow(one);
+            make_slow(other);
+        }
         return;
     }
     memset(key.secret, 9, sizeof key.secret);
@@ -183,13 +232,13 @@ static void *resume(void *context)
     return NULL;
 }
 
-static void connect_ends(struct end *a, struct end *b, bool protected, int *out_cut)
+static void connect_ends(struct end *a, struct end *b, enum way way, int *out_cut)
 {
     int fds[2];
     struct pen_stream *one, *other;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     out_cut[0] = dup(fds[0]);
-    make_streams(fds, protected, &one, &other);
+    make_streams(fds, way, &one, &other);
     struct resumption resumption = {b->link, other, -1};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, resume, &resumption), 0);
@@ -204,14 +253,18 @@ static bool done(const struct end *end)
 }
 
 /* Both ends by turns, in one thread, with the connection cut at moments that the seed says. */
-static void with_cuts(uint32_t seed, uint32_t cut_one_in, bool protected)
+static void with_cuts(uint32_t seed, uint32_t cut_one_in, enum way way)
 {
     struct end a, b;
     uint32_t random = seed, cuts = 0;
     int cut_fd = -1;
     end_init(&a, seed);
     end_init(&b, seed + 1);
-    connect_ends(&a, &b, protected, &cut_fd);
+    if (way == SLOW) {
+        assert_int_equal(pen_link_use_packing(a.link), 0);
+        assert_int_equal(pen_link_use_packing(b.link), 0);
+    }
+    connect_ends(&a, &b, way, &cut_fd);
     while (!done(&a) || !done(&b)) {
         for (uint32_t i = next_random(&random) % 30; i; i--) {
             struct end *end = next_random(&random) % 2 ? &a : &b;
@@ -227,7 +280,7 @@ static void with_cuts(uint32_t seed, uint32_t cut_one_in, bool protected)
         assert_true((one == 0 || one == -PEN_EGONE) && (other == 0 || other == -PEN_EGONE));
         if (one || other) {
             close(cut_fd);
-            connect_ends(&a, &b, protected, &cut_fd);
+            connect_ends(&a, &b, way, &cut_fd);
         }
     }
     assert_true(!cut_one_in || cuts > 5);
@@ -240,22 +293,39 @@ static void with_cuts(uint32_t seed, uint32_t cut_one_in, bool protected)
 static void in_order(void **unused)
 {
     (void)unused;
-    with_cuts(1, 0, false);
+    with_cuts(1, 0, PLAIN);
 }
 
 static void across_cuts(void **unused)
 {
     (void)unused;
     for (uint32_t seed = 10; seed < 20; seed++)
-        with_cuts(seed, 3 + seed % 20, false);
+        with_cuts(seed, 3 + seed % 20, PLAIN);
 }
 
 static void with_protection(void **unused)
 {
     (void)unused;
-    with_cuts(30, 0, true);
+    with_cuts(30, 0, PROTECTED);
     for (uint32_t seed = 31; seed < 35; seed++)
-        with_cuts(seed, 10 + seed % 20, true);
+        with_cuts(seed, 10 + seed % 20, PROTECTED);
+}
+
+/* What goes beside is packed, which the frames' own bulk is not. */
+static void with_packing(void **unused)
+{
+    uint64_t beside = 0;
+    (void)unused;
+    for (uint64_t i = 1; i <= RANGES; i++)
+        beside += 2 * range_of(i).size;
+    slow_sent = 0;
+    with_cuts(40, 0, SLOW);
+    uint64_t alone = slow_sent;
+    for (uint64_t i = 1; i <= FRAMES; i++)
+        alone -= 2 * bulk_of(i).size;
+    assert_true(alone < beside / 2);
+    for (uint32_t seed = 41; seed < 44; seed++)
+        with_cuts(seed, 500, SLOW);
 }
 
 /* What is acknowledged is not kept. */
@@ -566,6 +636,7 @@ int main(void)
         cmocka_unit_test(in_order),
         cmocka_unit_test(across_cuts),
         cmocka_unit_test(with_protection),
+        cmocka_unit_test(with_packing),
         cmocka_unit_test(forgets),
         cmocka_unit_test(frames_overtake),
         cmocka_unit_test(many_senders),
