@@ -126,7 +126,7 @@ cl_int CL_API_CALL pen_clWaitForEvents(cl_uint count, const cl_event *events)
         if (pen_event_wait(events[i]))
             result = CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST;
     pen_settle(session);
-    if (result && pen_session_alive(session)) {
+    if (result ? pen_session_alive(session) : pen_hostptr_lost(session)) {
         pen_context_tell_lost(events[0]->context);
         return CL_DEVICE_NOT_AVAILABLE;
     }

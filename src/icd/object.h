@@ -372,6 +372,11 @@ int pen_hostptr_before_use(struct pen_enqueue *e, cl_mem memory, bool writes);
 void pen_hostptr_not_sent(cl_event event);
 /* After a synchronizing call (pen_settle calls it): the program may look. */
 void pen_hostptr_after_sync(struct pen_session *session);
+/* After pen_settle: -PEN_EGONE when what complete commands wrote may have been lost with the session. */
+static inline int pen_hostptr_lost(struct pen_session *session)
+{
+    return pen_hostptr_any() ? pen_session_alive(session) : 0;
+}
 
 struct _cl_sampler {
     struct pen_object object;

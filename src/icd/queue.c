@@ -350,6 +350,8 @@ int pen_queue_wait(cl_command_queue queue)
     pen_queue_tell(queue);
     int rc = queue->in_order ? wait_in_order(queue) : wait_unordered(queue);
     pen_settle(queue->context->session);
+    if (!rc)
+        rc = pen_hostptr_lost(queue->context->session);
     if (rc == -PEN_EGONE)
         pen_context_tell_lost(queue->context);
     return rc;

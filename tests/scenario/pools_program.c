@@ -179,11 +179,16 @@ static void join_all(void)
 
 /* ---- modes --------------------------------------------------------------------------------------------- */
 
+static void use_all(void)
+{
+    for (cl_uint i = 0; i < device_count; i++)
+        printf("%u MiB: %s\n", memory_mib(uses[i].device), round_trip(&uses[i]) ? "ok" : "lost");
+}
+
 static void each(void)
 {
     set_up_all();
-    for (cl_uint i = 0; i < device_count; i++)
-        printf("%u MiB: %s\n", memory_mib(uses[i].device), round_trip(&uses[i]) ? "ok" : "lost");
+    use_all();
     tear_down_all();
 }
 
@@ -302,7 +307,7 @@ static void hostptr(void)
     start_all(finish_one);
     join_all();
     for (cl_uint i = 0; i < device_count; i++) {
-        if (uses[i].status || host[i][ITEMS - 1] != 1)
+        if (!uses[i].status && host[i][ITEMS - 1] != 1)
             wrong("what a kernel wrote", (cl_int)host[i][ITEMS - 1]);
         CHECK(clReleaseMemObject(buffers[i]));
     }
@@ -365,7 +370,8 @@ static void fork_once(void)
     }
     if (waitpid(child, &status, 0) != child || status)
         wrong("the child", status);
-    each();
+    use_all();
+    tear_down_all();
 }
 
 int main(int argc, char **argv)

@@ -208,8 +208,14 @@ class Pools(harness.Scenario):
         self.assertEqual(program.wait(20 * harness.SLOW), 0)
 
     def test_broken_connection(self):
-        """Who waits for the bytes of a device that cannot be reached for a while waits alone."""
-        far = self.daemon('backend: fake\n' + harness.listen(self.path('daemon2')),
+        """Who waits for the bytes of a device that cannot be reached waits alone; and is not told that they are here when
+        they cannot be had any more."""
+        for window, back, status in ('60 s', True, '0'), ('1 s', False, r'-\d+'):
+            with self.subTest(window=window):
+                self.break_connection(window, back, status)
+
+    def break_connection(self, window, back, status):
+        far = self.daemon(f'backend: fake\nsession: {{reconnect_window: {window}}}\n' + harness.listen(self.path(f'daemon{len(self.daemons)}')),
                           environment={'PENSTOCK_FAKE_MEMORY': str(32 << 20)})
         proxy = harness.Proxy(far.address(), lambda: None, harness.seeded())
         program = self.start('hostptr', pools=f'{far.tenant("alice").replace(far.address(), proxy.address)} local')
@@ -222,8 +228,8 @@ class Pools(harness.Scenario):
         program.stdin.flush()
         self.assertRegex(program.stdout.readline(), f'^{HERE}: 0 after')
         self.assertLess(time.monotonic() - begin, 10 * harness.SLOW)
-        proxy.open = True
-        self.assertRegex(program.stdout.readline(), '^32 MiB: 0 after')
+        proxy.open = back
+        self.assertRegex(program.stdout.readline(), f'^32 MiB: {status} after')
         self.assertEqual(program.wait(20 * harness.SLOW), 0)
 
     def test_gone_when_it_is_opened(self):
