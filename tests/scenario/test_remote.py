@@ -2,6 +2,7 @@
 programs see on the way is in the modes `remote` and `cut` of the cl_* programs."""
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -285,7 +286,7 @@ class Remote(harness.Scenario):
         status, out = self.finish(program)
         self.assertEqual(status, LOST, out)
         self.assertEqual(self.sessions(), [])
-        self.assertFalse([each for each in os.listdir(folder) if each.endswith('.session') or each[7] in '789'])
+        self.assertFalse([each for each in os.listdir(folder) if re.search(r'\.session$|-[789]\.', each)])
 
     def manage(self, command, session=1):
         """penstock detach, penstock attach."""
