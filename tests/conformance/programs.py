@@ -178,7 +178,7 @@ def piglit():
         else:
             command = [os.path.join(PIGLIT, "bin/cl-program-tester"), os.path.join(PIGLIT, options["filename"])]
         table.append(Program("piglit " + test.get("name").replace("@", "/"), command, quick=test.get("type") == "cl",
-                             points=piglit_points, drivers=DRIVERS, mixed=MIXED if test.get("type") == "cl" else (), timeout_s=120, folder=PIGLIT,
+                             points=piglit_points, drivers=DRIVERS, mixed=MIXED if test.get("type") == "cl" else (), timeout_s=300, folder=PIGLIT,
                              environment={"PIGLIT_SOURCE_DIR": PIGLIT}))
     return table
 
