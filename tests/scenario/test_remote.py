@@ -276,7 +276,7 @@ class Remote(harness.Scenario):
         worker = self.worker()
         self.kill_daemon()
         os.kill(worker, signal.SIGKILL)
-        self.gone(worker)
+        harness.wait_for(lambda: worker not in harness.processes(), what='that nobody awaits it any more')
         folder = self.host.socket + '.d'
         for name, text in ('worker-7.session', 'no note'), ('worker-8.session', ''), ('worker-9.control', ''):
             with open(os.path.join(folder, name), 'w', encoding='ascii') as file:
