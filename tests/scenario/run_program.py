@@ -72,7 +72,8 @@ def through_penstock(mode, lost, program, folder, drivers):
         chance = harness.seeded()
         longest = 0.2 if mode == 'cut' else 0.8  # a certificate is shown anew each time
         longest *= harness.SLOW  # time to come anywhere between two
-        proxy = harness.Proxy(daemon.address(), lambda: chance.uniform(0, longest), chance)
+        # Some live longer: a busy machine may need that to open the session, or to go on with it within its window.
+        proxy = harness.Proxy(daemon.address(), lambda: chance.uniform(0, longest * chance.choice((1, 1, 1, 8))), chance)
         pool = site.pool(daemon.address(), 'alice') if mode == 'certificate' else daemon.tenant('alice')
         environment |= {'PENSTOCK_POOL': pool.replace(daemon.address(), proxy.address), 'PENSTOCK_SOCKET': os.devnull}
     if mode == 'plain':
