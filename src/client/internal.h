@@ -166,9 +166,11 @@ int pen_daemon_send(const struct pen_daemon_peer *peer, void *frame, size_t size
     })
 
 /* ticket.c: of a session on another host. */
-/* The session's own connection, as the session_ticket in `frame` says, takes the place of the one to the daemon. */
-int pen_daemon_follow_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
-                             struct pen_error *error);
+/* After a request to a daemon on another host that is answered by a session_ticket: receives its hello, and that, and
+ * puts the session's own connection, as the ticket says, in the place of the one to the daemon. It is made while the
+ * answer is on its way. */
+int pen_daemon_take_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
+                           struct pen_error *error);
 /* A new connection of an open session; link_resume is next. -PEN_EPERM, -PEN_EDEVICEGONE: the pool will not have the
  * session any more. Else it may be tried again. */
 int pen_daemon_resume(const struct pen_pool_address *address, const struct pen_msg_session_resume *resume,

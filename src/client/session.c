@@ -51,16 +51,14 @@ static uint32_t packing(void)
 }
 
 /* The daemon's answer to session_open; of a pool on another host it comes with a ticket before. */
-static int take_answer(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, struct pen_error *error)
+static int take_answer(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
+                       struct pen_error *error)
 {
+    int rc = peer->stream && !peer->address->plain ? pen_daemon_take_ticket(peer, frame, deadline_ns, error)
+                                                   : pen_daemon_greeted(peer, frame, deadline_ns, error);
     /* It is there and well; how long a worker's drivers take to load, it alone knows, and bounds. */
-    uint64_t deadline_ns = pen_deadline_ms(PEN_WORKER_TIMEOUT_MS);
-    if (!peer->stream || peer->address->plain)
-        return pen_daemon_receive(peer, frame, PEN_OP_SESSION_OPENED, deadline_ns, error);
-    int rc = pen_daemon_receive(peer, frame, PEN_OP_SESSION_TICKET, deadline_ns, error);
-    if (!rc)
-        rc = pen_daemon_follow_ticket(peer, frame, deadline_ns, error);
-    return rc ? rc : pen_daemon_receive(peer, frame, PEN_OP_SESSION_OPENED, deadline_ns, error);
+    return rc ? rc
+              : pen_daemon_receive(peer, frame, PEN_OP_SESSION_OPENED, pen_deadline_ms(PEN_WORKER_TIMEOUT_MS), error);
 }
 
 static int request(struct pen_daemon_peer *peer, uint64_t pool, uint64_t deadline_ns, struct pen_unix_frame *frame,
@@ -82,9 +80,7 @@ static int request(struct pen_daemon_peer *peer, uint64_t pool, uint64_t deadlin
     rc = PEN_DAEMON_SEND(peer, session_open, &open, deadline_ns);
     if (rc)
         return pen_fail(error, rc, "asking the daemon for a session: %s", pen_error_text(rc));
-    rc = pen_daemon_greeted(peer, frame, deadline_ns, error);
-    if (!rc)
-        rc = take_answer(peer, frame, error);
+    rc = take_answer(peer, frame, deadline_ns, error);
     if (rc)
         return rc;
     rc = pen_msg_session_opened_decode(frame->data, frame->size, &scratch, out_opened);

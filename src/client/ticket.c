@@ -7,20 +7,18 @@
 #include "client/internal.h"
 #include "net/tcp.h"
 
-/* A connection that begins with the ticket's token, and is protected by its key. */
-static int present(const char *host, const struct pen_msg_session_ticket *ticket, uint64_t deadline_ns,
+/* The connection then begins with the ticket's token, and is protected by its key. Takes the descriptor. */
+static int present(int fd, const char *host, const struct pen_msg_session_ticket *ticket, uint64_t deadline_ns,
                    struct pen_stream **out_stream, struct pen_error *error)
 {
     _Alignas(8) unsigned char bytes[64];
     struct pen_msg_link_hello hello;
     struct pen_tls_key key = {.identity = PEN_TLS_SESSION_IDENTITY};
-    int fd, rc = pen_tcp_connect(host, true, deadline_ns, &fd, error);
-    if (rc)
-        return rc;
     memcpy(hello.token, ticket->token, sizeof hello.token);
     memcpy(key.secret, ticket->secret, sizeof key.secret);
     pen_msg_link_hello_encode(&hello, 0, bytes);
-    if (!(rc = pen_unix_send(fd, bytes, pen_msg_link_hello_size(&hello), NULL, 0, deadline_ns)))
+    int rc = pen_unix_send(fd, bytes, pen_msg_link_hello_size(&hello), NULL, 0, deadline_ns);
+    if (!rc)
         rc = pen_daemon_protect(fd, &key, deadline_ns, out_stream);
     else
         close(fd);
@@ -31,17 +29,20 @@ static int present(const char *host, const struct pen_msg_session_ticket *ticket
     return -PEN_EGONE;
 }
 
-int pen_daemon_follow_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
-                             struct pen_error *error)
+/* Takes the descriptor. */
+static int follow(struct pen_daemon_peer *peer, int fd, struct pen_unix_frame *frame, uint64_t deadline_ns,
+                  struct pen_error *error)
 {
     struct pen_scratch scratch = {0};
     struct pen_msg_session_ticket ticket;
     struct pen_stream *stream;
     int rc = pen_msg_session_ticket_decode(frame->data, frame->size, &scratch, &ticket);
     pen_scratch_finish(&scratch);
-    if (rc)
+    if (rc) {
+        close(fd);
         return pen_fail(error, rc, "the daemon's ticket for a session is malformed");
-    rc = present(peer->address->host, &ticket, deadline_ns, &stream, error);
+    }
+    rc = present(fd, peer->address->host, &ticket, deadline_ns, &stream, error);
     explicit_bzero(&ticket, sizeof ticket);
     explicit_bzero(frame->data, frame->size);
     if (rc)
@@ -52,6 +53,20 @@ int pen_daemon_follow_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame
     return 0;
 }
 
+int pen_daemon_take_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
+                           struct pen_error *error)
+{
+    int fd, rc = pen_tcp_connect(peer->address->host, true, deadline_ns, &fd, error);
+    if (rc)
+        return rc;
+    if ((rc = pen_daemon_greeted(peer, frame, deadline_ns, error)) ||
+        (rc = pen_daemon_receive(peer, frame, PEN_OP_SESSION_TICKET, deadline_ns, error))) {
+        close(fd);
+        return rc;
+    }
+    return follow(peer, fd, frame, deadline_ns, error);
+}
+
 /* The greeted daemon hands the session's new connection to its worker; peer->stream is that then. */
 static int ask_for_session(struct pen_daemon_peer *peer, const struct pen_msg_session_resume *resume,
                            uint64_t deadline_ns, struct pen_error *error)
@@ -60,11 +75,8 @@ static int ask_for_session(struct pen_daemon_peer *peer, const struct pen_msg_se
     int rc = PEN_DAEMON_SEND(peer, session_resume, resume, deadline_ns);
     if (rc)
         return pen_fail(error, rc, "asking for the session: %s", pen_error_text(rc));
-    rc = pen_daemon_greeted(peer, &frame, deadline_ns, error);
-    if (!rc && !peer->address->plain)
-        rc = pen_daemon_receive(peer, &frame, PEN_OP_SESSION_TICKET, deadline_ns, error);
-    if (!rc && !peer->address->plain)
-        rc = pen_daemon_follow_ticket(peer, &frame, deadline_ns, error);
+    rc = peer->address->plain ? pen_daemon_greeted(peer, &frame, deadline_ns, error)
+                              : pen_daemon_take_ticket(peer, &frame, deadline_ns, error);
     pen_unix_frame_finish(&frame);
     return rc;
 }

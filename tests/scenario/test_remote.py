@@ -3,6 +3,7 @@ programs see on the way is in the modes `remote` and `cut` of the cl_* programs.
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -14,6 +15,28 @@ import harness
 
 PROGRAM = os.environ['PENSTOCK_PROGRAM']
 LOST = 3  # the program's exit status when OpenCL says that the device is gone
+
+
+class Slow(harness.Proxy):
+    """The answer to session_open, on the second connection after that of the query and what is said in its handshake, takes a
+    while: is there another connection before it?"""
+    early = None
+
+    def __init__(self, *arguments):
+        self.daemon_ends, self.said = [], 0
+        super().__init__(*arguments)
+
+    def accept(self):
+        super().accept()
+        self.daemon_ends.append(list(self.pairs)[-1])
+
+    def forward(self, sock):
+        if len(self.daemon_ends) > 1 and sock is self.daemon_ends[1]:
+            self.said += 1
+            if self.said == 2:
+                time.sleep(0.5)
+                self.early = len(self.daemon_ends) > 2 or bool(select.select([self.listener], [], [], 0)[0])
+        super().forward(sock)
 
 
 class Remote(harness.Scenario):
@@ -47,6 +70,13 @@ class Remote(harness.Scenario):
         self.assertEqual(self.finish(program)[0], 0)
         self.assertGreaterEqual(self.proxy.cuts, 10)
         self.assertGreaterEqual(len(self.host.wait_log('a new connection', count=5)), 1)
+
+    def test_connects_twice_at_once(self):
+        """The session's own connection is made while the ticket for it is on its way: a round trip less."""
+        self.open()
+        self.proxy = Slow(self.host.address(), lambda: None, harness.seeded())
+        self.assertEqual(self.finish(self.start('first', pool=self.pool()))[0], 0)
+        self.assertIs(self.proxy.early, True)
 
     def test_works_meanwhile(self):
         """What was sent is executed while there is no connection: 2 s of work and 2 s without one take no 4 s."""
