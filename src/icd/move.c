@@ -396,7 +396,9 @@ static cl_int move_pieces(cl_command_queue queue, const struct pen_move *move, c
     cl_int status = CL_SUCCESS;
     unsigned turn = 0;
 
-    int error = pen_staging_alloc(session, least(count * piece_bytes, pen_span_bytes(&move->span)), &pieces[0].staging);
+    /* Pieces are whole rows or slices: shorter than what they have, and more than the bytes would need. */
+    size_t bytes = pen_span_bytes(&move->span);
+    int error = pen_staging_alloc(session, bytes <= piece_bytes ? bytes : count * piece_bytes, &pieces[0].staging);
     if (error)
         return pen_status(error);
     for (unsigned i = 1; i < count; i++)

@@ -605,6 +605,43 @@ static void copy_rect(unsigned char *to, const struct rect *t, const unsigned ch
                    region[0]);
 }
 
+/* A transfer in pieces keeps to what it has taken for them: what lies beside it, here and where the device is, stays.
+ */
+static void pieces_and_neighbours(struct world *w)
+{
+    enum { ROW = 600 << 10, ROWS = 5, PITCH = ROW + 4096, GUARDS = 4, GUARD = 2 << 20 };
+    const size_t origin[3] = {0}, region[3] = {ROW, ROWS, 1};
+    unsigned char *bytes = malloc(ROWS * PITCH), *back = malloc(ROWS * PITCH), *same = malloc(GUARD);
+    cl_mem buffer = buffer_of(w, 0, ROWS * ROW, NULL), holes[GUARDS], guards[GUARDS];
+    number(bytes, ROWS * PITCH, 1);
+    number(same, GUARD, 2);
+    for (int i = 0; i < GUARDS; i++) {
+        holes[i] = buffer_of(w, 0, ROWS * ROW, NULL);
+        guards[i] = buffer_of(w, CL_MEM_COPY_HOST_PTR, GUARD, same);
+    }
+    for (int i = 0; i < GUARDS; i++)
+        EXPECT_OK(clReleaseMemObject(holes[i]));
+    EXPECT_OK(clFinish(w->queue));
+    for (size_t pitch = ROW; pitch <= PITCH; pitch += PITCH - ROW) {
+        memset(back, 0, ROWS * PITCH);
+        EXPECT_OK(clEnqueueWriteBufferRect(w->queue, buffer, CL_TRUE, origin, origin, region, ROW, 0, pitch, 0, bytes,
+                                           0, NULL, NULL));
+        EXPECT_OK(clEnqueueReadBufferRect(w->queue, buffer, CL_TRUE, origin, origin, region, ROW, 0, pitch, 0, back, 0,
+                                          NULL, NULL));
+        for (size_t row = 0; row < ROWS; row++)
+            EXPECT(memcmp(bytes + row * pitch, back + row * pitch, ROW) == 0);
+    }
+    for (int i = 0; i < GUARDS; i++) {
+        EXPECT_OK(clEnqueueReadBuffer(w->queue, guards[i], CL_TRUE, 0, GUARD, back, 0, NULL, NULL));
+        EXPECT(memcmp(same, back, GUARD) == 0);
+        EXPECT_OK(clReleaseMemObject(guards[i]));
+    }
+    EXPECT_OK(clReleaseMemObject(buffer));
+    free(bytes);
+    free(back);
+    free(same);
+}
+
 static void rectangles(struct world *w)
 {
     enum { SIZE = 1 << 16, BIG = 1 << 20 };
@@ -1491,6 +1528,7 @@ int main(int argc, char **argv)
         {"copies", copies},
         {"copy_errors", copy_errors},
         {"fills", fills},
+        {"pieces_and_neighbours", pieces_and_neighbours},
         {"rectangles", rectangles},
         {"rectangle_errors", rectangle_errors},
         {"map_read_write", map_read_write},
