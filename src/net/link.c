@@ -31,6 +31,8 @@
 #define LEFT_BYTES (UINT64_C(128) << 10)
 /* Read at once after a part, since most of what comes then is another's, and goes elsewhere. */
 #define HEAD_BYTES 1024u
+/* Bytes of somebody's that are no arena's. */
+#define NO_OFFSET UINT64_MAX
 /* Pieces written at once. */
 #define GATHER 64
 /* What has come since the last acknowledgement is acknowledged when it is so much, or when so long has passed. */
@@ -54,6 +56,7 @@ struct piece {
     struct piece *next;
     const unsigned char *bytes;
     uint64_t size;
+    uint64_t offset; /* of somebody's bytes: of the arena range that they are, or stand for */
     size_t capacity; /* of `own`; 0: the bytes are somebody's */
     unsigned char own[];
 };
@@ -103,6 +106,7 @@ struct pen_link {
 
     pthread_mutex_t bulk_lock;
     void *bulk; /* where the next of the bytes goes that come; guarded by bulk_lock, or the owner's lock in frame() */
+    uint64_t bulk_offset; /* of the arena range that it is, or stands for; guarded by bulk_lock */
 
     /* the turning thread's */
     struct pen_frame_reader reader;
@@ -218,11 +222,12 @@ static int append_copy(struct pen_link *link, const void *bytes, size_t size)
 }
 
 /* Locked. Somebody's bytes, where they lie, as a piece of no capacity. */
-static void append_bytes(struct pen_link *link, struct piece *piece, const void *bytes, uint64_t size)
+static void append_bytes(struct pen_link *link, struct piece *piece, const void *bytes, uint64_t size, uint64_t offset)
 {
     append_piece(link, piece);
     piece->bytes = bytes;
     piece->size = size;
+    piece->offset = offset;
     if (!link->cursor) {
         link->cursor = piece;
         link->cursor_at = 0;
@@ -278,7 +283,7 @@ static void add_frames_unsent(struct pen_link *link, uint64_t bytes)
 
 /* Locked. Both, or nothing. */
 static int append_with_bulk(struct pen_link *link, const void *frame, size_t size, const void *bulk,
-                            uint64_t bulk_bytes)
+                            uint64_t bulk_bytes, uint64_t offset)
 {
     struct piece *piece = NULL;
     if (link->kept >= PEN_LINK_KEPT_MOST)
@@ -292,14 +297,14 @@ static int append_with_bulk(struct pen_link *link, const void *frame, size_t siz
     }
     add_frames_unsent(link, size);
     if (piece)
-        append_bytes(link, piece, bulk, bulk_bytes);
+        append_bytes(link, piece, bulk, bulk_bytes, offset);
     return 0;
 }
 
 int pen_link_add_bulk(struct pen_link *link, const void *frame, size_t size, const void *bulk, uint64_t bulk_bytes)
 {
     pthread_mutex_lock(&link->lock);
-    int rc = append_with_bulk(link, frame, size, bulk, bulk_bytes);
+    int rc = append_with_bulk(link, frame, size, bulk, bulk_bytes, NO_OFFSET);
     link->frames += size;
     note_unsent(link);
     pthread_mutex_unlock(&link->lock);
@@ -335,7 +340,7 @@ static int append_part(struct pen_link *link, struct range *range, uint64_t most
     uint64_t bytes = range->bytes < most ? range->bytes : most;
     const struct pen_msg_link_part part = {range->offset, bytes, bytes == range->bytes ? range->number : 0};
     pen_msg_link_part_encode(&part, 0, frame);
-    int rc = append_with_bulk(link, frame, pen_msg_link_part_size(&part), range->memory, bytes);
+    int rc = append_with_bulk(link, frame, pen_msg_link_part_size(&part), range->memory, bytes, range->offset);
     if (!rc)
         shorten(range, bytes);
     return rc;
@@ -358,7 +363,7 @@ static int append_packed(struct pen_link *link, struct range *range, uint64_t mo
     link->packing = NULL;
     if (!size)
         return append_part(link, range, most);
-    int rc = append_with_bulk(link, packed, size, NULL, 0);
+    int rc = append_with_bulk(link, packed, size, NULL, 0, NO_OFFSET);
     if (!rc)
         shorten(range, bytes);
     return rc;
@@ -580,16 +585,18 @@ void pen_link_send(struct pen_link *link)
 
 /* ---- letting go -------------------------------------------------------------------------------------- */
 
-/* Bytes of somebody's, and what is to take their place. */
+/* Bytes of somebody's that stand for a range of the arena, and what is to take their place. */
 struct swap {
     const unsigned char *memory;
-    uint64_t bytes;
+    uint64_t offset, bytes;
     unsigned char *instead;
 };
 
-static bool is_among(const struct swap *swap, const unsigned char *at)
+/* The same memory may stand for other ranges, too, and these stay. */
+static bool is_among(const struct swap *swap, const unsigned char *at, uint64_t offset)
 {
-    return (uintptr_t)at - (uintptr_t)swap->memory < swap->bytes;
+    uint64_t distance = (uintptr_t)at - (uintptr_t)swap->memory;
+    return distance < swap->bytes && offset - swap->offset == distance;
 }
 
 /* Locked. What is not sent yet may be in the hands of the sending thread: it stays, unless the caller has `sending`.
@@ -599,7 +606,7 @@ static bool swap_sent_from(struct pen_link *link, const struct swap *swap, bool 
     bool sent = link->cursor != link->first, all = true;
     for (struct piece *piece = link->first; piece; piece = piece->next) {
         sent = sent && piece != link->cursor;
-        if (piece->capacity || !is_among(swap, piece->bytes))
+        if (piece->capacity || !is_among(swap, piece->bytes, piece->offset))
             continue;
         if (sent || sending)
             piece->bytes = swap->instead + (piece->bytes - swap->memory);
@@ -607,7 +614,7 @@ static bool swap_sent_from(struct pen_link *link, const struct swap *swap, bool 
             all = false;
     }
     for (struct range *range = link->beside; range; range = range->next) {
-        if (!is_among(swap, range->memory))
+        if (!is_among(swap, range->memory, range->offset))
             continue;
         if (range == link->packing)
             all = false;
@@ -620,14 +627,14 @@ static bool swap_sent_from(struct pen_link *link, const struct swap *swap, bool 
 static void swap_received_into(struct pen_link *link, const struct swap *swap)
 {
     pthread_mutex_lock(&link->bulk_lock);
-    if (is_among(swap, link->bulk))
+    if (is_among(swap, link->bulk, link->bulk_offset))
         link->bulk = swap->instead + ((unsigned char *)link->bulk - swap->memory);
     pthread_mutex_unlock(&link->bulk_lock);
 }
 
-void pen_link_let_go(struct pen_link *link, const void *memory, uint64_t bytes, void *instead)
+void pen_link_let_go(struct pen_link *link, const void *memory, uint64_t offset, uint64_t bytes, void *instead)
 {
-    const struct swap swap = {memory, bytes, instead};
+    const struct swap swap = {memory, offset, bytes, instead};
     swap_received_into(link, &swap);
     pthread_mutex_lock(&link->lock);
     bool all = swap_sent_from(link, &swap, false);
@@ -768,6 +775,18 @@ static int expect_bulk(struct pen_link *link, const void *frame, size_t size, ui
     return 0;
 }
 
+/* Which range of the arena comes after the frame, if one does. */
+static void expect_part(struct pen_link *link, const void *frame, size_t size)
+{
+    uint16_t opcode = ((const struct pen_frame_header *)frame)->opcode;
+    struct pen_msg_link_part part;
+    bool is_part = (opcode == PEN_OP_LINK_PART || opcode == PEN_OP_LINK_PACKED) && !decode_part(frame, size, &part);
+    pthread_mutex_lock(&link->bulk_lock);
+    link->bulk = NULL;
+    link->bulk_offset = is_part ? part.offset : NO_OFFSET;
+    pthread_mutex_unlock(&link->bulk_lock);
+}
+
 static int take_frame(struct pen_link *link, const void *frame, size_t size)
 {
     uint16_t opcode = ((const struct pen_frame_header *)frame)->opcode;
@@ -776,6 +795,7 @@ static int take_frame(struct pen_link *link, const void *frame, size_t size)
     if (opcode == PEN_OP_LINK_PACKED && !link->pack)
         return -PEN_EPROTO;
     uint64_t bulk_bytes = 0;
+    expect_part(link, frame, size);
     int rc = link->owner.frame(link->owner.context, frame, size, &link->bulk, &bulk_bytes);
     link->refused = rc == PEN_LINK_LATER;
     if (!rc)
@@ -815,8 +835,10 @@ static void bulk_placed(struct pen_link *link, uint64_t bytes)
 {
     if (link->packed)
         link->packed += bytes;
-    else
+    else {
         link->bulk = (unsigned char *)link->bulk + bytes;
+        link->bulk_offset += bytes;
+    }
 }
 
 /* What the reader holds of the bulk. */

@@ -67,9 +67,10 @@ int pen_link_add_bulk(struct pen_link *link, const void *frame, size_t size, con
 int pen_link_add_range(struct pen_link *link, const void *memory, uint64_t offset, uint64_t bytes, uint64_t number);
 int pen_link_take_part(const void *frame, size_t size, unsigned char *arena, uint64_t arena_bytes, void **out_bulk,
                        uint64_t *out_bulk_bytes, uint64_t *out_number);
-/* From now on nothing is sent from these bytes of somebody's, nor received there: `instead` takes their place, with
- * whatever it holds. For bytes that the peer has had, or has no claim to. Any thread. */
-void pen_link_let_go(struct pen_link *link, const void *memory, uint64_t bytes, void *instead);
+/* From now on nothing is sent from these bytes of somebody's, nor received there, that stood for the arena's range at
+ * `offset`: `instead` takes their place, with whatever it holds. For bytes that the peer has had, or has no claim to.
+ * Any thread. */
+void pen_link_let_go(struct pen_link *link, const void *memory, uint64_t offset, uint64_t bytes, void *instead);
 /* Writes what the socket takes of the frames; the rest, and what goes beside them, whoever turns sends. */
 void pen_link_flush(struct pen_link *link);
 /* The same by whoever turns, without having received first: also what goes beside the frames. */

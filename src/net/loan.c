@@ -25,7 +25,7 @@ void pen_loan_end(struct pen_loans *loans, struct pen_loan *loan)
 {
     pthread_mutex_lock(&loans->lock);
     pen_list_remove(&loan->node);
-    pen_link_let_go(loans->link, loan->memory, loan->bytes, loans->arena + loan->offset);
+    pen_link_let_go(loans->link, loan->memory, loan->offset, loan->bytes, loans->arena + loan->offset);
     pthread_mutex_unlock(&loans->lock);
 }
 

@@ -252,9 +252,43 @@ static void only_where_it_may(void **unused)
     free(target);
 }
 
+/* The same memory lent for two ranges, one of which ends while the other is under way: both arrive. Received into, too.
+ */
+static void lent_twice(void **unused)
+{
+    const uint64_t bytes = 1 << 20;
+    struct end a, b;
+    (void)unused;
+    end_init(&a);
+    end_init(&b);
+    connect_ends(&a, &b);
+    unsigned char *source = pattern(bytes, 5), *target = malloc(bytes);
+    struct pen_loan out[2], in[2];
+    for (unsigned i = 0; i < 2; i++) {
+        out[i] = (struct pen_loan){.offset = OFFSET + i * bytes, .bytes = bytes, .memory = source};
+        in[i] = (struct pen_loan){.offset = OFFSET + i * bytes, .bytes = bytes, .memory = target, .receives = true};
+        pen_loan_begin(&a.loans, &out[i]);
+        pen_loan_begin(&b.loans, &in[i]);
+        assert_int_equal(pen_loans_add_range(&a.loans, out[i].offset, bytes, i + 1), 0);
+    }
+    until_whole(&a, &b, 1);
+    pen_loan_end(&a.loans, &out[0]);
+    pen_loan_end(&b.loans, &in[0]);
+    until_whole(&a, &b, 2);
+    assert_memory_equal(target, source, bytes);
+    pen_loan_end(&a.loans, &out[1]);
+    pen_loan_end(&b.loans, &in[1]);
+    assert_true(all(b.arena, ARENA, 0));
+    end_finish(&a);
+    end_finish(&b);
+    free(source);
+    free(target);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(from_and_to), cmocka_unit_test(across_cuts),
-                                       cmocka_unit_test(ends_early), cmocka_unit_test(only_where_it_may)};
+                                       cmocka_unit_test(ends_early), cmocka_unit_test(only_where_it_may),
+                                       cmocka_unit_test(lent_twice)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
