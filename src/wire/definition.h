@@ -1,6 +1,7 @@
 /* wire/definition.h - what makes two descriptions of a kernel those of one function (OpenCL 3.0, clCreateKernel,
  * CL_INVALID_KERNEL_DEFINITION). Drivers spell types each in their own way, and not all know their sizes: what counts
- * is how many arguments there are, and what each is set with. */
+ * is how many arguments there are, and what each is set with. What is not known fits all: two that fit a third need not
+ * fit each other. */
 #ifndef PEN_WIRE_DEFINITION_H
 #define PEN_WIRE_DEFINITION_H
 

@@ -9,47 +9,84 @@
 
 /* ---- the answer ------------------------------------------------------------------------------------------- */
 
-/* The unit's description of that very function; NULL: it has none, or another of its name. */
-static const struct pen_msg_kernel_info *described(const struct pen_work_unit *unit,
-                                                   const struct pen_msg_kernel_info *kernel)
+/* The kernels of one name. What is not known of an argument fits any, so that a kernel may fit two that do not fit each
+ * other (wire/definition.h): it is of a function only if it fits all that are. */
+struct namesakes {
+    const struct pen_msg_kernel_info *kernels[PEN_LIMIT_DEVICES]; /* by the job's devices; NULL: it has none */
+    uint32_t functions[PEN_LIMIT_DEVICES];                        /* which each is of: below function_count */
+    uint32_t function_count;
+};
+
+/* Of those before it. */
+static bool fits(const struct namesakes *names, uint32_t function, uint32_t at)
 {
-    const struct pen_msg_kernel_info *its = pen_unit_kernel(unit, kernel->name);
-    return its && pen_same_definition(its, kernel) ? its : NULL;
+    for (uint32_t i = 0; i < at; i++)
+        if (names->kernels[i] && names->functions[i] == function &&
+            !pen_same_definition(names->kernels[i], names->kernels[at]))
+            return false;
+    return true;
 }
 
-/* One kernel's description with what every device has to say. */
-static void reply_kernel(struct pen_work_job *job, const struct pen_msg_kernel_info *first)
+static void group(const struct pen_work_job *job, const char *name, struct namesakes *out_names)
+{
+    out_names->function_count = 0;
+    for (uint32_t i = 0; i < job->device_count; i++) {
+        uint32_t function = 0;
+        if (!(out_names->kernels[i] = pen_unit_kernel(job->units[i], name)))
+            continue;
+        while (function < out_names->function_count && !fits(out_names, function, i))
+            function++;
+        out_names->functions[i] = function;
+        if (function == out_names->function_count)
+            out_names->function_count++;
+    }
+}
+
+/* One function's description, which is its first device's, with what every device of it has to say. */
+static void reply_function(struct pen_work_job *job, const struct namesakes *names, uint32_t function)
 {
     struct pen_kernel_device_info devices[PEN_LIMIT_DEVICES];
-    struct pen_msg_kernel_info info = *first;
+    const struct pen_msg_kernel_info *first = NULL;
     uint32_t count = 0;
     for (uint32_t i = 0; i < job->device_count; i++) {
-        const struct pen_msg_kernel_info *its = described(job->units[i], first);
-        if (!its || !its->devices_count)
+        const struct pen_msg_kernel_info *its = names->kernels[i];
+        if (!its || names->functions[i] != function)
+            continue;
+        first = first ? first : its;
+        if (!its->devices_count)
             continue;
         devices[count] = its->devices[0];
         devices[count++].device = job->devices[i]->id;
     }
+    assert(first);
+    struct pen_msg_kernel_info info = *first;
     info.devices = devices;
     info.devices_count = count;
     PEN_REPLY(job->work, kernel_info, &info, job->sequence);
 }
 
-/* Calls reply_kernel for each function once (send), or counts them. */
-static uint32_t each_kernel(struct pen_work_job *job, bool send)
+static bool named_before(const struct pen_work_job *job, uint32_t unit, const char *name)
+{
+    for (uint32_t i = 0; i < unit; i++)
+        if (pen_unit_kernel(job->units[i], name))
+            return true;
+    return false;
+}
+
+/* Calls reply_function for each function once (send), or counts them. */
+static uint32_t each_function(struct pen_work_job *job, bool send)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < job->device_count; i++) {
         const struct pen_work_unit *unit = job->units[i];
         for (uint32_t k = 0; k < unit->kernel_count; k++) {
-            bool seen = false;
-            for (uint32_t j = 0; j < i && !seen; j++)
-                seen = described(job->units[j], &unit->kernels[k]) != NULL;
-            if (seen)
+            struct namesakes names;
+            if (named_before(job, i, unit->kernels[k].name))
                 continue;
-            count++;
-            if (send)
-                reply_kernel(job, &unit->kernels[k]);
+            group(job, unit->kernels[k].name, &names);
+            for (uint32_t f = 0; send && f < names.function_count; f++)
+                reply_function(job, &names, f);
+            count += names.function_count;
         }
     }
     return count;
@@ -73,12 +110,12 @@ static void reply(struct pen_work_job *job)
             built.message = message;
         }
     }
-    built.kernels = each_kernel(job, false);
+    built.kernels = each_function(job, false);
     PEN_REPLY(work, built, &built, job->sequence);
     for (uint32_t i = 0; i < built.results_count; i++)
         if (results[i].log_bytes)
             pen_work_reply_data(work, job->sequence, 0, job->units[i]->log, results[i].log_bytes, false);
-    each_kernel(job, true);
+    each_function(job, true);
 }
 
 /* ---- the job ------------------------------------------------------------------------------------------------ */

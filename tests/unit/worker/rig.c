@@ -129,14 +129,24 @@ static int marker(struct pen_backend_queue *queue, const struct pen_backend_orde
 
 /* PEN_LIMIT_ARGUMENTS of them, with names as long as they may be. */
 static bool many_arguments;
-static bool two_definitions;
-static _Atomic unsigned described; /* kernels, ever; by whoever builds */
+static _Atomic(const char *) firsts; /* of the kernels yet to be described; by whoever builds */
+
+static void redefine(struct pen_argument_info *argument)
+{
+    const char *next = atomic_load(&firsts);
+    if (!next || !*next)
+        return;
+    if (*next == 'v')
+        argument->kind = PEN_ARGUMENT_KIND_VALUE;
+    argument->known = *next != '?';
+    atomic_store(&firsts, next + 1);
+}
 
 static int kernel_info(struct pen_backend_kernel *kernel, struct pen_msg_kernel_info *out)
 {
     int rc = pen_backend_fake.kernel_info(kernel, out);
-    if (!rc && two_definitions && atomic_fetch_add(&described, 1) % 2)
-        ((struct pen_argument_info *)(uintptr_t)out->arguments)[0].kind = PEN_ARGUMENT_KIND_VALUE;
+    if (!rc && out->arguments_count)
+        redefine((struct pen_argument_info *)(uintptr_t)out->arguments);
     if (rc || !many_arguments)
         return rc;
     struct pen_argument_info *arguments = calloc(PEN_LIMIT_ARGUMENTS, sizeof *arguments);
@@ -240,7 +250,7 @@ void rig_start(struct rig *rig, const struct rig_options *options)
     make_shadows(rig, domains, options);
     build_us = options->build_ms * 1000;
     many_arguments = options->many_arguments;
-    two_definitions = options->two_definitions;
+    atomic_store(&firsts, options->firsts);
     assert_int_equal(pen_crash_create(&rig->crash, &rig->crash_fd), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     rig->client_fd = ends[0];

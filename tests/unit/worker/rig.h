@@ -17,17 +17,18 @@
 #define RIG_UNKNOWN_KERNEL "saxpy"
 
 struct rig_options {
-    uint32_t domains;     /* devices 1 .. domains, each in a domain of its own; 0: 1 */
-    uint32_t hidden;      /* the first that many are not the session's */
-    bool indirect;        /* devices with memory of their own */
-    uint32_t one_thread;  /* bits of the devices that say so */
-    uint32_t build_ms;    /* how long a build takes */
-    bool many_arguments;  /* kernels have as many as may be, with the longest names */
-    bool two_definitions; /* every second kernel is described with a number as its first argument */
-    bool no_thread;       /* nobody runs the session: rig_pump does */
-    uint32_t features;    /* 0: direct, unless indirect */
-    const char *seed;     /* PENSTOCK_FAKE_SEED */
-    const char *fail;     /* PENSTOCK_FAKE_FAIL */
+    uint32_t domains;    /* devices 1 .. domains, each in a domain of its own; 0: 1 */
+    uint32_t hidden;     /* the first that many are not the session's */
+    bool indirect;       /* devices with memory of their own */
+    uint32_t one_thread; /* bits of the devices that say so */
+    uint32_t build_ms;   /* how long a build takes */
+    bool many_arguments; /* kernels have as many as may be, with the longest names */
+    bool no_thread;      /* nobody runs the session: rig_pump does */
+    uint32_t features;   /* 0: direct, unless indirect */
+    const char *firsts;  /* how the first arguments of the kernels that are built are described, one after the other:
+                          * 'r' as they are, regions; 'v' as values; '?' not known. NULL: as they are */
+    const char *seed;    /* PENSTOCK_FAKE_SEED */
+    const char *fail;    /* PENSTOCK_FAKE_FAIL */
     const char *cache_dir;
     const char *vendor_name, *driver, *driver_version; /* NULL: the fake's own */
     struct pen_log_writer *log;
