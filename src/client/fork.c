@@ -58,6 +58,12 @@ int pen_session_handle_fork(void)
     return registered ? -PEN_ENOMEM : 0;
 }
 
+void pen_session_before_fork(void)
+{
+    pthread_rwlock_wrlock(&forking);
+    pthread_rwlock_unlock(&forking);
+}
+
 void pen_fork_hold(void)
 {
     pthread_rwlock_rdlock(&forking);

@@ -75,6 +75,9 @@ bool pen_pools_named(void);
 /* Registers our handlers of fork; pen_session_open does it too. Who registers handlers of its own that take locks under
  * which sessions are used calls this before: what is registered last runs first before a fork. -PEN_ENOMEM. */
 int pen_session_handle_fork(void);
+/* Waits until nobody is connecting to a daemon, which our handler does too. Called first in such a handler of one's
+ * own, it leaves that next to nothing to wait for with those locks held. */
+void pen_session_before_fork(void);
 /* With the devices of `pool`: -PEN_EDEVICEGONE when the daemon has others by now. NULL: this host's daemon, with
  * whatever it has. A daemon that has no worker ready yet is waited for; one that does not greet within
  * PEN_CONNECT_TIMEOUT_MS is not. The pool is needed no longer. */

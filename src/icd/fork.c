@@ -15,6 +15,7 @@ static void at_fork(enum pen_fork when)
 
 static void prepare(void)
 {
+    pen_session_before_fork(); /* or all would wait at our locks while a silent daemon is waited for */
     at_fork(PEN_FORK_PREPARE);
 }
 

@@ -3,15 +3,24 @@
  *
  *   pools_program MODE [NUMBER]
  *
- *   each             a context for each device: data there, changed, and back
- *   together         a context of all devices, and one from their type; prints what came of them
- *   callbacks        while a command of the first device has not begun, the callback of one of the last is not late
- *   hostptr          a kernel of each device writes to the program's memory (CL_MEM_USE_HOST_PTR); prints "ready",
- * waits for a line, then waits for each device by a thread of its own, and prints how long that took loop SECONDS each
- * device by a thread of its own, until the time is over or it is gone; prints "running" when all have been used late
- * prints "ready" once the devices are known, waits for a line, then opens a context for each device by a thread of its
- * own, and prints how long each took type             the same, then a context from the type fork             all
- * devices, also in a child, which has nothing of its parent's, and again in the parent
+ * each: a context for each device: data there, changed, and back.
+ *
+ * together: a context of all devices, and one from their type; prints what came of them.
+ *
+ * callbacks: while a command of the first device has not begun, the callback of one of the last is not late.
+ *
+ * hostptr: a kernel of each device writes to the program's memory (CL_MEM_USE_HOST_PTR); prints "ready", waits for a
+ * line, then waits for each device by a thread of its own, and prints how long that took.
+ *
+ * loop SECONDS: each device by a thread of its own, until the time is over or it is gone; prints "running" when all
+ * have been used.
+ *
+ * late: prints "ready" once the devices are known, waits for a line, then opens a context for each device and reads
+ * from it by a thread of its own, and prints how long each took; one more forks meanwhile.
+ *
+ * type: prints "ready", waits for a line, then makes a context from the type; prints what came of it.
+ *
+ * fork: all devices, also in a child, which has nothing of its parent's, and again in the parent.
  *
  * Exits with 0; 2 when there is no platform; 1 when anything is wrong. */
 #define CL_TARGET_OPENCL_VERSION 300
@@ -41,7 +50,6 @@ struct use {
     pthread_t thread;
     cl_int status; /* the first that was not CL_SUCCESS */
     unsigned rounds;
-    double ms;
 };
 
 static struct use uses[DEVICES_MOST];
@@ -338,22 +346,48 @@ static void loop(double seconds)
     tear_down_all();
 }
 
-static void *open_one(void *context)
+#define FORKS_AFTER_US 200000 /* whoever opens a session is waiting for its daemon by then */
+
+/* A read that is not done at once, so that it is noted as outstanding. */
+static void read_later(struct use *use)
+{
+    cl_uint data[ITEMS];
+    cl_int status;
+    cl_event user = clCreateUserEvent(use->context, &status);
+    check(status, "clCreateUserEvent");
+    note(use, clEnqueueReadBuffer(use->queue, use->buffer, CL_FALSE, 0, sizeof data, data, 1, &user, NULL));
+    CHECK(clSetUserEventStatus(user, CL_COMPLETE));
+    note(use, clFinish(use->queue));
+    CHECK(clReleaseEvent(user));
+}
+
+/* By the time it reads, another thread has begun to fork. */
+static void *use_one(void *context)
 {
     struct use *use = context;
     double begin = now_ms();
-    (void)open_context(use);
-    use->ms = now_ms() - begin;
-    printf("%u MiB: %d after %.0f ms\n", memory_mib(use->device), (int)use->status, use->ms);
+    if (set_up(use)) {
+        usleep(2 * FORKS_AFTER_US);
+        read_later(use);
+    }
+    printf("%u MiB: %d after %.0f ms\n", memory_mib(use->device), (int)use->status, now_ms() - begin);
     fflush(stdout);
     return NULL;
 }
 
 static void late(void)
 {
+    int status = -1;
     wait_for_line();
-    start_all(open_one);
+    start_all(use_one);
+    usleep(FORKS_AFTER_US);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(0);
+    if (waitpid(child, &status, 0) != child || status)
+        wrong("the child", status);
     join_all();
+    tear_down_all();
 }
 
 static void fork_once(void)

@@ -193,7 +193,7 @@ class Pools(harness.Scenario):
         self.assertEqual(self.lose(end), {THERE})
 
     def test_hangs_when_it_is_opened(self):
-        """Who uses another pool does not wait for it."""
+        """Who uses another pool does not wait for it, nor for a thread that forks and does."""
         program = self.start('late', pools=f'{self.remote} local')
         self.assertEqual(program.stdout.readline(), 'ready\n')
         os.kill(self.there.pid, signal.SIGSTOP)

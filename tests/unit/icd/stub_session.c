@@ -176,6 +176,10 @@ int pen_session_handle_fork(void)
     return 0;
 }
 
+void pen_session_before_fork(void)
+{
+}
+
 int pen_session_open(const struct pen_pool *wanted, struct pen_session **out_session, struct pen_error *error)
 {
     (void)wanted;
