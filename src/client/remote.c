@@ -48,6 +48,7 @@ struct pen_remote_end {
     struct pen_pump pump;
     struct pen_shared_view view;
     pthread_mutex_t forwarding;  /* who has it moves commands from the ring to the link */
+    _Atomic int unsound;         /* -PEN_E*: one could not be moved, and none is any more. Written under forwarding */
     struct pen_ring_reader ring; /* guarded by forwarding */
     struct pen_loans loans;
     int socket; /* our end of the pair: answers and output, for the program's threads */
@@ -85,27 +86,31 @@ static int forward(struct pen_remote_end *end, const void *frame, size_t size)
     return rc;
 }
 
-/* What is in the ring, under `forwarding`, while the link has room. False: it holds no sound frame, which would be our
- * own fault, or memory is short. */
-static bool forward_some(struct pen_remote_end *end)
+/* What is in the ring, under `forwarding`, while the link has room. When it holds no sound frame, or memory is short, a
+ * command is lost, and what comes after it must not go: the receiving thread ends the session. */
+static void forward_some(struct pen_remote_end *end)
 {
     const void *frame;
     size_t size;
-    int rc = 0;
+    int rc = atomic_load(&end->unsound);
+    if (rc)
+        return;
     while (pen_link_wait_room(end->link, 0) && (rc = pen_ring_next(&end->ring, &frame, &size)) > 0)
         if ((rc = forward(end, frame, size)))
             break;
     pen_ring_give_room(&end->ring);
-    return rc >= 0;
+    if (rc >= 0)
+        return;
+    atomic_store(&end->unsound, rc);
+    pen_pump_rouse(&end->pump);
 }
 
 static void *send_commands(void *context)
 {
     struct pen_remote_end *end = context;
-    bool sound = true;
-    while (sound && !atomic_load(&end->stop)) {
+    while (!atomic_load(&end->unsound) && !atomic_load(&end->stop)) {
         pthread_mutex_lock(&end->forwarding);
-        sound = forward_some(end);
+        forward_some(end);
         pthread_mutex_unlock(&end->forwarding);
         pen_link_flush(end->link);
         if (pen_link_wait_room(end->link, STOP_CHECK_NS))
@@ -230,13 +235,12 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
 
 /* ---- the connection ------------------------------------------------------------------------------------ */
 
-/* The program's threads read it as the session's last words. */
-static void say_why(struct pen_remote_end *end, const char *why)
+/* The program's threads read it as the session's last words. `what` holds a place for the host, and one for why. */
+__attribute__((format(printf, 2, 0))) static void say_why(struct pen_remote_end *end, const char *what, const char *why)
 {
     char text[PEN_LIMIT_NAME];
     _Alignas(8) unsigned char frame[PEN_LIMIT_NAME + 64];
-    snprintf(text, sizeof text, "the connection to %s broke, and could not be made again: %s", end->config.address.host,
-             why);
+    snprintf(text, sizeof text, what, end->config.address.host, why);
     const struct pen_msg_fatal fatal = {.status = -PEN_EGONE, .message = text};
     pen_msg_fatal_encode(&fatal, 0, frame);
     (void)answer(end, PEN_OP_FATAL, frame, pen_msg_fatal_size(&fatal));
@@ -290,7 +294,7 @@ static bool reconnect(struct pen_remote_end *end)
             return false;
         pause = pause * 2 < PAUSE_LAST_MS ? pause * 2 : PAUSE_LAST_MS;
     }
-    say_why(end, error.message);
+    say_why(end, "the connection to %s broke, and could not be made again: %s", error.message);
     return false;
 }
 
@@ -300,6 +304,10 @@ static void *receive(void *context)
     int rc = 0;
     while (!atomic_load(&end->stop) && !rc) {
         rc = pen_pump_run(&end->pump, UINT64_MAX);
+        if (!rc && (rc = atomic_load(&end->unsound))) {
+            (void)pen_pump_demand(&end->pump); /* a helper may be giving an answer */
+            say_why(end, "a command could not be sent to %s: %s", pen_error_text(rc));
+        }
         if (rc != -PEN_EGONE)
             continue;
         atomic_store(&end->connected, false);
@@ -344,7 +352,7 @@ bool pen_remote_end_help(struct pen_remote_end *end, const _Atomic uint32_t *epo
         return false;
     /* What is to be answered first has to be sent. */
     if (!pthread_mutex_trylock(&end->forwarding)) {
-        (void)forward_some(end); /* the rest, and what is wrong, is the sending thread's */
+        forward_some(end); /* the rest is the sending thread's */
         pthread_mutex_unlock(&end->forwarding);
         pen_link_send(end->link);
     }

@@ -14,6 +14,7 @@
  *   hold MIB         a buffer of that size, filled, then idle; prints "running"
  *   build COUNT      programs, all different
  *   leave            one kernel; then ends without a word to anybody
+ *   scribble         one kernel; then puts into the session's ring what is no command
  *
  * Exits with 0; with 3, "why: ..." and "lost: CALL: STATUS" when OpenCL says that the device is gone; with 2 when there
  * is no platform; with 1 when anything is wrong. */
@@ -24,8 +25,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "wire/shared.h"
 
 #define ITEMS 4096
 
@@ -269,6 +273,35 @@ static void build(int count)
     puts("built");
 }
 
+static struct pen_shared *find_shared_page(void)
+{
+    char line[512];
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (maps && fgets(line, sizeof line, maps)) {
+        uintptr_t begin;
+        unsigned long offset;
+        if (strstr(line, "memfd:penstock-shared") && sscanf(line, "%zx-%*x %*s %lx", &begin, &offset) == 2 && !offset) {
+            fclose(maps);
+            return (struct pen_shared *)begin;
+        }
+    }
+    printf("no shared page is mapped\n");
+    exit(1);
+}
+
+static void scribble(void)
+{
+    round_trip_once();
+    struct pen_shared *shared = find_shared_page();
+    uint64_t head = atomic_load(&shared->head);
+    memset((char *)shared + shared->ring_offset + head % shared->ring_bytes, 0, 64);
+    atomic_store(&shared->head, head + 64);
+    atomic_fetch_add(&shared->doorbell, 1);
+    syscall(SYS_futex, &shared->doorbell, 1 /* FUTEX_WAKE */, 1, NULL, NULL, 0);
+    sleep(1);
+    round_trip_once();
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
@@ -297,7 +330,9 @@ int main(int argc, char **argv)
     else if (!strcmp(mode, "leave")) {
         round_trip_once();
         _exit(0);
-    } else
+    } else if (!strcmp(mode, "scribble"))
+        scribble();
+    else
         return 1;
     tear_down();
     return 0;

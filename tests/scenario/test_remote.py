@@ -123,6 +123,14 @@ class Remote(harness.Scenario):
             self.host.wait_log(rf'session {session} of \S+ \(pid \d+\) ended', seconds=8)
         self.assertEqual(self.sessions(), [])
 
+    def test_no_command(self):
+        """What cannot be sent ends the session, with a word; it is not passed over in silence."""
+        self.open()
+        self.host.expect('is lost')
+        status, out = self.finish(self.start('scribble', pool=self.pool()))
+        self.assertEqual(status, LOST, out)
+        self.assertRegex(out, 'why: .*a command could not be sent')
+
     def test_killed_worker(self):
         """The program is told at once, not after the window; others feel nothing."""
         self.open()
