@@ -96,9 +96,10 @@ static void reply(struct pen_work_job *job)
 {
     struct pen_work *work = job->work;
     struct pen_build_result results[PEN_LIMIT_DEVICES];
-    struct pen_msg_built built = {.results = results, .results_count = job->device_count, .message = ""};
+    uint32_t count = job->device_count;
+    struct pen_msg_built built = {.results = results, .results_count = count, .message = ""};
     char message[512];
-    for (uint32_t i = 0; i < built.results_count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         const struct pen_work_unit *unit = job->units[i];
         results[i] = unit->result;
         results[i].device = job->devices[i]->id;
@@ -112,7 +113,7 @@ static void reply(struct pen_work_job *job)
     }
     built.kernels = each_function(job, false);
     PEN_REPLY(work, built, &built, job->sequence);
-    for (uint32_t i = 0; i < built.results_count; i++)
+    for (uint32_t i = 0; i < count; i++)
         if (results[i].log_bytes)
             pen_work_reply_data(work, job->sequence, 0, job->units[i]->log, results[i].log_bytes, false);
     each_function(job, true);
