@@ -31,9 +31,9 @@ static json_t *json_of(const struct pen_pool *pool, const struct pen_pool_device
         if (info->flags & abilities[i].flag)
             json_array_append_new(flags, json_string(abilities[i].name));
     json_t *object =
-        json_pack("{s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:o}", "id", (json_int_t)info->device, "name",
-                  pen_json_text(info->name), "class", class_name(info->class), "pool", pool->name, "device",
-                  pen_json_text(info->vendor_name), "driver", pen_json_text(info->driver), "driver_version",
+        json_pack("{s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:o}", "id", (json_int_t)info->device, "name",
+                  pen_json_text(info->name), "class", class_name(info->class), "pool", pen_json_text(pool->name),
+                  "device", pen_json_text(info->vendor_name), "driver", pen_json_text(info->driver), "driver_version",
                   pen_json_text(info->driver_version), "compute_units", (json_int_t)info->compute_units, "memory_bytes",
                   (json_int_t)info->memory_bytes, "features", flags);
     if (object && verbose) {

@@ -84,6 +84,19 @@ class Pools(harness.Scenario):
         self.assertNotIn(self.remote.split('#')[1], done.stdout + done.stderr)
         self.assertRegex(self.devices(self.remote).stdout, r'^NAME .*\n.* fake\n.* fake\n$')
 
+    def test_name_of_bytes(self):
+        """A host's name need not be UTF-8; JSON is. It is in a hosts file of a mount namespace's own: that takes no rights."""
+        hosts = self.path('hosts')
+        with open(hosts, 'wb') as file:
+            file.write(b'127.0.0.1 h\xe9\n')
+        wrapper = ('unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', 'mount --bind "$0" /etc/hosts && exec "$@"', hosts)
+        if subprocess.run([*wrapper, 'true'], check=False, capture_output=True).returncode:
+            self.skipTest('no namespace in which a hosts file can be mounted')
+        pool = self.remote.replace('127.0.0.1', os.fsdecode(b'h\xe9'))
+        done = harness.run(*wrapper, harness.PENSTOCK, 'devices', '--json', environment=self.environment(pool))
+        self.assertEqual([each and each['pool'] for each in json.loads(done.stdout)],
+                         [self.name.replace('127.0.0.1', 'h\ufffd')] * 2, done.stderr)
+
     def test_private_daemon(self):
         """It takes the place of all pools that are named; with pools named, none is started."""
         configuration = self.path('private.yaml')
