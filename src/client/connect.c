@@ -93,8 +93,9 @@ static int prove(int fd, const struct pen_pool_address *address, uint64_t deadli
     if (!rc)
         return 0;
     pen_fail(error, rc,
-             rc == -PEN_EPERM ? "%s does not accept the key of tenant %s: is it the pool's, and not revoked?"
-                              : "connecting to %s as tenant %s: the connection broke",
+             rc == -PEN_EPERM      ? "%s does not accept the key of tenant %s: is it the pool's, and not revoked?"
+             : rc == -PEN_ETIMEOUT ? "connecting to %s as tenant %s: no answer in time"
+                                   : "connecting to %s as tenant %s: the connection broke",
              address->host, address->key.identity);
     return rc;
 }
