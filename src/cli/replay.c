@@ -92,6 +92,8 @@ int pen_cli_replay(const char *file, bool json)
     if (!rc)
         rc = replay_all(reader, session, pool, json, &different, &error);
     pen_progress_end();
+    if (pool && pools.count > 1)
+        fprintf(stderr, "penstock: %s: of %u pools the first is used, %s\n", file, pools.count, pool->name);
     pen_session_close(session);
     pen_pools_finish(&pools);
     pen_log_reader_destroy(reader);

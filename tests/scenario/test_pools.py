@@ -97,6 +97,18 @@ class Pools(harness.Scenario):
         self.assertEqual([each and each['pool'] for each in json.loads(done.stdout)],
                          [self.name.replace('127.0.0.1', 'h\ufffd')] * 2, done.stderr)
 
+    def test_replay(self):
+        """With the first of several pools, and it is said which that is."""
+        log = self.path('log')
+        done = harness.run(harness.PENSTOCK, 'log', 'record', log, '--', PROGRAM, 'each', environment=self.environment('local'))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for pools, said in [('local', ''), (self.remote, ''),
+                            (f'local {self.remote}', f'penstock: {log}: of 2 pools the first is used, local\n'),
+                            (f'{self.remote} local', f'penstock: {log}: of 2 pools the first is used, {self.name}\n')]:
+            with self.subTest(pools=pools):
+                done = harness.run(harness.PENSTOCK, 'log', 'replay', log, environment=self.environment(pools))
+                self.assertEqual((done.returncode, done.stderr), (0, said), done.stdout)
+
     def test_private_daemon(self):
         """It takes the place of all pools that are named; with pools named, none is started."""
         configuration = self.path('private.yaml')
