@@ -68,12 +68,10 @@ int pen_staging_alloc(struct pen_session *session, uint64_t size, uint64_t *out_
     return pen_arena_alloc(session, size, STAGING_ALIGN, out_offset);
 }
 
-/* Reads whose bytes are to be copied out of staging by an action. Release: the bytes are where they belong. */
-static _Atomic uint32_t reads_staged;
-
 struct staged {
     struct pen_action action;
     struct pen_session *session;
+    struct pen_home *home; /* the session's */
     uint64_t offset;
     bool from_region; /* a read: `move` says where the bytes go */
     struct pen_move move;
@@ -91,7 +89,7 @@ static void staged_run(struct pen_action *action, int status)
     if (staged->from_region && status == 0)
         staged_copy_out(&staged->move, staged->session, staged->offset);
     if (staged->from_region)
-        atomic_fetch_sub_explicit(&reads_staged, 1, memory_order_release);
+        atomic_fetch_sub_explicit(&staged->home->reads_staged, 1, memory_order_release);
     pen_arena_free(staged->session, staged->offset);
     free(staged);
 }
@@ -104,6 +102,7 @@ static struct staged *staged_new(struct pen_enqueue *e, uint64_t offset, const s
     staged->action.event = e->event;
     staged->action.run = staged_run;
     staged->session = e->queue->context->session;
+    staged->home = e->queue->context->home;
     staged->offset = offset;
     if (move) {
         staged->from_region = !move->to_region;
@@ -194,7 +193,7 @@ static cl_int move_staged(struct pen_enqueue *e, const struct pen_move *move, bo
         goto out_free;
     if (!waits) {
         if (staged->from_region)
-            atomic_fetch_add_explicit(&reads_staged, 1, memory_order_relaxed);
+            atomic_fetch_add_explicit(&staged->home->reads_staged, 1, memory_order_relaxed);
         pen_action_add(&staged->action);
         return pen_enqueue_end(e, 0);
     }
@@ -325,12 +324,13 @@ struct piece {
 
 /* To another host a run of the program's bytes goes as it lies. Reads do not overtake those before them, whose bytes
  * may still have to be copied. */
-static bool piece_lend(struct piece *piece, struct pen_session *session)
+static bool piece_lend(struct piece *piece, cl_context context)
 {
+    struct pen_session *session = context->session;
     const struct pen_move *move = &piece->move;
     size_t bytes = pen_span_bytes(&move->span), reach = 0;
     if (!is_remote(session) || !pen_span_reach(&move->program_place, &move->span, &reach) || reach != bytes ||
-        (!move->to_region && atomic_load_explicit(&reads_staged, memory_order_acquire)))
+        (!move->to_region && atomic_load_explicit(&context->home->reads_staged, memory_order_acquire)))
         return false;
     piece->loan = (struct pen_loan){.offset = piece->staging,
                                     .bytes = bytes,
@@ -368,7 +368,7 @@ static cl_int piece_send(struct piece *piece, cl_command_queue queue, cl_uint wa
     cl_int status = pen_enqueue_begin(&e, queue, piece->move.type, wait_count, wait_list, &piece->event, true, true);
     if (status != CL_SUCCESS)
         return status;
-    piece->lent = piece_lend(piece, session);
+    piece->lent = piece_lend(piece, queue->context);
     if (piece->move.to_region && !piece->lent) {
         struct pen_place tight = pen_span_tight(&piece->move.span);
         pen_span_copy(pen_arena_at(session, piece->staging), &tight, piece->move.program, &piece->move.program_place,

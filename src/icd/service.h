@@ -19,6 +19,8 @@ struct pen_home {
     /* The last one opened, alive or lost; written under `opening`. Lost ones are never freed, for objects of the
      * program point to them; but when the last context of one is gone, its memory is. */
     struct pen_session *_Atomic session;
+    /* move.c's: reads whose bytes an action is to copy out of staging. Release: they are where they belong */
+    _Atomic uint32_t reads_staged;
     /* service.c's */
     pthread_mutex_t watching;
     pthread_cond_t arrived;

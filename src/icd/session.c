@@ -17,6 +17,7 @@ void pen_say(const char *what, const struct pen_error *why)
 void pen_home_init_session(struct pen_home *home)
 {
     home->opening = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    atomic_store(&home->reads_staged, 0); /* a forked child forgets its parent's actions */
 }
 
 /* The caller holds home->opening. */
