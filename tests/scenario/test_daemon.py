@@ -339,6 +339,7 @@ class Clients(harness.Scenario):
 
     def test_malformed(self):
         daemon = self.daemon(stub='')
+        daemon.wait_log(r'worker \d+ is warm')  # what it has by then, it keeps
         before = daemon.descriptors()
         rng = random.Random(1)
         hello = frames.encode('hello', 1, 0, 1, 0, 'x')
