@@ -11,6 +11,7 @@ protection. --lost: the program's first session is lost to a
 kernel that faults, as its replay must be, and the second is not. --layer: with that OpenCL layer above PoCL. The program
 is given a part of the platform's name as its first argument. Not only the program must be content: daemon and workers
 must end well."""
+import itertools
 import json
 import os
 import re
@@ -70,10 +71,11 @@ def through_penstock(mode, lost, program, folder, drivers):
         environment |= {'PENSTOCK_POOL': daemon.tenant('alice'), 'PENSTOCK_SOCKET': os.devnull}
     if mode in ('cut', 'certificate'):
         chance = harness.seeded()
-        longest = 0.2 if mode == 'cut' else 0.8  # a certificate is shown anew each time
-        longest *= harness.SLOW  # time to come anywhere between two
-        # Some live longer: a busy machine may need that to open the session, or to go on with it within its window.
-        proxy = harness.Proxy(daemon.address(), lambda: chance.uniform(0, longest * chance.choice((1, 1, 1, 8))), chance)
+        longest = 0.2 if mode == 'cut' else 0.4  # a certificate is shown anew each time
+        longest *= 2 if harness.SANITIZED else 1
+        # They live longer and longer: a busy machine may need that to open the session, or to go on with it in its window.
+        lives = itertools.count()
+        proxy = harness.Proxy(daemon.address(), lambda: chance.uniform(0, longest * (1 + next(lives) / 8)), chance)
         pool = site.pool(daemon.address(), 'alice') if mode == 'certificate' else daemon.tenant('alice')
         environment |= {'PENSTOCK_POOL': pool.replace(daemon.address(), proxy.address), 'PENSTOCK_SOCKET': os.devnull}
     if mode == 'plain':
