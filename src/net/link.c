@@ -95,7 +95,8 @@ struct pen_link {
     _Atomic uint64_t frames_unsent; /* copied bytes not sent; written under lock */
     _Atomic bool broken;            /* the connection is, found by a sender; the turning thread detaches */
     _Atomic uint32_t left;          /* enum left; written by the sending thread */
-    _Atomic bool kicked;            /* the eventfd has been written */
+    _Atomic bool kicked;            /* the eventfd has been written, or is about to be */
+    _Atomic bool awake;             /* a waiting thread has seen it written: the next turn reads it */
     int wake_fd;                    /* eventfd */
 
     /* for pen_link_wait; written by the turning thread */
@@ -950,14 +951,15 @@ void pen_link_wait(struct pen_link *link, uint64_t timeout_ns)
         ns = SHORT_NS;
     uint64_t ms = ns == UINT64_MAX ? 0 : (ns + 999999) / 1000000;
     if (poll(fds, 2, ns == UINT64_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int)ms) > 0 && fds[1].revents)
-        atomic_store(&link->kicked, true); /* a turn may have come between the flag and the write */
+        atomic_store(&link->awake, true); /* and not `kicked`: another thread's turn may have read it meanwhile */
 }
 
 /* Before anything is looked at that a kick may have been for. */
 static void take_kick(struct pen_link *link)
 {
     uint64_t ignored;
-    if (!atomic_load(&link->kicked))
+    /* A turn between a kick's flag and its write finds nothing to read; then `awake` has the next one read. */
+    if (!atomic_exchange(&link->awake, false) && !atomic_load(&link->kicked))
         return;
     ssize_t n = read(link->wake_fd, &ignored, sizeof ignored);
     (void)n;

@@ -630,6 +630,57 @@ static void sleeps_while_no_part_is_made(void **unused)
     close(fds[1]);
 }
 
+/* Two threads wait, as a pump's own and a helper do, and one of them turns: every kick comes to a turn. */
+struct waiters {
+    struct pen_link *link;
+    _Atomic uint64_t turns;
+    _Atomic bool over;
+};
+
+static void *wait_and_turn(void *context)
+{
+    struct waiters *w = context;
+    while (!atomic_load(&w->over)) {
+        pen_link_wait(w->link, UINT64_C(5000000000));
+        (void)pen_link_turn(w->link);
+        atomic_fetch_add(&w->turns, 1);
+    }
+    return NULL;
+}
+
+static void *wait_only(void *context)
+{
+    struct waiters *w = context;
+    while (!atomic_load(&w->over))
+        pen_link_wait(w->link, UINT64_C(5000000000));
+    return NULL;
+}
+
+static void every_kick_wakes(void **unused)
+{
+    const struct pen_link_owner owner = {0};
+    struct waiters w = {0};
+    pthread_t threads[3];
+    (void)unused;
+    assert_int_equal(pen_link_create(&owner, &w.link), 0);
+    pthread_create(&threads[0], NULL, wait_and_turn, &w);
+    pthread_create(&threads[1], NULL, wait_only, &w);
+    pthread_create(&threads[2], NULL, wait_only, &w);
+    uint64_t until = pen_deadline_ms(3000);
+    for (uint64_t slowest = 0; pen_now_ns() < until; assert_true(slowest < 2000000000)) {
+        uint64_t turns = atomic_load(&w.turns), begun = pen_now_ns();
+        pen_link_kick(w.link);
+        while (atomic_load(&w.turns) == turns && pen_now_ns() - begun < 4000000000)
+            ;
+        slowest = pen_now_ns() - begun;
+    }
+    atomic_store(&w.over, true);
+    pen_link_kick(w.link);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    pen_link_destroy(w.link);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -642,6 +693,7 @@ int main(void)
         cmocka_unit_test(many_senders),
         cmocka_unit_test(nobody_sleeps_over_it),
         cmocka_unit_test(sleeps_while_no_part_is_made),
+        cmocka_unit_test(every_kick_wakes),
     };
     return cmocka_run_group_tests_name("net-link", tests, NULL, NULL);
 }
