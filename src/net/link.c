@@ -776,15 +776,19 @@ static int expect_bulk(struct pen_link *link, const void *frame, size_t size, ui
     return 0;
 }
 
-/* Which range of the arena comes after the frame, if one does. */
+static bool is_part(uint16_t opcode)
+{
+    return opcode == PEN_OP_LINK_PART || opcode == PEN_OP_LINK_PACKED;
+}
+
+/* Which range of the arena comes after the part. */
 static void expect_part(struct pen_link *link, const void *frame, size_t size)
 {
-    uint16_t opcode = ((const struct pen_frame_header *)frame)->opcode;
-    struct pen_msg_link_part part;
-    bool is_part = (opcode == PEN_OP_LINK_PART || opcode == PEN_OP_LINK_PACKED) && !decode_part(frame, size, &part);
+    struct pen_msg_link_part part = {.offset = NO_OFFSET};
+    (void)decode_part(frame, size, &part); /* the owner refuses a malformed one */
     pthread_mutex_lock(&link->bulk_lock);
     link->bulk = NULL;
-    link->bulk_offset = is_part ? part.offset : NO_OFFSET;
+    link->bulk_offset = part.offset;
     pthread_mutex_unlock(&link->bulk_lock);
 }
 
@@ -796,7 +800,8 @@ static int take_frame(struct pen_link *link, const void *frame, size_t size)
     if (opcode == PEN_OP_LINK_PACKED && !link->pack)
         return -PEN_EPROTO;
     uint64_t bulk_bytes = 0;
-    expect_part(link, frame, size);
+    if (is_part(opcode))
+        expect_part(link, frame, size);
     int rc = link->owner.frame(link->owner.context, frame, size, &link->bulk, &bulk_bytes);
     link->refused = rc == PEN_LINK_LATER;
     if (!rc)
