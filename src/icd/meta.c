@@ -84,22 +84,43 @@ uint32_t pen_meta_count(const struct pen_kernel_meta *kernels, uint32_t count)
     return alike;
 }
 
-/* Takes over the arguments of a kernel that knows them. */
-static int complete(struct pen_kernel_meta *kernel, const struct pen_kernel_meta *given)
+/* What `given` knows of an argument and `to` does not. */
+static int learn_argument(struct pen_argument_info *to, const struct pen_argument_info *given)
 {
-    struct pen_kernel_meta copy;
-    if (pen_meta_copy(&given->info, &copy))
-        return -PEN_ENOMEM;
-    const struct pen_argument_info *arguments = kernel->info.arguments;
-    const char *attributes = kernel->info.attributes;
-    kernel->info.arguments = copy.info.arguments;
-    copy.info.arguments = arguments;
-    if (!attributes[0]) {
-        kernel->info.attributes = copy.info.attributes;
-        copy.info.attributes = attributes;
+    if (to->known || !given->known) {
+        if (!to->size && given->known)
+            to->size = given->size;
+        return 0;
     }
-    pen_meta_finish(&copy);
+    struct pen_argument_info copy = *given;
+    copy.type_name = strdup(given->type_name);
+    copy.name = strdup(given->name);
+    if (!copy.type_name || !copy.name) {
+        free_const(copy.type_name);
+        free_const(copy.name);
+        return -PEN_ENOMEM;
+    }
+    free_const(to->type_name);
+    free_const(to->name);
+    *to = copy;
     return 0;
+}
+
+/* What `given`, which has as many arguments, knows of the function and `kernel` does not. */
+static int learn(struct pen_kernel_meta *kernel, const struct pen_kernel_meta *given)
+{
+    int rc = 0;
+    if (!kernel->info.attributes[0] && given->info.attributes[0]) {
+        const char *attributes = strdup(given->info.attributes);
+        if (!attributes)
+            return -PEN_ENOMEM;
+        free_const(kernel->info.attributes);
+        kernel->info.attributes = attributes;
+    }
+    for (uint32_t i = 0; !rc && i < kernel->info.arguments_count; i++)
+        rc = learn_argument((struct pen_argument_info *)(uintptr_t)&kernel->info.arguments[i],
+                            &given->info.arguments[i]);
+    return rc;
 }
 
 int pen_meta_complete(struct pen_kernel_meta *kernels, uint32_t count, const struct pen_kernel_meta *given,
@@ -107,12 +128,9 @@ int pen_meta_complete(struct pen_kernel_meta *kernels, uint32_t count, const str
 {
     int rc = 0;
     for (uint32_t i = 0; !rc && i < count; i++) {
-        bool known = true;
-        for (uint32_t j = 0; j < kernels[i].info.arguments_count; j++)
-            known = known && kernels[i].info.arguments[j].known;
         const struct pen_kernel_meta *same = pen_meta_find(given, given_count, kernels[i].info.name);
-        if (!known && same && same->info.arguments_count == kernels[i].info.arguments_count)
-            rc = complete(&kernels[i], same);
+        if (same && same->info.arguments_count == kernels[i].info.arguments_count)
+            rc = learn(&kernels[i], same);
     }
     return rc;
 }
@@ -193,7 +211,9 @@ int pen_meta_merge(struct pen_kernel_meta **kernels, uint32_t *count, struct pen
         rc = -PEN_ENOMEM;
     for (uint32_t i = 0; i < added_count; i++) {
         struct pen_kernel_meta *same = rc ? NULL : find_same(all, *count, &added[i]);
-        if (same)
+        if (same) /* a device that told less than another must not hide what a third says otherwise */
+            rc = learn(same, &added[i]);
+        if (same && !rc)
             rc = add_devices(same, &added[i]);
         if (rc || same)
             pen_meta_finish(&added[i]);

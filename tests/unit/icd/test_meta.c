@@ -102,6 +102,27 @@ static void test_differs(void **state)
     pen_meta_free(kernels, count);
 }
 
+/* The first device to be built for tells nothing of the arguments: the second and the third differ all the same. */
+static void test_differs_behind_unknown(void **state)
+{
+    (void)state;
+    struct pen_kernel_meta *kernels = NULL;
+    uint32_t count = 0;
+    struct pen_kernel_meta second = make("a", 2, 20), third = make("a", 3, 30);
+    struct pen_argument_info *of_second = (struct pen_argument_info *)(uintptr_t)second.info.arguments;
+    struct pen_argument_info *of_third = (struct pen_argument_info *)(uintptr_t)third.info.arguments;
+    of_second[0].known = of_third[0].known = of_second[1].known = of_third[1].known = 1;
+    of_third[1].kind = PEN_ARGUMENT_KIND_LOCAL;
+    assert_int_equal(pen_meta_merge(&kernels, &count, list(make("a", 1, 10), make("b", 1, 11)), 2), 0);
+    assert_int_equal(pen_meta_merge(&kernels, &count, list(second, make("b", 2, 21)), 2), 0);
+    assert_int_equal(pen_meta_count(kernels, count), 2);
+    assert_int_equal(pen_meta_find(kernels, count, "a")->info.arguments[1].known, 1);
+    assert_int_equal(pen_meta_merge(&kernels, &count, list(third, make("b", 3, 31)), 2), 0);
+    assert_int_equal(pen_meta_count(kernels, count), 1);
+    assert_true(pen_meta_find(kernels, count, "a")->differs);
+    pen_meta_free(kernels, count);
+}
+
 static void test_complete(void **state)
 {
     (void)state;
@@ -202,8 +223,11 @@ static void test_hostile_module(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_merge), cmocka_unit_test(test_differs),
-                                       cmocka_unit_test(test_complete), cmocka_unit_test(test_constants),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_merge),
+                                       cmocka_unit_test(test_differs),
+                                       cmocka_unit_test(test_differs_behind_unknown),
+                                       cmocka_unit_test(test_complete),
+                                       cmocka_unit_test(test_constants),
                                        cmocka_unit_test(test_hostile_module)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
