@@ -5,6 +5,9 @@
 
 #include "cli/replay.h"
 
+/* Ids from here on are of our own events. */
+#define OWN_EVENTS (UINT64_C(1) << 63)
+
 /* ---- mapping ----------------------------------------------------------------------------------------- */
 
 /* The pool's device for one of the log's: the same device, else the first of its class, else the first. */
@@ -75,9 +78,10 @@ static int region_map(struct pen_replay *replay, uint64_t id, uint64_t parent, u
     if (!region)
         return -PEN_ENOMEM;
     *region = (struct pen_replay_region){.offset = offset, .kind = kind, .root = shared ? shared->root : id};
+    pen_list_init(&region->uses);
     if (image)
         region->image = *image;
-    free(pen_map_remove(&replay->regions, id));
+    pen_replay_region_free(replay, pen_map_remove(&replay->regions, id));
     int rc = pen_map_set(&replay->regions, id, region);
     if (rc)
         free(region);
@@ -97,7 +101,7 @@ static int region_create(struct pen_replay *replay, const struct pen_log_entry *
         if (!rc)
             rc = region_map(replay, m.region, 0, m.arena_offset, m.kind, &m.image);
         if (!rc && m.initialized)
-            pen_replay_used(replay, 0, &m.region, 1, 0, true);
+            pen_replay_define(replay, m.region);
     });
     return rc;
 }
@@ -133,7 +137,7 @@ static int region_destroy(struct pen_replay *replay, const struct pen_log_entry 
         pen_arena_free_after(replay->session, region->offset, slot);
     else if (!rc)
         pen_slot_release(replay->session, slot);
-    free(region);
+    pen_replay_region_free(replay, region);
     return rc;
 }
 
@@ -280,7 +284,11 @@ static int staged(struct pen_replay *replay, const struct pen_log_entry *entry, 
     return rc;
 }
 
-/* An event of ours where the log has none: `slot` must tell when the bytes are free again. */
+/* The fields that every queued command has, and its regions, of which it may change each. */
+#define COMMAND(m_)               .queue = (m_).queue, .waits = (m_).waits, .waits_count = (m_).waits_count
+#define CHANGES(regions_, count_) .regions = (regions_), .regions_count = (count_), .changes = true
+
+/* An event of ours where the log has none: `slot` must tell when the command is complete. */
 static int ensure_event(struct pen_replay *replay, uint32_t logged, uint64_t *event, uint32_t *slot,
                         struct pen_replay_slot **out_slot)
 {
@@ -303,68 +311,77 @@ static int ensure_event(struct pen_replay *replay, uint32_t logged, uint64_t *ev
 static int forget_event(struct pen_replay *replay, uint64_t event)
 {
     uint64_t sequence;
-    if (event < UINT64_C(1) << 63)
-        return 0;
+    pen_replay_event_gone(replay, event);
     return PEN_SEND(replay->session, event_destroy, &(struct pen_msg_event_destroy){.event = event}, &sequence);
+}
+
+/* A queued command: what it comes after, and an event where the log has none but completion must be seen. */
+static int begin(struct pen_replay *replay, struct pen_replay_command *command, uint64_t *event, uint32_t *slot)
+{
+    int rc = pen_replay_order(replay, command);
+    if (rc || (!*event && !command->needs_slot))
+        return rc;
+    rc = ensure_event(replay, *slot, event, slot, &command->slot);
+    command->event = *event;
+    return rc;
+}
+
+/* It has been sent, unless `rc` says otherwise. */
+static int end(struct pen_replay *replay, struct pen_replay_command *command, uint64_t sequence, int rc)
+{
+    if (!rc)
+        rc = pen_replay_sent(replay, command, sequence);
+    if (!rc && command->event >= OWN_EVENTS)
+        rc = forget_event(replay, command->event);
+    pen_replay_slot_unref(replay, command->slot);
+    return rc;
 }
 
 static int write_again(struct pen_replay *replay, const struct pen_log_entry *entry)
 {
     struct pen_replay_transfer transfer = {0};
-    uint64_t sequence, event = 0, queue = 0, region = 0;
+    struct pen_replay_command command = {0};
+    uint64_t sequence = 0, region;
     int rc;
     AGAIN(write, {
-        queue = m.queue;
         region = m.region;
-        rc = pen_replay_order(replay, queue, &region, 1, &m.waits, &m.waits_count);
+        command = (struct pen_replay_command){COMMAND(m), CHANGES(&region, 1), .needs_slot = true};
+        rc = begin(replay, &command, &m.event, &m.slot);
         if (!rc)
             rc = staged(replay, entry, &m.data);
-        if (!rc)
-            rc = ensure_event(replay, m.slot, &m.event, &m.slot, &transfer.slot);
         transfer.offset = m.data.offset;
         transfer.size = m.data.size;
-        event = m.event;
     });
-    if (!rc)
-        pen_replay_used(replay, queue, &region, 1, sequence, true);
+    transfer.slot = command.slot;
     if (!rc)
         rc = pen_replay_track(replay, &transfer);
-    if (!rc)
-        rc = forget_event(replay, event);
-    pen_replay_slot_unref(replay, transfer.slot);
-    return rc;
+    return end(replay, &command, sequence, rc);
 }
 
 static int read_again(struct pen_replay *replay, const struct pen_log_entry *entry)
 {
     struct pen_replay_transfer transfer = {.is_read = true, .sequence = entry->sequence};
-    uint64_t sequence, event = 0, queue = 0, id = 0;
+    struct pen_replay_command command = {0};
+    uint64_t sequence = 0, id;
     int rc;
     AGAIN(read, {
         const struct pen_replay_region *region = pen_map_get(&replay->regions, m.region);
-        queue = m.queue;
         id = m.region;
+        command = (struct pen_replay_command){COMMAND(m), .regions = &id, .regions_count = 1, .needs_slot = true};
         transfer.undefined = !pen_replay_defined(replay, id) || m.flags & PEN_READ_FLAG_CONTESTED;
         rc = region ? pen_replay_shape(region, &m, &transfer) : -PEN_EPROTO;
         if (!rc)
-            rc = pen_replay_order(replay, queue, &id, 1, &m.waits, &m.waits_count);
+            rc = begin(replay, &command, &m.event, &m.slot);
         if (!rc)
             rc = pen_replay_stage(replay, NULL, m.arena_size, &m.arena_offset);
-        if (!rc)
-            rc = ensure_event(replay, m.slot, &m.event, &m.slot, &transfer.slot);
         transfer.offset = m.arena_offset;
         transfer.size = m.arena_size;
-        event = m.event;
     });
-    if (!rc)
-        pen_replay_used(replay, queue, &id, 1, sequence, false);
+    transfer.slot = command.slot;
     if (!rc)
         rc = pen_replay_track(replay, &transfer);
-    if (!rc)
-        rc = forget_event(replay, event);
     replay->counts.reads += rc == 0;
-    pen_replay_slot_unref(replay, transfer.slot);
-    return rc;
+    return end(replay, &command, sequence, rc);
 }
 
 /* Texts stay in the arena until the session ends: nothing says when the worker has copied one. */
@@ -396,7 +413,7 @@ static int event_create(struct pen_replay *replay, const struct pen_log_entry *e
     AGAIN(event_create, {
         rc = map_slot(replay, m.slot, &m.slot);
         if (!rc)
-            rc = pen_map_set(&replay->open_events, m.event, replay);
+            rc = pen_replay_gate_opened(replay, m.event);
     });
     return rc;
 }
@@ -405,10 +422,7 @@ static int event_set(struct pen_replay *replay, const struct pen_log_entry *entr
 {
     uint64_t sequence;
     int rc;
-    AGAIN(event_set, {
-        pen_map_remove(&replay->open_events, m.event);
-        replay->held_up = replay->held_up && replay->open_events.count;
-    });
+    AGAIN(event_set, pen_replay_gate_set(replay, m.event));
     return rc;
 }
 
@@ -451,60 +465,44 @@ static int digest_seen(struct pen_replay *replay, const struct pen_log_entry *en
     case PEN_OP_##NAME_:                                                                                               \
         AGAIN(name_, change_);                                                                                         \
         return rc
-#define QUEUED(NAME_, name_, regions_, count_)                                                                         \
+#define QUEUED(NAME_, name_, ...)                                                                                      \
     case PEN_OP_##NAME_:                                                                                               \
         AGAIN(name_, {                                                                                                 \
-            rc = pen_replay_order(replay, m.queue, (regions_), (count_), &m.waits, &m.waits_count);                    \
-            if (!rc)                                                                                                   \
-                rc = map_slot(replay, m.event ? m.slot : 0, &m.slot);                                                  \
+            struct pen_replay_command command = {COMMAND(m), __VA_ARGS__};                                             \
+            rc = begin(replay, &command, &m.event, &m.slot);                                                           \
             if (!rc)                                                                                                   \
                 rc = PEN_SEND(replay->session, name_, &m, &sequence);                                                  \
-            if (!rc)                                                                                                   \
-                pen_replay_used(replay, m.queue, (regions_), (count_), sequence, true);                                \
-            return rc;                                                                                                 \
+            return end(replay, &command, sequence, rc);                                                                \
         });                                                                                                            \
         return rc
 
-static int launch_again(struct pen_replay *replay, const struct pen_log_entry *entry)
+static const struct pen_replay_kernel *kernel_of(const struct pen_replay *replay, uint64_t id)
 {
-    uint64_t sequence, queue = 0;
     static const struct pen_replay_kernel unknown;
-    const struct pen_replay_kernel *kernel = &unknown;
-    int rc;
-    AGAIN(launch, {
-        queue = m.queue;
-        kernel = pen_map_get(&replay->kernels, m.kernel);
-        kernel = kernel ? kernel : &unknown;
-        rc = pen_replay_order(replay, queue, kernel->regions, kernel->count, &m.waits, &m.waits_count);
-        if (!rc)
-            rc = map_slot(replay, m.event ? m.slot : 0, &m.slot);
-    });
-    if (!rc)
-        pen_replay_used(replay, queue, kernel->regions, kernel->count, sequence, true);
-    return rc;
+    const struct pen_replay_kernel *kernel = pen_map_get(&replay->kernels, id);
+    return kernel ? kernel : &unknown;
 }
 
 static int dispatch(struct pen_replay *replay, const struct pen_log_entry *entry)
 {
-    uint64_t sequence;
+    uint64_t sequence = 0;
     int rc;
     switch (entry->opcode) {
         PLAIN(SAMPLER_CREATE, sampler_create);
         PLAIN(SAMPLER_DESTROY, sampler_destroy);
         PLAIN(PROGRAM_DESTROY, program_destroy);
         PLAIN(PROGRAM_CONSTANT, program_constant);
-        PLAIN(EVENT_DESTROY, event_destroy);
+        CHANGED(EVENT_DESTROY, event_destroy, pen_replay_event_gone(replay, m.event));
         CHANGED(KERNEL_CREATE, kernel_create, rc = pen_replay_kernel_made(replay, m.kernel, 0));
         CHANGED(KERNEL_CLONE, kernel_clone, rc = pen_replay_kernel_made(replay, m.kernel, m.source));
         CHANGED(KERNEL_DESTROY, kernel_destroy, pen_replay_kernel_gone(replay, m.kernel));
         CHANGED(KERNEL_ARGUMENT, kernel_argument, pen_replay_kernel_argument(replay, &m));
-        QUEUED(COPY, copy, ((const uint64_t[]){m.source, m.target}), 2);
-        QUEUED(FILL, fill, &m.region, 1);
-        QUEUED(MIGRATE, migrate, m.regions, m.regions_count);
-        QUEUED(MARKER, marker, NULL, 0);
-        QUEUED(BARRIER, barrier, NULL, 0);
-    case PEN_OP_LAUNCH:
-        return launch_again(replay, entry);
+        QUEUED(LAUNCH, launch, CHANGES(kernel_of(replay, m.kernel)->regions, kernel_of(replay, m.kernel)->count));
+        QUEUED(COPY, copy, CHANGES(((const uint64_t[]){m.source, m.target}), 2));
+        QUEUED(FILL, fill, CHANGES(&m.region, 1));
+        QUEUED(MIGRATE, migrate, CHANGES(m.regions, m.regions_count));
+        QUEUED(MARKER, marker, .marks = true);
+        QUEUED(BARRIER, barrier, .marks = true, .blocks = true);
     case PEN_OP_QUEUE_CREATE:
         return queue_create(replay, entry);
     case PEN_OP_QUEUE_DESTROY:
@@ -557,8 +555,6 @@ int pen_replay_entry(struct pen_replay *replay, const struct pen_log_entry *entr
         return 0; /* what was said about the session, not what it did */
     else {
         rc = dispatch(replay, entry);
-        if (!rc)
-            rc = pen_replay_ordered(replay);
         replay->counts.commands += rc == 0;
     }
     if (rc == -PEN_EGONE)
@@ -574,7 +570,7 @@ int pen_replay_entry(struct pen_replay *replay, const struct pen_log_entry *entr
 
 void pen_replay_init(struct pen_replay *replay, struct pen_session *session, const struct pen_pool *pool)
 {
-    *replay = (struct pen_replay){.session = session, .pool = pool, .next_event = UINT64_C(1) << 63};
+    *replay = (struct pen_replay){.session = session, .pool = pool, .next_event = OWN_EVENTS};
     pen_list_init(&replay->transfers);
 }
 
@@ -600,14 +596,17 @@ void pen_replay_finish(struct pen_replay *replay)
     for (uint32_t i = 0; i < replay->queues.capacity; i++)
         free(replay->queues.entries[i].value);
     for (uint32_t i = 0; i < replay->regions.capacity; i++)
-        free(replay->regions.entries[i].value);
+        pen_replay_region_free(replay, replay->regions.entries[i].value);
     for (uint32_t i = 0; i < replay->kernels.capacity; i++)
         free(replay->kernels.entries[i].value);
+    for (uint32_t i = 0; i < replay->held_events.capacity; i++)
+        free(replay->held_events.entries[i].value);
     pen_map_finish(&replay->slots);
     pen_map_finish(&replay->queues);
     pen_map_finish(&replay->kernels);
     pen_map_finish(&replay->regions);
     pen_map_finish(&replay->devices);
     pen_map_finish(&replay->open_events);
+    pen_map_finish(&replay->held_events);
     pen_scratch_finish(&replay->scratch);
 }

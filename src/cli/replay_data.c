@@ -170,7 +170,7 @@ int pen_replay_compare(struct pen_replay *replay, uint64_t sequence, const struc
     transfer->expects = true;
     if (pen_list_empty(&transfer->link))
         judge(replay, transfer);
-    else if (!replay->held_up)
+    else
         retire(replay, transfer);
     return 0;
 }

@@ -1162,6 +1162,80 @@ static void blocking_beside_a_gate(struct world *w)
     free(values);
 }
 
+/* Element 0 is doubled, long after the command began. */
+static cl_kernel doubling(struct world *w, cl_mem buffer)
+{
+    cl_int turns = 50000000;
+    cl_kernel kernel = make_kernel(w,
+                                   "kernel void doubled(volatile global int *a, int turns) {\n"
+                                   "    int x = turns;\n"
+                                   "    for (int i = 0; i < turns; i++) x = x * 1664525 + 1013904223;\n"
+                                   "    a[0] = 2 * a[0] + (x == 7 && turns == 1);\n"
+                                   "}\n",
+                                   "doubled");
+    EXPECT_OK(clSetKernelArg(kernel, 0, sizeof buffer, &buffer));
+    EXPECT_OK(clSetKernelArg(kernel, 1, sizeof turns, &turns));
+    return kernel;
+}
+
+static void add_and_look(struct world *w, cl_command_queue queue, cl_mem buffer, cl_int expected)
+{
+    cl_int back = -1;
+    add(w, queue, buffer, 1, 1, 0, NULL, NULL);
+    EXPECT_OK(clEnqueueReadBuffer(queue, buffer, CL_TRUE, 0, sizeof back, &back, 0, NULL, NULL));
+    EXPECT(back == expected);
+}
+
+/* Two queues use a buffer in turns. The program waits for what must come first, and names no event of it; what is
+ * behind a gate comes later. Recorded, all that the log tells of it is the sequence. */
+static void queues_take_turns(struct world *w, cl_command_queue queue, bool by_marker)
+{
+    const size_t one = 1;
+    cl_int status, zero = 0;
+    cl_mem buffer = buffer_of(w, CL_MEM_COPY_HOST_PTR, sizeof zero, &zero);
+    cl_command_queue other = clCreateCommandQueue(w->context, w->device, 0, &status);
+    EXPECT_OK(status);
+    cl_kernel doubled = doubling(w, buffer);
+    cl_event gates[3] = {gate(w), gate(w), gate(w)}, first = NULL, mixed[2] = {NULL, gates[2]};
+    add_and_look(w, other, buffer, 1);
+    EXPECT_OK(clEnqueueNDRangeKernel(queue, doubled, 1, NULL, &one, NULL, 0, NULL, by_marker ? NULL : &first));
+    if (by_marker)
+        EXPECT_OK(clEnqueueMarkerWithWaitList(queue, 0, NULL, &first));
+    EXPECT_OK(clEnqueueNDRangeKernel(queue, doubled, 1, NULL, &one, NULL, 2, gates, &mixed[0]));
+    EXPECT_OK(clWaitForEvents(1, &first));
+    add_and_look(w, other, buffer, 3);
+    EXPECT_OK(clSetUserEventStatus(gates[0], CL_COMPLETE));
+    add_and_look(w, other, buffer, 4); /* the second gate still holds it up */
+    EXPECT_OK(clSetUserEventStatus(gates[1], CL_COMPLETE));
+    EXPECT_OK(clFinish(queue));
+    add(w, other, buffer, 1, 1, 2, mixed, NULL);
+    EXPECT_OK(clSetUserEventStatus(gates[2], CL_COMPLETE));
+    add_and_look(w, other, buffer, 10);
+    for (int i = 0; i < 3; i++)
+        EXPECT_OK(clReleaseEvent(gates[i]));
+    EXPECT_OK(clReleaseEvent(first));
+    EXPECT_OK(clReleaseEvent(mixed[0]));
+    EXPECT_OK(clReleaseKernel(doubled));
+    EXPECT_OK(clReleaseMemObject(buffer));
+    EXPECT_OK(clReleaseCommandQueue(other));
+}
+
+static void queues_beside_a_gate(struct world *w)
+{
+    cl_int status;
+    cl_command_queue queue =
+        clCreateCommandQueue(w->context, w->device, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &status);
+    queues_take_turns(w, w->queue, false);
+    queues_take_turns(w, w->queue, true);
+    if (!queue) {
+        skip("no out-of-order queues");
+        return;
+    }
+    queues_take_turns(w, queue, false);
+    queues_take_turns(w, queue, true);
+    EXPECT_OK(clReleaseCommandQueue(queue));
+}
+
 /* In a queue without order an unmap without a wait list waits for no other command: not for one behind `open`. */
 static void unmap_passes(cl_command_queue queue, cl_mem memory, cl_int count)
 {
@@ -1544,6 +1618,7 @@ int main(int argc, char **argv)
         {"failed_wait_list", failed_wait_list},
         {"blocking_on_a_failure", blocking_on_a_failure},
         {"blocking_beside_a_gate", blocking_beside_a_gate},
+        {"queues_beside_a_gate", queues_beside_a_gate},
         {"unmap_beside_a_gate", unmap_beside_a_gate},
         {"several_devices", several_devices},
         {"threads", threads},
