@@ -130,11 +130,14 @@ static void read_all(struct pen_session *session)
     } while (got > 0 && !pen_session_dead(session) && session->output_bytes <= session->bounds.output_bytes);
 }
 
-/* Looks at the socket until it has something or the spin budget is over; true when it has. */
+/* Looks at the socket until it has something or the spin budget is over; true when it has. What is there at once does
+ * not tell whether spinning pays. */
 static bool spin_on_socket(struct pen_session *session, struct pollfd *poller)
 {
     uint64_t now = pen_now_ns(), end = now + session->spin_ns;
     bool some = poll(poller, 1, 0) > 0;
+    if (some)
+        return true;
     while (!some && now < end) {
         pen_spin_turn(3); /* always a yield: each turn is a system call anyway */
         some = poll(poller, 1, 0) > 0;
