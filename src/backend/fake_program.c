@@ -56,6 +56,17 @@ static int run_copy(struct pen_fake_run *run)
     return 0;
 }
 
+/* What comes out tells in which order they ran, and with what. */
+static int run_mix(struct pen_fake_run *run)
+{
+    uint64_t count = run->count;
+    uint32_t *to = words(run, 0, &count), *from = words(run, 1, &count);
+
+    for (uint64_t i = 0; i < count; i++)
+        to[i] = to[i] * 1664525 + from[i] + run->arguments[2].value;
+    return 0;
+}
+
 static int run_fill(struct pen_fake_run *run)
 {
     uint64_t count = run->count;
@@ -124,12 +135,14 @@ static int run_print(struct pen_fake_run *run)
 }
 
 #define GLOBAL PEN_ARGUMENT_KIND_REGION, "uint*"
+#define CONST  PEN_ARGUMENT_KIND_REGION, "const uint*"
 #define VALUE  PEN_ARGUMENT_KIND_VALUE, "uint"
 #define LOCAL  PEN_ARGUMENT_KIND_LOCAL, "uint*"
 static const struct pen_fake_builtin builtins[] = {
     {"nop", 0, {{0}}, run_nop},
     {"inc", 1, {{GLOBAL, "data"}}, run_inc},
-    {"copy", 2, {{GLOBAL, "to"}, {GLOBAL, "from"}}, run_copy},
+    {"copy", 2, {{GLOBAL, "to"}, {CONST, "from"}}, run_copy},
+    {"mix", 3, {{GLOBAL, "to"}, {CONST, "from"}, {VALUE, "word"}}, run_mix},
     {"fill", 2, {{GLOBAL, "to"}, {VALUE, "word"}}, run_fill},
     {"saxpy", 3, {{GLOBAL, "y"}, {GLOBAL, "x"}, {VALUE, "a"}}, run_saxpy},
     {"rotate", 2, {{GLOBAL, "data"}, {LOCAL, "scratch"}}, run_rotate},
@@ -407,6 +420,7 @@ static int fill_info(const struct pen_backend_kernel *kernel, struct pen_msg_ker
     for (uint32_t i = 0; i < builtin->argument_count; i++) {
         bool value = builtin->arguments[i].kind == PEN_ARGUMENT_KIND_VALUE;
         bool local = builtin->arguments[i].kind == PEN_ARGUMENT_KIND_LOCAL;
+        bool constant = !strncmp(builtin->arguments[i].type, "const ", strlen("const "));
         arguments[i] = (struct pen_argument_info){
             .kind = builtin->arguments[i].kind,
             .address = value   ? 0x119e
@@ -415,7 +429,8 @@ static int fill_info(const struct pen_backend_kernel *kernel, struct pen_msg_ker
             .access = 0x11a3,            /* CL_KERNEL_ARG_ACCESS_NONE */
             .known = 1,
             .size = value ? 4 : 0,
-            .type_name = strdup(builtin->arguments[i].type),
+            .qualifiers = constant, /* CL_KERNEL_ARG_TYPE_CONST */
+            .type_name = strdup(builtin->arguments[i].type + (constant ? strlen("const ") : 0)),
             .name = strdup(builtin->arguments[i].name),
         };
         info->arguments_count = i + 1;

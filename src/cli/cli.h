@@ -68,8 +68,14 @@ struct pen_helper {
     char socket[PATH_MAX]; /* "" without a daemon */
 };
 
-/* Starts a private penstockd in a temporary directory and waits until it listens. `config` may be NULL. */
-int pen_helper_daemon(struct pen_helper *helper, const char *config, struct pen_error *error);
+/* A daemon of our own. Zeroed: only if none is running, and as it is by default. */
+struct pen_private {
+    bool always;
+    const char *config, *span; /* its --config and --span; either implies a daemon of our own */
+};
+
+/* Starts a private penstockd in a temporary directory and waits until it listens. */
+int pen_helper_daemon(struct pen_helper *helper, const struct pen_private *how, struct pen_error *error);
 /* Makes a temporary directory that is removed when we end. */
 int pen_helper_janitor(struct pen_helper *helper, struct pen_error *error);
 /* Ends it and waits until all is cleaned up. Accepts a zeroed one. */
@@ -80,6 +86,6 @@ bool pen_helper_reachable(void);
 
 /* For commands that look at the pools: those that are named, or the daemon that is running; else a private one, made
  * known by PENSTOCK_SOCKET and PENSTOCK_POOL. */
-int pen_helper_pool(struct pen_helper *helper, bool private_daemon, const char *config, struct pen_error *error);
+int pen_helper_pool(struct pen_helper *helper, const struct pen_private *how, struct pen_error *error);
 
 #endif

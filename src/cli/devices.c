@@ -114,13 +114,12 @@ static int complain(const struct pen_pools *pools, bool *out_answered)
 
 int pen_cli_devices(int argc, char **argv)
 {
-    static const struct option known[] = {{"json", no_argument, NULL, 'j'},
-                                          {"verbose", no_argument, NULL, 'v'},
-                                          {"private", no_argument, NULL, 'p'},
-                                          {"config", required_argument, NULL, 'c'},
-                                          {0}};
-    bool json = false, verbose = false, private_daemon = false;
-    const char *config = NULL;
+    static const struct option known[] = {
+        {"json", no_argument, NULL, 'j'},       {"verbose", no_argument, NULL, 'v'},
+        {"private", no_argument, NULL, 'p'},    {"config", required_argument, NULL, 'c'},
+        {"span", required_argument, NULL, 's'}, {0}};
+    bool json = false, verbose = false;
+    struct pen_private how = {0};
     int option;
     while ((option = pen_cli_option(argc, argv, known)) != -1) {
         switch (option) {
@@ -131,10 +130,13 @@ int pen_cli_devices(int argc, char **argv)
             verbose = true;
             break;
         case 'p':
-            private_daemon = true;
+            how.always = true;
             break;
         case 'c':
-            config = optarg;
+            how.config = optarg;
+            break;
+        case 's':
+            how.span = optarg;
             break;
         default:
             return PEN_EXIT_USAGE;
@@ -147,7 +149,7 @@ int pen_cli_devices(int argc, char **argv)
     struct pen_pools pools = {0};
     struct pen_error error = {0};
     pen_progress_begin("looking for devices");
-    int rc = pen_helper_pool(&helper, private_daemon, config, &error);
+    int rc = pen_helper_pool(&helper, &how, &error);
     if (!rc)
         rc = pen_pools_query(&pools, &error);
     pen_progress_end();

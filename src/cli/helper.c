@@ -39,10 +39,18 @@ static void keep_lifeline(int fd)
 }
 
 /* In the child. */
-static _Noreturn void become_daemon(const char *program, const char *directory, const char *config, int fd)
+static _Noreturn void become_daemon(const char *program, const char *directory, const struct pen_private *how, int fd)
 {
-    const char *arguments[] = {
-        program, "--private", directory, "--lifeline", "3", "--log", "warn", config ? "--config" : NULL, config, NULL};
+    const char *arguments[12] = {program, "--private", directory, "--lifeline", "3", "--log", "warn"};
+    int count = 7;
+    if (how->config) {
+        arguments[count++] = "--config";
+        arguments[count++] = how->config;
+    }
+    if (how->span) {
+        arguments[count++] = "--span";
+        arguments[count++] = how->span;
+    }
     keep_lifeline(fd);
     if (fd == LIFELINE_FD)
         fcntl(fd, F_SETFD, 0);
@@ -130,7 +138,7 @@ static int await_ready(struct pen_helper *helper, struct pen_error *error)
     }
 }
 
-int pen_helper_daemon(struct pen_helper *helper, const char *config, struct pen_error *error)
+int pen_helper_daemon(struct pen_helper *helper, const struct pen_private *how, struct pen_error *error)
 {
     char program[PATH_MAX];
     int fd = -1;
@@ -147,7 +155,7 @@ int pen_helper_daemon(struct pen_helper *helper, const char *config, struct pen_
     snprintf(helper->socket, sizeof helper->socket, "%.200s/penstockd.sock", directory);
     rc = fork_helper(helper, &fd, error);
     if (!rc && helper->pid == 0)
-        become_daemon(program, directory, config, fd);
+        become_daemon(program, directory, how, fd);
     if (!rc)
         rc = await_ready(helper, error);
     if (rc) {
@@ -180,12 +188,12 @@ bool pen_helper_reachable(void)
     return true;
 }
 
-int pen_helper_pool(struct pen_helper *helper, bool private_daemon, const char *config, struct pen_error *error)
+int pen_helper_pool(struct pen_helper *helper, const struct pen_private *how, struct pen_error *error)
 {
     *helper = (struct pen_helper){.lifeline = -1};
-    if (!private_daemon && !config && (pen_pools_named() || pen_helper_reachable()))
+    if (!how->always && !how->config && !how->span && (pen_pools_named() || pen_helper_reachable()))
         return 0;
-    int rc = pen_helper_daemon(helper, config, error);
+    int rc = pen_helper_daemon(helper, how, error);
     if (rc)
         return rc;
     setenv("PENSTOCK_SOCKET", helper->socket, 1);

@@ -36,6 +36,7 @@ static int record(int argc, char **argv)
 {
     static const struct option known[] = {{"private", no_argument, NULL, 'p'},
                                           {"config", required_argument, NULL, 'c'},
+                                          {"span", required_argument, NULL, 's'},
                                           {"json", optional_argument, NULL, 'j'},
                                           {0}};
     struct pen_run run = {0};
@@ -44,9 +45,11 @@ static int record(int argc, char **argv)
         if (option == '?')
             return PEN_EXIT_USAGE;
         if (option == 'p') {
-            run.private_daemon = true;
+            run.daemon.always = true;
         } else if (option == 'c') {
-            run.config = optarg;
+            run.daemon.config = optarg;
+        } else if (option == 's') {
+            run.daemon.span = optarg;
         } else {
             run.json = true;
             run.json_to = optarg;

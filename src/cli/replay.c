@@ -81,7 +81,7 @@ int pen_cli_replay(const char *file, bool json)
     }
     unsetenv("PENSTOCK_RECORD");
     pen_progress_begin("replaying");
-    rc = pen_helper_pool(&helper, false, NULL, &error);
+    rc = pen_helper_pool(&helper, &(struct pen_private){0}, &error);
     if (!rc)
         rc = pen_pools_query(&pools, &error);
     const struct pen_pool *pool = rc ? NULL : &pools.pools[0]; /* a log is of one session */

@@ -127,7 +127,7 @@ int pen_run_program(const struct pen_run *run, char **argv)
     if (!rc && run->record)
         rc = pen_record_prepare(run->record, &error);
     if (!rc)
-        rc = pen_helper_pool(&helper, run->private_daemon, run->config, &error);
+        rc = pen_helper_pool(&helper, &run->daemon, &error);
     /* Not until the daemon has been started: its workers look for drivers where we were told to. */
     if (!rc)
         rc = pen_vendors_folder(run->keep_vendors, outer, &helper, vendors, sizeof vendors, &error);
@@ -145,19 +145,25 @@ int pen_run_program(const struct pen_run *run, char **argv)
 
 int pen_cli_run(int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"private", no_argument, NULL, 'p'},      {"config", required_argument, NULL, 'c'},
-        {"record", required_argument, NULL, 'r'}, {"keep-vendors", no_argument, NULL, 'k'},
-        {"json", optional_argument, NULL, 'j'},   {0}};
+    static const struct option known[] = {{"private", no_argument, NULL, 'p'},
+                                          {"config", required_argument, NULL, 'c'},
+                                          {"span", required_argument, NULL, 's'},
+                                          {"record", required_argument, NULL, 'r'},
+                                          {"keep-vendors", no_argument, NULL, 'k'},
+                                          {"json", optional_argument, NULL, 'j'},
+                                          {0}};
     struct pen_run run = {0};
     int option;
     while ((option = pen_cli_option(argc, argv, known)) != -1) {
         switch (option) {
         case 'p':
-            run.private_daemon = true;
+            run.daemon.always = true;
             break;
         case 'c':
-            run.config = optarg;
+            run.daemon.config = optarg;
+            break;
+        case 's':
+            run.daemon.span = optarg;
             break;
         case 'r':
             run.record = optarg;

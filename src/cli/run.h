@@ -4,10 +4,11 @@
 
 #include <stdbool.h>
 
+#include "cli/cli.h"
+
 struct pen_run {
-    bool private_daemon; /* also when one is running */
+    struct pen_private daemon;
     bool keep_vendors;   /* the other platforms stay visible to the program */
-    const char *config;  /* of the private daemon; implies one */
     const char *record;  /* the session's log, or NULL */
     bool json;           /* say what came of it, outcome.h */
     const char *json_to; /* in this file; NULL: on standard error */

@@ -19,7 +19,7 @@
 /* ---- what the file looks like ------------------------------------------------------------------------ */
 
 struct raw_rule {
-    char *match, *name, *class, *memory, *compute_units, *enabled;
+    char *match, *name, *class, *memory, *compute_units, *parts, *span, *enabled;
 };
 struct raw_session {
     char *arena, *ring, *spin_us, *reconnect_window, *lz4;
@@ -52,8 +52,9 @@ struct raw {
 #define SECTION(key_, fields_) CYAML_FIELD_MAPPING(#key_, CYAML_FLAG_OPTIONAL, struct raw, key_, fields_)
 
 static const cyaml_schema_field_t rule_fields[] = {
-    TEXT(raw_rule, match),         TEXT(raw_rule, name),    TEXT(raw_rule, class), TEXT(raw_rule, memory),
-    TEXT(raw_rule, compute_units), TEXT(raw_rule, enabled), CYAML_FIELD_END};
+    TEXT(raw_rule, match),  TEXT(raw_rule, name),          TEXT(raw_rule, class),
+    TEXT(raw_rule, memory), TEXT(raw_rule, compute_units), TEXT(raw_rule, parts),
+    TEXT(raw_rule, span),   TEXT(raw_rule, enabled),       CYAML_FIELD_END};
 static const cyaml_schema_value_t rule_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_rule, rule_fields)};
 static const cyaml_schema_field_t drivers_fields[] = {CYAML_FIELD_IGNORE("environment", CYAML_FLAG_OPTIONAL),
                                                       CYAML_FIELD_END};
@@ -173,6 +174,8 @@ static const struct setting rule_settings[] = {
     {".class", KIND_CHOICE, AT(class, class), 0, 0, UINT64_MAX, classes},
     {".memory", KIND_SIZE, AT(memory, memory_bytes), MIB(1), TIB(1024), 0, NULL},
     {".compute_units", KIND_COUNT, AT(compute_units, compute_units), 1, 65536, 0, NULL},
+    {".parts", KIND_COUNT, AT(parts, parts), 2, PEN_LIMIT_DEVICES, 0, NULL},
+    {".span", KIND_COUNT, AT(span, span), 2, PEN_LIMIT_DEVICES, 0, NULL},
     {".enabled", KIND_CHOICE, AT(enabled, enabled), 0, 0, 1, booleans},
 };
 
@@ -359,6 +362,12 @@ static int convert_rules(struct pen_document *document, struct pen_config *confi
         int rc = convert(document, rule_settings, COUNT_OF(rule_settings), prefix, &raw->devices[i], rule, error);
         if (rc)
             return rc;
+        if (rule->compute_units && rule->parts)
+            return pen_fail(
+                error, -PEN_ECONFIG,
+                "%s:%zu: %s has both \"compute_units\" and \"parts\": a device is cut into parts of so many "
+                "compute units, or into so many parts",
+                document->file, pen_document_line(document, prefix), prefix);
         if (!rule->match)
             return pen_fail(error, -PEN_ECONFIG,
                             "%s:%zu: %s has no \"match\"; it must say which devices it is about, as a glob on the "

@@ -28,6 +28,8 @@ struct pen_config_rule {
     int64_t class;          /* enum pen_device_class; -1: the device's own */
     uint64_t memory_bytes;  /* 0: the device's own */
     uint64_t compute_units; /* of each part; 0: whole */
+    uint64_t parts;         /* as many; 0: whole */
+    uint64_t span;          /* that many are offered as one device; 0: each by itself */
     uint64_t enabled;
 };
 

@@ -51,6 +51,7 @@ struct pen_daemon {
     struct rlimit descriptor_limit; /* as we were started; the workers' */
     const char *private_dir;        /* started by `penstock run` for one program, in this directory; NULL: not */
     bool owns_private;              /* it was empty when we started */
+    uint64_t span;                  /* --span; 0: none */
     bool stopping;
 
     /* clients.c */

@@ -25,6 +25,7 @@ struct options {
     int lifeline_fd;         /* -1: none */
     int level;               /* enum pen_report_level; -1: as configured */
     const char *plain_tcp;   /* an address of this host's own; NULL: none */
+    unsigned long span;      /* 0: none */
     bool check;
 };
 
@@ -43,6 +44,7 @@ static const char usage[] =
     "  --lifeline FD     which is when the other side of this socket closes: for penstock run\n"
     "  --plain-tcp ADDRESS  listen without protection at an address that this host alone can\n"
     "                    reach, 127.0.0.1:port: for measurements\n"
+    "  --span N          offer each N devices as one; one that can be cut, in N parts\n"
     "  --version, --help\n";
 
 /* ---- options ----------------------------------------------------------------------------------------- */
@@ -60,17 +62,12 @@ static int parse_level(const char *name)
 static void parse_options(int argc, char **argv, struct options *out)
 {
     static const struct option known[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"socket", required_argument, NULL, 's'},
-        {"log", required_argument, NULL, 'l'},
-        {"check", no_argument, NULL, 'k'},
-        {"foreground", no_argument, NULL, 'f'},
-        {"lifeline", required_argument, NULL, 'L'},
-        {"private", required_argument, NULL, 'P'},
-        {"plain-tcp", required_argument, NULL, 'T'},
-        {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},
-        {0},
+        {"config", required_argument, NULL, 'c'},  {"socket", required_argument, NULL, 's'},
+        {"log", required_argument, NULL, 'l'},     {"check", no_argument, NULL, 'k'},
+        {"foreground", no_argument, NULL, 'f'},    {"lifeline", required_argument, NULL, 'L'},
+        {"private", required_argument, NULL, 'P'}, {"plain-tcp", required_argument, NULL, 'T'},
+        {"span", required_argument, NULL, 'S'},    {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},          {0},
     };
     *out = (struct options){.lifeline_fd = -1, .level = -1};
     int option;
@@ -107,6 +104,14 @@ static void parse_options(int argc, char **argv, struct options *out)
             break;
         case 'T':
             out->plain_tcp = optarg;
+            break;
+        case 'S':
+            out->span = strtoul(optarg, &end, 10);
+            if (*end || out->span < 2 || out->span > PEN_LIMIT_DEVICES) {
+                fprintf(stderr, "penstockd: --span is \"%s\"; it must be a number from 2 to %u\n", optarg,
+                        PEN_LIMIT_DEVICES);
+                exit(EXIT_USAGE);
+            }
             break;
         case 'V':
             puts("penstockd " PEN_VERSION);
@@ -325,7 +330,12 @@ static int prepare(struct pen_daemon *daemon, const struct options *options, str
     daemon->config_file = find_config(options);
     daemon->private_dir = options->private_dir;
     daemon->level = options->level;
+    daemon->span = options->span;
     int rc = pen_config_load(&daemon->config, daemon->config_file, error);
+    if (!rc && daemon->span && daemon->config.rule_count)
+        rc = pen_fail(error, -PEN_ECONFIG,
+                      "--span=%lu, and %s says itself which devices there are: `span` in its entries of `devices`",
+                      options->span, daemon->config_file);
     if (!rc)
         rc = find_worker(daemon, error);
     if (!rc)

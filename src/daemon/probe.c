@@ -291,7 +291,7 @@ static uint64_t list_digest(const struct pen_probe *probe)
 static void say_if_whole(const struct pen_probe *probe, const struct found_device *device)
 {
     const struct pen_msg_device *info = &device->info;
-    if (!device->rule->compute_units || info->compute_units <= device->rule->compute_units)
+    if (!device->rule->compute_units || device->rule->span || info->compute_units <= device->rule->compute_units)
         return;
     pen_report(
         PEN_REPORT_WARN,

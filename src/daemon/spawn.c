@@ -36,6 +36,15 @@ void pen_arguments_finish(struct pen_arguments *arguments)
     *arguments = (struct pen_arguments){0};
 }
 
+static void add_rule(struct pen_arguments *arguments, const struct pen_config_rule *rule)
+{
+    if (rule->enabled && rule->parts)
+        pen_arguments_add(arguments, "--partition=%s:/%" PRIu64, rule->match, rule->parts);
+    else
+        pen_arguments_add(arguments, "--partition=%s:%" PRIu64, rule->match, rule->enabled ? rule->compute_units : 0);
+    pen_arguments_add(arguments, "--span=%s:%" PRIu64, rule->match, rule->enabled && rule->span ? rule->span : 1);
+}
+
 void pen_arguments_common(struct pen_arguments *arguments, const struct pen_daemon *daemon)
 {
     const struct pen_config *config = &daemon->config;
@@ -52,8 +61,11 @@ void pen_arguments_common(struct pen_arguments *arguments, const struct pen_daem
     }
     /* All rules, also those that leave devices whole: the first that matches decides. */
     for (uint32_t i = 0; i < config->rule_count; i++)
-        pen_arguments_add(arguments, "--partition=%s:%" PRIu64, config->rules[i].match,
-                          config->rules[i].enabled ? config->rules[i].compute_units : 0);
+        add_rule(arguments, &config->rules[i]);
+    if (daemon->span && !config->rule_count)
+        add_rule(arguments,
+                 &(struct pen_config_rule){
+                     .match = (char *)(uintptr_t) "*", .parts = daemon->span, .span = daemon->span, .enabled = 1});
 }
 
 /* ---- environment ------------------------------------------------------------------------------------- */

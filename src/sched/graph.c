@@ -38,7 +38,7 @@ void pen_graph_finish(struct pen_graph *graph)
 
 static bool is_met(const struct pen_graph_node *from, enum pen_graph_until until)
 {
-    return from->state == PEN_GRAPH_DONE || (from->state == PEN_GRAPH_SUBMITTED && until == PEN_GRAPH_UNTIL_SUBMITTED);
+    return from->state >= (enum pen_graph_state)until;
 }
 
 static void poison(struct pen_graph_node *node, int status)
@@ -50,7 +50,7 @@ static void poison(struct pen_graph_node *node, int status)
 int pen_graph_edge(struct pen_graph *graph, struct pen_graph_node *from, struct pen_graph_node *to,
                    enum pen_graph_until until, bool poisons)
 {
-    assert(to->state == PEN_GRAPH_NEW);
+    assert(to->state == PEN_GRAPH_NEW || to->state == PEN_GRAPH_PLACED);
     if (is_met(from, until)) {
         if (poisons)
             poison(to, from->status);
@@ -67,13 +67,24 @@ int pen_graph_edge(struct pen_graph *graph, struct pen_graph_node *from, struct 
     return 0;
 }
 
+static void make_ready(struct pen_graph *graph, struct pen_graph_node *node)
+{
+    node->state++; /* HELD -> READY, PLACED_HELD -> PLACED_READY */
+    pen_list_append(&graph->ready, &node->ready);
+}
+
 void pen_graph_hold(struct pen_graph *graph, struct pen_graph_node *node)
 {
-    assert(node->state == PEN_GRAPH_NEW);
+    assert(node->state == PEN_GRAPH_NEW || node->state == PEN_GRAPH_PLACED);
     graph->held++;
-    node->state = node->unmet ? PEN_GRAPH_HELD : PEN_GRAPH_READY;
+    node->state++; /* held */
     if (!node->unmet)
-        pen_list_append(&graph->ready, &node->ready);
+        make_ready(graph, node);
+}
+
+static bool is_held(const struct pen_graph_node *node)
+{
+    return node->state == PEN_GRAPH_HELD || node->state == PEN_GRAPH_PLACED_HELD;
 }
 
 /* Meets the edges out of `node` that its state meets. They were added at the front: turn them round, so that targets
@@ -96,10 +107,8 @@ static void meet(struct pen_graph *graph, struct pen_graph_node *node)
         struct pen_graph_node *to = edge->to;
         if (edge->poisons)
             poison(to, node->status);
-        if (!--to->unmet && to->state == PEN_GRAPH_HELD) {
-            to->state = PEN_GRAPH_READY;
-            pen_list_append(&graph->ready, &to->ready);
-        }
+        if (!--to->unmet && is_held(to))
+            make_ready(graph, to);
         edge->next = graph->spare;
         graph->spare = edge;
     }
@@ -117,27 +126,35 @@ struct pen_graph_node *pen_graph_pop(struct pen_graph *graph)
 
 static void leave(struct pen_graph *graph, struct pen_graph_node *node)
 {
-    if (node->state == PEN_GRAPH_HELD || node->state == PEN_GRAPH_READY)
+    if (node->state != PEN_GRAPH_NEW && node->state != PEN_GRAPH_PLACED && node->state < PEN_GRAPH_SUBMITTED)
         graph->held--;
+}
+
+static void go(struct pen_graph *graph, struct pen_graph_node *node, enum pen_graph_state state)
+{
+    leave(graph, node);
+    node->state = state;
+    if (node->out)
+        meet(graph, node);
+}
+
+void pen_graph_placed(struct pen_graph *graph, struct pen_graph_node *node)
+{
+    assert(node->state == PEN_GRAPH_NEW || node->state == PEN_GRAPH_READY);
+    go(graph, node, PEN_GRAPH_PLACED);
 }
 
 void pen_graph_submitted(struct pen_graph *graph, struct pen_graph_node *node)
 {
-    assert(node->state == PEN_GRAPH_NEW || node->state == PEN_GRAPH_READY);
-    leave(graph, node);
-    node->state = PEN_GRAPH_SUBMITTED;
-    if (node->out)
-        meet(graph, node);
+    assert(!is_held(node) && node->state < PEN_GRAPH_SUBMITTED);
+    go(graph, node, PEN_GRAPH_SUBMITTED);
 }
 
 void pen_graph_done(struct pen_graph *graph, struct pen_graph_node *node, int status)
 {
-    assert(node->state != PEN_GRAPH_DONE && node->state != PEN_GRAPH_HELD);
-    leave(graph, node);
-    node->state = PEN_GRAPH_DONE;
+    assert(!is_held(node) && node->state != PEN_GRAPH_DONE);
     node->status = status;
-    if (node->out)
-        meet(graph, node);
+    go(graph, node, PEN_GRAPH_DONE);
 }
 
 void pen_graph_drop(struct pen_graph *graph, struct pen_graph_node *node)

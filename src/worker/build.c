@@ -42,21 +42,48 @@ static void group(const struct pen_work_job *job, const char *name, struct names
     }
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* What holds of a kernel whichever of two devices runs it. */
+static struct pen_kernel_device_info common(const struct pen_kernel_device_info *a,
+                                            const struct pen_kernel_device_info *b)
+{
+    struct pen_kernel_device_info both = *a;
+    both.work_group_size = smaller(a->work_group_size, b->work_group_size);
+    both.local_bytes = larger(a->local_bytes, b->local_bytes);
+    both.private_bytes = larger(a->private_bytes, b->private_bytes);
+    return both;
+}
+
 /* One function's description, which is its first device's, with what every device of it has to say. */
 static void reply_function(struct pen_work_job *job, const struct namesakes *names, uint32_t function)
 {
     struct pen_kernel_device_info devices[PEN_LIMIT_DEVICES];
     const struct pen_msg_kernel_info *first = NULL;
     uint32_t count = 0;
-    for (uint32_t i = 0; i < job->device_count; i++) {
-        const struct pen_msg_kernel_info *its = names->kernels[i];
-        if (!its || names->functions[i] != function)
-            continue;
-        first = first ? first : its;
-        if (!its->devices_count)
-            continue;
-        devices[count] = its->devices[0];
-        devices[count++].device = job->devices[i]->id;
+    for (uint32_t t = 0; t < job->target_count; t++) {
+        const struct pen_work_target *target = &job->targets[t];
+        bool found = false;
+        for (uint32_t i = target->first; i < target->first + target->count; i++) {
+            const struct pen_msg_kernel_info *its = names->kernels[i];
+            if (!its || names->functions[i] != function)
+                continue;
+            first = first ? first : its;
+            if (!its->devices_count)
+                continue;
+            devices[count] = found ? common(&devices[count], &its->devices[0]) : its->devices[0];
+            found = true;
+        }
+        if (found)
+            devices[count++].device = target->device->id;
     }
     assert(first);
     struct pen_msg_kernel_info info = *first;
@@ -92,22 +119,32 @@ static uint32_t each_function(struct pen_work_job *job, bool send)
     return count;
 }
 
+/* What a build for the target came to: what it came to where it failed, or else on the first of its devices. */
+static const struct pen_work_unit *unit_of(const struct pen_work_job *job, const struct pen_work_target *target)
+{
+    for (uint32_t i = target->first; i < target->first + target->count; i++)
+        if (job->units[i]->status)
+            return job->units[i];
+    return job->units[target->first];
+}
+
 static void reply(struct pen_work_job *job)
 {
     struct pen_work *work = job->work;
     struct pen_build_result results[PEN_LIMIT_DEVICES];
-    uint32_t count = job->device_count;
+    const struct pen_work_unit *units[PEN_LIMIT_DEVICES];
+    uint32_t count = job->target_count;
     struct pen_msg_built built = {.results = results, .results_count = count, .message = ""};
     char message[512];
     for (uint32_t i = 0; i < count; i++) {
-        const struct pen_work_unit *unit = job->units[i];
+        const struct pen_work_unit *unit = units[i] = unit_of(job, &job->targets[i]);
         results[i] = unit->result;
-        results[i].device = job->devices[i]->id;
+        results[i].device = job->targets[i].device->id;
         results[i].log_bytes = unit->log ? strlen(unit->log) : 0;
         if (unit->status && !built.status) {
             built.status = unit->status;
             snprintf(message, sizeof message, "building program %llu for %s: %s", (unsigned long long)job->program->id,
-                     job->devices[i]->backend->vendor_name, pen_error_text(unit->status));
+                     unit->device->backend->vendor_name, pen_error_text(unit->status));
             built.message = message;
         }
     }
@@ -115,7 +152,7 @@ static void reply(struct pen_work_job *job)
     PEN_REPLY(work, built, &built, job->sequence);
     for (uint32_t i = 0; i < count; i++)
         if (results[i].log_bytes)
-            pen_work_reply_data(work, job->sequence, 0, job->units[i]->log, results[i].log_bytes, false);
+            pen_work_reply_data(work, job->sequence, 0, units[i]->log, results[i].log_bytes, false);
     each_function(job, true);
 }
 
@@ -140,12 +177,22 @@ static bool resolve_devices(struct pen_work_job *job, const struct pen_msg_progr
 {
     struct pen_work *work = job->work;
     for (uint32_t i = 0; i < message->devices_count; i++) {
-        if (!(job->devices[i] = pen_work_device(work, message->devices[i])))
+        struct pen_work_target *target = &job->targets[i];
+        struct pen_work_device *const *members;
+        if (!(target->device = pen_work_device(work, message->devices[i])))
             return false;
         for (uint32_t j = 0; j < i; j++)
-            if (job->devices[i] == job->devices[j])
+            if (target->device == job->targets[j].device)
                 return pen_work_fail(work, -PEN_EPROTO, "program_build names device %llu twice",
                                      (unsigned long long)message->devices[i]);
+        target->first = job->device_count;
+        target->count = pen_device_members(&target->device, &members);
+        if (target->first + target->count > PEN_LIMIT_DEVICES)
+            return pen_work_fail(work, -PEN_ELIMIT, "program_build for more than %u devices (limit DEVICES)",
+                                 PEN_LIMIT_DEVICES);
+        memcpy(&job->devices[target->first], members, target->count * sizeof(struct pen_work_device *));
+        job->device_count += target->count;
+        job->target_count++;
     }
     return true;
 }
@@ -204,7 +251,6 @@ static bool resolve(struct pen_work_job *job, const struct pen_msg_program_build
                              message->inputs_count);
     if (!resolve_devices(job, message))
         return false;
-    job->device_count = message->devices_count;
     if (link)
         return resolve_inputs(job, message);
     struct pen_work_program *program = pen_program_find(work, message->program, "program");

@@ -10,6 +10,12 @@
 /* More jobs than these wait in the ring. */
 #define PEN_BUILDER_JOBS 64u
 
+/* A device that a program is to be built for, and those of the job that it comes to. */
+struct pen_work_target {
+    struct pen_work_device *device;
+    uint32_t first, count;
+};
+
 struct pen_work_job {
     struct pen_list link; /* in the builder's lists */
     struct pen_work *work;
@@ -17,7 +23,8 @@ struct pen_work_job {
     uint64_t sequence;
     enum pen_build_step step;
     char *options;
-    uint32_t device_count, input_count;
+    uint32_t device_count, input_count, target_count;
+    struct pen_work_target targets[PEN_LIMIT_DEVICES]; /* as the program named them */
     struct pen_work_device *devices[PEN_LIMIT_DEVICES];
     struct pen_work_unit *units[PEN_LIMIT_DEVICES]; /* referenced; found before, or made by the builder */
     uint64_t keys[PEN_LIMIT_DEVICES][2];

@@ -8,6 +8,41 @@
 
 /* ---- queues ------------------------------------------------------------------------------------------------- */
 
+/* Commands of a spanning device's queue are ordered by events alone. A driver without such queues orders them more. */
+static int make_lane(struct pen_work *work, struct pen_work_lane *lane, bool spread,
+                     const struct pen_msg_queue_create *m)
+{
+    const struct pen_work_device *device = lane->device;
+    struct pen_backend_queue_desc desc = {m->flags, m->priority, m->throttle};
+    int rc = -PEN_EUNSUPPORTED;
+    if (spread) {
+        desc.flags |= PEN_QUEUE_FLAG_OUT_OF_ORDER;
+        rc = work->ops->queue_create(device->domain->backend, device->backend->index, &desc, &lane->backend);
+        desc.flags &= ~(uint32_t)PEN_QUEUE_FLAG_OUT_OF_ORDER;
+    }
+    if (!spread || (rc && rc != -PEN_ENOMEM))
+        rc = work->ops->queue_create(device->domain->backend, device->backend->index, &desc, &lane->backend);
+    return rc;
+}
+
+static int make_lanes(struct pen_work_queue *queue, struct pen_work_device *const *members, uint32_t count,
+                      const struct pen_msg_queue_create *m)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < count && !rc; i++) {
+        queue->lanes[i].device = members[i];
+        rc = make_lane(queue->work, &queue->lanes[i], count > 1, m);
+        queue->lane_count += !rc;
+    }
+    return rc;
+}
+
+static void drop_lanes(struct pen_work_queue *queue)
+{
+    for (uint32_t i = 0; i < queue->lane_count; i++)
+        queue->work->ops->queue_destroy(queue->lanes[i].backend);
+}
+
 static bool queue_create(struct pen_work *work, const struct pen_msg_queue_create *m)
 {
     struct pen_work_device *device = pen_work_device(work, m->device);
@@ -16,18 +51,19 @@ static bool queue_create(struct pen_work *work, const struct pen_msg_queue_creat
     if (!pen_queue_slot_ok(m->slot))
         return pen_work_fail(work, -PEN_EPROTO, "queue_create with slot %u: limit QUEUES is %u", m->slot,
                              PEN_LIMIT_QUEUES);
-    struct pen_work_queue *queue = calloc(1, sizeof *queue);
+    struct pen_work_device *const *members;
+    uint32_t member_count = pen_device_members(&device, &members);
+    struct pen_work_queue *queue = calloc(1, sizeof *queue + member_count * sizeof *queue->lanes);
     if (!queue)
         return pen_work_fail(work, -PEN_ENOMEM, "out of memory for a queue");
     *queue = (struct pen_work_queue){.work = work,
                                      .refs = 1,
-                                     .device = device,
                                      .slot = m->slot,
                                      .in_order = !(m->flags & PEN_QUEUE_FLAG_OUT_OF_ORDER),
                                      .profiling = m->flags & PEN_QUEUE_FLAG_PROFILING};
-    const struct pen_backend_queue_desc desc = {m->flags, m->priority, m->throttle};
-    int rc = work->ops->queue_create(device->domain->backend, device->backend->index, &desc, &queue->backend);
+    int rc = make_lanes(queue, members, member_count, m);
     if (rc) {
+        drop_lanes(queue);
         free(queue);
         return pen_work_fail(work, rc, "device %s cannot make a queue with flags %u: %s", device->backend->vendor_name,
                              m->flags, pen_error_text(rc));
@@ -99,9 +135,13 @@ static bool device_partition(struct pen_work *work, const struct pen_msg_device_
 {
     struct pen_work_device *parent = pen_work_device(work, m->parent);
     struct pen_work_partition *partition = NULL;
+    struct pen_work_device *part;
     struct pen_error error = {0};
     if (!parent)
         return false;
+    if (parent->member_count)
+        return pen_work_fail(work, -PEN_EPROTO, "device_partition of device %llu, which spans others",
+                             (unsigned long long)m->parent);
     if (!m->parts_count || m->parts_count != m->part_units_count)
         return pen_work_fail(work, -PEN_EPROTO, "device_partition with %u parts and %u sizes", m->parts_count,
                              m->part_units_count);
@@ -112,7 +152,7 @@ static bool device_partition(struct pen_work *work, const struct pen_msg_device_
     const struct pen_backend_cut cut = {m->domain, m->parts_count, m->part_units};
     int rc = make_partition(work, parent->backend, &cut, &partition, &error);
     for (uint32_t i = 0; i < m->parts_count && !rc; i++) {
-        rc = pen_work_add_device(work, m->parts[i], &partition->devices[i]);
+        rc = pen_work_add_device(work, m->parts[i], &partition->devices[i], &part);
         if (rc)
             pen_fail(&error, rc, "out of memory for parts of a device");
     }

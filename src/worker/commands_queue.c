@@ -16,6 +16,7 @@ static bool find_queue(struct pen_work *work, struct pen_work_command *command, 
     command->queue = pen_work_find(work, &work->queues, queue, "queue");
     if (!command->queue)
         return false;
+    command->lane = pen_is_spread(command->queue) ? NULL : &command->queue->lanes[0];
     if (!pen_slot_ok(slot) || (!event && slot))
         return fail_command(work, command->opcode, event ? "its slot is over limit SLOTS" : "a slot without an event");
     return true;
@@ -239,6 +240,8 @@ bool pen_work_queue_command(struct pen_work *work, uint16_t opcode, const void *
     command.opcode = opcode;
     command.sequence = sequence;
     command.held_bytes = 0;
+    command.kept = false;
+    command.order_from = UINT32_MAX;
 #define DECODED(name_) (!(rc = pen_msg_##name_##_decode(frame, size, &work->scratch, &m.name_)))
     switch (opcode) {
     case PEN_OP_LAUNCH:

@@ -6,11 +6,6 @@
 
 #include "worker/work.h"
 
-/* Values of the API's enums in argument_info, as in the Khronos headers. */
-#define ADDRESS_CONSTANT 0x119Du
-#define ACCESS_READ_ONLY 0x11A0u
-#define QUALIFIER_CONST  1u
-
 /* ---- arguments ------------------------------------------------------------------------------------------- */
 
 static void drop_object(struct pen_work_argument *argument)
@@ -221,14 +216,6 @@ static int give(struct pen_work *work, struct pen_work_instance *instance, uint3
     return -PEN_EINVAL;
 }
 
-static bool kernel_writes(const struct pen_argument_info *info, const struct pen_work_region *region)
-{
-    if (!(region->flags & PEN_REGION_FLAG_KERNEL_WRITES))
-        return false;
-    return !info->known || !(info->address == ADDRESS_CONSTANT || info->access == ACCESS_READ_ONLY ||
-                             (info->qualifiers & QUALIFIER_CONST));
-}
-
 /* Every region argument is alive, and its contents are on the device. */
 static int acquire_regions(struct pen_work_kernel *kernel, struct pen_work_argument *arguments, uint64_t version,
                            struct pen_work_device *device)
@@ -249,7 +236,8 @@ static int acquire_regions(struct pen_work_kernel *kernel, struct pen_work_argum
         if (!pen_region_alive(region))
             return -PEN_EKERNELARGS;
         plain = plain && region->flags & PEN_REGION_FLAG_DIRECT;
-        int rc = pen_region_acquire(region, device, kernel_writes(&kernel->info->arguments[i], region), false);
+        int rc =
+            pen_region_acquire(region, device, pen_access_kernel_writes(&kernel->info->arguments[i], region), false);
         if (rc)
             return rc;
     }
@@ -331,6 +319,7 @@ static int bind(struct pen_work_kernel *kernel)
         kernel->units[i] = unit;
         unit->refs++;
         built = built || !unit->status;
+        kernel->own_variables = kernel->own_variables || unit->result.global_variable_bytes;
         if (!kernel->info)
             kernel->info = pen_unit_kernel(unit, kernel->name);
     }
@@ -409,6 +398,8 @@ static bool query(struct pen_work *work, const struct pen_msg_kernel_query *mess
         return false;
     if (message->dimensions > PEN_LIMIT_DIMENSIONS)
         return pen_work_fail(work, -PEN_EPROTO, "kernel_query with %u dimensions", message->dimensions);
+    if (device->member_count)
+        device = device->members[0];
     int rc = kernel->error ? kernel->error : instance_of(kernel, device, &instance);
     if (!rc)
         rc = work->ops->kernel_facts(instance->backend, device->backend->index, message->local, message->dimensions,
@@ -430,9 +421,10 @@ static bool suggest(struct pen_work *work, const struct pen_msg_kernel_suggest *
         return pen_work_fail(work, -PEN_EPROTO, "kernel_suggest with %u dimensions", message->dimensions);
     memcpy(launch.offset, message->offset, sizeof launch.offset);
     memcpy(launch.global, message->global, sizeof launch.global);
-    facts.status = pen_kernel_prepare(kernel, kernel->arguments, kernel->version, queue->device, &launch.kernel);
+    facts.status =
+        pen_kernel_prepare(kernel, kernel->arguments, kernel->version, queue->lanes[0].device, &launch.kernel);
     if (!facts.status)
-        facts.status = work->ops->kernel_suggest(queue->backend, &launch, facts.local);
+        facts.status = work->ops->kernel_suggest(queue->lanes[0].backend, &launch, facts.local);
     PEN_REPLY(work, kernel_facts, &facts, sequence);
     return true;
 }

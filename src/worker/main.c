@@ -18,6 +18,7 @@
 #include "worker/jail.h"
 #include "worker/options.h"
 #include "worker/remote.h"
+#include "worker/span.h"
 #include "worker/watch.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -39,8 +40,10 @@ struct worker {
     struct pen_crash_page *crash;
     int crash_fd;
     struct pen_capture capture;
-    struct pen_backend_device *devices;
+    struct pen_backend_device *devices; /* as the drivers have them */
     uint32_t device_count;
+    struct pen_offer *offers;
+    uint32_t offer_count;
     struct pen_log_writer *log;
     struct pen_work_memory memory; /* of the session to come */
     int client_fd;
@@ -75,12 +78,13 @@ static uint64_t pool_digest(const struct worker *worker)
 {
     XXH3_state_t state;
     XXH3_64bits_reset(&state);
-    for (uint32_t i = 0; i < worker->device_count; i++) {
-        const struct pen_backend_device *device = &worker->devices[i];
+    for (uint32_t i = 0; i < worker->offer_count; i++) {
+        const struct pen_backend_device *device = &worker->offers[i].device;
         const char *const texts[] = {device->driver, device->driver_version, device->vendor_name};
         for (size_t j = 0; j < sizeof texts / sizeof *texts; j++)
             XXH3_64bits_update(&state, texts[j], strlen(texts[j]) + 1);
-        const uint32_t numbers[] = {(uint32_t)device->class, device->flags, device->compute_units};
+        const uint32_t numbers[] = {(uint32_t)device->class, device->flags, device->compute_units,
+                                    worker->offers[i].member_count};
         XXH3_64bits_update(&state, numbers, sizeof numbers);
     }
     return XXH3_64bits_digest(&state);
@@ -89,7 +93,7 @@ static uint64_t pool_digest(const struct worker *worker)
 static int send_device(const struct worker *worker, uint32_t index, uint32_t *numbers)
 {
     static const char *const classes[] = {"cpu", "gpu", "accelerator", "custom"};
-    const struct pen_backend_device *device = &worker->devices[index];
+    const struct pen_backend_device *device = &worker->offers[index].device;
     const char *class = (unsigned)device->class < 4 ? classes[device->class] : "device";
     char name[32];
     snprintf(name, sizeof name, "%s%u", class, numbers[(unsigned)device->class & 3]++);
@@ -116,13 +120,13 @@ static int send_device(const struct worker *worker, uint32_t index, uint32_t *nu
 
 static int probe(const struct worker *worker)
 {
-    const struct pen_msg_devices devices = {.count = worker->device_count,
+    const struct pen_msg_devices devices = {.count = worker->offer_count,
                                             .jail_lacks = worker->jail.without | worker->jail.partly,
                                             .pool = pool_digest(worker),
                                             .jail = worker->crash->jail};
     uint32_t numbers[4] = {0};
     int rc = SEND(worker->options.control_fd, devices, &devices, NULL, 0);
-    for (uint32_t i = 0; i < worker->device_count && !rc; i++)
+    for (uint32_t i = 0; i < worker->offer_count && !rc; i++)
         rc = send_device(worker, i, numbers);
     return rc ? 1 : 0;
 }
@@ -217,8 +221,12 @@ static int start(struct worker *worker, struct pen_error *error)
         return rc;
     if ((rc = pen_capture_start(&worker->capture)))
         return pen_fail(error, rc, "starting a worker: no pipe for standard output");
-    return worker->options.ops->init(pen_worker_partition_units, &worker->options, &worker->devices,
-                                     &worker->device_count, error);
+    rc = worker->options.ops->init(pen_worker_partition_units, &worker->options, &worker->devices,
+                                   &worker->device_count, error);
+    if (!rc &&
+        pen_offers_make(&worker->options, worker->devices, worker->device_count, &worker->offers, &worker->offer_count))
+        rc = pen_fail(error, -PEN_ENOMEM, "out of memory for the devices");
+    return rc;
 }
 
 /* ---- serving ---------------------------------------------------------------------------------------------------- */
@@ -264,7 +272,7 @@ static int say_ready(void *context, int control_fd)
 {
     struct worker *worker = context;
     const struct pen_msg_ready ready = {
-        .pid = (uint32_t)getpid(), .devices = worker->device_count, .pool = pool_digest(worker)};
+        .pid = (uint32_t)getpid(), .devices = worker->offer_count, .pool = pool_digest(worker)};
     return SEND(control_fd, ready, &ready, &worker->crash_fd, 1);
 }
 
@@ -337,8 +345,8 @@ static int serve(struct worker *worker)
                    ? 0
                    : refuse(-1, &(struct pen_error){rc, "the worker cannot serve a program on another host"});
     const struct pen_work_config config = {.ops = worker->options.ops,
-                                           .devices = worker->devices,
-                                           .device_count = worker->device_count,
+                                           .offers = worker->offers,
+                                           .offer_count = worker->offer_count,
                                            .allowed = adopt.devices,
                                            .allowed_count = adopt.devices_count,
                                            .features = adopt.features,

@@ -72,27 +72,47 @@ static struct pen_work_domain *domain_of(struct pen_work *work, struct pen_backe
     return domain;
 }
 
-int pen_work_add_device(struct pen_work *work, uint64_t id, const struct pen_backend_device *backend)
+int pen_work_add_device(struct pen_work *work, uint64_t id, const struct pen_backend_device *backend,
+                        struct pen_work_device **out_device)
 {
     if (work->device_count >= PEN_WORK_DEVICES)
         return -PEN_ELIMIT;
-    struct pen_work_domain *domain = domain_of(work, backend->domain);
-    struct pen_work_device *device = domain ? calloc(1, sizeof *device) : NULL;
+    struct pen_work_domain *domain = backend->domain ? domain_of(work, backend->domain) : NULL;
+    if (backend->domain && !domain)
+        return -PEN_ELIMIT;
+    struct pen_work_device *device = calloc(1, sizeof *device);
     uint32_t room = work->device_count;
     struct pen_work_device **grown =
         device ? realloc(work->devices, (room + 1) * sizeof(struct pen_work_device *)) : NULL;
     if (!grown) {
         free(device);
-        return domain ? -PEN_ENOMEM : -PEN_ELIMIT;
+        return -PEN_ENOMEM;
     }
     work->devices = grown;
     *device = (struct pen_work_device){.id = id, .index = room, .backend = backend, .domain = domain};
-    if (pen_map_set(&work->device_map, id, device)) {
+    if (id && pen_map_set(&work->device_map, id, device)) {
         free(device);
         return -PEN_ENOMEM;
     }
     work->devices[work->device_count++] = device;
+    *out_device = device;
     return 0;
+}
+
+int pen_work_add_offer(struct pen_work *work, uint64_t id, const struct pen_offer *offer)
+{
+    struct pen_work_device *device;
+    int rc = pen_work_add_device(work, id, &offer->device, &device);
+    if (rc || !offer->member_count)
+        return rc;
+    device->members = calloc(offer->member_count, sizeof(struct pen_work_device *));
+    if (!device->members)
+        return -PEN_ENOMEM;
+    for (; device->member_count < offer->member_count && !rc; device->member_count += !rc)
+        rc = pen_work_add_device(work, 0, offer->members[device->member_count], &device->members[device->member_count]);
+    for (uint32_t i = 0; i < device->member_count; i++)
+        device->members[i]->span = device;
+    return rc;
 }
 
 /* ---- queues ----------------------------------------------------------------------------------------------- */
@@ -111,7 +131,8 @@ void pen_queue_unref(struct pen_work_queue *queue)
         return;
     pen_list_remove(&queue->link);
     pen_list_remove(&queue->touched);
-    queue->work->ops->queue_destroy(queue->backend);
+    for (uint32_t i = 0; i < queue->lane_count; i++)
+        queue->work->ops->queue_destroy(queue->lanes[i].backend);
     pthread_mutex_destroy(&queue->lock);
     free(queue);
 }

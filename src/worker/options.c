@@ -18,6 +18,7 @@ enum {
     PROBE,
     BACKEND,
     PARTITION,
+    SPAN,
     CACHE_DIR,
     CACHE_BYTES,
     TMP_DIR,
@@ -36,6 +37,7 @@ static const struct option table[] = {
     {"probe", no_argument, NULL, PROBE},
     {"backend", required_argument, NULL, BACKEND},
     {"partition", required_argument, NULL, PARTITION},
+    {"span", required_argument, NULL, SPAN},
     {"cache-dir", required_argument, NULL, CACHE_DIR},
     {"cache-bytes", required_argument, NULL, CACHE_BYTES},
     {"tmp-dir", required_argument, NULL, TMP_DIR},
@@ -62,22 +64,44 @@ static int number(const char *name, const char *text, uint64_t min, uint64_t max
     return 0;
 }
 
-static int partition(struct pen_worker_options *options, const char *text, struct pen_error *error)
+/* PATTERN:NUMBER, or PATTERN:/NUMBER where out_slash is not NULL; the pattern is malloc'ed. */
+static int rule(const char *name, const char *text, uint64_t min, uint64_t max, const char **out_pattern,
+                uint32_t *out_number, bool *out_slash, struct pen_error *error)
 {
     const char *colon = strrchr(text, ':');
-    uint64_t units = 0;
-    if (!colon || options->partition_count == PEN_WORKER_PARTITIONS)
-        return pen_fail(error, -PEN_ECONFIG, "--partition=%s: at most %d of the form PATTERN:UNITS are allowed", text,
-                        PEN_WORKER_PARTITIONS);
-    int rc = number("partition=...", colon + 1, 0, UINT32_MAX, &units, error);
-    if (rc)
-        return rc;
-    char *pattern = strndup(text, (size_t)(colon - text));
-    if (!pattern)
-        return pen_fail(error, -PEN_ENOMEM, "out of memory for the command line");
-    options->partitions[options->partition_count].pattern = pattern;
-    options->partitions[options->partition_count++].units = (uint32_t)units;
-    return 0;
+    uint64_t value = 0;
+    if (!colon)
+        return pen_fail(error, -PEN_ECONFIG, "--%s=%s: PATTERN:NUMBER is allowed", name, text);
+    bool slash = out_slash && colon[1] == '/';
+    int rc = number(name, colon + 1 + slash, min + slash, max, &value, error);
+    if (!rc && !(*out_pattern = strndup(text, (size_t)(colon - text))))
+        rc = pen_fail(error, -PEN_ENOMEM, "out of memory for the command line");
+    *out_number = (uint32_t)value;
+    if (out_slash)
+        *out_slash = slash;
+    return rc;
+}
+
+static int partition(struct pen_worker_options *options, const char *text, struct pen_error *error)
+{
+    uint32_t at = options->partition_count;
+    if (at == PEN_WORKER_PARTITIONS)
+        return pen_fail(error, -PEN_ECONFIG, "--partition=%s: at most %d are allowed", text, PEN_WORKER_PARTITIONS);
+    int rc = rule("partition", text, 0, UINT32_MAX, &options->partitions[at].pattern, &options->partitions[at].count,
+                  &options->partitions[at].equal, error);
+    options->partition_count += !rc;
+    return rc;
+}
+
+static int span(struct pen_worker_options *options, const char *text, struct pen_error *error)
+{
+    uint32_t at = options->span_count;
+    if (at == PEN_WORKER_SPANS)
+        return pen_fail(error, -PEN_ECONFIG, "--span=%s: at most %d are allowed", text, PEN_WORKER_SPANS);
+    int rc =
+        rule("span", text, 1, PEN_LIMIT_DEVICES, &options->spans[at].pattern, &options->spans[at].count, NULL, error);
+    options->span_count += !rc;
+    return rc;
 }
 
 static int backend(struct pen_worker_options *options, const char *name, struct pen_error *error)
@@ -109,6 +133,8 @@ static int apply(struct pen_worker_options *options, int option, const char *val
         return backend(options, value, error);
     case PARTITION:
         return partition(options, value, error);
+    case SPAN:
+        return span(options, value, error);
     case CACHE_DIR:
         options->cache_dir = value;
         return 0;
@@ -169,16 +195,22 @@ int pen_worker_options_parse(int argc, char **argv, struct pen_worker_options *o
     return 0;
 }
 
+bool pen_worker_matches(const char *pattern, const struct pen_backend_device *device)
+{
+    char both[sizeof device->driver + sizeof device->vendor_name];
+    snprintf(both, sizeof both, "%s/%s", device->driver, device->vendor_name);
+    return !fnmatch(pattern, device->vendor_name, FNM_CASEFOLD) || !fnmatch(pattern, device->driver, FNM_CASEFOLD) ||
+           !fnmatch(pattern, both, FNM_CASEFOLD);
+}
+
 uint32_t pen_worker_partition_units(void *context, const struct pen_backend_device *whole)
 {
     const struct pen_worker_options *options = context;
-    char both[sizeof whole->driver + sizeof whole->vendor_name];
-    snprintf(both, sizeof both, "%s/%s", whole->driver, whole->vendor_name);
     for (uint32_t i = 0; i < options->partition_count; i++) {
-        const char *pattern = options->partitions[i].pattern;
-        if (!fnmatch(pattern, whole->vendor_name, FNM_CASEFOLD) || !fnmatch(pattern, whole->driver, FNM_CASEFOLD) ||
-            !fnmatch(pattern, both, FNM_CASEFOLD))
-            return options->partitions[i].units;
+        if (!pen_worker_matches(options->partitions[i].pattern, whole))
+            continue;
+        uint32_t count = options->partitions[i].count;
+        return options->partitions[i].equal ? whole->compute_units / count : count;
     }
     return 0;
 }

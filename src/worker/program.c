@@ -99,7 +99,8 @@ const struct pen_work_text *pen_program_text(const struct pen_work_program *prog
                                              const struct pen_work_device *device)
 {
     for (uint32_t i = 0; i < program->text_count; i++)
-        if (!program->texts[i].device || program->texts[i].device->backend == device->backend)
+        if (!program->texts[i].device || program->texts[i].device->backend == device->backend ||
+            program->texts[i].device == device->span)
             return &program->texts[i];
     return NULL;
 }
@@ -216,6 +217,8 @@ static bool send_binary(struct pen_work *work, const struct pen_msg_program_bina
     struct pen_work_device *device = program ? pen_work_device(work, message->device) : NULL;
     if (!device)
         return false;
+    if (device->member_count)
+        device = device->members[0];
     struct pen_work_unit *unit = device->index < program->unit_count ? program->units[device->index] : NULL;
     void *bytes = NULL;
     size_t size = 0;

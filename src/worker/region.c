@@ -28,6 +28,7 @@ void pen_region_unref(struct pen_work_region *region)
 {
     if (--region->refs)
         return;
+    pen_hazard_forget(&region->work->hazards, &region->history);
     free(region->memories);
     free(region);
 }
@@ -156,9 +157,12 @@ static int finish_domain(struct pen_work *work, const struct pen_work_domain *do
     PEN_LIST_EACH(node, next, &work->queue_list)
     {
         struct pen_work_queue *queue = PEN_CONTAINER(node, struct pen_work_queue, link);
-        int rc = queue->device->domain == domain ? work->ops->queue_finish(queue->backend) : 0;
-        if (rc)
-            return rc;
+        for (uint32_t i = 0; i < queue->lane_count; i++) {
+            const struct pen_work_lane *lane = &queue->lanes[i];
+            int rc = lane->device->domain == domain ? work->ops->queue_finish(lane->backend) : 0;
+            if (rc)
+                return rc;
+        }
     }
     return 0;
 }
@@ -198,7 +202,7 @@ static int move(struct pen_work_region *root, struct pen_work_device *device, bo
 static struct pen_work_device *device_in(struct pen_work *work, uint32_t domain)
 {
     for (uint32_t i = 0; i < work->device_count; i++)
-        if (work->devices[i]->domain->index == domain)
+        if (work->devices[i]->domain && work->devices[i]->domain->index == domain)
             return work->devices[i];
     return NULL;
 }

@@ -115,6 +115,8 @@ static int start_log(struct pen_work *work)
     int rc = pen_log_append(work->log, frame, pen_msg_hello_size(&hello), NULL, 0);
     for (uint32_t i = 0; i < work->device_count && !rc; i++) {
         const struct pen_backend_device *backend = work->devices[i]->backend;
+        if (!work->devices[i]->id)
+            continue; /* another spans it */
         const struct pen_msg_device device = {.device = work->devices[i]->id,
                                               .class = backend->class,
                                               .flags = backend->flags,
@@ -206,21 +208,24 @@ int pen_work_create(const struct pen_work_config *config, struct pen_work **out_
     pen_list_init(&work->queue_list);
     pen_list_init(&work->touched);
     pen_list_init(&work->own_events);
+    pen_list_init(&work->no_room);
     pen_graph_init(&work->graph);
+    pen_hazards_init(&work->hazards);
     int rc = pen_outbox_init(&work->outbox, config->client_fd);
     if (rc) {
         free(work);
         return pen_fail(error, rc, "starting a session: no descriptor for its outbox");
     }
     work->outbox.link = config->remote ? config->remote->link : NULL;
-    work->waits = malloc((PEN_LIMIT_WAITS + 1) * sizeof(struct pen_work_task *));
+    work->wait_room = PEN_LIMIT_WAITS + 1; /* a write also for its bytes */
+    work->waits = malloc(work->wait_room * sizeof(struct pen_work_task *));
     work->reply = aligned_alloc(64, PEN_LIMIT_FRAME);
     take_memory(work, config->memory);
     if (!work->waits || !work->reply || pen_ring_reader_init(&work->ring, &work->view))
         rc = pen_fail(error, -PEN_ENOMEM, "out of memory for a session");
-    for (uint32_t i = 0; i < config->device_count && !rc; i++)
-        if (allowed(config, i + 1) && (rc = pen_work_add_device(work, i + 1, &config->devices[i])))
-            pen_fail(error, rc, "%u devices are too many", config->device_count);
+    for (uint32_t i = 0; i < config->offer_count && !rc; i++)
+        if (allowed(config, i + 1) && (rc = pen_work_add_offer(work, i + 1, &config->offers[i])))
+            pen_fail(error, rc, "%u devices are too many", config->offer_count);
     if (!rc && work->log && (rc = start_log(work)))
         pen_fail(error, rc, "the log cannot be written");
     if (!rc && (rc = send_opened(work)))
@@ -286,7 +291,8 @@ void pen_work_idle(struct pen_work *work)
         struct pen_work_queue *queue = PEN_CONTAINER(work->touched.next, struct pen_work_queue, touched);
         pen_list_remove(&queue->touched);
         pen_task_track(queue);
-        work->ops->queue_flush(queue->backend);
+        for (uint32_t i = 0; i < queue->lane_count; i++)
+            work->ops->queue_flush(queue->lanes[i].backend);
     }
     if (work->log)
         logged(work, pen_log_flush(work->log));
@@ -351,7 +357,8 @@ static void finish_queues(struct pen_work *work)
     {
         struct pen_work_queue *queue = PEN_CONTAINER(node, struct pen_work_queue, link);
         pen_task_last(queue);
-        work->ops->queue_finish(queue->backend);
+        for (uint32_t i = 0; i < queue->lane_count; i++)
+            work->ops->queue_finish(queue->lanes[i].backend);
     }
     for (uint32_t i = 0; i < work->domain_count; i++)
         if (work->domains[i]->transfer)
@@ -386,6 +393,12 @@ static void wait_for_callbacks(struct pen_work *work)
         pen_map_finish(map_);                                                                                          \
     } while (0)
 
+static void free_device(struct pen_work_device *device)
+{
+    free(device->members);
+    free(device);
+}
+
 static void free_objects(struct pen_work *work)
 {
     EACH_OBJECT(&work->kernels, pen_kernel_unref);
@@ -396,7 +409,7 @@ static void free_objects(struct pen_work *work)
     pen_unit_forget_all(work);
     pen_map_finish(&work->device_map);
     for (uint32_t i = 0; i < work->device_count; i++)
-        free(work->devices[i]);
+        free_device(work->devices[i]);
     for (uint32_t i = 0; i < work->domain_count; i++)
         free(work->domains[i]);
     while (work->partitions) {
@@ -418,6 +431,7 @@ void pen_work_destroy(struct pen_work *work)
     free_objects(work);
     wait_for_callbacks(work);
     pen_graph_finish(&work->graph);
+    pen_hazards_finish(&work->hazards);
     pen_ring_reader_finish(&work->ring);
     pen_scratch_finish(&work->scratch);
     pen_shared_unmap(&work->view);

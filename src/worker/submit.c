@@ -14,11 +14,11 @@
 
 static int submit_launch(struct pen_work_command *command, const struct pen_backend_order *order)
 {
-    struct pen_work_queue *queue = command->queue;
-    struct pen_work *work = queue->work;
+    const struct pen_work_lane *lane = command->lane;
+    struct pen_work *work = command->queue->work;
     struct pen_work_kernel *kernel = command->u.launch.kernel;
     struct pen_backend_launch launch;
-    int rc = pen_kernel_prepare(kernel, command->u.launch.arguments, command->u.launch.version, queue->device,
+    int rc = pen_kernel_prepare(kernel, command->u.launch.arguments, command->u.launch.version, lane->device,
                                 &launch.kernel);
     if (rc)
         return rc;
@@ -32,67 +32,69 @@ static int submit_launch(struct pen_work_command *command, const struct pen_back
     }
     uint64_t launches = atomic_load_explicit(&work->crash->launches, memory_order_relaxed);
     atomic_store_explicit(&work->crash->launches, launches + 1, memory_order_relaxed); /* dispatch alone writes it */
-    return work->ops->launch(queue->backend, &launch, order);
+    return work->ops->launch(lane->backend, &launch, order);
 }
 
 static int submit_transfer(struct pen_work_command *command, const struct pen_backend_order *order)
 {
-    struct pen_work_queue *queue = command->queue;
-    struct pen_work *work = queue->work;
+    const struct pen_work_lane *lane = command->lane;
+    struct pen_work *work = command->queue->work;
     bool write = command->opcode == PEN_OP_WRITE;
     struct pen_backend_transfer transfer = {.box = command->u.transfer.box,
                                             .host = command->u.transfer.host,
                                             .bytes = work->arena + command->u.transfer.arena_offset};
     memcpy(transfer.extent, command->u.transfer.extent, sizeof transfer.extent);
-    int rc = pen_region_acquire(command->u.transfer.region, queue->device, write, write && command->u.transfer.whole);
+    int rc = pen_region_acquire(command->u.transfer.region, lane->device, write, write && command->u.transfer.whole);
     if (!rc)
-        rc = pen_region_memory(command->u.transfer.region, queue->device, &transfer.memory);
+        rc = pen_region_memory(command->u.transfer.region, lane->device, &transfer.memory);
     if (rc)
         return rc;
-    return write ? work->ops->write(queue->backend, &transfer, order)
-                 : work->ops->read(queue->backend, &transfer, order);
+    return write ? work->ops->write(lane->backend, &transfer, order) : work->ops->read(lane->backend, &transfer, order);
 }
 
 static int submit_copy(struct pen_work_command *command, const struct pen_backend_order *order)
 {
-    struct pen_work_queue *queue = command->queue;
+    const struct pen_work_lane *lane = command->lane;
+    struct pen_work *work = command->queue->work;
     struct pen_backend_copy copy = {.source_box = command->u.copy.source_box, .target_box = command->u.copy.target_box};
     memcpy(copy.extent, command->u.copy.extent, sizeof copy.extent);
-    int rc = pen_region_acquire(command->u.copy.source, queue->device, false, false);
+    int rc = pen_region_acquire(command->u.copy.source, lane->device, false, false);
     if (!rc)
-        rc = pen_region_acquire(command->u.copy.target, queue->device, true, command->u.copy.whole);
+        rc = pen_region_acquire(command->u.copy.target, lane->device, true, command->u.copy.whole);
     if (!rc)
-        rc = pen_region_memory(command->u.copy.source, queue->device, &copy.source);
+        rc = pen_region_memory(command->u.copy.source, lane->device, &copy.source);
     if (!rc)
-        rc = pen_region_memory(command->u.copy.target, queue->device, &copy.target);
-    return rc ? rc : queue->work->ops->copy(queue->backend, &copy, order);
+        rc = pen_region_memory(command->u.copy.target, lane->device, &copy.target);
+    return rc ? rc : work->ops->copy(lane->backend, &copy, order);
 }
 
 static int submit_fill(struct pen_work_command *command, const struct pen_backend_order *order)
 {
-    struct pen_work_queue *queue = command->queue;
+    const struct pen_work_lane *lane = command->lane;
+    struct pen_work *work = command->queue->work;
     struct pen_backend_memory *memory;
-    int rc = pen_region_acquire(command->u.fill.region, queue->device, true, command->u.fill.whole);
+    int rc = pen_region_acquire(command->u.fill.region, lane->device, true, command->u.fill.whole);
     if (!rc)
-        rc = pen_region_memory(command->u.fill.region, queue->device, &memory);
+        rc = pen_region_memory(command->u.fill.region, lane->device, &memory);
     if (rc)
         return rc;
-    return queue->work->ops->fill(queue->backend, memory, command->u.fill.origin, command->u.fill.extent,
-                                  command->u.fill.pattern, command->u.fill.pattern_bytes, order);
+    return work->ops->fill(lane->backend, memory, command->u.fill.origin, command->u.fill.extent,
+                           command->u.fill.pattern, command->u.fill.pattern_bytes, order);
 }
 
 static int submit_migrate(struct pen_work_command *command, const struct pen_backend_order *order)
 {
-    struct pen_work_queue *queue = command->queue;
+    const struct pen_work_lane *lane = command->lane;
+    struct pen_work *work = command->queue->work;
     int rc = 0;
     for (uint32_t i = 0; i < command->u.migrate.count && !rc; i++)
-        rc = pen_region_acquire(command->u.migrate.regions[i], queue->device, false, false);
-    return rc ? rc : queue->work->ops->marker(queue->backend, order);
+        rc = pen_region_acquire(command->u.migrate.regions[i], lane->device, false, false);
+    return rc ? rc : work->ops->marker(lane->backend, order);
 }
 
 int pen_command_submit(struct pen_work_command *command, const struct pen_backend_order *order)
 {
-    struct pen_work_queue *queue = command->queue;
+    const struct pen_backend_ops *ops = command->queue->work->ops;
     switch (command->opcode) {
     case PEN_OP_LAUNCH:
         return submit_launch(command, order);
@@ -106,9 +108,9 @@ int pen_command_submit(struct pen_work_command *command, const struct pen_backen
     case PEN_OP_MIGRATE:
         return submit_migrate(command, order);
     case PEN_OP_MARKER:
-        return queue->work->ops->marker(queue->backend, order);
+        return ops->marker(command->lane->backend, order);
     default:
-        return queue->work->ops->barrier(queue->backend, order);
+        return ops->barrier(command->lane->backend, order);
     }
 }
 
@@ -159,7 +161,9 @@ struct pen_work_command *pen_command_keep(const struct pen_work_command *command
     if (!copy)
         return NULL;
     *copy = *command;
-    copy->waits = malloc((command->wait_count ? command->wait_count : 1) * sizeof(struct pen_work_task *));
+    copy->kept = true;
+    copy->wait_room = command->wait_count ? command->wait_count : 1;
+    copy->waits = malloc(copy->wait_room * sizeof(struct pen_work_task *));
     copy->held_bytes = sizeof *copy + command->wait_count * sizeof(struct pen_work_task *);
     if (command->opcode == PEN_OP_MIGRATE) {
         size_t bytes = (command->u.migrate.count + 1) * sizeof(struct pen_work_region *);
@@ -184,6 +188,24 @@ struct pen_work_command *pen_command_keep(const struct pen_work_command *command
     pen_queue_ref(copy->queue);
     hold_regions(copy, false);
     return copy;
+}
+
+int pen_command_add_wait(struct pen_work *work, struct pen_work_command *command, struct pen_work_task *wait)
+{
+    uint32_t *room = command->kept ? &command->wait_room : &work->wait_room;
+    if (command->wait_count == *room) {
+        struct pen_work_task **more = realloc(command->waits, 2 * *room * sizeof(struct pen_work_task *));
+        if (!more)
+            return -PEN_ENOMEM;
+        *room *= 2;
+        command->waits = more;
+        if (!command->kept)
+            work->waits = more;
+    }
+    command->waits[command->wait_count++] = wait;
+    if (command->kept)
+        wait->refs++;
+    return 0;
 }
 
 void pen_command_forget_waits(struct pen_work_command *command)

@@ -20,6 +20,7 @@ static struct pen_work_task *task_create(struct pen_work *work, struct pen_work_
     *task = (struct pen_work_task){.work = work, .queue = queue, .refs = 1, .slot = slot, .sequence = sequence};
     pen_list_init(&task->held);
     if (queue) {
+        task->lane = pen_is_spread(queue) ? NULL : &queue->lanes[0];
         task->after_reads = queue->after_reads;
         pen_queue_ref(queue);
     }
@@ -34,6 +35,8 @@ void pen_task_unref(struct pen_work_task *task)
     if (task->event)
         work->ops->event_release(task->event);
     pen_command_free(task->command);
+    if (task->placed)
+        pen_spread_left(task);
     pen_graph_drop(&work->graph, &task->node);
     if (task->queue)
         pen_queue_unref(task->queue);
@@ -52,6 +55,12 @@ static void settle(struct pen_work_task *task, int status)
     if (task->node.state == PEN_GRAPH_DONE)
         return;
     pen_graph_done(&task->work->graph, &task->node, status);
+    if (task->placed)
+        pen_spread_left(task);
+    if (task->queue && task->queue->barrier == task)
+        task->queue->barrier = NULL;
+    if (task->queue && task->queue->alone == task)
+        task->queue->alone = NULL;
     if (task->event) {
         task->work->ops->event_release(task->event);
         task->event = NULL;
@@ -82,6 +91,16 @@ static void push_finished(struct pen_work *work, struct pen_work_task *task)
     while (!atomic_compare_exchange_weak(&work->finished, &first, task));
 }
 
+/* What ran beside what was before it, the program sees after it. */
+static void set_in_order(struct pen_work_queue *queue, struct pen_event_times *times)
+{
+    if (times->started < queue->last_end_ns)
+        times->started = queue->last_end_ns;
+    if (times->ended < times->started)
+        times->ended = times->started;
+    queue->last_end_ns = times->ended;
+}
+
 /* Publishes the finished head of an in-order queue's pending commands; they then form a list by next_finished. */
 static struct pen_work_task *publish_in_order(struct pen_work_queue *queue, bool *out_woken)
 {
@@ -92,6 +111,8 @@ static struct pen_work_task *publish_in_order(struct pen_work_queue *queue, bool
         if (!task->finished)
             break;
         pen_list_remove(&task->pending);
+        if (task->timed && pen_is_spread(queue))
+            set_in_order(queue, &task->times);
         *out_woken |= publish(task);
         queue->completed = task->sequence;
         after_reads = task->after_reads;
@@ -143,6 +164,8 @@ void pen_task_done(void *context, int status, const struct pen_event_times *time
     struct pen_work_task *task = context;
     struct pen_work *work = task->work;
     atomic_fetch_add_explicit(&work->callbacks, 1, memory_order_relaxed);
+    if (task->placed)
+        task->ended_ns = pen_now_ns();
     if (times && task->queue->profiling) {
         task->times = *times;
         task->timed = true;
@@ -158,15 +181,22 @@ void pen_task_done(void *context, int status, const struct pen_event_times *time
 
 /* ---- submission (dispatch) -------------------------------------------------------------------------------- */
 
-static void take_off(struct pen_work_task *task)
+/* Its turn to be published is after all that is pending. */
+static void line_up(struct pen_work_task *task)
 {
     struct pen_work_queue *queue = task->queue;
-    queue->work->flying++;
     if (!queue->in_order)
         return;
     pthread_mutex_lock(&queue->lock);
     pen_list_append(&queue->pending, &task->pending);
     pthread_mutex_unlock(&queue->lock);
+}
+
+static void take_off(struct pen_work_task *task)
+{
+    task->work->flying++;
+    if (!pen_is_spread(task->queue)) /* else it has lined up when it came */
+        line_up(task);
 }
 
 static void note_tracked(struct pen_work_queue *queue, uint64_t sequence)
@@ -189,15 +219,16 @@ static void note_submitted(struct pen_work_queue *queue, uint64_t sequence)
 static void fail(struct pen_work_task *task, int status)
 {
     struct pen_work_queue *queue = task->queue;
-    settle(task, status);
+    if (!pen_is_spread(queue)) /* there a command that is done tells that all before it are */
+        settle(task, status);
     bool wait = queue->in_order && queue->untracked;
     note_tracked(queue, task->sequence);
     if (wait) {
         const struct pen_backend_order order = {.done = pen_task_done, .context = task};
         task->instead = status;
-        if (!queue->work->ops->marker(queue->backend, &order))
+        if (!queue->work->ops->marker(queue->lanes[0].backend, &order))
             return;
-        queue->work->ops->queue_finish(queue->backend);
+        queue->work->ops->queue_finish(queue->lanes[0].backend);
     }
     finish(task, status);
 }
@@ -225,7 +256,24 @@ static uint32_t device_waits(const struct pen_work_command *command, struct pen_
 /* A marker without waits of an out-of-order queue: no driver sees it. */
 static bool is_group_marker(const struct pen_work_command *command)
 {
-    return !command->queue->in_order && command->opcode == PEN_OP_MARKER && !command->wait_count;
+    return !command->queue->in_order && !command->wait_count &&
+           (command->opcode == PEN_OP_MARKER || (command->opcode == PEN_OP_BARRIER && pen_is_spread(command->queue)));
+}
+
+/* One of a spanning device: what it waits for is done, and what was before it in an in-order queue is published before.
+ */
+static bool is_met_marker(const struct pen_work_command *command)
+{
+    return pen_is_spread(command->queue) && pen_spread_is_marker(command);
+}
+
+static void pass(struct pen_work_task *task)
+{
+    uint64_t now = pen_now_ns();
+    const struct pen_event_times times = {now, now, now, now};
+    take_off(task);
+    pen_graph_submitted(&task->work->graph, &task->node);
+    pen_task_done(task, 0, &times);
 }
 
 static void submit_marker(struct pen_work *work, struct pen_work_task *task)
@@ -248,12 +296,21 @@ static int fill_order(struct pen_work_queue *queue, struct pen_work_task *task, 
         task->group = group;
         order->done = pen_task_done;
         order->context = task;
-        order->out_event = task->named ? &task->event : NULL;
+        order->out_event = task->named || task->placed ? &task->event : NULL;
     } else if (group) {
         order->done = pen_group_done;
         order->context = group;
     }
     return 0;
+}
+
+/* How long it runs is to be learnt. */
+static void note_start(const struct pen_work_command *command, struct pen_work_task *task)
+{
+    task->submitted_ns = pen_now_ns();
+    for (uint32_t i = 0; i < command->wait_count; i++)
+        if (command->waits[i]->node.state == PEN_GRAPH_SUBMITTED && command->waits[i]->lane != task->lane)
+            task->crosses = true;
 }
 
 static void hand_over(struct pen_work *work, struct pen_work_command *command, struct pen_work_task *task,
@@ -267,6 +324,8 @@ static void hand_over(struct pen_work *work, struct pen_work_command *command, s
         take_off(task);
     }
     note_submitted(queue, command->sequence);
+    if (task && task->placed)
+        note_start(command, task);
     if (here)
         pen_here_run(command, task);
     else
@@ -303,6 +362,10 @@ static void submit(struct pen_work *work, struct pen_work_command *command, stru
             submit_marker(work, task);
         return;
     }
+    if (is_met_marker(command)) {
+        pass(task);
+        return;
+    }
     if ((command->wait_count > 16 && !(events = malloc(command->wait_count * sizeof *events))) ||
         fill_order(queue, task, &order)) {
         refuse(queue, command->sequence, task, -PEN_ENOMEM);
@@ -327,8 +390,8 @@ void pen_task_track(struct pen_work_queue *queue)
     pen_graph_submitted(&work->graph, &task->node);
     note_tracked(queue, task->sequence);
     const struct pen_backend_order order = {.done = pen_task_done, .context = task};
-    if (work->ops->marker(queue->backend, &order)) {
-        work->ops->queue_finish(queue->backend);
+    if (work->ops->marker(queue->lanes[0].backend, &order)) {
+        work->ops->queue_finish(queue->lanes[0].backend);
         finish(task, 0);
     }
 }
@@ -345,15 +408,31 @@ void pen_task_last(struct pen_work_queue *queue)
 
 /* ---- waits and holding (dispatch) --------------------------------------------------------------------------- */
 
+/* Once this one is submitted, will its driver have an event that others can wait for? */
+static bool gives_event(const struct pen_work_task *task)
+{
+    if (task->node.state == PEN_GRAPH_SUBMITTED)
+        return task->event;
+    return (task->named || task->placed) && task->command && !is_group_marker(task->command);
+}
+
+/* How far that one must have come before `command` goes on. When its driver has both, it orders them; but of another
+ * queue's in-order command of a spanning device, all that was before it is to be done too. */
+static enum pen_graph_until until(const struct pen_work_command *command, const struct pen_work_task *wait)
+{
+    if (!command->lane)
+        return pen_spread_until(command, wait);
+    bool ordered = wait->lane && wait->lane->device->domain == command->lane->device->domain && gives_event(wait) &&
+                   (wait->queue == command->queue || !pen_is_spread(wait->queue));
+    return ordered ? PEN_GRAPH_UNTIL_SUBMITTED : PEN_GRAPH_UNTIL_DONE;
+}
+
 /* Must `command` be held for this one? */
 static bool must_hold_for(const struct pen_work_command *command, struct pen_work_task *wait)
 {
     if (is_done(wait))
         settle(wait, wait->status);
-    if (wait->node.state == PEN_GRAPH_DONE)
-        return false;
-    return wait->node.state != PEN_GRAPH_SUBMITTED || wait->queue->device->domain != command->queue->device->domain ||
-           !wait->event;
+    return wait->node.state < (enum pen_graph_state)until(command, wait);
 }
 
 static bool has_failed(const struct pen_work_task *wait)
@@ -367,43 +446,84 @@ static bool waits_for_all(const struct pen_work_command *command)
     return (command->opcode == PEN_OP_BARRIER || command->opcode == PEN_OP_MARKER) && !command->wait_count;
 }
 
+/* The last that is held of an in-order queue, after which the next comes; NULL: that is under way. Of a spanning
+ * device's, one that has its place is no more to be waited for. */
+static struct pen_work_task *held_before(const struct pen_work_queue *queue)
+{
+    if (pen_list_empty(&queue->held))
+        return NULL;
+    struct pen_work_task *last = PEN_CONTAINER(queue->held.prev, struct pen_work_task, held);
+    return last->placed ? NULL : last;
+}
+
+/* The last of an in-order queue that is not published. */
+static struct pen_work_task *pending_before(struct pen_work_queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    struct pen_list *last = pen_list_empty(&queue->pending) ? NULL : queue->pending.prev;
+    pthread_mutex_unlock(&queue->lock);
+    return last ? PEN_CONTAINER(last, struct pen_work_task, pending) : NULL; /* which dispatch reaps */
+}
+
+/* One of a spanning device's in-order queue that runs beside no other. */
+static bool is_alone(const struct pen_work_command *command)
+{
+    return pen_is_spread(command->queue) && pen_spread_is_alone(command);
+}
+
 static bool waits_for_held_queue(const struct pen_work_command *command)
 {
-    const struct pen_work_queue *queue = command->queue;
+    struct pen_work_queue *queue = command->queue;
     if (queue->in_order)
-        return !pen_list_empty(&queue->held);
+        return held_before(queue) || queue->alone || (is_alone(command) && pending_before(queue));
     return waits_for_all(command) ? !pen_list_empty(&queue->held) : queue->barrier != NULL;
 }
 
-/* Once this one is submitted, will its driver have an event that others can wait for? */
-static bool gives_event(const struct pen_work_task *task)
+static bool out_of_memory(struct pen_work *work)
 {
-    if (task->node.state == PEN_GRAPH_SUBMITTED)
-        return task->event;
-    return task->command && !is_group_marker(task->command);
+    return pen_work_fail(work, -PEN_ENOMEM, "out of memory while a command was held for others");
+}
+
+static int follow(struct pen_work *work, struct pen_work_task *before, struct pen_work_task *task,
+                  enum pen_graph_until until)
+{
+    return before ? pen_graph_edge(&work->graph, &before->node, &task->node, until, false) : 0;
+}
+
+static int add_wait_edges(struct pen_work *work, const struct pen_work_command *command, struct pen_work_task *task)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < command->wait_count && !rc; i++) {
+        struct pen_work_task *wait = command->waits[i];
+        rc = pen_graph_edge(&work->graph, &wait->node, &task->node, until(command, wait), i < command->order_from);
+    }
+    return rc;
+}
+
+static int add_in_order_edges(struct pen_work *work, const struct pen_work_command *command, struct pen_work_task *task)
+{
+    struct pen_work_queue *queue = command->queue;
+    if (!pen_is_spread(queue))
+        return follow(work, held_before(queue), task, PEN_GRAPH_UNTIL_SUBMITTED);
+    int rc = follow(work, held_before(queue), task, PEN_GRAPH_UNTIL_PLACED);
+    if (!rc)
+        rc = follow(work, queue->alone, task, PEN_GRAPH_UNTIL_DONE);
+    if (!rc && is_alone(command))
+        rc = follow(work, pending_before(queue), task, PEN_GRAPH_UNTIL_DONE);
+    return rc;
 }
 
 static int add_edges(struct pen_work *work, const struct pen_work_command *command, struct pen_work_task *task)
 {
     struct pen_work_queue *queue = command->queue;
-    int rc = 0;
-    for (uint32_t i = 0; i < command->wait_count && !rc; i++) {
-        struct pen_work_task *wait = command->waits[i];
-        bool same =
-            wait->queue && wait->queue->device->domain == queue->device->domain && wait->named && gives_event(wait);
-        rc = pen_graph_edge(&work->graph, &wait->node, &task->node,
-                            same ? PEN_GRAPH_UNTIL_SUBMITTED : PEN_GRAPH_UNTIL_DONE, true);
-    }
-    if (rc || pen_list_empty(&queue->held))
+    int rc = add_wait_edges(work, command, task);
+    if (rc || task->placed)
         return rc;
-    if (queue->in_order) {
-        struct pen_work_task *before = PEN_CONTAINER(queue->held.prev, struct pen_work_task, held);
-        return pen_graph_edge(&work->graph, &before->node, &task->node, PEN_GRAPH_UNTIL_SUBMITTED, false);
-    }
+    if (queue->in_order)
+        return add_in_order_edges(work, command, task);
     if (!waits_for_all(command))
-        return queue->barrier
-                   ? pen_graph_edge(&work->graph, &queue->barrier->node, &task->node, PEN_GRAPH_UNTIL_SUBMITTED, false)
-                   : 0;
+        return follow(work, queue->barrier, task,
+                      pen_is_spread(queue) ? PEN_GRAPH_UNTIL_DONE : PEN_GRAPH_UNTIL_SUBMITTED);
     /* Back to the last that waited for all: it stands for those before it, so that edges are as many as commands. */
     for (struct pen_list *node = queue->held.prev; !rc && node != &queue->held; node = node->prev) {
         struct pen_work_task *before = PEN_CONTAINER(node, struct pen_work_task, held);
@@ -419,7 +539,7 @@ static bool hold(struct pen_work *work, const struct pen_work_command *command, 
     struct pen_work_command *copy = pen_command_keep(command);
     if (!copy || add_edges(work, command, task)) {
         pen_command_free(copy);
-        return pen_work_fail(work, -PEN_ENOMEM, "out of memory while a command was held for others");
+        return out_of_memory(work);
     }
     work->held_bytes += copy->held_bytes;
     if (work->held_bytes > PEN_WORK_HELD) {
@@ -431,29 +551,97 @@ static bool hold(struct pen_work *work, const struct pen_work_command *command, 
     task->command = copy;
     note_write(task);
     pen_list_append(&command->queue->held, &task->held);
-    if (command->opcode == PEN_OP_BARRIER && !command->queue->in_order)
-        command->queue->barrier = task;
     atomic_fetch_add_explicit(&work->crash->held, 1, memory_order_relaxed);
     pen_graph_hold(&work->graph, &task->node);
     atomic_store(&work->holding, work->graph.held); /* seq_cst: pairs with finish() */
     return true;
 }
 
-/* The last thing that kept a held command has gone. */
-static void release(struct pen_work *work, struct pen_work_task *task)
+/* ---- a place on one of several devices ------------------------------------------------------------------------ */
+
+static bool needs_place(const struct pen_work_command *command)
+{
+    return !command->lane && !pen_spread_is_marker(command);
+}
+
+static bool must_hold(const struct pen_work_command *command)
+{
+    bool hold = false;
+    for (uint32_t i = 0; i < command->wait_count; i++)
+        hold = must_hold_for(command, command->waits[i]) || hold; /* all are looked at */
+    return hold;
+}
+
+/* For a command that has just come; it may have to be held then, for room or for what it is placed after. */
+static bool place_new(struct pen_work *work, struct pen_work_command *command, struct pen_work_task *task,
+                      bool *out_held)
+{
+    if (!pen_spread_has_room(command))
+        *out_held = true;
+    else if (pen_spread_place(command, task))
+        return out_of_memory(work);
+    else
+        *out_held = must_hold(command);
+    return !*out_held || hold(work, command, task);
+}
+
+/* For a held one. False: it is not to be submitted yet. */
+static bool place_held(struct pen_work *work, struct pen_work_task *task)
 {
     struct pen_work_command *command = task->command;
+    if (!pen_spread_has_room(command)) {
+        pen_list_append(&work->no_room, &task->node.ready);
+        return false;
+    }
+    if (pen_spread_place(command, task))
+        return out_of_memory(work);
+    if (!must_hold(command))
+        return true;
+    if (add_edges(work, command, task))
+        return out_of_memory(work);
+    pen_graph_hold(&work->graph, &task->node);
+    return false;
+}
+
+/* What later commands of its queue go by. */
+static void note_order(const struct pen_work_command *command, struct pen_work_task *task, bool held)
+{
+    struct pen_work_queue *queue = command->queue;
+    bool spread = pen_is_spread(queue);
+    if (command->opcode == PEN_OP_BARRIER && !queue->in_order && (held || spread))
+        queue->barrier = task;
+    if (spread)
+        line_up(task);
+    if (is_alone(command))
+        queue->alone = task;
+}
+
+/* ---- going on ------------------------------------------------------------------------------------------------- */
+
+/* What it waited for was submitted when its edge was met, and may have failed since. */
+static int find_poison(const struct pen_work_task *task)
+{
+    const struct pen_work_command *command = task->command;
     int poison = task->node.poison;
-    pen_list_remove(&task->held);
-    if (task->queue->barrier == task)
-        task->queue->barrier = NULL;
-    /* What it waited for was submitted when its edge was met, and may have failed since. */
-    for (uint32_t i = 0; i < command->wait_count; i++) {
+    for (uint32_t i = 0; i < command->wait_count && i < command->order_from; i++) {
         if (is_done(command->waits[i]))
             settle(command->waits[i], command->waits[i]->status);
         if (has_failed(command->waits[i]))
             poison = -PEN_EDEPENDENCY;
     }
+    return poison;
+}
+
+/* The last thing that kept a held command has gone. */
+static void release(struct pen_work *work, struct pen_work_task *task)
+{
+    struct pen_work_command *command = task->command;
+    int poison = find_poison(task);
+    if (!poison && needs_place(command) && !place_held(work, task))
+        return;
+    pen_list_remove(&task->held);
+    if (task->queue->barrier == task && !pen_is_spread(task->queue))
+        task->queue->barrier = NULL;
     work->held_bytes -= command->held_bytes;
     if (poison)
         refuse(task->queue, task->sequence, task, poison);
@@ -464,6 +652,19 @@ static void release(struct pen_work *work, struct pen_work_task *task)
     } else {
         task->command = NULL;
         pen_command_free(command);
+    }
+}
+
+/* Those that found all devices full. */
+static void place_waiting(struct pen_work *work)
+{
+    PEN_LIST_EACH(node, next, &work->no_room)
+    {
+        struct pen_work_task *task = PEN_CONTAINER(node, struct pen_work_task, node.ready);
+        if (!pen_spread_has_room(task->command))
+            continue;
+        pen_list_remove(&task->node.ready);
+        release(work, task);
     }
 }
 
@@ -565,7 +766,9 @@ bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, u
         note_reads(command);
     held = held || waits_for_held_queue(command);
     bool delivers = (work->log || work->config.remote) && command->opcode == PEN_OP_READ;
-    bool track = queue->in_order && (work->last || queue->untracked + 1 >= PEN_WORK_UNTRACKED || pen_here_may(command));
+    bool spread = pen_is_spread(queue);
+    bool track = spread || (queue->in_order &&
+                            (work->last || queue->untracked + 1 >= PEN_WORK_UNTRACKED || pen_here_may(command)));
     struct pen_work_task *task = NULL;
     if (event || held || delivers || track) {
         task = make_task(work, command, event, slot, delivers && !held);
@@ -573,11 +776,14 @@ bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, u
             return false;
         task->delivers = delivers;
     }
-    if (held)
-        return hold(work, command, task);
-    if (poison)
+    if (held && !hold(work, command, task))
+        return false;
+    if (!held && !poison && needs_place(command) && !place_new(work, command, task, &held))
+        return false;
+    note_order(command, task, held);
+    if (!held && poison)
         refuse(queue, command->sequence, task, -PEN_EDEPENDENCY);
-    else
+    else if (!held)
         submit(work, command, task);
     return true;
 }
@@ -610,6 +816,8 @@ void pen_task_reap(struct pen_work *work)
         }
         while (!work->ending && (node = pen_graph_pop(&work->graph)))
             release(work, PEN_CONTAINER(node, struct pen_work_task, node));
+        if (!work->ending)
+            place_waiting(work);
     }
     atomic_store(&work->holding, work->graph.held);
 }
@@ -671,9 +879,21 @@ static void discard_list(struct pen_list *list)
         struct pen_work_task *task = PEN_CONTAINER(node, struct pen_work_task, held);
         struct pen_work_command *command = task->command;
         pen_list_remove(&task->held);
+        if (task->queue && task->queue->in_order && pen_is_spread(task->queue))
+            pen_list_remove(&task->pending);
         task->command = NULL;
         pen_command_free(command);
         pen_task_unref(task);
+    }
+}
+
+/* Of a spanning device's queue: done, and never published, since what was before them never came to be done. */
+static void discard_pending(struct pen_work_queue *queue)
+{
+    PEN_LIST_EACH(node, next, &queue->pending)
+    {
+        pen_list_remove(node);
+        pen_task_unref(PEN_CONTAINER(node, struct pen_work_task, pending));
     }
 }
 
@@ -684,6 +904,7 @@ void pen_task_discard_all(struct pen_work *work)
         struct pen_work_queue *queue = PEN_CONTAINER(node, struct pen_work_queue, link);
         queue->refs++; /* while we look at it */
         discard_list(&queue->held);
+        discard_pending(queue);
         pen_queue_unref(queue);
     }
     discard_list(&work->own_events);

@@ -21,10 +21,13 @@
 #include "net/loan.h"
 #include "penstock-protocol.h"
 #include "sched/graph.h"
+#include "sched/hazard.h"
+#include "sched/place.h"
 #include "wire/arena.h"
 #include "wire/ring.h"
 #include "worker/crash.h"
 #include "worker/output.h"
+#include "worker/span.h"
 
 struct pen_log_writer;
 struct pen_cache;
@@ -50,7 +53,12 @@ struct pen_work_device {
     uint64_t id;
     uint32_t index; /* in work->devices */
     const struct pen_backend_device *backend;
-    struct pen_work_domain *domain;
+    struct pen_work_domain *domain;   /* NULL: it spans others */
+    struct pen_work_device **members; /* which it spans; member_count of them, none of them spans */
+    uint32_t member_count;
+    struct pen_work_device *span; /* the one that spans it; or NULL */
+    struct pen_place place;       /* of what spanning devices' queues have given it */
+    uint64_t last_end_ns;         /* of those that are done */
 };
 
 /* Backend devices of one partition; sessions that ask twice for the same parts get the same. */
@@ -62,27 +70,38 @@ struct pen_work_partition {
     struct pen_backend_device devices[PEN_LIMIT_PARTITIONS];
 };
 
+/* A queue's way to one device. */
+struct pen_work_lane {
+    struct pen_work_device *device;
+    struct pen_backend_queue *backend;
+};
+
 struct pen_work_queue {
     struct pen_work *work;
     uint32_t refs;
     struct pen_list link; /* in work->queue_list */
-    struct pen_work_device *device;
-    struct pen_backend_queue *backend;
     uint32_t slot;
     bool in_order, profiling;
     bool after_reads; /* has had, or waited for, a read whose bytes go beside the completions (worker/remote.h) */
 
-    struct pen_list held;          /* struct pen_work_task.held, in order */
-    struct pen_work_task *barrier; /* out-of-order: the last barrier while it is held */
-    struct pen_list touched;       /* link in work->touched; empty when not */
-    uint64_t submitted, tracked;   /* sequence of the last command submitted; of the last whose completion is asked */
-    uint32_t untracked;            /* submitted since then */
-    struct pen_work_group *group;  /* out-of-order: the open one; NULL: no command came yet */
+    struct pen_list held; /* struct pen_work_task.held, in order */
+    struct pen_work_task
+        *barrier;                /* out-of-order: the last barrier while it is held; of a spanning device, until done */
+    struct pen_work_task *alone; /* of a spanning device, in-order: the last that runs alone, until it is done */
+    struct pen_list touched;     /* link in work->touched; empty when not */
+    uint64_t submitted, tracked; /* sequence of the last command submitted; of the last whose completion is asked */
+    uint32_t untracked;          /* submitted since then */
+    struct pen_work_group *group; /* out-of-order: the open one; NULL: no command came yet */
 
     /* guarded by lock: dispatch and driver */
     pthread_mutex_t lock;
     struct pen_list pending; /* in-order: struct pen_work_task.pending, in order of submission */
     uint64_t completed;      /* as published */
+
+    uint64_t last_end_ns; /* of a spanning device: in the program's eyes */
+
+    uint32_t lane_count; /* more than one: of a spanning device (spread.c) */
+    struct pen_work_lane lanes[];
 };
 
 /* A command whose completion somebody will hear of: it has an event, is held, or moves a queue's counter. Also a
@@ -94,6 +113,7 @@ struct pen_work_task {
     uint32_t refs; /* name, flight (until reaped), one for each held command that waits for it */
     uint32_t slot;
     uint64_t sequence;
+    const struct pen_work_lane *lane; /* NULL: not placed yet, or it never will be */
     struct pen_backend_event *event;  /* while submitted, if it has a name */
     struct pen_work_command *command; /* while held */
     struct pen_work_group *group;     /* out-of-order: that counts it while it is in the driver's hands */
@@ -102,6 +122,12 @@ struct pen_work_task {
     struct pen_work_task *write; /* of a write's bytes: that is held for them */
     int instead;                 /* error to publish when the marker that stands for a failed command completes */
     bool named;
+    bool placed;  /* by spread.c, and not done: what follows is its */
+    bool crosses; /* waits for another device */
+    struct pen_hazard_node hazard;
+    uint64_t expected_run_ns, expected_end_ns, submitted_ns;
+    struct pen_work_kernel *kernel; /* referenced; or NULL */
+    uint64_t items;
     bool after_reads; /* the queue's, when it was made */
     bool delivers;    /* a read whose bytes are recorded or sent on; `command` stays until it is done */
 
@@ -109,6 +135,7 @@ struct pen_work_task {
     struct pen_list pending; /* guarded by queue->lock */
     bool finished;           /* guarded by queue->lock */
     bool timed;
+    uint64_t ended_ns; /* of a placed one */
     int status;
     struct pen_event_times times;
     struct pen_work_task *next_finished; /* in work->finished */
@@ -130,6 +157,7 @@ struct pen_work_region {
     struct pen_work_region *root;
     uint64_t parent_offset;
     struct pen_residency residency;       /* of the root */
+    struct pen_hazard_region history;     /* of the root: what spanning devices' queues do with it */
     struct pen_backend_memory **memories; /* by domain; memory_count of them */
     uint32_t memory_count;
 };
@@ -225,6 +253,8 @@ struct pen_work_kernel {
     uint64_t version;                    /* of the last argument set */
     uint64_t plain_version, plain_epoch; /* with these, every region argument was found alive and direct */
     const struct pen_work_device *plain_device;
+    bool own_variables; /* its program has variables of its own */
+    struct pen_estimate estimate;
     uint32_t argument_count;
     struct pen_work_argument *arguments;
 };
@@ -235,8 +265,11 @@ struct pen_work_command {
     uint16_t opcode;
     uint64_t sequence;
     struct pen_work_queue *queue;
+    const struct pen_work_lane *lane; /* of the queue: where it runs */
     struct pen_work_task **waits;
-    uint32_t wait_count;
+    uint32_t wait_count, wait_room;
+    uint32_t order_from; /* from here on they are waited for, but their failing is no matter; UINT32_MAX: none */
+    bool kept;           /* a copy, with references */
     size_t held_bytes;
     union {
         struct {
@@ -286,8 +319,8 @@ struct pen_work_memory {
 
 struct pen_work_config {
     const struct pen_backend_ops *ops;
-    const struct pen_backend_device *devices; /* ids 1, 2, ... */
-    uint32_t device_count;
+    const struct pen_offer *offers; /* ids 1, 2, ... */
+    uint32_t offer_count;
     const uint64_t *allowed; /* ids of those that the session may use */
     uint32_t allowed_count;
     uint32_t features;              /* PEN_FEATURE_*, as asked; `record` needs a log */
@@ -334,7 +367,11 @@ struct pen_work {
     struct pen_list own_events; /* the program's, not set yet */
     struct pen_graph graph;
     struct pen_work_task *spare;  /* tasks to be used again, by next_finished */
-    struct pen_work_task **waits; /* PEN_LIMIT_WAITS and one more, for the command at hand */
+    struct pen_work_task **waits; /* wait_room of them, for the command at hand */
+    uint32_t wait_room;
+    struct pen_hazards hazards;
+    uint64_t ticket;         /* of the last access */
+    struct pen_list no_room; /* struct pen_work_task.node.ready: of spanning devices whose devices are all full */
     struct pen_work_unit *kept[PEN_WORK_UNITS_KEPT];
     uint32_t kept_next;
     struct pen_builder *builder;         /* from the first build on */
@@ -413,8 +450,18 @@ bool pen_work_name(struct pen_work *work, struct pen_map *map, uint64_t id, void
 /* Takes the name away; NULL after failing the session. */
 void *pen_work_unname(struct pen_work *work, struct pen_map *map, uint64_t id, const char *what);
 struct pen_work_device *pen_work_device(struct pen_work *work, uint64_t id);
-/* New device; -PEN_ELIMIT. Makes its domain known when it is new. */
-int pen_work_add_device(struct pen_work *work, uint64_t id, const struct pen_backend_device *backend);
+/* New device; -PEN_ELIMIT. Makes its domain known when it is new. id 0: no command can name it. */
+int pen_work_add_device(struct pen_work *work, uint64_t id, const struct pen_backend_device *backend,
+                        struct pen_work_device **out_device);
+/* A device offered to programs, with those it spans. */
+int pen_work_add_offer(struct pen_work *work, uint64_t id, const struct pen_offer *offer);
+/* Those that commands for it run on: its members, or itself. */
+static inline uint32_t pen_device_members(struct pen_work_device *const *device,
+                                          struct pen_work_device *const **out_members)
+{
+    *out_members = (*device)->member_count ? (*device)->members : device;
+    return (*device)->member_count ? (*device)->member_count : 1;
+}
 /* Grows a zero-filled array of pointers so that `index` lies in it. */
 int pen_work_grow(void *array_of_pointers, uint32_t *count, uint32_t index);
 
@@ -529,6 +576,38 @@ void pen_group_done(void *context, int status, const struct pen_event_times *tim
  * -PEN_ENOMEM, unless it is the last. */
 int pen_group_close(struct pen_work_queue *queue, struct pen_work_task *marker, bool last);
 
+/* ---- access.c ------------------------------------------------------------------------------------------- */
+
+struct pen_access {
+    struct pen_work_region *root;
+    uint64_t begin, end; /* bytes of the root */
+    enum pen_hazard_mode mode;
+};
+
+/* How many, of PEN_LIMIT_ARGUMENTS at most. What it does not name it does not touch. */
+uint32_t pen_command_accesses(const struct pen_work_command *command, struct pen_access out[PEN_LIMIT_ARGUMENTS]);
+/* May a kernel write to the region through the argument? */
+bool pen_access_kernel_writes(const struct pen_argument_info *info, const struct pen_work_region *region);
+
+/* ---- spread.c: commands of a spanning device's queues ----------------------------------------------------- */
+
+static inline bool pen_is_spread(const struct pen_work_queue *queue)
+{
+    return queue->lane_count > 1;
+}
+/* Does it only wait? No device sees it then. */
+bool pen_spread_is_marker(const struct pen_work_command *command);
+/* Must all before it in its in-order queue be done, and no later one have begun? */
+bool pen_spread_is_alone(const struct pen_work_command *command);
+/* How far that must have come before the command, which has no place yet, can have one. */
+enum pen_graph_until pen_spread_until(const struct pen_work_command *command, const struct pen_work_task *wait);
+/* Has one of the devices that it may go to room? */
+bool pen_spread_has_room(const struct pen_work_command *command);
+/* Chooses one of those; the command's waits grow by what it has to come after. 0 or -PEN_ENOMEM. */
+int pen_spread_place(struct pen_work_command *command, struct pen_work_task *task);
+/* A placed one is done. */
+void pen_spread_left(struct pen_work_task *task);
+
 /* ---- here.c ---------------------------------------------------------------------------------------------- */
 
 /* May dispatch do the command itself, in the region's memory, when it is its turn? */
@@ -549,6 +628,8 @@ int pen_command_submit(struct pen_work_command *command, const struct pen_backen
 /* A copy with references on all it names; NULL when out of memory. */
 struct pen_work_command *pen_command_keep(const struct pen_work_command *command);
 void pen_command_free(struct pen_work_command *command);
+/* One more to wait for; the reference is taken when the command is kept. 0 or -PEN_ENOMEM. */
+int pen_command_add_wait(struct pen_work *work, struct pen_work_command *command, struct pen_work_task *wait);
 /* Of a kept command that has been submitted: it no longer keeps what it waited for. */
 void pen_command_forget_waits(struct pen_work_command *command);
 /* What a read has put into the arena: its XXH3 as an entry of the log, or its bytes on their way to the program's host.

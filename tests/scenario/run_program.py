@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """Runs an ordinary OpenCL program, and says what it says.
 
-    run_program.py [--lost] [--layer FILE] native|one|two|record|remote|cut|certificate|plain PROGRAM [ARGUMENT]...
+    run_program.py [--lost] [--layer FILE] native|one|two|span|record|remote|cut|certificate|plain PROGRAM [ARGUMENT]...
 
-native: on PoCL itself. one, two: through Penstock, on PoCL's device as a whole or cut in parts of one core. record: on
+native: on PoCL itself. one, two: through Penstock, on PoCL's device as a whole or cut in parts of one core. span: on a
+device that spans two such parts. record: on
 one, with the session recorded, so that all contents pass through the worker; the log must then be readable, and its
 replay must read what the program has read. remote: on one, as a tenant, over TLS. cut: the same, with connections that
 break again and again. certificate: the same, with a certificate in the place of a key. plain: on one, over TCP without
@@ -53,7 +54,8 @@ def replay_lost(daemon, log):
 
 def through_penstock(mode, lost, program, folder, drivers):
     """What is wrong: sentences; and the program's exit status."""
-    config = 'devices: [{match: "*", compute_units: 1}]\n' if mode == 'two' else ''
+    config = {'two': 'devices: [{match: "*", compute_units: 1}]\n',
+              'span': 'devices: [{match: "*", parts: 2, span: 2}]\n'}.get(mode, '')
     if lost:
         drivers = drivers | harness.faults_stay()
     config += 'workers: {jail: off}\n' if 'address' in harness.SANITIZERS else ''  # LeakSanitizer cannot look into a jailed worker

@@ -15,6 +15,9 @@ WRONG = [
     ('devices:\n  - match: x\n    memory: 4GiBB\n', 3, ['devices[0].memory', '"4GiBB"', 'GiB']),
     ('devices:\n  - match: x\n    memory: 1KiB\n', 3, ['devices[0].memory', 'from 1MiB']),
     ('devices:\n  - match: x\n    compute_units: 0\n', 3, ['devices[0].compute_units', 'from 1 to']),
+    ('devices:\n  - match: x\n    span: 1\n', 3, ['devices[0].span', 'from 2 to 64']),
+    ('devices:\n  - match: x\n    parts: 65\n', 3, ['devices[0].parts', 'from 2 to 64']),
+    ('devices:\n  - match: x\n    parts: 2\n    compute_units: 1\n', 2, ['devices[0]', '"compute_units"', '"parts"']),
     ('devices:\n  - match: x\n    class: tpu\n', 3, ['devices[0].class', 'cpu, gpu, accelerator, custom']),
     ('devices: all\n', 1, ['devices must be a list']),
     ('devices:\n  match: x\n', 2, ['devices must be a list']),
@@ -50,7 +53,8 @@ WRONG = [
 
 GOOD = ['', '# nothing\n', '---\n', 'devices: []\n', 'workers: {warm: 0, jail: off}\n', 'workers: {jail: required}\n', 'session: {ring: 2 MiB}\n',
         'drivers:\n  environment: {}\n', 'limits:\n  sessions: 1\n  connections: 1\n',
-        'devices:\n  - {match: "*", name: d, class: gpu, memory: 1GB, compute_units: 2, enabled: no}\n']
+        'devices:\n  - {match: "*", name: d, class: gpu, memory: 1GB, compute_units: 2, enabled: no}\n',
+        'devices:\n  - {match: "*", parts: 4, span: 2}\n']
 
 
 class Configuration(harness.Scenario):

@@ -77,6 +77,40 @@ static void test_held_for_nothing(void **state)
     pen_graph_finish(&graph);
 }
 
+/* A node whose device is chosen late is held before that, and again for what it is placed behind. */
+static void test_placed(void **state)
+{
+    (void)state;
+    struct pen_graph graph;
+    struct pen_graph_node first = {0}, second = {0}, third = {0}, other = {0};
+    pen_graph_init(&graph);
+    pen_graph_edge(&graph, &first, &second, PEN_GRAPH_UNTIL_PLACED, false);
+    pen_graph_hold(&graph, &second);
+    pen_graph_edge(&graph, &second, &third, PEN_GRAPH_UNTIL_PLACED, false);
+    pen_graph_hold(&graph, &third);
+    pen_graph_placed(&graph, &first);
+    assert_int_equal(pen_graph_edge(&graph, &other, &first, PEN_GRAPH_UNTIL_SUBMITTED, false), 0);
+    pen_graph_hold(&graph, &first);
+    assert_int_equal(first.state, PEN_GRAPH_PLACED_HELD);
+    assert_ptr_equal(pen_graph_pop(&graph), &second); /* first is placed, though not submitted */
+    pen_graph_placed(&graph, &second);
+    assert_int_equal(pen_graph_edge(&graph, &first, &second, PEN_GRAPH_UNTIL_SUBMITTED, false), 0);
+    pen_graph_hold(&graph, &second);
+    assert_ptr_equal(pen_graph_pop(&graph), &third);
+    assert_null(pen_graph_pop(&graph));
+    assert_int_equal(graph.held, 3);
+    pen_graph_submitted(&graph, &other); /* from nothing: a command whose device is known */
+    assert_ptr_equal(pen_graph_pop(&graph), &first);
+    assert_int_equal(first.state, PEN_GRAPH_PLACED_READY);
+    assert_null(pen_graph_pop(&graph));
+    pen_graph_submitted(&graph, &first);
+    assert_ptr_equal(pen_graph_pop(&graph), &second);
+    pen_graph_done(&graph, &second, -PEN_EIO); /* refused */
+    pen_graph_done(&graph, &third, 0);
+    assert_int_equal(graph.held, 0);
+    pen_graph_finish(&graph);
+}
+
 /* Targets of one node become ready in the order in which their edges were added. */
 static void test_order(void **state)
 {
@@ -167,8 +201,8 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_until), cmocka_unit_test(test_poison), cmocka_unit_test(test_held_for_nothing),
-        cmocka_unit_test(test_order), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_until),  cmocka_unit_test(test_poison), cmocka_unit_test(test_held_for_nothing),
+        cmocka_unit_test(test_placed), cmocka_unit_test(test_order),  cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,8 +57,7 @@ static int partition(const struct pen_backend_device *device, const struct pen_b
 static int queue_create(struct pen_backend_domain *domain, uint32_t device, const struct pen_backend_queue_desc *desc,
                         struct pen_backend_queue **out)
 {
-    (void)device;
-    return pen_backend_fake.queue_create(of(domain)->real, of(domain)->index, desc, out);
+    return pen_backend_fake.queue_create(of(domain)->real, of(domain)->index + device, desc, out);
 }
 
 static int memory_create(struct pen_backend_domain *domain, const struct pen_backend_memory_desc *desc,
@@ -76,15 +75,14 @@ static int sampler_create(struct pen_backend_domain *domain, const struct pen_ms
 static int program_create(struct pen_backend_domain *domain, enum pen_program_kind kind, uint32_t device,
                           const void *bytes, size_t size, struct pen_backend_program **out)
 {
-    (void)device;
-    return pen_backend_fake.program_create(of(domain)->real, kind, of(domain)->index, bytes, size, out);
+    return pen_backend_fake.program_create(of(domain)->real, kind, of(domain)->index + device, bytes, size, out);
 }
 
 static int program_build(struct pen_backend_domain *domain, const struct pen_backend_build *build,
                          struct pen_backend_program **out, struct pen_build_result *results, char **logs)
 {
     struct pen_backend_build real = *build;
-    uint32_t index = of(domain)->index;
+    uint32_t index = of(domain)->index + build->devices[0];
     real.devices = &index;
     if (atomic_fetch_add(&building, 1))
         rig_asked.builds_at_once = true;
@@ -192,10 +190,17 @@ static void make_shadows(struct rig *rig, uint32_t domains, const struct rig_opt
     for (uint32_t i = 0; i < domains; i++) {
         rig->shadows[i] = rig->devices[i];
         shadows[i] = (struct shadow){rig->devices[i].domain, i};
-        rig->shadows[i].domain = (struct pen_backend_domain *)(void *)&shadows[i];
-        rig->shadows[i].index = 0;
+        rig->shadows[i].domain = (struct pen_backend_domain *)(void *)&shadows[options->shared ? 0 : i];
+        rig->shadows[i].index = options->shared ? i : 0;
         rig->shadows[i].one_thread = options->one_thread & 1u << i;
         rename_device(&rig->shadows[i], options);
+        rig->members[i] = &rig->shadows[i];
+        rig->offers[i] = (struct pen_offer){.device = rig->shadows[i]};
+    }
+    if (options->span) {
+        rig->offers[0].device.domain = NULL;
+        rig->offers[0].members = rig->members;
+        rig->offers[0].member_count = domains;
     }
 }
 
@@ -266,8 +271,8 @@ void rig_start(struct rig *rig, const struct rig_options *options)
     if (pen_work_memory_create(PEN_RING_BYTES_MIN, RIG_ARENA, &memory, &error))
         fail_msg("%s", error.message);
     const struct pen_work_config config = {.ops = &ops,
-                                           .devices = rig->shadows,
-                                           .device_count = domains,
+                                           .offers = rig->offers,
+                                           .offer_count = options->span ? 1 : domains,
                                            .allowed = ids + options->hidden,
                                            .allowed_count = domains - options->hidden,
                                            .features = options->features   ? options->features

@@ -7,7 +7,7 @@
 #include "worker/cache.h"
 #include "worker/work.h"
 
-#define RIG_DOMAINS 3
+#define RIG_DOMAINS 4
 #define RIG_ARENA   (UINT64_C(64) << 20)
 
 /* The fake driver refuses this value of an argument. */
@@ -18,6 +18,8 @@
 
 struct rig_options {
     uint32_t domains;    /* devices 1 .. domains, each in a domain of its own; 0: 1 */
+    bool span;           /* one device, 1, that spans them */
+    bool shared;         /* all in the first one's domain */
     uint32_t hidden;     /* the first that many are not the session's */
     bool indirect;       /* devices with memory of their own */
     uint32_t one_thread; /* bits of the devices that say so */
@@ -43,6 +45,8 @@ struct rig {
     struct pen_backend_device *devices;
     uint32_t device_count;
     struct pen_backend_device shadows[RIG_DOMAINS];
+    struct pen_offer offers[RIG_DOMAINS];
+    const struct pen_backend_device *members[RIG_DOMAINS];
     bool threaded;
     pthread_t thread;
     char tmp_dir[64];

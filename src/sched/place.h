@@ -1,0 +1,62 @@
+/* sched/place.h - which device a ready command goes to: the one where it is expected to be complete first. Pure: the
+ * caller tells the time.
+ *
+ * Method:  earliest finish time (the second half of HEFT: Topcuoglu, Hariri and Wu, IEEE TPDS 13(3), 2002), among
+ *          devices with room (availability: US20130185725). A device is expected to be free when what it was given has
+ *          run; how long a command runs is learnt, by kernel and size class, as a moving average.
+ * Threads: one.
+ * Errors:  none. */
+#ifndef PEN_SCHED_PLACE_H
+#define PEN_SCHED_PLACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Commands that a device is given before it has done the first of them: enough to hide the way to it and back for
+ * commands of a microsecond, few enough that the next one still finds the device that is free. */
+#define PEN_PLACE_AHEAD 64u
+/* What a command is expected to take of which nothing is known. */
+#define PEN_PLACE_UNKNOWN_NS 100000u
+/* What it costs to wait for another device's command: between two devices that are equal otherwise, a chain of
+ * commands stays where it is. */
+#define PEN_PLACE_CROSS_NS 20000u
+
+/* A device's load. Zero-initialize. */
+struct pen_place {
+    uint64_t ahead_ns; /* of what it was given and has not done, as expected */
+    uint32_t flying;
+};
+
+/* What is known of one device for one command. */
+struct pen_place_option {
+    struct pen_place *place;
+    uint64_t ready_ns; /* when all that the command waits for is expected to be done, and to be known there */
+    uint64_t bring_ns; /* to make its data valid there */
+};
+
+/* How long commands of one kind run. Zero-initialize. */
+struct pen_estimate {
+    float run_ns[64]; /* by size class; 0: not known */
+};
+
+/* Work items into a size class: powers of two. */
+static inline uint32_t pen_size_class(uint64_t items)
+{
+    return items ? 63u - (uint32_t)__builtin_clzll(items) : 0;
+}
+
+/* The option that ends first, and when; the first of equal ones. -1: no device has room. */
+int pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns, uint64_t run_ns,
+                     uint64_t *out_end_ns);
+/* The command goes there; it is expected to run for run_ns. */
+void pen_place_enter(struct pen_place *place, uint64_t run_ns);
+/* It is done, or was not done after all. The same run_ns. */
+void pen_place_leave(struct pen_place *place, uint64_t run_ns);
+
+/* What a command of `items` work items is expected to run. Of a size that was not seen yet: from the nearest that was.
+ */
+uint64_t pen_estimate_run(const struct pen_estimate *estimate, uint64_t items);
+/* One has run for so long. */
+void pen_estimate_note(struct pen_estimate *estimate, uint64_t items, uint64_t run_ns);
+
+#endif

@@ -1,0 +1,94 @@
+/* worker/access.c - which bytes of which regions a command reads and writes. Of a kernel: what its arguments may reach,
+ * by their qualifiers and the regions' flags; of a transfer: from the box's first byte to its last. */
+#include "mem/box.h"
+#include "worker/work.h"
+
+/* Values of the API's enums in argument_info, as in the Khronos headers. */
+#define ADDRESS_CONSTANT 0x119Du
+#define ACCESS_READ_ONLY 0x11A0u
+#define QUALIFIER_CONST  1u
+
+bool pen_access_kernel_writes(const struct pen_argument_info *info, const struct pen_work_region *region)
+{
+    if (!(region->flags & PEN_REGION_FLAG_KERNEL_WRITES))
+        return false;
+    return !info->known || !(info->address == ADDRESS_CONSTANT || info->access == ACCESS_READ_ONLY ||
+                             (info->qualifiers & QUALIFIER_CONST));
+}
+
+/* A slice lies in its root where its arena range does; a view lies over all of what it is of. */
+static struct pen_access whole(const struct pen_work_region *region, enum pen_hazard_mode mode)
+{
+    uint64_t begin = region->arena_offset - region->root->arena_offset;
+    return (struct pen_access){region->root, begin, begin + region->size, mode};
+}
+
+static struct pen_access part(const struct pen_work_region *region, const struct pen_box *box, const uint64_t extent[3],
+                              enum pen_hazard_mode mode)
+{
+    struct pen_access access = whole(region, mode);
+    struct pen_box from = {.row_pitch = box->row_pitch, .slice_pitch = box->slice_pitch};
+    uint64_t end;
+    if (region->kind != PEN_REGION_KIND_BUFFER || pen_box_end(box, extent[0], extent[1], extent[2], &end))
+        return access;
+    from.row_pitch = from.row_pitch ? from.row_pitch : extent[0];
+    from.slice_pitch = from.slice_pitch ? from.slice_pitch : from.row_pitch * extent[1];
+    access.end = access.begin + end;
+    access.begin += box->origin[0] + box->origin[1] * from.row_pitch + box->origin[2] * from.slice_pitch;
+    return access;
+}
+
+static uint32_t of_launch(const struct pen_work_command *command, struct pen_access *out)
+{
+    const struct pen_work_kernel *kernel = command->u.launch.kernel;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < kernel->argument_count && !kernel->error; i++) {
+        const struct pen_work_argument *argument = &command->u.launch.arguments[i];
+        const struct pen_work_region *region = argument->object;
+        if (argument->kind == PEN_ARGUMENT_KIND_REGION && region && !argument->error && pen_region_alive(region))
+            out[count++] =
+                whole(region, pen_access_kernel_writes(&kernel->info->arguments[i], region) ? PEN_HAZARD_WRITE
+                                                                                            : PEN_HAZARD_READ);
+    }
+    return count;
+}
+
+/* The pixels of an image in a buffer lie without gaps (schema, copy). */
+static struct pen_access side(const struct pen_work_region *region, const struct pen_work_region *other,
+                              const struct pen_box *box, const uint64_t extent[3], enum pen_hazard_mode mode)
+{
+    struct pen_access access = whole(region, mode);
+    if (region->kind != PEN_REGION_KIND_BUFFER || other->kind == PEN_REGION_KIND_BUFFER)
+        return part(region, box, extent, mode);
+    access.begin += box->origin[0];
+    access.end = access.begin + extent[0] * extent[1] * extent[2] * other->image.element_bytes;
+    return access;
+}
+
+uint32_t pen_command_accesses(const struct pen_work_command *command, struct pen_access out[PEN_LIMIT_ARGUMENTS])
+{
+    switch (command->opcode) {
+    case PEN_OP_LAUNCH:
+        return of_launch(command, out);
+    case PEN_OP_WRITE:
+    case PEN_OP_READ:
+        out[0] = part(command->u.transfer.region, &command->u.transfer.box, command->u.transfer.extent,
+                      command->opcode == PEN_OP_WRITE ? PEN_HAZARD_WRITE : PEN_HAZARD_READ);
+        return 1;
+    case PEN_OP_COPY:
+        out[0] = side(command->u.copy.source, command->u.copy.target, &command->u.copy.source_box,
+                      command->u.copy.extent, PEN_HAZARD_READ);
+        out[1] = side(command->u.copy.target, command->u.copy.source, &command->u.copy.target_box,
+                      command->u.copy.extent, PEN_HAZARD_WRITE);
+        return 2;
+    case PEN_OP_FILL: {
+        struct pen_box box = {0};
+        for (int i = 0; i < 3; i++)
+            box.origin[i] = command->u.fill.origin[i];
+        out[0] = part(command->u.fill.region, &box, command->u.fill.extent, PEN_HAZARD_WRITE);
+        return 1;
+    }
+    default:
+        return 0;
+    }
+}

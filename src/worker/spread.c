@@ -1,0 +1,185 @@
+/* worker/spread.c - queues of a device that spans others: which of them a command goes to, and what it waits for there.
+ * Model: README, "Spanning devices". */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "worker/work.h"
+
+/* ---- what it waits for ---------------------------------------------------------------------------------------- */
+
+bool pen_spread_is_marker(const struct pen_work_command *command)
+{
+    return command->opcode == PEN_OP_MARKER || command->opcode == PEN_OP_BARRIER ||
+           command->opcode == PEN_OP_MIGRATE; /* the contents go where they are used */
+}
+
+bool pen_spread_is_alone(const struct pen_work_command *command)
+{
+    if (command->opcode != PEN_OP_LAUNCH || !command->queue->in_order)
+        return false;
+    const struct pen_work_kernel *kernel = command->u.launch.kernel;
+    return kernel->own_variables || kernel->program->prints;
+}
+
+/* Commands of an in-order queue are placed one after the other, and nothing is placed that waits for the program: so
+ * whatever stands before a placed command is under way, and no order between queues that the program did not ask for
+ * can keep it waiting for ever. */
+enum pen_graph_until pen_spread_until(const struct pen_work_command *command, const struct pen_work_task *wait)
+{
+    return wait->queue && !pen_spread_is_marker(command) ? PEN_GRAPH_UNTIL_PLACED : PEN_GRAPH_UNTIL_DONE;
+}
+
+struct placing {
+    struct pen_work *work;
+    struct pen_work_command *command;
+};
+
+static int meet(void *context, struct pen_hazard_node *before)
+{
+    const struct placing *placing = context;
+    struct pen_work_task *task = PEN_CONTAINER(before, struct pen_work_task, hazard);
+    return pen_command_add_wait(placing->work, placing->command, task);
+}
+
+static int note_accesses(struct pen_work *work, struct pen_work_command *command, struct pen_work_task *task,
+                         const struct pen_access *accesses, uint32_t count)
+{
+    struct placing placing = {work, command};
+    int rc = 0;
+    task->hazard = (struct pen_hazard_node){.ticket = ++work->ticket};
+    for (uint32_t i = 0; i < count && !rc; i++)
+        rc = pen_hazard_access(&work->hazards, &accesses[i].root->history, accesses[i].begin, accesses[i].end,
+                               accesses[i].mode, &task->hazard, meet, &placing);
+    return rc;
+}
+
+/* ---- where it goes -------------------------------------------------------------------------------------------- */
+
+static uint64_t items_of(const struct pen_work_command *command)
+{
+    const uint64_t *global = command->u.launch.global;
+    uint64_t items = global[0];
+    for (uint32_t i = 1; i < command->u.launch.dimensions; i++)
+        items *= global[i];
+    return items;
+}
+
+/* Transfers count by the byte, at a rate that any memory has: they are to weigh something. */
+static uint64_t expected_run(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count)
+{
+    if (command->opcode == PEN_OP_LAUNCH)
+        return pen_estimate_run(&command->u.launch.kernel->estimate, items_of(command));
+    return count ? 1000 + (accesses[0].end - accesses[0].begin) / 8 : 1000;
+}
+
+/* When all that it waits for is expected to be done. What another device does has to become known here first. */
+static uint64_t ready_at(const struct pen_work_command *command, const struct pen_work_lane *lane)
+{
+    uint64_t ready = 0;
+    for (uint32_t i = 0; i < command->wait_count; i++) {
+        const struct pen_work_task *wait = command->waits[i];
+        if (wait->node.state == PEN_GRAPH_DONE)
+            continue;
+        uint64_t at =
+            wait->expected_end_ns + (wait->lane && wait->lane->device != lane->device ? PEN_PLACE_CROSS_NS : 0);
+        ready = at > ready ? at : ready;
+    }
+    return ready;
+}
+
+/* Bytes that are not valid there. */
+static uint64_t bring(const struct pen_access *accesses, uint32_t count, const struct pen_work_device *device)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct pen_work_region *root = accesses[i].root;
+        if (!(root->flags & PEN_REGION_FLAG_DIRECT) && root->residency.valid &&
+            !pen_residency_valid(&root->residency, device->domain->index))
+            bytes += root->size;
+    }
+    return bytes / 4; /* ns: both ways through the host's memory */
+}
+
+/* May it run there? A program's own variables are the first device's. */
+static bool is_eligible(const struct pen_work_command *command, const struct pen_work_lane *lane)
+{
+    return command->opcode != PEN_OP_LAUNCH || !command->u.launch.kernel->own_variables ||
+           lane == &command->queue->lanes[0];
+}
+
+bool pen_spread_has_room(const struct pen_work_command *command)
+{
+    const struct pen_work_queue *queue = command->queue;
+    for (uint32_t i = 0; i < queue->lane_count; i++)
+        if (queue->lanes[i].device->place.flying < PEN_PLACE_AHEAD && is_eligible(command, &queue->lanes[i]))
+            return true;
+    return false;
+}
+
+static void choose(const struct pen_work_command *command, struct pen_work_task *task,
+                   const struct pen_access *accesses, uint32_t count)
+{
+    struct pen_place_option options[PEN_LIMIT_DEVICES];
+    struct pen_work_lane *lanes[PEN_LIMIT_DEVICES];
+    struct pen_work_queue *queue = command->queue;
+    uint32_t option_count = 0;
+    for (uint32_t i = 0; i < queue->lane_count; i++) {
+        struct pen_work_lane *lane = &queue->lanes[i];
+        if (!is_eligible(command, lane))
+            continue;
+        options[option_count] = (struct pen_place_option){.place = &lane->device->place,
+                                                          .ready_ns = ready_at(command, lane),
+                                                          .bring_ns = bring(accesses, count, lane->device)};
+        lanes[option_count++] = lane;
+    }
+    task->expected_run_ns = expected_run(command, accesses, count);
+    int chosen = pen_place_choose(options, option_count, pen_now_ns(), task->expected_run_ns, &task->expected_end_ns);
+    assert(chosen >= 0);
+    task->lane = lanes[chosen];
+}
+
+int pen_spread_place(struct pen_work_command *command, struct pen_work_task *task)
+{
+    struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
+    uint32_t count = pen_command_accesses(command, accesses);
+    command->order_from = command->wait_count;
+    int rc = note_accesses(task->work, command, task, accesses, count);
+    if (rc)
+        return rc;
+    choose(command, task, accesses, count);
+    command->lane = task->lane;
+    pen_place_enter(&task->lane->device->place, task->expected_run_ns);
+    task->placed = true;
+    if (command->opcode == PEN_OP_LAUNCH) {
+        task->kernel = command->u.launch.kernel;
+        task->items = items_of(command);
+        pen_kernel_ref(task->kernel);
+    }
+    pen_graph_placed(&task->work->graph, &task->node);
+    return 0;
+}
+
+/* ---- what became of it ---------------------------------------------------------------------------------------- */
+
+/* Of a device that has one command at a time, a command has begun when the one before it had ended. */
+static void learn(struct pen_work_task *task)
+{
+    uint64_t *last_end_ns = &task->lane->device->last_end_ns;
+    uint64_t begun = task->submitted_ns > *last_end_ns ? task->submitted_ns : *last_end_ns;
+    if (task->kernel && !task->crosses && task->ended_ns > begun)
+        pen_estimate_note(&task->kernel->estimate, task->items, task->ended_ns - begun);
+    if (task->ended_ns > *last_end_ns)
+        *last_end_ns = task->ended_ns;
+}
+
+void pen_spread_left(struct pen_work_task *task)
+{
+    task->hazard.ticket = 0;
+    if (task->submitted_ns)
+        learn(task);
+    pen_place_leave(&task->lane->device->place, task->expected_run_ns);
+    if (task->kernel)
+        pen_kernel_unref(task->kernel);
+    task->kernel = NULL;
+    task->placed = false;
+}

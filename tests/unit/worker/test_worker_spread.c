@@ -1,0 +1,346 @@
+/* Queues of a device that spans others: what the program sees is what one device would have done, in the order that it
+ * would have done it in; and commands that have nothing to do with each other run at the same time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "rig.h"
+
+enum { Q = 10, OTHER = 11, P = 20, SLEEP = 30, MIX, PRINT, FILL, NOP, R = 50, S = 70, E = 1000 };
+#define BUFFERS 6u
+#define WORDS   64u
+#define AT(n_)  ((n_)*4096u)
+#define BACK    (UINT64_C(1) << 20)
+
+static void prepare(struct rig *rig, const struct rig_options *options, uint32_t queue_flags)
+{
+    rig_start(rig, options);
+    rig_program(rig, P,
+                "kernel sleep(value ms)\nkernel mix(global to, global from, value word)\nkernel nop()\n"
+                "kernel fill(global to, value word)\n");
+    assert_int_equal(rig_build(rig, P, 1), 0);
+    rig_kernel(rig, SLEEP, P, "sleep");
+    rig_kernel(rig, MIX, P, "mix");
+    rig_kernel(rig, NOP, P, "nop");
+    rig_kernel(rig, FILL, P, "fill");
+    rig_queue(rig, Q, 1, queue_flags, 0);
+}
+
+static void is_queued(struct rig *rig, uint32_t slot)
+{
+    atomic_store(&rig->view.slots[slot].state, PEN_STATE_QUEUED);
+}
+
+static void send_sleep(struct rig *rig, uint32_t ms, uint64_t event, uint32_t slot, const uint64_t *waits,
+                       uint32_t count)
+{
+    rig_set_word(rig, SLEEP, 0, ms);
+    rig_launch(rig, Q, SLEEP, 1, event, slot, waits, count);
+}
+
+static void send_mix(struct rig *rig, uint64_t queue, uint64_t to, uint64_t from, uint32_t word, uint64_t event,
+                     uint32_t slot, const uint64_t *waits, uint32_t count)
+{
+    rig_set_region(rig, MIX, 0, to);
+    rig_set_region(rig, MIX, 1, from);
+    rig_set_word(rig, MIX, 2, word);
+    rig_launch(rig, queue, MIX, WORDS, event, slot, waits, count);
+}
+
+/* Two commands of one in-order queue that share nothing run side by side; the second, which is done first, is not seen
+ * to be complete before the first. */
+static void test_independent_commands_overlap(void **state)
+{
+    (void)state;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true}, 0);
+    uint64_t begin = pen_now_ns();
+    send_sleep(&rig, 300, E, 1, NULL, 0);
+    send_sleep(&rig, 100, E + 1, 2, NULL, 0);
+    usleep(200000);
+    assert_true(rig_slot(&rig, 2) > 0);
+    assert_int_equal(rig_wait_slot(&rig, 2), 0);
+    assert_int_equal(rig_slot(&rig, 1), PEN_STATE_COMPLETE);
+    assert_true(pen_now_ns() - begin < 390000000);
+    rig_stop(&rig);
+}
+
+/* Profiling tells the same tale: no command has begun before the one before it had ended. */
+static void test_times_are_in_order(void **state)
+{
+    (void)state;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true}, PEN_QUEUE_FLAG_PROFILING);
+    for (uint32_t i = 0; i < 4; i++)
+        send_sleep(&rig, 40 - 10 * i, E + i, 1 + i, NULL, 0);
+    assert_int_equal(rig_wait_slot(&rig, 4), 0);
+    for (uint32_t i = 1; i < 4; i++)
+        assert_true(rig.view.times[1 + i].started >= rig.view.times[i].ended);
+    rig_stop(&rig);
+}
+
+/* A program's own event holds up what comes after it in its queue, and no other queue, though that works on the same
+ * memory: what the program has not ordered is not ordered. */
+static void test_a_gate(void **state)
+{
+    (void)state;
+    const uint64_t gate = E;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true}, 0);
+    rig_queue(&rig, OTHER, 1, 0, 1);
+    rig_buffer(&rig, R, AT(0), WORDS, true);
+    rig_buffer(&rig, R + 1, AT(1), WORDS, true);
+    memset(rig.arena, 0, AT(2));
+    is_queued(&rig, 1);
+    RIG_SEND(&rig, event_create, .event = gate, .slot = 1);
+    send_mix(&rig, Q, R, R + 1, 1, E + 1, 2, &gate, 1);
+    send_mix(&rig, Q, R + 1, R + 1, 5, E + 2, 3, NULL, 0);
+    send_mix(&rig, OTHER, R, R, 3, E + 3, 4, NULL, 0);
+    assert_int_equal(rig_wait_slot(&rig, 4), 0);
+    usleep(20000);
+    assert_true(rig_slot(&rig, 2) > 0);
+    assert_true(rig_slot(&rig, 3) > 0);
+    assert_int_equal(*(uint32_t *)(void *)rig.arena, 3);
+    assert_int_equal(*(uint32_t *)(void *)(rig.arena + AT(1)), 0); /* it comes after the gate, too */
+    RIG_SEND(&rig, event_set, .event = gate, .status = 0);
+    assert_int_equal(rig_wait_slot(&rig, 3), 0);
+    assert_int_equal(rig_slot(&rig, 2), PEN_STATE_COMPLETE);
+    assert_int_equal(*(uint32_t *)(void *)rig.arena, 3 * 1664525 + 1);
+    rig_stop(&rig);
+}
+
+/* Another queue's command that waits for the last of an in-order queue comes after all of that queue. */
+static void test_another_queue_waits(void **state)
+{
+    (void)state;
+    const uint64_t last = E + 2;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = 3, .span = true, .shared = true}, 0);
+    rig_queue(&rig, OTHER, 1, 0, 1);
+    send_sleep(&rig, 100, E + 1, 1, NULL, 0);
+    rig_launch(&rig, Q, NOP, 1, last, 2, NULL, 0);
+    rig_launch(&rig, OTHER, NOP, 1, E + 3, 3, &last, 1);
+    assert_int_equal(rig_wait_slot(&rig, 3), 0);
+    assert_int_equal(rig_slot(&rig, 1), PEN_STATE_COMPLETE);
+    rig_stop(&rig);
+}
+
+/* Without order, a barrier alone orders; a marker waits for all. */
+static void test_barrier(void **state)
+{
+    (void)state;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true}, PEN_QUEUE_FLAG_OUT_OF_ORDER);
+    send_sleep(&rig, 100, E, 1, NULL, 0);
+    is_queued(&rig, 2);
+    RIG_SEND(&rig, barrier, .queue = Q, .event = E + 1, .slot = 2);
+    rig_launch(&rig, Q, NOP, 1, E + 2, 3, NULL, 0);
+    is_queued(&rig, 4);
+    RIG_SEND(&rig, marker, .queue = Q, .event = E + 3, .slot = 4);
+    assert_int_equal(rig_wait_slot(&rig, 3), 0);
+    assert_int_equal(rig_slot(&rig, 1), PEN_STATE_COMPLETE);
+    assert_int_equal(rig_slot(&rig, 2), PEN_STATE_COMPLETE);
+    assert_int_equal(rig_wait_slot(&rig, 4), 0);
+    rig_stop(&rig);
+}
+
+/* More than its devices are given at a time: the rest waits, and all is done. */
+static void test_many(void **state)
+{
+    (void)state;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true}, 0);
+    rig_buffer(&rig, R, AT(0), WORDS, true);
+    memset(rig.arena, 0, AT(1));
+    uint32_t expected = 0;
+    for (uint32_t i = 0; i < 20 * PEN_PLACE_AHEAD; i++) {
+        send_mix(&rig, Q, R, R, i, 0, 0, NULL, 0);
+        expected = expected * 1664525 + expected + i;
+    }
+    rig_wait_queue(&rig, 0, rig.sequence);
+    assert_int_equal(*(uint32_t *)(void *)rig.arena, expected);
+    rig_stop(&rig);
+}
+
+/* One that fails, fails alone; what names its event carries the error, what only came after it does not. */
+static void test_failure(void **state)
+{
+    (void)state;
+    const char *const faults[] = {"launch:2", "launch:2:late"};
+    for (size_t i = 0; i < 2; i++) {
+        const uint64_t bad = E + 1;
+        struct rig rig;
+        prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true, .fail = faults[i]}, 0);
+        send_sleep(&rig, 50, E, 1, NULL, 0);
+        rig_launch(&rig, Q, NOP, 1, bad, 2, NULL, 0);
+        rig_launch(&rig, Q, NOP, 1, E + 2, 3, &bad, 1);
+        rig_launch(&rig, Q, NOP, 1, E + 3, 4, NULL, 0);
+        assert_true(rig_wait_slot(&rig, 2) < 0);
+        assert_int_equal(rig_slot(&rig, 1), PEN_STATE_COMPLETE);
+        assert_int_equal(rig_wait_slot(&rig, 4), 0);
+        assert_true(rig_slot(&rig, 3) < 0);
+        rig_stop(&rig);
+    }
+}
+
+/* The session ends while commands wait for what will never be. */
+static void test_end_with_held_commands(void **state)
+{
+    (void)state;
+    const uint64_t gate = E;
+    for (uint32_t flags = 0; flags <= PEN_QUEUE_FLAG_OUT_OF_ORDER; flags += PEN_QUEUE_FLAG_OUT_OF_ORDER) {
+        struct rig rig;
+        prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true}, flags);
+        rig_buffer(&rig, R, AT(0), WORDS, true);
+        is_queued(&rig, 1);
+        RIG_SEND(&rig, event_create, .event = gate, .slot = 1);
+        send_mix(&rig, Q, R, R, 1, E + 1, 2, NULL, 0);
+        send_mix(&rig, Q, R, R, 1, E + 2, 3, &gate, 1);
+        send_mix(&rig, Q, R, R, 1, E + 3, 4, NULL, 0);
+        assert_int_equal(rig_wait_slot(&rig, 2), 0);
+        rig_stop(&rig);
+    }
+}
+
+/* ---- random programs against a model ------------------------------------------------------------------------ */
+
+struct model {
+    uint32_t words[BUFFERS][WORDS];
+    uint64_t random;
+    uint32_t commands;
+    uint64_t last; /* event of the command before; without order each waits for it */
+};
+
+static uint32_t pick(struct model *model, uint32_t below)
+{
+    model->random = model->random * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(model->random >> 33) % below;
+}
+
+/* A kernel over a buffer, or over the second half of it by a slice. */
+static void random_mix(struct rig *rig, struct model *model, uint64_t event, uint32_t slot, const uint64_t *waits)
+{
+    uint32_t to = pick(model, BUFFERS), from = pick(model, BUFFERS), word = pick(model, 1000);
+    bool half = pick(model, 3) == 0;
+    uint32_t first = half ? WORDS / 2 : 0;
+    send_mix(rig, Q, (half ? S : R) + to, (half ? S : R) + from, word, event, slot, waits, waits != NULL);
+    for (uint32_t i = first; i < WORDS; i++)
+        model->words[to][i] = model->words[to][i] * 1664525 + model->words[from][i] + word;
+}
+
+static void random_copy(struct rig *rig, struct model *model, uint64_t event, uint32_t slot, const uint64_t *waits)
+{
+    uint32_t to = pick(model, BUFFERS), from = pick(model, BUFFERS), count = 1 + pick(model, WORDS / 2);
+    uint32_t at = pick(model, WORDS / 2 - count + 1), source = WORDS / 2 + pick(model, WORDS / 2 - count + 1);
+    is_queued(rig, slot);
+    RIG_SEND(rig, copy, .queue = Q, .event = event, .slot = slot, .source = R + from, .target = R + to,
+             .source_box = {.origin = {source * 4}}, .target_box = {.origin = {at * 4}}, .extent = {count * 4, 1, 1},
+             .waits = waits, .waits_count = waits != NULL);
+    memmove(&model->words[to][at], &model->words[from][source], count * 4);
+}
+
+static void random_fill(struct rig *rig, struct model *model, uint64_t event, uint32_t slot, const uint64_t *waits)
+{
+    uint32_t to = pick(model, BUFFERS), word = pick(model, 1000), count = 1 + pick(model, WORDS);
+    uint32_t at = pick(model, WORDS - count + 1);
+    is_queued(rig, slot);
+    RIG_SEND(rig, fill, .queue = Q, .event = event, .slot = slot, .region = R + to, .origin = {at * 4},
+             .extent = {count * 4, 1, 1}, .pattern = {&word, 4}, .waits = waits, .waits_count = waits != NULL);
+    for (uint32_t i = at; i < at + count; i++)
+        model->words[to][i] = word;
+}
+
+static void random_marker(struct rig *rig, struct model *model, uint64_t event, uint32_t slot, const uint64_t *waits)
+{
+    is_queued(rig, slot);
+    if (pick(model, 2))
+        RIG_SEND(rig, marker, .queue = Q, .event = event, .slot = slot, .waits = waits, .waits_count = waits != NULL);
+    else
+        RIG_SEND(rig, barrier, .queue = Q, .event = event, .slot = slot, .waits = waits, .waits_count = waits != NULL);
+}
+
+static void check_order(struct rig *rig, uint32_t commands)
+{
+    bool complete = false;
+    for (uint32_t slot = commands; slot >= 1; slot--) {
+        int state = rig_slot(rig, slot);
+        assert_true(!complete || state == PEN_STATE_COMPLETE);
+        complete = complete || state == PEN_STATE_COMPLETE;
+    }
+}
+
+static void run_random(uint64_t seed, const struct rig_options *options, bool ordered)
+{
+    struct rig rig;
+    struct model model = {.random = seed};
+    prepare(&rig, options, ordered ? 0 : PEN_QUEUE_FLAG_OUT_OF_ORDER);
+    for (uint32_t i = 0; i < BUFFERS; i++) {
+        for (uint32_t w = 0; w < WORDS; w++)
+            model.words[i][w] = pick(&model, 1000000);
+        memcpy(rig.arena + AT(i), model.words[i], sizeof model.words[i]);
+        rig_buffer(&rig, R + i, AT(i), WORDS, true);
+        RIG_SEND(&rig, region_slice, .region = S + i, .parent = R + i, .offset = WORDS * 2, .size = WORDS * 2,
+                 .flags = PEN_REGION_FLAG_KERNEL_READS | PEN_REGION_FLAG_KERNEL_WRITES |
+                          (rig.features & PEN_FEATURE_DIRECT ? PEN_REGION_FLAG_DIRECT : 0));
+    }
+    uint32_t commands = 40 + pick(&model, 100);
+    for (uint32_t slot = 1; slot <= commands; slot++) {
+        uint64_t event = E + slot, before = event - 1;
+        const uint64_t *waits = slot > 1 && (!ordered || pick(&model, 4) == 0) ? &before : NULL;
+        uint32_t what = pick(&model, 10);
+        if (what < 6)
+            random_mix(&rig, &model, event, slot, waits);
+        else if (what < 8)
+            random_copy(&rig, &model, event, slot, waits);
+        else if (what < 9)
+            random_fill(&rig, &model, event, slot, waits);
+        else
+            random_marker(&rig, &model, event, slot, waits);
+        if (ordered && slot % 16 == 0)
+            check_order(&rig, slot);
+    }
+    assert_int_equal(rig_wait_slot(&rig, commands), 0);
+    for (uint32_t i = 0; i < BUFFERS; i++) {
+        assert_int_equal(rig_read(&rig, Q, R + i, WORDS, BACK), 0);
+        if (memcmp(rig.arena + BACK, model.words[i], sizeof model.words[i]))
+            fail_msg("seed %llu: buffer %u differs (%u devices%s%s%s)", (unsigned long long)seed, i, options->domains,
+                     options->shared ? ", one domain" : "", options->indirect ? ", memory of their own" : "",
+                     ordered ? "" : ", no order");
+    }
+    rig_stop(&rig);
+}
+
+static void test_random(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        char jitter[32];
+        snprintf(jitter, sizeof jitter, "%llu", seed % 2 ? (unsigned long long)seed : 0);
+        const struct rig_options options = {.domains = 1 + (uint32_t)(seed % RIG_DOMAINS),
+                                            .span = true,
+                                            .shared = seed / 4 % 2,
+                                            .indirect = seed / 8 % 2,
+                                            .seed = jitter};
+        run_random(seed, &options, seed % 5 != 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_independent_commands_overlap),
+        cmocka_unit_test(test_times_are_in_order),
+        cmocka_unit_test(test_a_gate),
+        cmocka_unit_test(test_another_queue_waits),
+        cmocka_unit_test(test_barrier),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_failure),
+        cmocka_unit_test(test_end_with_held_commands),
+        cmocka_unit_test(test_random),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
