@@ -16,6 +16,11 @@ void pen_residency_copied(struct pen_residency *residency, uint32_t to)
     residency->valid |= UINT64_C(1) << to;
 }
 
+void pen_residency_lost(struct pen_residency *residency, uint32_t at)
+{
+    residency->valid &= ~(UINT64_C(1) << at);
+}
+
 void pen_residency_written(struct pen_residency *residency, uint32_t to)
 {
     residency->valid = UINT64_C(1) << to;

@@ -25,6 +25,8 @@ enum pen_move {
 enum pen_move pen_residency_next(const struct pen_residency *residency, uint32_t to, uint32_t *out_from);
 /* A copy has been made at `to`. */
 void pen_residency_copied(struct pen_residency *residency, uint32_t to);
+/* It is not there after all. */
+void pen_residency_lost(struct pen_residency *residency, uint32_t at);
 /* A command that writes at `to` has been accepted there: every other replica is stale. */
 void pen_residency_written(struct pen_residency *residency, uint32_t to);
 

@@ -327,6 +327,18 @@ int pen_hazard_access(struct pen_hazards *hazards, struct pen_hazard_region *reg
                                     : read_range(hazards, region, begin, end, &meeting);
 }
 
+void pen_hazard_visit(const struct pen_hazard_region *region, uint64_t begin, uint64_t end, enum pen_hazard_mode mode,
+                      void (*visit)(void *context, const struct pen_hazard_node *before), void *context)
+{
+    for (uint32_t i = find(region, begin); i < region->count && region->pieces[i]->begin < end; i++) {
+        const struct pen_hazard_piece *piece = region->pieces[i];
+        uint32_t count = mode == PEN_HAZARD_WRITE ? piece->count : piece->writes;
+        for (uint32_t j = 0; j < count; j++)
+            if (!is_over(&piece->accesses[j]))
+                visit(context, piece->accesses[j].node);
+    }
+}
+
 void pen_hazard_forget(struct pen_hazards *hazards, struct pen_hazard_region *region)
 {
     for (uint32_t i = 0; i < region->count; i++)

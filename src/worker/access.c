@@ -16,11 +16,16 @@ bool pen_access_kernel_writes(const struct pen_argument_info *info, const struct
                              (info->qualifiers & QUALIFIER_CONST));
 }
 
+static bool is_root(const struct pen_work_region *region)
+{
+    return region->root == region;
+}
+
 /* A slice lies in its root where its arena range does; a view lies over all of what it is of. */
 static struct pen_access whole(const struct pen_work_region *region, enum pen_hazard_mode mode)
 {
     uint64_t begin = region->arena_offset - region->root->arena_offset;
-    return (struct pen_access){region->root, begin, begin + region->size, mode};
+    return (struct pen_access){.root = region->root, .begin = begin, .end = begin + region->size, .mode = mode};
 }
 
 static struct pen_access part(const struct pen_work_region *region, const struct pen_box *box, const uint64_t extent[3],
@@ -70,22 +75,30 @@ uint32_t pen_command_accesses(const struct pen_work_command *command, struct pen
     switch (command->opcode) {
     case PEN_OP_LAUNCH:
         return of_launch(command, out);
+    case PEN_OP_MIGRATE:
+        for (uint32_t i = 0; i < command->u.migrate.count; i++)
+            out[i] = whole(command->u.migrate.regions[i], PEN_HAZARD_READ);
+        return command->u.migrate.count;
     case PEN_OP_WRITE:
     case PEN_OP_READ:
         out[0] = part(command->u.transfer.region, &command->u.transfer.box, command->u.transfer.extent,
                       command->opcode == PEN_OP_WRITE ? PEN_HAZARD_WRITE : PEN_HAZARD_READ);
+        out[0].fresh =
+            command->opcode == PEN_OP_WRITE && command->u.transfer.whole && is_root(command->u.transfer.region);
         return 1;
     case PEN_OP_COPY:
         out[0] = side(command->u.copy.source, command->u.copy.target, &command->u.copy.source_box,
                       command->u.copy.extent, PEN_HAZARD_READ);
         out[1] = side(command->u.copy.target, command->u.copy.source, &command->u.copy.target_box,
                       command->u.copy.extent, PEN_HAZARD_WRITE);
+        out[1].fresh = command->u.copy.whole && is_root(command->u.copy.target);
         return 2;
     case PEN_OP_FILL: {
         struct pen_box box = {0};
         for (int i = 0; i < 3; i++)
             box.origin[i] = command->u.fill.origin[i];
         out[0] = part(command->u.fill.region, &box, command->u.fill.extent, PEN_HAZARD_WRITE);
+        out[0].fresh = command->u.fill.whole && is_root(command->u.fill.region);
         return 1;
     }
     default:

@@ -8,41 +8,6 @@
 
 /* ---- queues ------------------------------------------------------------------------------------------------- */
 
-/* Commands of a spanning device's queue are ordered by events alone. A driver without such queues orders them more. */
-static int make_lane(struct pen_work *work, struct pen_work_lane *lane, bool spread,
-                     const struct pen_msg_queue_create *m)
-{
-    const struct pen_work_device *device = lane->device;
-    struct pen_backend_queue_desc desc = {m->flags, m->priority, m->throttle};
-    int rc = -PEN_EUNSUPPORTED;
-    if (spread) {
-        desc.flags |= PEN_QUEUE_FLAG_OUT_OF_ORDER;
-        rc = work->ops->queue_create(device->domain->backend, device->backend->index, &desc, &lane->backend);
-        desc.flags &= ~(uint32_t)PEN_QUEUE_FLAG_OUT_OF_ORDER;
-    }
-    if (!spread || (rc && rc != -PEN_ENOMEM))
-        rc = work->ops->queue_create(device->domain->backend, device->backend->index, &desc, &lane->backend);
-    return rc;
-}
-
-static int make_lanes(struct pen_work_queue *queue, struct pen_work_device *const *members, uint32_t count,
-                      const struct pen_msg_queue_create *m)
-{
-    int rc = 0;
-    for (uint32_t i = 0; i < count && !rc; i++) {
-        queue->lanes[i].device = members[i];
-        rc = make_lane(queue->work, &queue->lanes[i], count > 1, m);
-        queue->lane_count += !rc;
-    }
-    return rc;
-}
-
-static void drop_lanes(struct pen_work_queue *queue)
-{
-    for (uint32_t i = 0; i < queue->lane_count; i++)
-        queue->work->ops->queue_destroy(queue->lanes[i].backend);
-}
-
 static bool queue_create(struct pen_work *work, const struct pen_msg_queue_create *m)
 {
     struct pen_work_device *device = pen_work_device(work, m->device);
@@ -51,28 +16,11 @@ static bool queue_create(struct pen_work *work, const struct pen_msg_queue_creat
     if (!pen_queue_slot_ok(m->slot))
         return pen_work_fail(work, -PEN_EPROTO, "queue_create with slot %u: limit QUEUES is %u", m->slot,
                              PEN_LIMIT_QUEUES);
-    struct pen_work_device *const *members;
-    uint32_t member_count = pen_device_members(&device, &members);
-    struct pen_work_queue *queue = calloc(1, sizeof *queue + member_count * sizeof *queue->lanes);
-    if (!queue)
-        return pen_work_fail(work, -PEN_ENOMEM, "out of memory for a queue");
-    *queue = (struct pen_work_queue){.work = work,
-                                     .refs = 1,
-                                     .slot = m->slot,
-                                     .in_order = !(m->flags & PEN_QUEUE_FLAG_OUT_OF_ORDER),
-                                     .profiling = m->flags & PEN_QUEUE_FLAG_PROFILING};
-    int rc = make_lanes(queue, members, member_count, m);
-    if (rc) {
-        drop_lanes(queue);
-        free(queue);
+    struct pen_work_queue *queue = NULL;
+    int rc = pen_queue_create(work, device, m, &queue);
+    if (rc)
         return pen_work_fail(work, rc, "device %s cannot make a queue with flags %u: %s", device->backend->vendor_name,
                              m->flags, pen_error_text(rc));
-    }
-    pen_list_init(&queue->held);
-    pen_list_init(&queue->touched);
-    pen_list_init(&queue->pending);
-    pthread_mutex_init(&queue->lock, NULL);
-    pen_list_append(&work->queue_list, &queue->link);
     if (pen_work_name(work, &work->queues, m->queue, queue, "queue"))
         return true;
     pen_queue_unref(queue);

@@ -216,17 +216,14 @@ static int give(struct pen_work *work, struct pen_work_instance *instance, uint3
     return -PEN_EINVAL;
 }
 
-/* Every region argument is alive, and its contents are on the device. */
-static int acquire_regions(struct pen_work_kernel *kernel, struct pen_work_argument *arguments, uint64_t version,
-                           struct pen_work_device *device)
+/* Every argument is set, and every region alive. */
+static int check_arguments(struct pen_work_kernel *kernel, const struct pen_work_argument *arguments, uint64_t version)
 {
-    struct pen_work *work = kernel->work;
     bool plain = true;
-    if (kernel->plain_version == version && kernel->plain_epoch == work->destroy_epoch &&
-        kernel->plain_device == device)
+    if (kernel->plain_version == version && kernel->plain_epoch == kernel->work->destroy_epoch)
         return 0;
     for (uint32_t i = 0; i < kernel->argument_count; i++) {
-        struct pen_work_region *region = arguments[i].object;
+        const struct pen_work_region *region = arguments[i].object;
         if (arguments[i].error)
             return arguments[i].error;
         if (!arguments[i].version)
@@ -236,15 +233,10 @@ static int acquire_regions(struct pen_work_kernel *kernel, struct pen_work_argum
         if (!pen_region_alive(region))
             return -PEN_EKERNELARGS;
         plain = plain && region->flags & PEN_REGION_FLAG_DIRECT;
-        int rc =
-            pen_region_acquire(region, device, pen_access_kernel_writes(&kernel->info->arguments[i], region), false);
-        if (rc)
-            return rc;
     }
     if (plain) {
         kernel->plain_version = version;
-        kernel->plain_epoch = work->destroy_epoch;
-        kernel->plain_device = device;
+        kernel->plain_epoch = kernel->work->destroy_epoch;
     }
     return 0;
 }
@@ -256,7 +248,7 @@ int pen_kernel_prepare(struct pen_work_kernel *kernel, struct pen_work_argument 
     if (kernel->error)
         return kernel->error;
     int rc = instance_of(kernel, device, &instance);
-    if (rc || (rc = acquire_regions(kernel, arguments, version, device)))
+    if (rc || (rc = check_arguments(kernel, arguments, version)))
         return rc;
     if (instance->version != version || !version) {
         instance->version = 0; /* of no launch, should the driver take a part only */

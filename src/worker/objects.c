@@ -117,6 +117,80 @@ int pen_work_add_offer(struct pen_work *work, uint64_t id, const struct pen_offe
 
 /* ---- queues ----------------------------------------------------------------------------------------------- */
 
+/* Commands of a spanning device's queue are ordered by events alone, and so are copies, whose queue has no id. A driver
+ * without such queues orders them more. */
+static int make_lane(struct pen_work *work, struct pen_work_lane *lane, bool by_events,
+                     const struct pen_msg_queue_create *m)
+{
+    const struct pen_work_device *device = lane->device;
+    struct pen_backend_queue_desc desc = {m->flags, m->priority, m->throttle};
+    int rc = -PEN_EUNSUPPORTED;
+    if (by_events) {
+        desc.flags |= PEN_QUEUE_FLAG_OUT_OF_ORDER;
+        rc = work->ops->queue_create(device->domain->backend, device->backend->index, &desc, &lane->backend);
+        desc.flags &= ~(uint32_t)PEN_QUEUE_FLAG_OUT_OF_ORDER;
+    }
+    if (!by_events || (rc && rc != -PEN_ENOMEM))
+        rc = work->ops->queue_create(device->domain->backend, device->backend->index, &desc, &lane->backend);
+    return rc;
+}
+
+static int make_lanes(struct pen_work_queue *queue, struct pen_work_device *const *members, uint32_t count,
+                      const struct pen_msg_queue_create *m)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < count && !rc; i++) {
+        queue->lanes[i].device = members[i];
+        rc = make_lane(queue->work, &queue->lanes[i], count > 1 || !m->queue, m);
+        queue->lane_count += !rc;
+    }
+    return rc;
+}
+
+static void drop_lanes(struct pen_work_queue *queue)
+{
+    for (uint32_t i = 0; i < queue->lane_count; i++)
+        queue->work->ops->queue_destroy(queue->lanes[i].backend);
+}
+
+int pen_queue_create(struct pen_work *work, struct pen_work_device *device, const struct pen_msg_queue_create *m,
+                     struct pen_work_queue **out)
+{
+    struct pen_work_device *const *members;
+    uint32_t member_count = pen_device_members(&device, &members);
+    struct pen_work_queue *queue = calloc(1, sizeof *queue + member_count * sizeof *queue->lanes);
+    if (!queue)
+        return -PEN_ENOMEM;
+    *queue = (struct pen_work_queue){.work = work,
+                                     .refs = 1,
+                                     .slot = m->slot,
+                                     .in_order = !(m->flags & PEN_QUEUE_FLAG_OUT_OF_ORDER),
+                                     .profiling = m->flags & PEN_QUEUE_FLAG_PROFILING};
+    int rc = make_lanes(queue, members, member_count, m);
+    if (rc) {
+        drop_lanes(queue);
+        free(queue);
+        return rc;
+    }
+    pen_list_init(&queue->held);
+    pen_list_init(&queue->touched);
+    pen_list_init(&queue->pending);
+    pthread_mutex_init(&queue->lock, NULL);
+    pen_list_append(&work->queue_list, &queue->link);
+    *out = queue;
+    return 0;
+}
+
+int pen_queue_of_domain(struct pen_work *work, struct pen_work_device *device, struct pen_work_queue **out)
+{
+    const struct pen_msg_queue_create how = {.flags = PEN_QUEUE_FLAG_OUT_OF_ORDER};
+    int rc = 0;
+    if (!device->domain->transfer)
+        rc = pen_queue_create(work, device, &how, &device->domain->transfer);
+    *out = device->domain->transfer;
+    return rc;
+}
+
 void pen_queue_ref(struct pen_work_queue *queue)
 {
     queue->refs++;
@@ -131,8 +205,7 @@ void pen_queue_unref(struct pen_work_queue *queue)
         return;
     pen_list_remove(&queue->link);
     pen_list_remove(&queue->touched);
-    for (uint32_t i = 0; i < queue->lane_count; i++)
-        queue->work->ops->queue_destroy(queue->lanes[i].backend);
+    drop_lanes(queue);
     pthread_mutex_destroy(&queue->lock);
     free(queue);
 }

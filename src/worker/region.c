@@ -1,6 +1,5 @@
-/* worker/region.c - regions: their memory in each domain, and moving contents between replicas.
- * Model: architecture.md §6 rule 1; mem/residency.h. Direct regions have one storage, the arena range: nothing moves.
- */
+/* worker/region.c - regions: their life, and their memory in each domain. Direct regions have one storage, the arena
+ * range. */
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -28,7 +27,7 @@ void pen_region_unref(struct pen_work_region *region)
 {
     if (--region->refs)
         return;
-    pen_hazard_forget(&region->work->hazards, &region->history);
+    pen_move_forget(region);
     free(region->memories);
     free(region);
 }
@@ -136,94 +135,4 @@ int pen_region_memory(struct pen_work_region *region, struct pen_work_device *de
     if (!rc)
         *out = region->memories[at];
     return rc;
-}
-
-/* ---- moving contents ---------------------------------------------------------------------------------------- */
-
-static int transfer_queue(struct pen_work *work, struct pen_work_domain *domain, struct pen_backend_queue **out)
-{
-    if (!domain->transfer) {
-        int rc = work->ops->queue_create(domain->backend, 0, &(struct pen_backend_queue_desc){0}, &domain->transfer);
-        if (rc)
-            return rc;
-    }
-    *out = domain->transfer;
-    return 0;
-}
-
-/* Waits for all that was submitted in the domain: a command there may be writing another part of the region. */
-static int finish_domain(struct pen_work *work, const struct pen_work_domain *domain)
-{
-    PEN_LIST_EACH(node, next, &work->queue_list)
-    {
-        struct pen_work_queue *queue = PEN_CONTAINER(node, struct pen_work_queue, link);
-        for (uint32_t i = 0; i < queue->lane_count; i++) {
-            const struct pen_work_lane *lane = &queue->lanes[i];
-            int rc = lane->device->domain == domain ? work->ops->queue_finish(lane->backend) : 0;
-            if (rc)
-                return rc;
-        }
-    }
-    return 0;
-}
-
-static void describe_whole(struct pen_work_region *root, struct pen_backend_transfer *out)
-{
-    out->bytes = root->work->arena + root->arena_offset;
-    if (root->kind == PEN_REGION_KIND_BUFFER) {
-        out->extent[0] = root->size;
-        out->extent[1] = out->extent[2] = 1;
-        return;
-    }
-    pen_image_extent(root->kind, &root->image, out->extent);
-    out->host.row_pitch = root->image.row_pitch;
-    out->host.slice_pitch = root->image.slice_pitch;
-}
-
-/* Between the arena range and the memory in the device's domain; blocks. */
-static int move(struct pen_work_region *root, struct pen_work_device *device, bool to_host)
-{
-    struct pen_work *work = root->work;
-    struct pen_backend_transfer transfer = {0};
-    struct pen_backend_queue *queue;
-    int rc = pen_region_memory(root, device, &transfer.memory);
-    if (rc || (rc = transfer_queue(work, device->domain, &queue)) || (rc = finish_domain(work, device->domain)))
-        return rc;
-    describe_whole(root, &transfer);
-    const struct pen_backend_order order = {0};
-    rc = to_host ? work->ops->read(queue, &transfer, &order) : work->ops->write(queue, &transfer, &order);
-    if (!rc)
-        rc = work->ops->queue_finish(queue);
-    if (!rc)
-        atomic_fetch_add_explicit(&work->crash->transfer_bytes, root->size, memory_order_relaxed);
-    return rc;
-}
-
-static struct pen_work_device *device_in(struct pen_work *work, uint32_t domain)
-{
-    for (uint32_t i = 0; i < work->device_count; i++)
-        if (work->devices[i]->domain && work->devices[i]->domain->index == domain)
-            return work->devices[i];
-    return NULL;
-}
-
-int pen_region_acquire(struct pen_work_region *region, struct pen_work_device *device, bool writes, bool overwrite)
-{
-    struct pen_work_region *root = region->root;
-    uint32_t to = device->domain->index, from = 0;
-    if (root->flags & PEN_REGION_FLAG_DIRECT)
-        return 0;
-    overwrite = overwrite && region == root;
-    for (enum pen_move next; !overwrite && (next = pen_residency_next(&root->residency, to, &from));) {
-        bool to_host = next == PEN_MOVE_TO_HOST;
-        int rc = move(root, to_host ? device_in(root->work, from) : device, to_host);
-        if (rc)
-            return rc;
-        pen_residency_copied(&root->residency, to_host ? PEN_REPLICA_HOST : to);
-    }
-    if (writes)
-        pen_residency_written(&root->residency, to);
-    else if (!root->residency.valid)
-        pen_residency_copied(&root->residency, to); /* undefined contents are the same everywhere */
-    return 0;
 }

@@ -360,9 +360,6 @@ static void finish_queues(struct pen_work *work)
         for (uint32_t i = 0; i < queue->lane_count; i++)
             work->ops->queue_finish(queue->lanes[i].backend);
     }
-    for (uint32_t i = 0; i < work->domain_count; i++)
-        if (work->domains[i]->transfer)
-            work->ops->queue_destroy(work->domains[i]->transfer);
 }
 
 /* Until no driver's thread is in a callback of ours and every submitted task has come back. */
@@ -406,6 +403,9 @@ static void free_objects(struct pen_work *work)
     EACH_OBJECT(&work->samplers, pen_sampler_unref);
     EACH_OBJECT(&work->regions, pen_region_unuse);
     EACH_OBJECT(&work->queues, pen_queue_unref);
+    for (uint32_t i = 0; i < work->domain_count; i++)
+        if (work->domains[i]->transfer)
+            pen_queue_unref(work->domains[i]->transfer);
     pen_unit_forget_all(work);
     pen_map_finish(&work->device_map);
     for (uint32_t i = 0; i < work->device_count; i++)

@@ -1,7 +1,6 @@
 /* worker/spread.c - queues of a device that spans others: which of them a command goes to, and what it waits for there.
  * Model: README, "Spanning devices". */
 #include <assert.h>
-#include <stdlib.h>
 
 #include "worker/work.h"
 
@@ -29,30 +28,6 @@ enum pen_graph_until pen_spread_until(const struct pen_work_command *command, co
     return wait->queue && !pen_spread_is_marker(command) ? PEN_GRAPH_UNTIL_PLACED : PEN_GRAPH_UNTIL_DONE;
 }
 
-struct placing {
-    struct pen_work *work;
-    struct pen_work_command *command;
-};
-
-static int meet(void *context, struct pen_hazard_node *before)
-{
-    const struct placing *placing = context;
-    struct pen_work_task *task = PEN_CONTAINER(before, struct pen_work_task, hazard);
-    return pen_command_add_wait(placing->work, placing->command, task);
-}
-
-static int note_accesses(struct pen_work *work, struct pen_work_command *command, struct pen_work_task *task,
-                         const struct pen_access *accesses, uint32_t count)
-{
-    struct placing placing = {work, command};
-    int rc = 0;
-    task->hazard = (struct pen_hazard_node){.ticket = ++work->ticket};
-    for (uint32_t i = 0; i < count && !rc; i++)
-        rc = pen_hazard_access(&work->hazards, &accesses[i].root->history, accesses[i].begin, accesses[i].end,
-                               accesses[i].mode, &task->hazard, meet, &placing);
-    return rc;
-}
-
 /* ---- where it goes -------------------------------------------------------------------------------------------- */
 
 static uint64_t items_of(const struct pen_work_command *command)
@@ -72,19 +47,35 @@ static uint64_t expected_run(const struct pen_work_command *command, const struc
     return count ? 1000 + (accesses[0].end - accesses[0].begin) / 8 : 1000;
 }
 
-/* When all that it waits for is expected to be done. What another device does has to become known here first. */
-static uint64_t ready_at(const struct pen_work_command *command, const struct pen_work_lane *lane)
+/* When what a command waits for is expected to be done, on a device: what another device does has to become known
+ * first. */
+struct readiness {
+    const struct pen_work_device *device;
+    uint64_t ready_ns;
+};
+
+static void await(struct readiness *readiness, const struct pen_work_task *wait)
 {
-    uint64_t ready = 0;
-    for (uint32_t i = 0; i < command->wait_count; i++) {
-        const struct pen_work_task *wait = command->waits[i];
-        if (wait->node.state == PEN_GRAPH_DONE)
-            continue;
-        uint64_t at =
-            wait->expected_end_ns + (wait->lane && wait->lane->device != lane->device ? PEN_PLACE_CROSS_NS : 0);
-        ready = at > ready ? at : ready;
-    }
-    return ready;
+    bool crosses = wait->lane && wait->lane->device != readiness->device;
+    uint64_t at = wait->expected_end_ns + (crosses ? PEN_PLACE_CROSS_NS : 0);
+    if (wait->node.state != PEN_GRAPH_DONE && at > readiness->ready_ns)
+        readiness->ready_ns = at;
+}
+
+static void visit(void *context, const struct pen_hazard_node *before)
+{
+    await(context, PEN_CONTAINER((struct pen_hazard_node *)(uintptr_t)before, struct pen_work_task, hazard));
+}
+
+static uint64_t ready_at(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
+                         const struct pen_work_device *device)
+{
+    struct readiness readiness = {.device = device};
+    for (uint32_t i = 0; i < command->wait_count; i++)
+        await(&readiness, command->waits[i]);
+    for (uint32_t i = 0; i < count; i++)
+        pen_move_visit(&accesses[i], device, visit, &readiness);
+    return readiness.ready_ns;
 }
 
 /* Bytes that are not valid there. */
@@ -93,7 +84,7 @@ static uint64_t bring(const struct pen_access *accesses, uint32_t count, const s
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct pen_work_region *root = accesses[i].root;
-        if (!(root->flags & PEN_REGION_FLAG_DIRECT) && root->residency.valid &&
+        if (!(root->flags & PEN_REGION_FLAG_DIRECT) && !accesses[i].fresh && root->residency.valid &&
             !pen_residency_valid(&root->residency, device->domain->index))
             bytes += root->size;
     }
@@ -116,8 +107,8 @@ bool pen_spread_has_room(const struct pen_work_command *command)
     return false;
 }
 
-static void choose(const struct pen_work_command *command, struct pen_work_task *task,
-                   const struct pen_access *accesses, uint32_t count)
+void pen_spread_choose(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
+                       uint32_t count)
 {
     struct pen_place_option options[PEN_LIMIT_DEVICES];
     struct pen_work_lane *lanes[PEN_LIMIT_DEVICES];
@@ -128,26 +119,14 @@ static void choose(const struct pen_work_command *command, struct pen_work_task 
         if (!is_eligible(command, lane))
             continue;
         options[option_count] = (struct pen_place_option){.place = &lane->device->place,
-                                                          .ready_ns = ready_at(command, lane),
+                                                          .ready_ns = ready_at(command, accesses, count, lane->device),
                                                           .bring_ns = bring(accesses, count, lane->device)};
         lanes[option_count++] = lane;
     }
     task->expected_run_ns = expected_run(command, accesses, count);
     int chosen = pen_place_choose(options, option_count, pen_now_ns(), task->expected_run_ns, &task->expected_end_ns);
     assert(chosen >= 0);
-    task->lane = lanes[chosen];
-}
-
-int pen_spread_place(struct pen_work_command *command, struct pen_work_task *task)
-{
-    struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
-    uint32_t count = pen_command_accesses(command, accesses);
-    command->order_from = command->wait_count;
-    int rc = note_accesses(task->work, command, task, accesses, count);
-    if (rc)
-        return rc;
-    choose(command, task, accesses, count);
-    command->lane = task->lane;
+    command->lane = task->lane = lanes[chosen];
     pen_place_enter(&task->lane->device->place, task->expected_run_ns);
     task->placed = true;
     if (command->opcode == PEN_OP_LAUNCH) {
@@ -155,8 +134,6 @@ int pen_spread_place(struct pen_work_command *command, struct pen_work_task *tas
         task->items = items_of(command);
         pen_kernel_ref(task->kernel);
     }
-    pen_graph_placed(&task->work->graph, &task->node);
-    return 0;
 }
 
 /* ---- what became of it ---------------------------------------------------------------------------------------- */
@@ -174,7 +151,6 @@ static void learn(struct pen_work_task *task)
 
 void pen_spread_left(struct pen_work_task *task)
 {
-    task->hazard.ticket = 0;
     if (task->submitted_ns)
         learn(task);
     pen_place_leave(&task->lane->device->place, task->expected_run_ns);

@@ -44,9 +44,7 @@ static int submit_transfer(struct pen_work_command *command, const struct pen_ba
                                             .host = command->u.transfer.host,
                                             .bytes = work->arena + command->u.transfer.arena_offset};
     memcpy(transfer.extent, command->u.transfer.extent, sizeof transfer.extent);
-    int rc = pen_region_acquire(command->u.transfer.region, lane->device, write, write && command->u.transfer.whole);
-    if (!rc)
-        rc = pen_region_memory(command->u.transfer.region, lane->device, &transfer.memory);
+    int rc = pen_region_memory(command->u.transfer.region, lane->device, &transfer.memory);
     if (rc)
         return rc;
     return write ? work->ops->write(lane->backend, &transfer, order) : work->ops->read(lane->backend, &transfer, order);
@@ -58,11 +56,7 @@ static int submit_copy(struct pen_work_command *command, const struct pen_backen
     struct pen_work *work = command->queue->work;
     struct pen_backend_copy copy = {.source_box = command->u.copy.source_box, .target_box = command->u.copy.target_box};
     memcpy(copy.extent, command->u.copy.extent, sizeof copy.extent);
-    int rc = pen_region_acquire(command->u.copy.source, lane->device, false, false);
-    if (!rc)
-        rc = pen_region_acquire(command->u.copy.target, lane->device, true, command->u.copy.whole);
-    if (!rc)
-        rc = pen_region_memory(command->u.copy.source, lane->device, &copy.source);
+    int rc = pen_region_memory(command->u.copy.source, lane->device, &copy.source);
     if (!rc)
         rc = pen_region_memory(command->u.copy.target, lane->device, &copy.target);
     return rc ? rc : work->ops->copy(lane->backend, &copy, order);
@@ -73,23 +67,11 @@ static int submit_fill(struct pen_work_command *command, const struct pen_backen
     const struct pen_work_lane *lane = command->lane;
     struct pen_work *work = command->queue->work;
     struct pen_backend_memory *memory;
-    int rc = pen_region_acquire(command->u.fill.region, lane->device, true, command->u.fill.whole);
-    if (!rc)
-        rc = pen_region_memory(command->u.fill.region, lane->device, &memory);
+    int rc = pen_region_memory(command->u.fill.region, lane->device, &memory);
     if (rc)
         return rc;
     return work->ops->fill(lane->backend, memory, command->u.fill.origin, command->u.fill.extent,
                            command->u.fill.pattern, command->u.fill.pattern_bytes, order);
-}
-
-static int submit_migrate(struct pen_work_command *command, const struct pen_backend_order *order)
-{
-    const struct pen_work_lane *lane = command->lane;
-    struct pen_work *work = command->queue->work;
-    int rc = 0;
-    for (uint32_t i = 0; i < command->u.migrate.count && !rc; i++)
-        rc = pen_region_acquire(command->u.migrate.regions[i], lane->device, false, false);
-    return rc ? rc : work->ops->marker(lane->backend, order);
 }
 
 int pen_command_submit(struct pen_work_command *command, const struct pen_backend_order *order)
@@ -105,8 +87,7 @@ int pen_command_submit(struct pen_work_command *command, const struct pen_backen
         return submit_copy(command, order);
     case PEN_OP_FILL:
         return submit_fill(command, order);
-    case PEN_OP_MIGRATE:
-        return submit_migrate(command, order);
+    case PEN_OP_MIGRATE: /* what it is for has been done when it was placed */
     case PEN_OP_MARKER:
         return ops->marker(command->lane->backend, order);
     default:
@@ -192,14 +173,15 @@ struct pen_work_command *pen_command_keep(const struct pen_work_command *command
 
 int pen_command_add_wait(struct pen_work *work, struct pen_work_command *command, struct pen_work_task *wait)
 {
-    uint32_t *room = command->kept ? &command->wait_room : &work->wait_room;
+    bool borrowed = command->waits == work->waits;
+    uint32_t *room = borrowed ? &work->wait_room : &command->wait_room;
     if (command->wait_count == *room) {
         struct pen_work_task **more = realloc(command->waits, 2 * *room * sizeof(struct pen_work_task *));
         if (!more)
             return -PEN_ENOMEM;
         *room *= 2;
         command->waits = more;
-        if (!command->kept)
+        if (borrowed)
             work->waits = more;
     }
     command->waits[command->wait_count++] = wait;

@@ -27,6 +27,21 @@ static struct pen_work_task *task_create(struct pen_work *work, struct pen_work_
     return task;
 }
 
+/* It is over, or never will be. */
+static void leave(struct pen_work_task *task)
+{
+    task->hazard.ticket = 0;
+    if (task->placed)
+        pen_spread_left(task);
+    if (task->moves) {
+        if (task->node.status < 0)
+            pen_residency_lost(&task->moves->residency, task->moves_to);
+        task->moves->moving--;
+        pen_region_unref(task->moves);
+    }
+    task->moves = NULL;
+}
+
 void pen_task_unref(struct pen_work_task *task)
 {
     if (--task->refs)
@@ -35,8 +50,7 @@ void pen_task_unref(struct pen_work_task *task)
     if (task->event)
         work->ops->event_release(task->event);
     pen_command_free(task->command);
-    if (task->placed)
-        pen_spread_left(task);
+    leave(task);
     pen_graph_drop(&work->graph, &task->node);
     if (task->queue)
         pen_queue_unref(task->queue);
@@ -55,8 +69,7 @@ static void settle(struct pen_work_task *task, int status)
     if (task->node.state == PEN_GRAPH_DONE)
         return;
     pen_graph_done(&task->work->graph, &task->node, status);
-    if (task->placed)
-        pen_spread_left(task);
+    leave(task);
     if (task->queue && task->queue->barrier == task)
         task->queue->barrier = NULL;
     if (task->queue && task->queue->alone == task)
@@ -296,7 +309,7 @@ static int fill_order(struct pen_work_queue *queue, struct pen_work_task *task, 
         task->group = group;
         order->done = pen_task_done;
         order->context = task;
-        order->out_event = task->named || task->placed ? &task->event : NULL;
+        order->out_event = task->keeps_event ? &task->event : NULL;
     } else if (group) {
         order->done = pen_group_done;
         order->context = group;
@@ -396,6 +409,28 @@ void pen_task_track(struct pen_work_queue *queue)
     }
 }
 
+struct pen_work_task *pen_task_mark(struct pen_work_queue *queue)
+{
+    struct pen_work *work = queue->work;
+    struct pen_work_task *task = task_create(work, queue, 0, queue->submitted);
+    if (!task)
+        return NULL;
+    take_off(task);
+    pen_graph_submitted(&work->graph, &task->node);
+    if (!queue->in_order) {
+        if (pen_group_close(queue, task, false))
+            finish(task, 0);
+        return task;
+    }
+    const struct pen_backend_order order = {.done = pen_task_done, .context = task, .out_event = &task->event};
+    note_tracked(queue, queue->submitted);
+    if (work->ops->marker(queue->lanes[0].backend, &order)) {
+        work->ops->queue_finish(queue->lanes[0].backend);
+        finish(task, 0);
+    }
+    return task;
+}
+
 void pen_task_last(struct pen_work_queue *queue)
 {
     struct pen_work_task *task = queue->group ? task_create(queue->work, queue, 0, queue->submitted) : NULL;
@@ -413,7 +448,7 @@ static bool gives_event(const struct pen_work_task *task)
 {
     if (task->node.state == PEN_GRAPH_SUBMITTED)
         return task->event;
-    return (task->named || task->placed) && task->command && !is_group_marker(task->command);
+    return task->keeps_event && task->command && !is_group_marker(task->command);
 }
 
 /* How far that one must have come before `command` goes on. When its driver has both, it orders them; but of another
@@ -453,7 +488,7 @@ static struct pen_work_task *held_before(const struct pen_work_queue *queue)
     if (pen_list_empty(&queue->held))
         return NULL;
     struct pen_work_task *last = PEN_CONTAINER(queue->held.prev, struct pen_work_task, held);
-    return last->placed ? NULL : last;
+    return last->placed ? NULL : last; /* a plain device's is never */
 }
 
 /* The last of an in-order queue that is not published. */
@@ -490,12 +525,18 @@ static int follow(struct pen_work *work, struct pen_work_task *before, struct pe
     return before ? pen_graph_edge(&work->graph, &before->node, &task->node, until, false) : 0;
 }
 
+/* An error of what a command is merely ordered after is no matter to it; of what brings its data, it is. */
+static bool poisons(const struct pen_work_command *command, uint32_t wait)
+{
+    return wait < command->order_from || command->waits[wait]->carries;
+}
+
 static int add_wait_edges(struct pen_work *work, const struct pen_work_command *command, struct pen_work_task *task)
 {
     int rc = 0;
     for (uint32_t i = 0; i < command->wait_count && !rc; i++) {
         struct pen_work_task *wait = command->waits[i];
-        rc = pen_graph_edge(&work->graph, &wait->node, &task->node, until(command, wait), i < command->order_from);
+        rc = pen_graph_edge(&work->graph, &wait->node, &task->node, until(command, wait), poisons(command, i));
     }
     return rc;
 }
@@ -517,7 +558,7 @@ static int add_edges(struct pen_work *work, const struct pen_work_command *comma
 {
     struct pen_work_queue *queue = command->queue;
     int rc = add_wait_edges(work, command, task);
-    if (rc || task->placed)
+    if (rc || task->node.state == PEN_GRAPH_PLACED)
         return rc;
     if (queue->in_order)
         return add_in_order_edges(work, command, task);
@@ -548,6 +589,7 @@ static bool hold(struct pen_work *work, const struct pen_work_command *command, 
                              "commands that wait for unfinished events take more than %llu bytes (limit PEN_WORK_HELD)",
                              (unsigned long long)PEN_WORK_HELD);
     }
+    pen_command_free(task->command); /* of a read that is delivered */
     task->command = copy;
     note_write(task);
     pen_list_append(&command->queue->held, &task->held);
@@ -559,48 +601,71 @@ static bool hold(struct pen_work *work, const struct pen_work_command *command, 
 
 /* ---- a place on one of several devices ------------------------------------------------------------------------ */
 
+/* Nothing that it waits for is to be awaited any more: has it to be placed before it goes? */
 static bool needs_place(const struct pen_work_command *command)
 {
-    return !command->lane && !pen_spread_is_marker(command);
+    return pen_is_spread(command->queue) ? !pen_spread_is_marker(command) : !pen_move_pass(command);
 }
 
-static bool must_hold(const struct pen_work_command *command)
+static bool has_room(const struct pen_work_command *command)
+{
+    return !pen_is_spread(command->queue) || pen_spread_has_room(command);
+}
+
+static int place(struct pen_work_command *command, struct pen_work_task *task)
+{
+    struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
+    uint32_t count = pen_command_accesses(command, accesses);
+    if (!command->lane)
+        pen_spread_choose(command, task, accesses, count);
+    task->keeps_event = true;
+    int rc = pen_move_note(command, task, accesses, count);
+    if (!rc)
+        pen_graph_placed(&task->work->graph, &task->node);
+    return rc;
+}
+
+/* Is it to be held? If not, *out_error says whether what it waits for has failed. */
+static bool must_hold(const struct pen_work_command *command, int *out_error)
 {
     bool hold = false;
-    for (uint32_t i = 0; i < command->wait_count; i++)
+    *out_error = 0;
+    for (uint32_t i = 0; i < command->wait_count; i++) {
         hold = must_hold_for(command, command->waits[i]) || hold; /* all are looked at */
+        if (poisons(command, i) && has_failed(command->waits[i]))
+            *out_error = -PEN_EDEPENDENCY;
+    }
     return hold;
 }
 
-/* For a command that has just come; it may have to be held then, for room or for what it is placed after. */
-static bool place_new(struct pen_work *work, struct pen_work_command *command, struct pen_work_task *task,
-                      bool *out_held)
+/* For a command that has just come; it may have to be held then, for room or for what it is placed after. An error is
+ * the command's. */
+static int place_new(struct pen_work_command *command, struct pen_work_task *task, bool *out_hold)
 {
-    if (!pen_spread_has_room(command))
-        *out_held = true;
-    else if (pen_spread_place(command, task))
-        return out_of_memory(work);
-    else
-        *out_held = must_hold(command);
-    return !*out_held || hold(work, command, task);
+    *out_hold = !has_room(command);
+    int rc = *out_hold ? 0 : place(command, task);
+    if (!*out_hold && !rc)
+        *out_hold = must_hold(command, &rc);
+    return rc;
 }
 
-/* For a held one. False: it is not to be submitted yet. */
-static bool place_held(struct pen_work *work, struct pen_work_task *task)
+/* For a held one. *out_hold: it is not to be submitted yet. */
+static int place_held(struct pen_work *work, struct pen_work_task *task, bool *out_hold)
 {
     struct pen_work_command *command = task->command;
-    if (!pen_spread_has_room(command)) {
+    *out_hold = !has_room(command);
+    if (*out_hold) {
         pen_list_append(&work->no_room, &task->node.ready);
-        return false;
+        return 0;
     }
-    if (pen_spread_place(command, task))
-        return out_of_memory(work);
-    if (!must_hold(command))
-        return true;
+    int rc = place(command, task);
+    if (rc || !must_hold(command, &rc))
+        return rc;
+    *out_hold = true;
     if (add_edges(work, command, task))
-        return out_of_memory(work);
+        out_of_memory(work);
     pen_graph_hold(&work->graph, &task->node);
-    return false;
+    return 0;
 }
 
 /* What later commands of its queue go by. */
@@ -623,10 +688,10 @@ static int find_poison(const struct pen_work_task *task)
 {
     const struct pen_work_command *command = task->command;
     int poison = task->node.poison;
-    for (uint32_t i = 0; i < command->wait_count && i < command->order_from; i++) {
+    for (uint32_t i = 0; i < command->wait_count; i++) {
         if (is_done(command->waits[i]))
             settle(command->waits[i], command->waits[i]->status);
-        if (has_failed(command->waits[i]))
+        if (poisons(command, i) && has_failed(command->waits[i]))
             poison = -PEN_EDEPENDENCY;
     }
     return poison;
@@ -637,7 +702,10 @@ static void release(struct pen_work *work, struct pen_work_task *task)
 {
     struct pen_work_command *command = task->command;
     int poison = find_poison(task);
-    if (!poison && needs_place(command) && !place_held(work, task))
+    bool hold = false;
+    if (!poison && task->node.state == PEN_GRAPH_READY && needs_place(command))
+        poison = place_held(work, task, &hold);
+    if (hold)
         return;
     pen_list_remove(&task->held);
     if (task->queue->barrier == task && !pen_is_spread(task->queue))
@@ -749,10 +817,42 @@ static struct pen_work_task *make_task(struct pen_work *work, struct pen_work_co
             pen_task_unref(task);
             return NULL;
         }
-        task->named = true;
+        task->named = task->keeps_event = true;
         task->refs++;
     }
     return task;
+}
+
+struct pen_work_task *pen_task_of_move(const struct pen_work_command *command)
+{
+    struct pen_work_region *root = command->u.transfer.region;
+    struct pen_work_task *task = task_create(command->queue->work, command->queue, 0, command->sequence);
+    if (!task)
+        return NULL;
+    task->keeps_event = true;
+    task->carries = true;
+    task->moves = root;
+    root->moving++;
+    pen_region_ref(root);
+    return task;
+}
+
+int pen_task_start(struct pen_work_command *command, struct pen_work_task *task, uint32_t to)
+{
+    struct pen_work *work = task->work;
+    pen_residency_copied(&task->moves->residency, to);
+    task->moves_to = to;
+    pen_graph_placed(&work->graph, &task->node);
+    int error;
+    if (must_hold(command, &error)) {
+        if (!hold(work, command, task))
+            return work->failed;
+    } else if (error) {
+        refuse(command->queue, command->sequence, task, error);
+    } else {
+        submit(work, command, task);
+    }
+    return task->node.state == PEN_GRAPH_DONE ? task->node.status : 0;
 }
 
 bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, uint64_t event, uint32_t slot,
@@ -769,20 +869,22 @@ bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, u
     bool spread = pen_is_spread(queue);
     bool track = spread || (queue->in_order &&
                             (work->last || queue->untracked + 1 >= PEN_WORK_UNTRACKED || pen_here_may(command)));
+    bool placing = !held && !poison && needs_place(command);
     struct pen_work_task *task = NULL;
-    if (event || held || delivers || track) {
+    if (event || held || delivers || track || placing) {
         task = make_task(work, command, event, slot, delivers && !held);
         if (!task)
             return false;
         task->delivers = delivers;
     }
+    int error = poison ? -PEN_EDEPENDENCY : 0;
+    if (placing)
+        error = place_new(command, task, &held);
     if (held && !hold(work, command, task))
         return false;
-    if (!held && !poison && needs_place(command) && !place_new(work, command, task, &held))
-        return false;
     note_order(command, task, held);
-    if (!held && poison)
-        refuse(queue, command->sequence, task, -PEN_EDEPENDENCY);
+    if (!held && error)
+        refuse(queue, command->sequence, task, error);
     else if (!held)
         submit(work, command, task);
     return true;

@@ -45,8 +45,8 @@ struct pen_builder;
 
 struct pen_work_domain {
     struct pen_backend_domain *backend;
-    uint32_t index;                     /* its replica's number */
-    struct pen_backend_queue *transfer; /* in-order, for moves between replicas; made at first use */
+    uint32_t index;                  /* its replica's number */
+    struct pen_work_queue *transfer; /* for copies between replicas; made at first use */
 };
 
 struct pen_work_device {
@@ -122,8 +122,12 @@ struct pen_work_task {
     struct pen_work_task *write; /* of a write's bytes: that is held for them */
     int instead;                 /* error to publish when the marker that stands for a failed command completes */
     bool named;
-    bool placed;  /* by spread.c, and not done: what follows is its */
-    bool crosses; /* waits for another device */
+    bool keeps_event;              /* for others to wait for */
+    uint32_t moves_to;             /* where the copy's contents will be valid */
+    bool carries;                  /* a copy between replicas: who waits for it needs what it brings */
+    struct pen_work_region *moves; /* of this one, referenced, while it is not over */
+    bool placed;                   /* by spread.c, and not done: what follows is its */
+    bool crosses;                  /* waits for another device */
     struct pen_hazard_node hazard;
     uint64_t expected_run_ns, expected_end_ns, submitted_ns;
     struct pen_work_kernel *kernel; /* referenced; or NULL */
@@ -156,8 +160,12 @@ struct pen_work_region {
     uint32_t depth;                 /* its parent's + 1; of a root 0 */
     struct pen_work_region *root;
     uint64_t parent_offset;
-    struct pen_residency residency;       /* of the root */
-    struct pen_hazard_region history;     /* of the root: what spanning devices' queues do with it */
+    struct pen_residency residency; /* of the root */
+    /* of the root (move.c): what watched commands do with each replica; [0]: the host's, or a direct region's one */
+    struct pen_hazard_region *histories;
+    uint32_t history_count;
+    uint32_t moving;                      /* copies of it under way */
+    bool watched;                         /* it has been in two domains: every command with it is watched */
     struct pen_backend_memory **memories; /* by domain; memory_count of them */
     uint32_t memory_count;
 };
@@ -252,8 +260,7 @@ struct pen_work_kernel {
     uint32_t instance_count;
     uint64_t version;                    /* of the last argument set */
     uint64_t plain_version, plain_epoch; /* with these, every region argument was found alive and direct */
-    const struct pen_work_device *plain_device;
-    bool own_variables; /* its program has variables of its own */
+    bool own_variables;                  /* its program has variables of its own */
     struct pen_estimate estimate;
     uint32_t argument_count;
     struct pen_work_argument *arguments;
@@ -465,6 +472,11 @@ static inline uint32_t pen_device_members(struct pen_work_device *const *device,
 /* Grows a zero-filled array of pointers so that `index` lies in it. */
 int pen_work_grow(void *array_of_pointers, uint32_t *count, uint32_t index);
 
+/* As the message says, for the device or what it spans; 0 or the driver's -PEN_E*. */
+int pen_queue_create(struct pen_work *work, struct pen_work_device *device, const struct pen_msg_queue_create *message,
+                     struct pen_work_queue **out);
+/* The queue for copies to and from a device's domain: the domain's. */
+int pen_queue_of_domain(struct pen_work *work, struct pen_work_device *device, struct pen_work_queue **out);
 void pen_queue_ref(struct pen_work_queue *queue);
 void pen_queue_unref(struct pen_work_queue *queue);
 void pen_sampler_unref(struct pen_work_sampler *sampler);
@@ -486,8 +498,6 @@ static inline bool pen_region_alive(const struct pen_work_region *region)
 }
 /* The backend's memory for it in the device's domain. */
 int pen_region_memory(struct pen_work_region *region, struct pen_work_device *device, struct pen_backend_memory **out);
-/* Makes the contents valid there (not needed for `overwrite`), and, for `writes`, nowhere else. May block. */
-int pen_region_acquire(struct pen_work_region *region, struct pen_work_device *device, bool writes, bool overwrite);
 
 /* ---- build.c, unit.c ------------------------------------------------------------------------------------ */
 
@@ -547,6 +557,13 @@ bool pen_task_event_set(struct pen_work *work, uint64_t event, int status);
 bool pen_task_event_destroy(struct pen_work *work, uint64_t event);
 /* Takes in what drivers have finished, and submits what has become ready. */
 void pen_task_reap(struct pen_work *work);
+/* A copy's task; NULL: out of memory. */
+struct pen_work_task *pen_task_of_move(const struct pen_work_command *command);
+/* A copy that makes the contents valid at replica `to` goes as soon as what it waits for is under way. 0, or the
+ * driver's -PEN_E* when it was refused at once. */
+int pen_task_start(struct pen_work_command *command, struct pen_work_task *task, uint32_t to);
+/* In flight: done when all is that was submitted on the queue of a plain device. NULL: out of memory. */
+struct pen_work_task *pen_task_mark(struct pen_work_queue *queue);
 /* Asks for the completion of what was submitted on the in-order queue without asking. */
 void pen_task_track(struct pen_work_queue *queue);
 /* No command will come to the out-of-order queue any more: what is in flight takes a reference on it. */
@@ -582,12 +599,27 @@ struct pen_access {
     struct pen_work_region *root;
     uint64_t begin, end; /* bytes of the root */
     enum pen_hazard_mode mode;
+    bool fresh; /* leaves no old byte of the root */
 };
 
 /* How many, of PEN_LIMIT_ARGUMENTS at most. What it does not name it does not touch. */
 uint32_t pen_command_accesses(const struct pen_work_command *command, struct pen_access out[PEN_LIMIT_ARGUMENTS]);
 /* May a kernel write to the region through the argument? */
 bool pen_access_kernel_writes(const struct pen_argument_info *info, const struct pen_work_region *region);
+
+/* ---- move.c ---------------------------------------------------------------------------------------------- */
+
+/* For a command that nothing has to be moved for, and that no copy is in the way of: notes what it does to where
+ * contents are valid. False: it has to be placed, with what follows. */
+bool pen_move_pass(const struct pen_work_command *command);
+/* Has copies made of what is not valid on the command's lane; its waits grow by what it has to come after. 0 or
+ * -PEN_ENOMEM. */
+int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
+                  uint32_t count);
+/* What watched commands on the device would have to come after. */
+void pen_move_visit(const struct pen_access *access, const struct pen_work_device *device,
+                    void (*visit)(void *context, const struct pen_hazard_node *before), void *context);
+void pen_move_forget(struct pen_work_region *root);
 
 /* ---- spread.c: commands of a spanning device's queues ----------------------------------------------------- */
 
@@ -603,8 +635,9 @@ bool pen_spread_is_alone(const struct pen_work_command *command);
 enum pen_graph_until pen_spread_until(const struct pen_work_command *command, const struct pen_work_task *wait);
 /* Has one of the devices that it may go to room? */
 bool pen_spread_has_room(const struct pen_work_command *command);
-/* Chooses one of those; the command's waits grow by what it has to come after. 0 or -PEN_ENOMEM. */
-int pen_spread_place(struct pen_work_command *command, struct pen_work_task *task);
+/* Chooses one of those: the command's lane, and the task's. */
+void pen_spread_choose(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
+                       uint32_t count);
 /* A placed one is done. */
 void pen_spread_left(struct pen_work_task *task);
 

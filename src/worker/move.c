@@ -1,0 +1,227 @@
+/* worker/move.c - contents go from replica to replica as commands of their own, in a queue of each domain's: ordered by
+ * what they read and write, waited for where they are needed, beside everything else. Model: README rule 12. */
+#include <stdlib.h>
+
+#include "mem/box.h"
+#include "worker/work.h"
+
+/* ---- histories ---------------------------------------------------------------------------------------------- */
+
+/* Of the replica where commands on the device find the region; NULL: out of memory. A direct region has one for all. */
+static struct pen_hazard_region *history_at(struct pen_work_region *root, uint32_t at)
+{
+    uint32_t index = at == PEN_REPLICA_HOST ? 0 : 1 + at;
+    if (index >= root->history_count) {
+        struct pen_hazard_region *more = realloc(root->histories, (index + 1) * sizeof *more);
+        if (!more)
+            return NULL;
+        for (uint32_t i = root->history_count; i <= index; i++)
+            more[i] = (struct pen_hazard_region){0};
+        root->histories = more;
+        root->history_count = index + 1;
+    }
+    return &root->histories[index];
+}
+
+static bool is_direct(const struct pen_work_region *root)
+{
+    return root->flags & PEN_REGION_FLAG_DIRECT;
+}
+
+void pen_move_visit(const struct pen_access *access, const struct pen_work_device *device,
+                    void (*visit)(void *context, const struct pen_hazard_node *before), void *context)
+{
+    const struct pen_work_region *root = access->root;
+    uint32_t index = is_direct(root) ? 0 : 1 + device->domain->index;
+    if (index < root->history_count)
+        pen_hazard_visit(&root->histories[index], access->begin, access->end, access->mode, visit, context);
+}
+
+void pen_move_forget(struct pen_work_region *root)
+{
+    for (uint32_t i = 0; i < root->history_count; i++)
+        pen_hazard_forget(&root->work->hazards, &root->histories[i]);
+    free(root->histories);
+    root->histories = NULL;
+    root->history_count = 0;
+}
+
+struct noting {
+    struct pen_work *work;
+    struct pen_work_command *command;
+};
+
+static int meet(void *context, struct pen_hazard_node *before)
+{
+    const struct noting *noting = context;
+    return pen_command_add_wait(noting->work, noting->command, PEN_CONTAINER(before, struct pen_work_task, hazard));
+}
+
+static int note(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *access,
+                uint32_t at)
+{
+    struct noting noting = {task->work, command};
+    struct pen_hazard_region *history = history_at(access->root, at);
+    return history ? pen_hazard_access(&task->work->hazards, history, access->begin, access->end, access->mode,
+                                       &task->hazard, meet, &noting)
+                   : -PEN_ENOMEM;
+}
+
+/* ---- copies ------------------------------------------------------------------------------------------------- */
+
+/* What was submitted where the region was not watched yet may be at it still: wait for all of it. */
+static int wait_for_unwatched(struct pen_work *work, struct pen_work_command *copy,
+                              const struct pen_work_domain *domain)
+{
+    PEN_LIST_EACH(node, next, &work->queue_list)
+    {
+        struct pen_work_queue *queue = PEN_CONTAINER(node, struct pen_work_queue, link);
+        if (queue == domain->transfer || pen_is_spread(queue) || queue->lanes[0].device->domain != domain)
+            continue;
+        struct pen_work_task *mark = pen_task_mark(queue);
+        if (!mark || pen_command_add_wait(work, copy, mark))
+            return -PEN_ENOMEM;
+    }
+    return 0;
+}
+
+static void describe_whole(const struct pen_work_region *root, struct pen_work_command *copy)
+{
+    copy->u.transfer.arena_offset = root->arena_offset;
+    copy->u.transfer.arena_size = root->size;
+    if (root->kind == PEN_REGION_KIND_BUFFER) {
+        copy->u.transfer.extent[0] = root->size;
+        copy->u.transfer.extent[1] = copy->u.transfer.extent[2] = 1;
+        return;
+    }
+    pen_image_extent(root->kind, &root->image, copy->u.transfer.extent);
+    copy->u.transfer.host.row_pitch = root->image.row_pitch;
+    copy->u.transfer.host.slice_pitch = root->image.slice_pitch;
+}
+
+static int order_copy(struct pen_work_command *copy, struct pen_work_task *task, bool to_host, bool watched)
+{
+    struct pen_work_region *root = copy->u.transfer.region;
+    const struct pen_work_domain *domain = copy->lane->device->domain;
+    struct pen_access from = {.root = root, .end = root->size, .mode = PEN_HAZARD_READ}, to = from;
+    to.mode = PEN_HAZARD_WRITE;
+    task->hazard = (struct pen_hazard_node){.ticket = ++task->work->ticket};
+    copy->order_from = 0;
+    int rc = note(copy, task, &from, to_host ? domain->index : PEN_REPLICA_HOST);
+    if (!rc)
+        rc = note(copy, task, &to, to_host ? PEN_REPLICA_HOST : domain->index);
+    if (!rc && !watched && domain->index < root->memory_count && root->memories[domain->index])
+        rc = wait_for_unwatched(task->work, copy, domain);
+    return rc;
+}
+
+/* Between the host's replica and the device's. */
+static int copy(struct pen_work_region *root, struct pen_work_device *device, bool to_host, bool watched)
+{
+    struct pen_work *work = root->work;
+    struct pen_work_queue *queue;
+    int rc = pen_queue_of_domain(work, device, &queue);
+    if (rc)
+        return rc;
+    struct pen_work_command command = {.opcode = to_host ? PEN_OP_READ : PEN_OP_WRITE,
+                                       .sequence = work->sequence,
+                                       .queue = queue,
+                                       .lane = &queue->lanes[0],
+                                       .wait_room = 8,
+                                       .waits = malloc(8 * sizeof(struct pen_work_task *))};
+    command.u.transfer.region = root;
+    describe_whole(root, &command);
+    struct pen_work_task *task = command.waits ? pen_task_of_move(&command) : NULL;
+    rc = task ? order_copy(&command, task, to_host, watched) : -PEN_ENOMEM;
+    if (!rc)
+        rc = pen_task_start(&command, task, to_host ? PEN_REPLICA_HOST : device->domain->index);
+    else if (task)
+        pen_task_unref(task);
+    free(command.waits);
+    atomic_fetch_add_explicit(&work->crash->transfer_bytes, root->size, memory_order_relaxed);
+    return rc;
+}
+
+static struct pen_work_device *device_in(struct pen_work *work, uint32_t domain)
+{
+    for (uint32_t i = 0; i < work->device_count; i++)
+        if (work->devices[i]->domain && work->devices[i]->domain->index == domain)
+            return work->devices[i];
+    return NULL;
+}
+
+static int bring(struct pen_work_region *root, struct pen_work_device *device)
+{
+    uint32_t to = device->domain->index, from = 0;
+    bool watched = root->watched;
+    int rc = 0;
+    for (enum pen_move next; !rc && (next = pen_residency_next(&root->residency, to, &from));) {
+        bool to_host = next == PEN_MOVE_TO_HOST;
+        root->watched = root->watched || to_host;
+        rc = copy(root, to_host ? device_in(root->work, from) : device, to_host, watched);
+    }
+    return rc;
+}
+
+/* ---- commands ----------------------------------------------------------------------------------------------- */
+
+static void set_valid(const struct pen_access *access, const struct pen_work_device *device)
+{
+    struct pen_residency *residency = &access->root->residency;
+    if (access->mode == PEN_HAZARD_WRITE)
+        pen_residency_written(residency, device->domain->index);
+    else if (!residency->valid) /* undefined contents are the same everywhere */
+        pen_residency_copied(residency, device->domain->index);
+}
+
+/* A kernel whose region arguments were all found direct needs not be looked at again. */
+static bool is_plain(const struct pen_work_command *command)
+{
+    if (command->opcode == PEN_OP_MARKER || command->opcode == PEN_OP_BARRIER)
+        return true;
+    if (command->opcode != PEN_OP_LAUNCH)
+        return false;
+    const struct pen_work_kernel *kernel = command->u.launch.kernel;
+    return kernel->error ||
+           (kernel->plain_version == command->u.launch.version && kernel->plain_epoch == kernel->work->destroy_epoch);
+}
+
+bool pen_move_pass(const struct pen_work_command *command)
+{
+    struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
+    const struct pen_work_device *device = command->lane->device;
+    uint32_t count = is_plain(command) ? 0 : pen_command_accesses(command, accesses);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct pen_work_region *root = accesses[i].root;
+        bool stale = !accesses[i].fresh && root->residency.valid &&
+                     !pen_residency_valid(&root->residency, device->domain->index);
+        if (!is_direct(root) && (root->watched || root->moving || stale))
+            return false;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (!is_direct(accesses[i].root))
+            set_valid(&accesses[i], device);
+    return true;
+}
+
+int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
+                  uint32_t count)
+{
+    struct pen_work_device *device = command->lane->device;
+    int rc = 0;
+    task->hazard = (struct pen_hazard_node){.ticket = ++task->work->ticket};
+    command->order_from = command->wait_count;
+    for (uint32_t i = 0; i < count && !rc; i++) {
+        struct pen_work_region *root = accesses[i].root;
+        if (is_direct(root)) {
+            rc = note(command, task, &accesses[i], PEN_REPLICA_HOST);
+            continue;
+        }
+        if (!accesses[i].fresh)
+            rc = bring(root, device);
+        if (!rc)
+            rc = note(command, task, &accesses[i], device->domain->index);
+        set_valid(&accesses[i], device);
+    }
+    return rc;
+}

@@ -1,0 +1,159 @@
+/* Contents that go from device to device: they get there, whatever runs meanwhile; nobody waits for a copy who has
+ * nothing to do with it; what a copy could not bring is not computed with. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "rig.h"
+
+enum { Q = 10, P = 20, SLEEP = 30, MIX, NOP, R = 50, E = 1000 };
+#define DEVICES 3u
+#define BUFFERS 4u
+#define WORDS   64u
+#define AT(n_)  ((n_)*4096u)
+#define BACK    (UINT64_C(1) << 20)
+
+/* Queue Q + i is on device 1 + i % DEVICES. */
+static void prepare(struct rig *rig, const struct rig_options *options, uint32_t queues)
+{
+    rig_start(rig, options);
+    rig_program(rig, P, "kernel sleep(value ms)\nkernel mix(global to, global from, value word)\nkernel nop()\n");
+    assert_int_equal(rig_build(rig, P, DEVICES), 0);
+    rig_kernel(rig, SLEEP, P, "sleep");
+    rig_kernel(rig, MIX, P, "mix");
+    rig_kernel(rig, NOP, P, "nop");
+    for (uint32_t i = 0; i < queues; i++)
+        rig_queue(rig, Q + i, 1 + i % DEVICES, 0, i);
+    for (uint32_t i = 0; i < BUFFERS; i++) {
+        memset(rig->arena + AT(i), 0, WORDS * 4);
+        rig_buffer(rig, R + i, AT(i), WORDS, true);
+    }
+}
+
+static void send_mix(struct rig *rig, uint64_t queue, uint64_t to, uint64_t from, uint32_t word, uint64_t event,
+                     uint32_t slot, const uint64_t *wait)
+{
+    rig_set_region(rig, MIX, 0, to);
+    rig_set_region(rig, MIX, 1, from);
+    rig_set_word(rig, MIX, 2, word);
+    rig_launch(rig, queue, MIX, WORDS, event, slot, wait, wait != NULL);
+}
+
+static void send_sleep(struct rig *rig, uint64_t queue, uint32_t ms, uint64_t event, uint32_t slot)
+{
+    rig_set_word(rig, SLEEP, 0, ms);
+    rig_launch(rig, queue, SLEEP, 1, event, slot, NULL, 0);
+}
+
+/* The first move of a region waits for all that its device was given before, since that was not watched; but nothing
+ * else waits for the move, and the next one waits for what it has to. */
+static void test_nobody_else_waits(void **state)
+{
+    (void)state;
+    const uint64_t first = E, moved = E + 2;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true}, 6);
+    send_mix(&rig, Q, R, R, 1, first, 1, NULL);
+    send_sleep(&rig, Q, 300, E + 1, 2);
+    send_mix(&rig, Q + 1, R, R, 2, moved, 3, &first);
+    rig_launch(&rig, Q + 4, NOP, 1, E + 3, 4, NULL, 0); /* on the second device, too */
+    assert_int_equal(rig_wait_slot(&rig, 4), 0);
+    assert_true(rig_slot(&rig, 2) > 0);
+    assert_true(rig_slot(&rig, 3) > 0);
+    assert_int_equal(rig_wait_slot(&rig, 3), 0);
+    assert_int_equal(rig_slot(&rig, 2), PEN_STATE_COMPLETE);
+    send_sleep(&rig, Q + 1, 300, E + 4, 5);
+    send_mix(&rig, Q + 2, R, R, 3, E + 5, 6, &moved);
+    assert_int_equal(rig_wait_slot(&rig, 6), 0);
+    assert_true(rig_slot(&rig, 5) > 0); /* the sleep has nothing to do with it */
+    assert_int_equal(rig_read(&rig, Q + 2, R, WORDS, BACK), 0);
+    uint32_t expected = 1;
+    for (uint32_t word = 2; word <= 3; word++)
+        expected = expected * 1664525 + expected + word;
+    assert_int_equal(*(uint32_t *)(void *)(rig.arena + BACK), expected);
+    rig_stop(&rig);
+}
+
+/* A copy fails: what needed it fails, and what does not need it goes on. */
+static void test_failed_copy(void **state)
+{
+    (void)state;
+    const char *const faults[] = {"read:1", "read:1:late", "write:2", "write:2:late"};
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        const uint64_t first = E;
+        struct rig rig;
+        prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true, .fail = faults[i]}, 2);
+        send_mix(&rig, Q, R, R, 1, first, 1, NULL); /* the first write brings it here */
+        send_mix(&rig, Q + 1, R, R, 2, E + 1, 2, &first);
+        rig_launch(&rig, Q + 1, NOP, 1, E + 2, 3, NULL, 0);
+        assert_int_equal(rig_wait_slot(&rig, 3), 0);
+        assert_int_equal(rig_slot(&rig, 1), PEN_STATE_COMPLETE);
+        if (rig_slot(&rig, 2) >= 0)
+            fail_msg("%s: %d", faults[i], rig_slot(&rig, 2));
+        rig_stop(&rig);
+    }
+}
+
+/* ---- random programs against a model ------------------------------------------------------------------------ */
+
+static uint32_t pick(uint64_t *random, uint32_t below)
+{
+    *random = *random * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*random >> 33) % below;
+}
+
+/* Several queues on several devices. Each command waits for the one before it, wherever that was, now and then by way
+ * of a program's own event. */
+static void run_random(uint64_t seed)
+{
+    char jitter[32];
+    struct rig rig;
+    uint64_t random = seed;
+    uint32_t words[BUFFERS][WORDS] = {{0}};
+    snprintf(jitter, sizeof jitter, "%llu", (unsigned long long)seed);
+    prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true, .seed = jitter}, 5);
+    uint32_t commands = 30 + pick(&random, 60), gates = 0;
+    for (uint32_t slot = 1; slot <= commands; slot++) {
+        uint64_t before = E + slot - 1, queue = Q + pick(&random, 5);
+        uint32_t to = pick(&random, BUFFERS), from = pick(&random, BUFFERS), word = pick(&random, 1000);
+        if (pick(&random, 5) == 0) { /* all that was sent is complete when this one may go */
+            assert_int_equal(slot > 1 ? rig_wait_slot(&rig, slot - 1) : 0, 0);
+            before = E + 500 + gates++;
+            atomic_store(&rig.view.slots[500 + gates].state, PEN_STATE_QUEUED);
+            RIG_SEND(&rig, event_create, .event = before, .slot = 500 + gates);
+        }
+        send_mix(&rig, queue, R + to, R + from, word, E + slot, slot, slot > 1 || before >= E + 500 ? &before : NULL);
+        if (before >= E + 500)
+            RIG_SEND(&rig, event_set, .event = before, .status = 0);
+        for (uint32_t i = 0; i < WORDS; i++)
+            words[to][i] = words[to][i] * 1664525 + words[from][i] + word;
+    }
+    assert_int_equal(rig_wait_slot(&rig, commands), 0);
+    for (uint32_t i = 0; i < BUFFERS; i++) {
+        assert_int_equal(rig_read(&rig, Q + pick(&random, 5), R + i, WORDS, BACK), 0);
+        if (memcmp(rig.arena + BACK, words[i], sizeof words[i]))
+            fail_msg("seed %llu: buffer %u differs", (unsigned long long)seed, i);
+    }
+    rig_stop(&rig);
+}
+
+static void test_random(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 40; seed++)
+        run_random(seed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nobody_else_waits),
+        cmocka_unit_test(test_failed_copy),
+        cmocka_unit_test(test_random),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
