@@ -58,13 +58,14 @@ class Network(harness.Scenario):
             self.assertLess((far[row + '_fastest'] - near[row + '_fastest']) / round_trip, 3, (near, far))
 
     def test_bulk_uses_the_network_while_launches_go_on(self):
+        """With sanitizers for what they find: what part of the link is used is asked of the build that is as fast as it can be."""
         self.open()
         self.cable.say('delay 500us')
         self.cable.say('rate 100mbit')
         found = self.rows('writes', 'reads')
         under_way = 2 * 1024 * 1024 * 8 / 100e6 * 1e9  # ns that they take which network.c has under way
         for row in ('writes', 'reads'):
-            self.assertGreater(found[row] * 8 / 100e6, 0.8, found)
+            self.assertGreater(found[row] * 8 / 100e6, 0 if harness.SANITIZED else 0.8, found)
             self.assertLess(found['launch_beside_' + row], under_way / 2, found)
 
     def test_text_goes_faster_where_both_want_lz4(self):
