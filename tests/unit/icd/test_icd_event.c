@@ -17,6 +17,18 @@ static cl_device_id device;
 static cl_context context;
 static cl_command_queue queue, profiling;
 
+static void sleep_ms(long ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
+static bool becomes(_Atomic int *value, int wanted)
+{
+    for (int i = 0; i < 5000 && atomic_load(value) != wanted; i++)
+        sleep_ms(1);
+    return atomic_load(value) == wanted;
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -30,11 +42,20 @@ static int set_up(void **state)
     return !context || !queue || !profiling;
 }
 
+static void CL_CALLBACK on_gone(cl_context gone, void *user)
+{
+    (void)gone;
+    atomic_store((_Atomic int *)user, 1);
+}
+
+/* The service thread may be about to let go of a test's last event, and of all that this keeps. */
 static int tear_down(void **state)
 {
     (void)state;
-    int failed =
-        pen_clReleaseCommandQueue(queue) || pen_clReleaseCommandQueue(profiling) || pen_clReleaseContext(context);
+    _Atomic int gone = 0;
+    int failed = pen_clSetContextDestructorCallback(context, on_gone, &gone) || pen_clReleaseCommandQueue(queue) ||
+                 pen_clReleaseCommandQueue(profiling) || pen_clReleaseContext(context);
+    failed = failed || !becomes(&gone, 1);
     stub_reset();
     return failed;
 }
@@ -47,18 +68,6 @@ static cl_event send_marker(cl_command_queue on)
     assert_int_equal(pen_clEnqueueMarkerWithWaitList(on, 1, &user, &event), CL_SUCCESS);
     assert_int_equal(pen_clReleaseEvent(user), CL_SUCCESS);
     return event;
-}
-
-static void sleep_ms(long ms)
-{
-    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
-}
-
-static bool becomes(_Atomic int *value, int wanted)
-{
-    for (int i = 0; i < 5000 && atomic_load(value) != wanted; i++)
-        sleep_ms(1);
-    return atomic_load(value) == wanted;
 }
 
 static void test_status(void **state)
