@@ -645,6 +645,7 @@ static void *wait_and_turn(void *context)
         (void)pen_link_turn(w->link);
         atomic_fetch_add(&w->turns, 1);
     }
+    pen_link_kick(w->link); /* the next one, that it sees that it is over */
     return NULL;
 }
 
@@ -653,6 +654,7 @@ static void *wait_only(void *context)
     struct waiters *w = context;
     while (!atomic_load(&w->over))
         pen_link_wait(w->link, UINT64_C(5000000000));
+    pen_link_kick(w->link);
     return NULL;
 }
 
