@@ -25,6 +25,7 @@ int pen_cli_attach(int argc, char **argv);
 int pen_cli_stop(int argc, char **argv);
 int pen_cli_tenant(int argc, char **argv);
 int pen_cli_log(int argc, char **argv);
+int pen_cli_trace(int argc, char **argv);
 int pen_cli_dump(const char *file, bool json);
 int pen_cli_replay(const char *file, bool json);
 

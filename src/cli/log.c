@@ -1,4 +1,4 @@
-/* cli/log.c - penstock log record, dump and replay. */
+/* cli/log.c - penstock log record, dump, replay and graph; penstock trace. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/execution.h"
 #include "cli/run.h"
 #include "penstock-protocol.h"
 #include "state/log.h"
@@ -64,8 +65,8 @@ static int record(int argc, char **argv)
     return pen_run_program(&run, argv + optind);
 }
 
-/* FILE and --json in any order. */
-static int of_file(int argc, char **argv, int (*work)(const char *file, bool json))
+/* FILE and --json in any order. `command` is what the user has written before. */
+static int of_file(const char *command, int argc, char **argv, int (*work)(const char *file, bool json))
 {
     const char *file = NULL;
     bool json = false;
@@ -73,15 +74,19 @@ static int of_file(int argc, char **argv, int (*work)(const char *file, bool jso
         if (!strcmp(argv[i], "--json"))
             json = true;
         else if (argv[i][0] == '-')
-            return pen_cli_fail(PEN_EXIT_USAGE, "\"%s\" is no option of \"log %s\"; see penstock help", argv[i],
-                                argv[0]);
+            return pen_cli_fail(PEN_EXIT_USAGE, "\"%s\" is no option of \"%s\"; see penstock help", argv[i], command);
         else if (file)
-            return pen_cli_fail(PEN_EXIT_USAGE, "log %s takes one file, not also \"%s\"", argv[0], argv[i]);
+            return pen_cli_fail(PEN_EXIT_USAGE, "%s takes one file, not also \"%s\"", command, argv[i]);
         else
             file = argv[i];
     if (!file)
-        return pen_cli_fail(PEN_EXIT_USAGE, "log %s needs a file: penstock log %s FILE [--json]", argv[0], argv[0]);
+        return pen_cli_fail(PEN_EXIT_USAGE, "%s needs a file: penstock %s FILE", command, command);
     return work(file, json);
+}
+
+int pen_cli_trace(int argc, char **argv)
+{
+    return of_file("trace", argc, argv, pen_cli_timeline);
 }
 
 int pen_cli_log(int argc, char **argv)
@@ -90,11 +95,13 @@ int pen_cli_log(int argc, char **argv)
     if (!strcmp(what, "record"))
         return record(argc - 1, argv + 1);
     if (!strcmp(what, "dump"))
-        return of_file(argc - 1, argv + 1, pen_cli_dump);
+        return of_file("log dump", argc - 1, argv + 1, pen_cli_dump);
     if (!strcmp(what, "replay"))
-        return of_file(argc - 1, argv + 1, pen_cli_replay);
+        return of_file("log replay", argc - 1, argv + 1, pen_cli_replay);
+    if (!strcmp(what, "graph"))
+        return of_file("log graph", argc - 1, argv + 1, pen_cli_graph);
     if (!*what)
-        return pen_cli_fail(PEN_EXIT_USAGE, "log needs one more word: record, dump or replay");
-    return pen_cli_fail(PEN_EXIT_USAGE, "\"log %s\" is no command; there are log record, log dump and log replay",
-                        what);
+        return pen_cli_fail(PEN_EXIT_USAGE, "log needs one more word: record, dump, replay or graph");
+    return pen_cli_fail(PEN_EXIT_USAGE,
+                        "\"log %s\" is no command; there are log record, log dump, log replay and log graph", what);
 }

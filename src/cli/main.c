@@ -27,6 +27,8 @@ static const char usage[] =
     "                      print a log\n"
     "  log replay FILE [--json]\n"
     "                      do again what a log says, and compare what was read\n"
+    "  log graph FILE      what ran where, and behind what: a graph for Graphviz\n"
+    "  trace FILE          what ran when: a timeline for Perfetto or Chrome\n"
     "  tenant add NAME [--host HOST:PORT] [--directory DIR] [--json]\n"
     "                      let NAME use this host's pool from elsewhere; print what it connects with\n"
     "  tenant list [--directory DIR] [--json]\n"
@@ -80,19 +82,13 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"run", pen_cli_run},
-    {"devices", pen_cli_devices},
-    {"tenant", pen_cli_tenant},
-    {"ps", pen_cli_ps},
-    {"detach", pen_cli_detach},
-    {"attach", pen_cli_attach},
-    {"log", pen_cli_log},
-    {"stop", pen_cli_stop},
-    {"version", version},
-    {"--version", version},
-    {"help", help},
-    {"--help", help},
-    {"-h", help},
+    {"run", pen_cli_run},       {"devices", pen_cli_devices},
+    {"tenant", pen_cli_tenant}, {"ps", pen_cli_ps},
+    {"detach", pen_cli_detach}, {"attach", pen_cli_attach},
+    {"log", pen_cli_log},       {"trace", pen_cli_trace},
+    {"stop", pen_cli_stop},     {"version", version},
+    {"--version", version},     {"help", help},
+    {"--help", help},           {"-h", help},
 };
 
 int main(int argc, char **argv)
@@ -113,6 +109,6 @@ int main(int argc, char **argv)
     }
     return pen_cli_fail(
         PEN_EXIT_USAGE,
-        "\"%s\" is no command; there are run, devices, ps, detach, attach, log, tenant, stop, version and help",
+        "\"%s\" is no command; there are run, devices, ps, detach, attach, log, trace, tenant, stop, version and help",
         argv[1]);
 }

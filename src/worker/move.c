@@ -124,7 +124,7 @@ static int copy(struct pen_work_region *root, struct pen_work_device *device, bo
     if (rc)
         return rc;
     struct pen_work_command command = {.opcode = to_host ? PEN_OP_READ : PEN_OP_WRITE,
-                                       .sequence = work->sequence,
+                                       .sequence = (UINT64_C(1) << 63) + work->copies++,
                                        .queue = queue,
                                        .lane = &queue->lanes[0],
                                        .wait_room = 8,

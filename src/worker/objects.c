@@ -125,6 +125,8 @@ static int make_lane(struct pen_work *work, struct pen_work_lane *lane, bool by_
     const struct pen_work_device *device = lane->device;
     struct pen_backend_queue_desc desc = {m->flags, m->priority, m->throttle};
     int rc = -PEN_EUNSUPPORTED;
+    if (work->log) /* what ran when (trace.c) */
+        desc.flags |= PEN_QUEUE_FLAG_PROFILING;
     if (by_events) {
         desc.flags |= PEN_QUEUE_FLAG_OUT_OF_ORDER;
         rc = work->ops->queue_create(device->domain->backend, device->backend->index, &desc, &lane->backend);

@@ -69,6 +69,8 @@ static void settle(struct pen_work_task *task, int status)
     if (task->node.state == PEN_GRAPH_DONE)
         return;
     pen_graph_done(&task->work->graph, &task->node, status);
+    if (task->work->log && task->queue)
+        pen_trace_executed(task);
     leave(task);
     if (task->queue && task->queue->barrier == task)
         task->queue->barrier = NULL;
@@ -179,6 +181,8 @@ void pen_task_done(void *context, int status, const struct pen_event_times *time
     atomic_fetch_add_explicit(&work->callbacks, 1, memory_order_relaxed);
     if (task->placed)
         task->ended_ns = pen_now_ns();
+    if (times && work->log)
+        task->ran = *times;
     if (times && task->queue->profiling) {
         task->times = *times;
         task->timed = true;
@@ -339,6 +343,8 @@ static void hand_over(struct pen_work *work, struct pen_work_command *command, s
     note_submitted(queue, command->sequence);
     if (task && task->placed)
         note_start(command, task);
+    if (task && work->log)
+        pen_trace_placed(command, task);
     if (here)
         pen_here_run(command, task);
     else
@@ -867,8 +873,9 @@ bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, u
     held = held || waits_for_held_queue(command);
     bool delivers = (work->log || work->config.remote) && command->opcode == PEN_OP_READ;
     bool spread = pen_is_spread(queue);
-    bool track = spread || (queue->in_order &&
-                            (work->last || queue->untracked + 1 >= PEN_WORK_UNTRACKED || pen_here_may(command)));
+    bool track =
+        spread || work->log ||
+        (queue->in_order && (work->last || queue->untracked + 1 >= PEN_WORK_UNTRACKED || pen_here_may(command)));
     bool placing = !held && !poison && needs_place(command);
     struct pen_work_task *task = NULL;
     if (event || held || delivers || track || placing) {

@@ -139,7 +139,8 @@ struct pen_work_task {
     struct pen_list pending; /* guarded by queue->lock */
     bool finished;           /* guarded by queue->lock */
     bool timed;
-    uint64_t ended_ns; /* of a placed one */
+    uint64_t ended_ns;          /* of a placed one */
+    struct pen_event_times ran; /* of a recorded session: as the driver says, if it does */
     int status;
     struct pen_event_times times;
     struct pen_work_task *next_finished; /* in work->finished */
@@ -378,6 +379,7 @@ struct pen_work {
     uint32_t wait_room;
     struct pen_hazards hazards;
     uint64_t ticket;         /* of the last access */
+    uint64_t copies;         /* made so far */
     struct pen_list no_room; /* struct pen_work_task.node.ready: of spanning devices whose devices are all full */
     struct pen_work_unit *kept[PEN_WORK_UNITS_KEPT];
     uint32_t kept_next;
@@ -580,6 +582,13 @@ static inline bool pen_task_flying(const struct pen_work *work)
 }
 /* At the end, when no driver has a task any more. */
 void pen_task_discard_all(struct pen_work *work);
+
+/* ---- trace.c: of a recorded session (work->log) ------------------------------------------------------------ */
+
+/* It is about to be submitted. */
+void pen_trace_placed(const struct pen_work_command *command, const struct pen_work_task *task);
+/* It is done. */
+void pen_trace_executed(const struct pen_work_task *task);
 
 /* ---- group.c -------------------------------------------------------------------------------------------- */
 

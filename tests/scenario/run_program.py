@@ -36,6 +36,20 @@ def dump(daemon, log):
     return []
 
 
+def draw(daemon, log):
+    """What is wrong with its graph and its timeline: sentences."""
+    graph = daemon.run(harness.PENSTOCK, 'log', 'graph', log)
+    nodes = set(re.findall(r'^  (n\d+) \[', graph.stdout, re.MULTILINE))
+    ends = {end for edge in re.findall(r'^  (n\d+) -> (n\d+);', graph.stdout, re.MULTILINE) for end in edge}
+    trace = daemon.run(harness.PENSTOCK, 'trace', log)
+    if graph.returncode or trace.returncode or graph.stderr or trace.stderr:
+        return [f'log graph, trace {log}: {graph.returncode}, {trace.returncode}, {graph.stderr}, {trace.stderr}']
+    events = [event for event in json.loads(trace.stdout)['traceEvents'] if event['ph'] == 'X']
+    if not nodes or not ends <= nodes or not 0 < len(events) <= len(nodes) or min(event['dur'] for event in events) < 0:
+        return [f'log graph, trace {log}: {len(nodes)} nodes, edges to {ends - nodes} that are none, {len(events)} events']
+    return []
+
+
 def replay(daemon, log):
     """What is wrong with the replay: sentences. One that compares nothing shows nothing."""
     done = daemon.run(harness.PENSTOCK, 'log', 'replay', log, timeout=100)
@@ -102,7 +116,7 @@ def through_penstock(mode, lost, program, folder, drivers):
                 wrong += replay_lost(daemon, log)
                 log += '.1'
                 wrong += dump(daemon, log)
-            wrong += replay(daemon, log)
+            wrong += replay(daemon, log) + draw(daemon, log)
     finally:
         daemon.stop()
         sys.stderr.write(daemon.log())

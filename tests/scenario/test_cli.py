@@ -48,7 +48,9 @@ class Commands(harness.Scenario):
                 (['devices', '--frob'], '"--frob" is no option of "devices"'), (['devices', 'x'], 'no argument "x"'),
                 (['ps', '-x'], '"-x" is no option of "ps"'), (['run'], 'run needs a program'),
                 (['run', '--config'], '--config needs a value'), (['run', '--frob', '--', 'true'], '"--frob" is no option'),
-                (['log'], 'record, dump or replay'), (['log', 'frob'], '"log frob" is no command'),
+                (['log'], 'record, dump, replay or graph'), (['log', 'graph'], 'log graph needs a file'),
+                (['trace'], 'trace needs a file'), (['trace', 'a', 'b'], 'trace takes one file'),
+                (['log', 'graph', 'a', '--json'], 'penstock trace prints JSON'), (['log', 'frob'], '"log frob" is no command'),
                 (['log', 'dump'], 'needs a file'), (['log', 'dump', 'a', 'b'], 'one file'),
                 (['log', 'dump', 'a', '--frob'], '"--frob" is no option'), (['log', 'record', 'x'], 'needs a file and a program'),
                 (['stop', 'now'], 'no argument "now"'), (['detach'], 'detach needs a session'), (['attach', '-1'], 'no option'),
@@ -64,6 +66,8 @@ class Commands(harness.Scenario):
         for arguments, part in [
                 (['ps'], 'no penstockd is running: nobody listens at ' + self.path('none.sock')),
                 (['stop'], 'no penstockd is running'), (['log', 'dump', '/nonexistent'], 'cannot open /nonexistent'),
+                (['log', 'graph', '/nonexistent'], 'cannot open /nonexistent'), (['trace', '/nonexistent'], 'cannot open'),
+                (['trace', self.path('text')], 'text'),
                 (['log', 'dump', self.path('text')], 'no session'), (['log', 'replay', self.path('text')], 'no session'),
                 (['log', 'record', self.path('text'), '--', 'true'], 'not written over'),
                 (['devices', '--config', '/nonexistent'], 'cannot open the configuration')]:
@@ -88,7 +92,7 @@ class Commands(harness.Scenario):
                 continue
             self.assertIn(f"'man/{page}'", installed)
             pages[page] = pages.get(page, set()) | set(re.findall('--[a-z-]{2,}', line))
-        self.assertEqual(sorted(pages), [f'penstock-{name}.1' for name in ('attach', 'detach', 'devices', 'log', 'ps', 'run', 'stop', 'tenant')])
+        self.assertEqual(sorted(pages), [f'penstock-{name}.1' for name in ('attach', 'detach', 'devices', 'log', 'ps', 'run', 'stop', 'tenant', 'trace')])
         for page, options in pages.items():
             with open(os.path.join(harness.TOP, 'docs/man', page), encoding='utf-8') as file:
                 manual = file.read().replace('\\-', '-')

@@ -1,0 +1,368 @@
+/* cli/execution.c - see execution.h. The timeline is in the Trace Event Format (Google, "Trace Event Format", 2016),
+ * which Perfetto and Chrome read. */
+#include "cli/execution.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/scratch.h"
+#include "cli/cli.h"
+#include "cli/json.h"
+#include "penstock-protocol.h"
+#include "state/log.h"
+
+struct node {
+    uint64_t id, device, region, bytes;
+    uint32_t lane;
+    bool copies, to_host, done;
+    int status;
+    uint64_t started_ns, ended_ns;
+    const char *name; /* the kernel's, or the command's; borrowed */
+    uint64_t *after;
+    uint32_t after_count;
+};
+
+struct execution {
+    struct node **nodes; /* in the order in which they were placed */
+    uint32_t count, room;
+    struct pen_map by_id;    /* -> struct node */
+    struct pen_map kernels;  /* id -> malloc'ed name */
+    struct pen_map commands; /* sequence -> name, borrowed: of those not placed yet */
+    struct pen_map devices;  /* id -> malloc'ed name */
+    struct pen_list names;   /* all kernels' names: nodes outlive kernels */
+    struct pen_scratch scratch;
+};
+
+struct name {
+    struct pen_list link;
+    char text[];
+};
+
+/* ---- reading ------------------------------------------------------------------------------------------------ */
+
+static const char *keep_name(struct execution *execution, const char *text)
+{
+    struct name *name = malloc(sizeof *name + strlen(text) + 1);
+    if (!name)
+        return NULL;
+    strcpy(name->text, text);
+    pen_list_append(&execution->names, &name->link);
+    return name->text;
+}
+
+static int name_object(struct execution *execution, struct pen_map *map, uint64_t id, const char *text)
+{
+    const char *name = id ? keep_name(execution, text) : NULL;
+    if (!id)
+        return -PEN_EPROTO;
+    return name ? pen_map_set(map, id, (void *)(uintptr_t)name) : -PEN_ENOMEM;
+}
+
+static int add_node(struct execution *execution, const struct pen_msg_placed *placed)
+{
+    const char *name = pen_map_remove(&execution->commands, placed->node);
+    struct node *node = calloc(1, sizeof *node);
+    uint64_t *after = malloc((placed->after_count + 1) * sizeof *after);
+    if (execution->count == execution->room) {
+        uint32_t room = execution->room ? 2 * execution->room : 256;
+        struct node **more = realloc(execution->nodes, room * sizeof(struct node *));
+        if (more) {
+            execution->nodes = more;
+            execution->room = room;
+        }
+    }
+    if (!node || !after || execution->count == execution->room || pen_map_set(&execution->by_id, placed->node, node)) {
+        free(node);
+        free(after);
+        return -PEN_ENOMEM;
+    }
+    *node = (struct node){.id = placed->node,
+                          .device = placed->device,
+                          .lane = placed->lane,
+                          .region = placed->region,
+                          .bytes = placed->bytes,
+                          .copies = placed->region != 0,
+                          .to_host = placed->to_host,
+                          .name = placed->region ? "copy"
+                                  : name         ? name
+                                                 : "command",
+                          .after = after,
+                          .after_count = placed->after_count};
+    memcpy(after, placed->after, placed->after_count * sizeof *after);
+    execution->nodes[execution->count++] = node;
+    return 0;
+}
+
+static void end_node(struct execution *execution, const struct pen_msg_executed *executed)
+{
+    struct node *node = pen_map_get(&execution->by_id, executed->node);
+    if (!node)
+        return;
+    node->done = true;
+    node->status = executed->status;
+    node->started_ns = executed->started;
+    node->ended_ns = executed->ended;
+}
+
+/* A command whose place comes later: its name is its kernel's, or what it does. */
+static int note_command(struct execution *execution, const struct pen_log_entry *entry)
+{
+    const char *name = pen_message_info(entry->opcode)->name;
+    struct pen_msg_launch launch;
+    int rc = 0;
+    if (entry->opcode == PEN_OP_LAUNCH) {
+        rc = pen_msg_launch_decode(entry->frame, entry->size, &execution->scratch, &launch);
+        const char *kernel = rc ? NULL : pen_map_get(&execution->kernels, launch.kernel);
+        name = kernel ? kernel : name;
+    }
+    if (!rc && !entry->sequence)
+        rc = -PEN_EPROTO;
+    return rc ? rc : pen_map_set(&execution->commands, entry->sequence, (void *)(uintptr_t)name);
+}
+
+static int read_entry(struct execution *execution, const struct pen_log_entry *entry)
+{
+    union {
+        struct pen_msg_device device;
+        struct pen_msg_kernel_create create;
+        struct pen_msg_kernel_clone clone;
+        struct pen_msg_placed placed;
+        struct pen_msg_executed executed;
+    } m;
+    struct pen_scratch *scratch = &execution->scratch;
+    const char *name;
+    int rc;
+    pen_scratch_reset(scratch);
+    switch (entry->opcode) {
+    case PEN_OP_DEVICE:
+        rc = pen_msg_device_decode(entry->frame, entry->size, scratch, &m.device);
+        return rc ? rc : name_object(execution, &execution->devices, m.device.device, m.device.name);
+    case PEN_OP_KERNEL_CREATE:
+        rc = pen_msg_kernel_create_decode(entry->frame, entry->size, scratch, &m.create);
+        return rc ? rc : name_object(execution, &execution->kernels, m.create.kernel, m.create.name);
+    case PEN_OP_KERNEL_CLONE:
+        rc = pen_msg_kernel_clone_decode(entry->frame, entry->size, scratch, &m.clone);
+        name = rc || !m.clone.kernel ? NULL : pen_map_get(&execution->kernels, m.clone.source);
+        return name ? pen_map_set(&execution->kernels, m.clone.kernel, (void *)(uintptr_t)name) : rc;
+    case PEN_OP_PLACED:
+        rc = pen_msg_placed_decode(entry->frame, entry->size, scratch, &m.placed);
+        return rc ? rc : m.placed.node ? add_node(execution, &m.placed) : -PEN_EPROTO;
+    case PEN_OP_EXECUTED:
+        rc = pen_msg_executed_decode(entry->frame, entry->size, scratch, &m.executed);
+        if (!rc)
+            end_node(execution, &m.executed);
+        return rc;
+    case PEN_OP_LAUNCH:
+    case PEN_OP_WRITE:
+    case PEN_OP_READ:
+    case PEN_OP_COPY:
+    case PEN_OP_FILL:
+    case PEN_OP_MIGRATE:
+    case PEN_OP_MARKER:
+    case PEN_OP_BARRIER:
+        return note_command(execution, entry);
+    default:
+        return 0;
+    }
+}
+
+static void finish(struct execution *execution)
+{
+    for (uint32_t i = 0; i < execution->count; i++) {
+        free(execution->nodes[i]->after);
+        free(execution->nodes[i]);
+    }
+    free(execution->nodes);
+    PEN_LIST_EACH(link, next, &execution->names)
+    free(PEN_CONTAINER(link, struct name, link));
+    pen_map_finish(&execution->by_id);
+    pen_map_finish(&execution->kernels);
+    pen_map_finish(&execution->commands);
+    pen_map_finish(&execution->devices);
+    pen_scratch_finish(&execution->scratch);
+}
+
+/* An exit status. A log that stops in the middle is good as far as it goes. */
+static int load(const char *file, struct execution *out)
+{
+    struct pen_log_reader *reader;
+    struct pen_log_entry entry;
+    struct pen_error error = {0};
+    *out = (struct execution){0};
+    pen_list_init(&out->names);
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return pen_cli_fail(PEN_EXIT_FAILED, "cannot open %s: %s", file, strerror(errno));
+    if (pen_log_reader_create(fd, &reader, &error)) {
+        close(fd);
+        return pen_cli_fail(PEN_EXIT_FAILED, "%s: %s", file, error.message);
+    }
+    int rc;
+    while ((rc = pen_log_next(reader, &entry, &error)) == 1) {
+        if ((rc = read_entry(out, &entry))) {
+            pen_fail(&error, rc, "byte %" PRIu64 ": %s", entry.file_offset, pen_error_text(rc));
+            break;
+        }
+    }
+    pen_log_reader_destroy(reader);
+    if (rc < 0)
+        return pen_cli_fail(PEN_EXIT_FAILED, "%s: %s", file, error.message);
+    if (!out->count)
+        return pen_cli_fail(PEN_EXIT_FAILED,
+                            "%s has no executed command: it was recorded by an older version, or its "
+                            "program ran none",
+                            file);
+    return 0;
+}
+
+/* ---- graph -------------------------------------------------------------------------------------------------- */
+
+static const char *device_name(const struct execution *execution, const struct node *node)
+{
+    const char *name = pen_map_get(&execution->devices, node->device);
+    return name ? name : "device";
+}
+
+/* As a quoted string of Graphviz: a kernel's name may be anything that its language lets be one. */
+static void print_quoted(const char *text)
+{
+    for (; *text; text++)
+        if (*text == '"' || *text == '\\')
+            printf("\\%c", *text);
+        else if ((unsigned char)*text >= ' ')
+            putchar(*text);
+}
+
+static void print_node(const struct execution *execution, const struct node *node)
+{
+    printf("  n%" PRIu64 " [", node->id);
+    if (node->copies)
+        printf("shape=ellipse, label=\"%s\\n%" PRIu64 " bytes\"", node->to_host ? "to host" : "from host", node->bytes);
+    else {
+        printf("label=\"");
+        print_quoted(node->name);
+        printf("\\n%" PRIu64 "\"", node->id);
+    }
+    printf(", fillcolor=\"/set312/%u\", tooltip=\"", 1 + (unsigned)(node->device + node->lane) % 12);
+    print_quoted(device_name(execution, node));
+    printf(", part %u%s\"%s];\n", node->lane, node->done ? "" : ", not done", node->status < 0 ? ", color=red" : "");
+}
+
+int pen_cli_graph(const char *file, bool json)
+{
+    struct execution execution;
+    if (json)
+        return pen_cli_fail(PEN_EXIT_USAGE, "log graph prints for Graphviz; penstock trace prints JSON");
+    int status = load(file, &execution);
+    if (!status) {
+        puts("digraph session {\n  node [shape=box, style=filled, fontname=sans];");
+        for (uint32_t i = 0; i < execution.count; i++)
+            print_node(&execution, execution.nodes[i]);
+        for (uint32_t i = 0; i < execution.count; i++)
+            for (uint32_t j = 0; j < execution.nodes[i]->after_count; j++)
+                if (pen_map_get(&execution.by_id, execution.nodes[i]->after[j]))
+                    printf("  n%" PRIu64 " -> n%" PRIu64 ";\n", execution.nodes[i]->after[j], execution.nodes[i]->id);
+        puts("}");
+    }
+    finish(&execution);
+    return status;
+}
+
+/* ---- timeline ----------------------------------------------------------------------------------------------- */
+
+/* A lane each for what a device computes and for what is copied to and from it. */
+static json_int_t lane_of(const struct node *node)
+{
+    return (json_int_t)(node->device * 128 + 2 * node->lane + node->copies);
+}
+
+static void print_event(json_t *event, bool *first)
+{
+    if (!event)
+        return;
+    fputs(*first ? "\n" : ",\n", stdout);
+    *first = false;
+    json_dumpf(event, stdout, JSON_COMPACT);
+    json_decref(event);
+}
+
+static void name_lanes(const struct execution *execution, bool *first)
+{
+    struct pen_map named = {0};
+    for (uint32_t i = 0; i < execution->count; i++) {
+        const struct node *node = execution->nodes[i];
+        uint64_t lane = (uint64_t)lane_of(node) + 1;
+        char name[160];
+        if (pen_map_get(&named, lane) || pen_map_set(&named, lane, execution->nodes[i]))
+            continue;
+        snprintf(name, sizeof name, "%.100s, part %u%s", device_name(execution, node), node->lane,
+                 node->copies ? ", copies" : "");
+        print_event(json_pack("{s:s, s:s, s:i, s:I, s:{s:o}}", "name", "thread_name", "ph", "M", "pid", 1, "tid",
+                              lane_of(node), "args", "name", pen_json_text(name)),
+                    first);
+    }
+    pen_map_finish(&named);
+}
+
+static double microseconds(uint64_t ns, uint64_t origin_ns)
+{
+    return (double)(ns - origin_ns) / 1e3;
+}
+
+/* An arrow from the end of what it waited for to its beginning. */
+static void print_arrows(const struct execution *execution, const struct node *node, uint64_t origin_ns,
+                         json_int_t *arrows, bool *first)
+{
+    for (uint32_t i = 0; i < node->after_count; i++) {
+        const struct node *before = pen_map_get(&execution->by_id, node->after[i]);
+        if (!before || !before->ended_ns)
+            continue;
+        json_int_t arrow = ++*arrows;
+        print_event(json_pack("{s:s, s:s, s:s, s:I, s:i, s:I, s:f}", "name", "after", "cat", "order", "ph", "s", "id",
+                              arrow, "pid", 1, "tid", lane_of(before), "ts", microseconds(before->ended_ns, origin_ns)),
+                    first);
+        print_event(json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:I, s:f}", "name", "after", "cat", "order", "ph", "f",
+                              "bp", "e", "id", arrow, "pid", 1, "tid", lane_of(node), "ts",
+                              microseconds(node->started_ns, origin_ns)),
+                    first);
+    }
+}
+
+int pen_cli_timeline(const char *file, bool json)
+{
+    struct execution execution;
+    uint64_t origin_ns = UINT64_MAX;
+    json_int_t arrows = 0;
+    bool first = true;
+    (void)json;
+    int status = load(file, &execution);
+    for (uint32_t i = 0; i < execution.count; i++)
+        if (execution.nodes[i]->started_ns && execution.nodes[i]->started_ns < origin_ns)
+            origin_ns = execution.nodes[i]->started_ns;
+    if (!status) {
+        fputs("{\"displayTimeUnit\": \"ns\", \"traceEvents\": [", stdout);
+        name_lanes(&execution, &first);
+        for (uint32_t i = 0; i < execution.count; i++) {
+            const struct node *node = execution.nodes[i];
+            if (!node->started_ns || node->ended_ns < node->started_ns)
+                continue;
+            print_event(json_pack("{s:o, s:s, s:s, s:i, s:I, s:f, s:f, s:{s:I, s:I, s:i}}", "name",
+                                  pen_json_text(node->name), "cat", node->copies ? "copy" : "command", "ph", "X", "pid",
+                                  1, "tid", lane_of(node), "ts", microseconds(node->started_ns, origin_ns), "dur",
+                                  (double)(node->ended_ns - node->started_ns) / 1e3, "args", "command",
+                                  (json_int_t)node->id, "bytes", (json_int_t)node->bytes, "status", node->status),
+                        &first);
+            print_arrows(&execution, node, origin_ns, &arrows, &first);
+        }
+        puts("\n]}");
+    }
+    finish(&execution);
+    return status;
+}

@@ -1,0 +1,42 @@
+/* worker/trace.c - what became of a recorded session's commands, as entries of its log: which device each went to,
+ * behind what, and when it ran. */
+#include "state/log.h"
+#include "worker/work.h"
+
+void pen_trace_placed(const struct pen_work_command *command, const struct pen_work_task *task)
+{
+    struct pen_work *work = task->work;
+    const struct pen_work_device *device = command->lane->device;
+    uint64_t after[PEN_LIMIT_WAITS];
+    struct pen_msg_placed placed = {.node = command->sequence, .device = device->id, .after = after};
+    if (device->span) {
+        placed.device = device->span->id;
+        while (device->span->members[placed.lane] != device)
+            placed.lane++;
+    }
+    if (task->carries) {
+        placed.to_host = command->opcode == PEN_OP_READ;
+        placed.region = command->u.transfer.region->id;
+        placed.bytes = command->u.transfer.region->size;
+    }
+    for (uint32_t i = 0; i < command->wait_count && placed.after_count < PEN_LIMIT_WAITS; i++)
+        if (command->waits[i]->node.state != PEN_GRAPH_DONE && command->waits[i]->queue)
+            after[placed.after_count++] = command->waits[i]->sequence;
+    size_t size = pen_msg_placed_size(&placed);
+    if (!size || size > PEN_LIMIT_FRAME)
+        return;
+    pen_msg_placed_encode(&placed, command->sequence, work->reply);
+    pen_log_append(work->log, work->reply, size, NULL, 0);
+}
+
+void pen_trace_executed(const struct pen_work_task *task)
+{
+    _Alignas(8) unsigned char frame[128];
+    const struct pen_msg_executed executed = {.node = task->sequence,
+                                              .status = task->node.status,
+                                              .submitted = task->ran.submitted,
+                                              .started = task->ran.started,
+                                              .ended = task->ran.ended};
+    pen_msg_executed_encode(&executed, task->sequence, frame);
+    pen_log_append(task->work->log, frame, pen_msg_executed_size(&executed), NULL, 0);
+}
