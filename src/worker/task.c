@@ -69,7 +69,7 @@ static void settle(struct pen_work_task *task, int status)
     if (task->node.state == PEN_GRAPH_DONE)
         return;
     pen_graph_done(&task->work->graph, &task->node, status);
-    if (task->work->log && task->queue)
+    if (task->traced)
         pen_trace_executed(task);
     leave(task);
     if (task->queue && task->queue->barrier == task)

@@ -3,7 +3,7 @@
 #include "state/log.h"
 #include "worker/work.h"
 
-void pen_trace_placed(const struct pen_work_command *command, const struct pen_work_task *task)
+void pen_trace_placed(const struct pen_work_command *command, struct pen_work_task *task)
 {
     struct pen_work *work = task->work;
     const struct pen_work_device *device = command->lane->device;
@@ -27,6 +27,7 @@ void pen_trace_placed(const struct pen_work_command *command, const struct pen_w
         return;
     pen_msg_placed_encode(&placed, command->sequence, work->reply);
     pen_log_append(work->log, work->reply, size, NULL, 0);
+    task->traced = true;
 }
 
 void pen_trace_executed(const struct pen_work_task *task)

@@ -123,6 +123,7 @@ struct pen_work_task {
     int instead;                 /* error to publish when the marker that stands for a failed command completes */
     bool named;
     bool keeps_event;              /* for others to wait for */
+    bool traced;                   /* the log has where it went, and is to have its end */
     uint32_t moves_to;             /* where the copy's contents will be valid */
     bool carries;                  /* a copy between replicas: who waits for it needs what it brings */
     struct pen_work_region *moves; /* of this one, referenced, while it is not over */
@@ -586,7 +587,7 @@ void pen_task_discard_all(struct pen_work *work);
 /* ---- trace.c: of a recorded session (work->log) ------------------------------------------------------------ */
 
 /* It is about to be submitted. */
-void pen_trace_placed(const struct pen_work_command *command, const struct pen_work_task *task);
+void pen_trace_placed(const struct pen_work_command *command, struct pen_work_task *task);
 /* It is done. */
 void pen_trace_executed(const struct pen_work_task *task);
 
