@@ -338,14 +338,14 @@ class Remote(harness.Scenario):
     def test_detached(self):
         """For longer than the window. Calls that wait for nothing return at once meanwhile, and are done in the end."""
         self.open('1 s')
-        program = self.start('enqueue', '5', pool=self.pool())
+        program = self.start('enqueue', '4', pool=self.pool())
         self.assertEqual(self.state(), 'connected')
         time.sleep(0.5)
         self.manage('detach')
         self.assertEqual(self.state(), 'detached')
         self.host.wait_log('refused tenant alice: session 1 is detached')
         commands = self.sessions()[0]['commands']
-        time.sleep(3)
+        time.sleep(1.5)
         self.assertEqual(self.sessions()[0]['commands'], commands)
         self.assertIsNone(program.poll())
         self.manage('attach')
@@ -359,7 +359,7 @@ class Remote(harness.Scenario):
     def test_detached_while_broken(self):
         """The program hears of it from the daemon, or not at all: what it cannot reach meanwhile is no loss."""
         self.open('2 s')
-        program = self.start('loop', '5', pool=self.pool())
+        program = self.start('loop', '4', pool=self.pool())
         self.proxy.open = False
         self.proxy.cut_all()
         harness.wait_for(lambda: self.state() == 'broken', what='that it is broken')
@@ -367,7 +367,7 @@ class Remote(harness.Scenario):
         self.proxy.open = True
         self.host.wait_log('refused tenant alice: session 1 is detached')
         self.proxy.open = False
-        time.sleep(3)
+        time.sleep(2.5)
         self.manage('attach')
         self.proxy.open = True
         status, out = self.finish(program)
@@ -380,7 +380,7 @@ class Remote(harness.Scenario):
         self.manage('detach')
         program.kill()
         program.communicate()
-        time.sleep(2)
+        time.sleep(1.5)
         self.assertEqual(self.state(), 'detached')
         self.manage('attach')
         self.assertEqual(self.state(), 'broken')
