@@ -3,7 +3,8 @@
  *   PENSTOCK_FAKE_DEVICES=n     how many devices, in one domain (1)
  *   PENSTOCK_FAKE_MEMORY=bytes  memory of the domain (268435456)
  *   PENSTOCK_FAKE_INDIRECT=1    not in host memory: its storage is its own, as with a discrete device
- *   PENSTOCK_FAKE_SEED=n        commands take up to 200 us and ready ones overtake each other, both by this seed (0:
+ *   PENSTOCK_FAKE_LAZY=1        commands begin when their queue is flushed, not before
+ *   PENSTOCK_FAKE_SEED=n commands take up to 200 us and ready ones overtake each other, both by this seed (0:
  * no) PENSTOCK_FAKE_FAIL=launch:3,write:1:late the third launch is refused, the first write fails when it runs. Also:
  * read copy fill marker barrier memory queue program build kernel
  *
@@ -32,6 +33,7 @@ struct command {
     uint32_t wait_count;
     bool alone; /* waits for all earlier commands of the queue, later ones wait for it */
     bool barrier;
+    bool sent; /* it may begin */
     int fault; /* what it is to end with */
     pen_backend_done done;
     void *context;
@@ -147,10 +149,18 @@ static int command_queue(struct pen_backend_queue *queue, struct command *comman
         command->event->refs++;
         *order->out_event = command->event;
     }
+    command->sent = !pen_fake.lazy;
     pen_list_append(&queue->commands, &command->link);
     pthread_cond_broadcast(&pen_fake.changed);
     pthread_mutex_unlock(&pen_fake.lock);
     return 0;
+}
+
+static void send_locked(struct pen_backend_queue *queue)
+{
+    PEN_LIST_EACH(node, next, &queue->commands)
+    PEN_CONTAINER(node, struct command, link)->sent = true;
+    pthread_cond_broadcast(&pen_fake.changed);
 }
 
 /* ---- queues' threads ----------------------------------------------------------------------------------- */
@@ -208,6 +218,8 @@ static struct command *choose(struct pen_backend_queue *queue)
     {
         struct command *command = PEN_CONTAINER(node, struct command, link);
         bool first = node->prev == &queue->commands;
+        if (!command->sent)
+            break;
         if ((first || !command->alone) && readiness(command)) {
             ready++;
             if (!chosen || (queue->random && next_random(&queue->random) % ready == 0))
@@ -291,6 +303,7 @@ static int fake_queue_create(struct pen_backend_domain *domain, uint32_t device,
 static int fake_queue_finish(struct pen_backend_queue *queue)
 {
     pthread_mutex_lock(&pen_fake.lock);
+    send_locked(queue);
     while (queue->running || !pen_list_empty(&queue->commands))
         pthread_cond_wait(&pen_fake.changed, &pen_fake.lock);
     pthread_mutex_unlock(&pen_fake.lock);
@@ -299,7 +312,9 @@ static int fake_queue_finish(struct pen_backend_queue *queue)
 
 static int fake_queue_flush(struct pen_backend_queue *queue)
 {
-    (void)queue;
+    pthread_mutex_lock(&pen_fake.lock);
+    send_locked(queue);
+    pthread_mutex_unlock(&pen_fake.lock);
     return 0;
 }
 
@@ -309,6 +324,7 @@ static void fake_queue_destroy(struct pen_backend_queue *queue)
         return;
     pthread_mutex_lock(&pen_fake.lock);
     queue->stopping = true;
+    send_locked(queue);
     pthread_cond_broadcast(&pen_fake.changed);
     pthread_mutex_unlock(&pen_fake.lock);
     pthread_join(queue->thread, NULL);

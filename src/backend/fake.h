@@ -81,7 +81,7 @@ struct pen_backend_domain {
 extern struct pen_fake {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* an event ended, a command came, a queue is to stop */
-    bool indirect;
+    bool indirect, lazy;
     uint64_t seed;
     struct {
         uint64_t calls, fail_at; /* 1-based; 0: never */

@@ -158,7 +158,7 @@ static int add_answers(struct pen_backend_device *device)
 int pen_fake_init(uint32_t (*partition_units)(void *, const struct pen_backend_device *), void *context,
                   struct pen_backend_device **out_devices, uint32_t *out_count, struct pen_error *error)
 {
-    uint64_t count, indirect;
+    uint64_t count, indirect, lazy;
     int rc;
 
     (void)partition_units, (void)context;
@@ -167,11 +167,13 @@ int pen_fake_init(uint32_t (*partition_units)(void *, const struct pen_backend_d
     if ((rc = parse_number("PENSTOCK_FAKE_DEVICES", 1, &count, error)) ||
         (rc = parse_number("PENSTOCK_FAKE_MEMORY", MEMORY_BYTES, &pen_fake.domain.memory_limit, error)) ||
         (rc = parse_number("PENSTOCK_FAKE_INDIRECT", 0, &indirect, error)) ||
+        (rc = parse_number("PENSTOCK_FAKE_LAZY", 0, &lazy, error)) ||
         (rc = parse_number("PENSTOCK_FAKE_SEED", 0, &pen_fake.seed, error)) || (rc = parse_faults(error)))
         return rc;
     if (!count || count > PEN_LIMIT_DEVICES)
         return pen_fail(error, -PEN_ECONFIG, "PENSTOCK_FAKE_DEVICES is 1 to %u", PEN_LIMIT_DEVICES);
     pen_fake.indirect = indirect;
+    pen_fake.lazy = lazy;
     pen_fake.devices = calloc(count, sizeof *pen_fake.devices);
     if (!pen_fake.devices)
         return -PEN_ENOMEM;

@@ -6,6 +6,7 @@
  *            write takes their place. So edges are as many as conflicts that no other edge implies, and a command that
  *            names whole regions costs one look at one piece for each (the data dependencies of StarPU and of Jade,
  *            here on ranges; systems.md S3).
+ * Rule:      an access is over only after all that it met is over. Who meets it need not look further back.
  * Ownership: accesses are the caller's, in memory that stays readable for as long as the tracker: one that is over is
  *            told by its ticket, and never has to be taken out of the regions that know it.
  * Threads:   one.

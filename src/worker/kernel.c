@@ -377,6 +377,7 @@ static bool clone_kernel(struct pen_work *work, const struct pen_msg_kernel_clon
     if (rc)
         return pen_work_fail(work, rc, "out of memory for a copy of kernel %s", source->name);
     kernel->argument_count = source->argument_count;
+    kernel->own_variables = source->own_variables;
     return true;
 }
 

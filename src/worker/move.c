@@ -49,18 +49,29 @@ void pen_move_forget(struct pen_work_region *root)
 struct noting {
     struct pen_work *work;
     struct pen_work_command *command;
+    const struct pen_access *access;
+    uint32_t at;
 };
 
+/* A copy that brings what the access is to find stands with what the program has the command wait for: its failing is
+ * the command's. All others are merely to be over. */
 static int meet(void *context, struct pen_hazard_node *before)
 {
     const struct noting *noting = context;
-    return pen_command_add_wait(noting->work, noting->command, PEN_CONTAINER(before, struct pen_work_task, hazard));
+    struct pen_work_command *command = noting->command;
+    struct pen_work_task *task = PEN_CONTAINER(before, struct pen_work_task, hazard);
+    int rc = pen_command_add_wait(noting->work, command, task);
+    if (rc || !task->moves || task->moves_to != noting->at || noting->access->fresh)
+        return rc;
+    command->waits[command->wait_count - 1] = command->waits[command->order_from];
+    command->waits[command->order_from++] = task;
+    return 0;
 }
 
 static int note(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *access,
                 uint32_t at)
 {
-    struct noting noting = {task->work, command};
+    struct noting noting = {task->work, command, access, at};
     struct pen_hazard_region *history = history_at(access->root, at);
     return history ? pen_hazard_access(&task->work->hazards, history, access->begin, access->end, access->mode,
                                        &task->hazard, meet, &noting)
@@ -78,9 +89,12 @@ static int wait_for_unwatched(struct pen_work *work, struct pen_work_command *co
         struct pen_work_queue *queue = PEN_CONTAINER(node, struct pen_work_queue, link);
         if (queue == domain->transfer || pen_is_spread(queue) || queue->lanes[0].device->domain != domain)
             continue;
-        struct pen_work_task *mark = pen_task_mark(queue);
-        if (!mark || pen_command_add_wait(work, copy, mark))
-            return -PEN_ENOMEM;
+        struct pen_work_task *mark;
+        int rc = pen_task_mark(queue, &mark);
+        if (!rc && mark)
+            rc = pen_command_add_wait(work, copy, mark);
+        if (rc)
+            return rc;
     }
     return 0;
 }
@@ -105,6 +119,7 @@ static int order_copy(struct pen_work_command *copy, struct pen_work_task *task,
     const struct pen_work_domain *domain = copy->lane->device->domain;
     struct pen_access from = {.root = root, .end = root->size, .mode = PEN_HAZARD_READ}, to = from;
     to.mode = PEN_HAZARD_WRITE;
+    to.fresh = true;
     task->hazard = (struct pen_hazard_node){.ticket = ++task->work->ticket};
     copy->order_from = 0;
     int rc = note(copy, task, &from, to_host ? domain->index : PEN_REPLICA_HOST);
@@ -116,7 +131,8 @@ static int order_copy(struct pen_work_command *copy, struct pen_work_task *task,
 }
 
 /* Between the host's replica and the device's. */
-static int copy(struct pen_work_region *root, struct pen_work_device *device, bool to_host, bool watched)
+static int copy(struct pen_work_region *root, struct pen_work_device *device, bool to_host, bool watched,
+                struct pen_residency from)
 {
     struct pen_work *work = root->work;
     struct pen_work_queue *queue;
@@ -131,10 +147,11 @@ static int copy(struct pen_work_region *root, struct pen_work_device *device, bo
                                        .waits = malloc(8 * sizeof(struct pen_work_task *))};
     command.u.transfer.region = root;
     describe_whole(root, &command);
-    struct pen_work_task *task = command.waits ? pen_task_of_move(&command) : NULL;
+    uint32_t to = to_host ? PEN_REPLICA_HOST : device->domain->index;
+    struct pen_work_task *task = command.waits ? pen_task_of_move(&command, from, to) : NULL;
     rc = task ? order_copy(&command, task, to_host, watched) : -PEN_ENOMEM;
     if (!rc)
-        rc = pen_task_start(&command, task, to_host ? PEN_REPLICA_HOST : device->domain->index);
+        rc = pen_task_start(&command, task);
     else if (task)
         pen_task_unref(task);
     free(command.waits);
@@ -153,12 +170,13 @@ static struct pen_work_device *device_in(struct pen_work *work, uint32_t domain)
 static int bring(struct pen_work_region *root, struct pen_work_device *device)
 {
     uint32_t to = device->domain->index, from = 0;
+    const struct pen_residency before = root->residency;
     bool watched = root->watched;
     int rc = 0;
     for (enum pen_move next; !rc && (next = pen_residency_next(&root->residency, to, &from));) {
         bool to_host = next == PEN_MOVE_TO_HOST;
         root->watched = root->watched || to_host;
-        rc = copy(root, to_host ? device_in(root->work, from) : device, to_host, watched);
+        rc = copy(root, to_host ? device_in(root->work, from) : device, to_host, watched, before);
     }
     return rc;
 }
@@ -168,6 +186,7 @@ static int bring(struct pen_work_region *root, struct pen_work_device *device)
 static void set_valid(const struct pen_access *access, const struct pen_work_device *device)
 {
     struct pen_residency *residency = &access->root->residency;
+    access->root->overwrites += access->fresh;
     if (access->mode == PEN_HAZARD_WRITE)
         pen_residency_written(residency, device->domain->index);
     else if (!residency->valid) /* undefined contents are the same everywhere */
@@ -221,7 +240,8 @@ int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, 
             rc = bring(root, device);
         if (!rc)
             rc = note(command, task, &accesses[i], device->domain->index);
-        set_valid(&accesses[i], device);
+        if (!rc)
+            set_valid(&accesses[i], device);
     }
     return rc;
 }

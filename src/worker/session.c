@@ -313,12 +313,32 @@ void pen_work_kick(struct pen_work *work)
         pen_remote_kick(work->config.remote);
 }
 
+/* Commands come faster than their devices take them. What waits for room alone waits for nothing that is in the ring.
+ */
+static bool is_behind(const struct pen_work *work)
+{
+    return work->held_bytes > PEN_WORK_BACKLOG && !pen_list_empty(&work->no_room);
+}
+
+static void catch_up(struct pen_work *work)
+{
+    const struct timespec pause = {.tv_nsec = 50000};
+    pen_work_idle(work);
+    nanosleep(&pause, NULL);
+    pen_task_reap(work);
+    pen_build_collect(work);
+}
+
 int pen_work_run(struct pen_work *work)
 {
     uint32_t since = 0, looks = 0;
     while (!work->failed && !atomic_load_explicit(&work->stop, memory_order_relaxed)) {
         const void *frame;
         size_t size;
+        if (is_behind(work)) {
+            catch_up(work);
+            continue;
+        }
         int rc = pen_ring_next(&work->ring, &frame, &size);
         if (rc < 0) {
             pen_work_fail(work, rc, "the ring holds no sound frame");
@@ -368,7 +388,7 @@ static void wait_for_drivers(struct pen_work *work)
     uint64_t deadline = pen_now_ns() + END_WAIT_NS;
     const struct timespec pause = {.tv_nsec = 100000};
     pen_task_reap(work);
-    while (pen_task_flying(work) && pen_now_ns() < deadline) {
+    while (pen_task_running(work) && pen_now_ns() < deadline) {
         nanosleep(&pause, NULL);
         pen_task_reap(work);
     }

@@ -7,6 +7,8 @@
 #include "worker/remote.h"
 #include "worker/work.h"
 
+#define LOOKS 64u /* at commands for which there is no room, in a row */
+
 /* ---- life --------------------------------------------------------------------------------------------- */
 
 static struct pen_work_task *task_create(struct pen_work *work, struct pen_work_queue *queue, uint32_t slot,
@@ -27,6 +29,18 @@ static struct pen_work_task *task_create(struct pen_work *work, struct pen_work_
     return task;
 }
 
+/* The copy has failed. Where the contents were is where they are, whoever was to write what it would have brought; but
+ * for a command that leaves nothing of it. */
+static void lose(struct pen_work_task *task)
+{
+    struct pen_residency *residency = &task->moves->residency;
+    if (task->overwrites != task->moves->overwrites)
+        return;
+    pen_residency_lost(residency, task->moves_to);
+    if (!residency->valid)
+        *residency = task->moves_from;
+}
+
 /* It is over, or never will be. */
 static void leave(struct pen_work_task *task)
 {
@@ -35,8 +49,9 @@ static void leave(struct pen_work_task *task)
         pen_spread_left(task);
     if (task->moves) {
         if (task->node.status < 0)
-            pen_residency_lost(&task->moves->residency, task->moves_to);
+            lose(task);
         task->moves->moving--;
+        task->work->moving--;
         pen_region_unref(task->moves);
     }
     task->moves = NULL;
@@ -250,12 +265,23 @@ static void fail(struct pen_work_task *task, int status)
     finish(task, status);
 }
 
-/* A command that never comes to the device. task may be NULL. */
-static void refuse(struct pen_work_queue *queue, uint64_t sequence, struct pen_work_task *task, int status)
+/* What is over tells that all is over which it came after (sched/hazard.h): a command that does not run at all waits
+ * for that, or others would be let pass. */
+static void catch_up(const struct pen_work_command *command, const struct pen_work_task *task)
 {
-    note_submitted(queue, sequence);
+    for (uint32_t i = 0; task && task->hazard.ticket && i < command->wait_count; i++)
+        if (command->waits[i]->node.state == PEN_GRAPH_SUBMITTED && command->waits[i]->lane)
+            task->work->ops->queue_finish(command->waits[i]->lane->backend);
+}
+
+/* A command that never comes to the device. task may be NULL. */
+static void refuse(const struct pen_work_command *command, struct pen_work_task *task, int status)
+{
+    struct pen_work_queue *queue = command->queue;
+    note_submitted(queue, command->sequence);
     if (!task)
         return;
+    catch_up(command, task);
     take_off(task);
     fail(task, status);
 }
@@ -354,6 +380,7 @@ static void hand_over(struct pen_work *work, struct pen_work_command *command, s
         if (rc && order->done)
             pen_group_leave(order->context);
     } else if (rc) {
+        catch_up(command, task);
         fail(task, rc);
     } else {
         pen_graph_submitted(&work->graph, &task->node);
@@ -387,7 +414,7 @@ static void submit(struct pen_work *work, struct pen_work_command *command, stru
     }
     if ((command->wait_count > 16 && !(events = malloc(command->wait_count * sizeof *events))) ||
         fill_order(queue, task, &order)) {
-        refuse(queue, command->sequence, task, -PEN_ENOMEM);
+        refuse(command, task, -PEN_ENOMEM);
     } else {
         order.waits = events;
         order.wait_count = command->wait_count ? device_waits(command, events) : 0;
@@ -415,26 +442,34 @@ void pen_task_track(struct pen_work_queue *queue)
     }
 }
 
-struct pen_work_task *pen_task_mark(struct pen_work_queue *queue)
+static bool is_idle(struct pen_work_queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    bool idle = queue->in_order && queue->tracked == queue->submitted && pen_list_empty(&queue->pending);
+    pthread_mutex_unlock(&queue->lock);
+    return idle;
+}
+
+int pen_task_mark(struct pen_work_queue *queue, struct pen_work_task **out_task)
 {
     struct pen_work *work = queue->work;
-    struct pen_work_task *task = task_create(work, queue, 0, queue->submitted);
+    struct pen_backend_queue *backend = queue->lanes[0].backend;
+    *out_task = NULL;
+    if (is_idle(queue))
+        return 0;
+    struct pen_work_task *task = *out_task = task_create(work, queue, 0, queue->submitted);
     if (!task)
-        return NULL;
+        return -PEN_ENOMEM;
+    const struct pen_backend_order order = {.done = pen_task_done, .context = task, .out_event = &task->event};
     take_off(task);
     pen_graph_submitted(&work->graph, &task->node);
-    if (!queue->in_order) {
-        if (pen_group_close(queue, task, false))
-            finish(task, 0);
-        return task;
-    }
-    const struct pen_backend_order order = {.done = pen_task_done, .context = task, .out_event = &task->event};
     note_tracked(queue, queue->submitted);
-    if (work->ops->marker(queue->lanes[0].backend, &order)) {
-        work->ops->queue_finish(queue->lanes[0].backend);
+    if (queue->in_order ? work->ops->marker(backend, &order) : pen_group_close(queue, task, false)) {
+        work->ops->queue_finish(backend);
         finish(task, 0);
     }
-    return task;
+    work->ops->queue_flush(backend); /* another queue is going to wait for it */
+    return 0;
 }
 
 void pen_task_last(struct pen_work_queue *queue)
@@ -531,10 +566,10 @@ static int follow(struct pen_work *work, struct pen_work_task *before, struct pe
     return before ? pen_graph_edge(&work->graph, &before->node, &task->node, until, false) : 0;
 }
 
-/* An error of what a command is merely ordered after is no matter to it; of what brings its data, it is. */
+/* An error of what a command is merely ordered after is no matter to it. */
 static bool poisons(const struct pen_work_command *command, uint32_t wait)
 {
-    return wait < command->order_from || command->waits[wait]->carries;
+    return wait < command->order_from;
 }
 
 static int add_wait_edges(struct pen_work *work, const struct pen_work_command *command, struct pen_work_task *task)
@@ -718,7 +753,7 @@ static void release(struct pen_work *work, struct pen_work_task *task)
         task->queue->barrier = NULL;
     work->held_bytes -= command->held_bytes;
     if (poison)
-        refuse(task->queue, task->sequence, task, poison);
+        refuse(command, task, poison);
     else
         submit(work, command, task);
     if (task->delivers) {
@@ -729,14 +764,18 @@ static void release(struct pen_work *work, struct pen_work_task *task)
     }
 }
 
-/* Those that found all devices full. */
+/* Those that found all devices full, oldest first; after some that still do, the others are not looked at. */
 static void place_waiting(struct pen_work *work)
 {
+    uint32_t in_vain = 0;
     PEN_LIST_EACH(node, next, &work->no_room)
     {
         struct pen_work_task *task = PEN_CONTAINER(node, struct pen_work_task, node.ready);
-        if (!pen_spread_has_room(task->command))
+        if (!pen_spread_has_room(task->command)) {
+            if (++in_vain == LOOKS)
+                break;
             continue;
+        }
         pen_list_remove(&task->node.ready);
         release(work, task);
     }
@@ -829,32 +868,34 @@ static struct pen_work_task *make_task(struct pen_work *work, struct pen_work_co
     return task;
 }
 
-struct pen_work_task *pen_task_of_move(const struct pen_work_command *command)
+struct pen_work_task *pen_task_of_move(const struct pen_work_command *command, struct pen_residency from, uint32_t to)
 {
     struct pen_work_region *root = command->u.transfer.region;
     struct pen_work_task *task = task_create(command->queue->work, command->queue, 0, command->sequence);
     if (!task)
         return NULL;
     task->keeps_event = true;
-    task->carries = true;
     task->moves = root;
+    task->moves_from = from;
+    task->moves_to = to;
+    task->overwrites = root->overwrites;
     root->moving++;
+    task->work->moving++;
     pen_region_ref(root);
     return task;
 }
 
-int pen_task_start(struct pen_work_command *command, struct pen_work_task *task, uint32_t to)
+int pen_task_start(struct pen_work_command *command, struct pen_work_task *task)
 {
     struct pen_work *work = task->work;
-    pen_residency_copied(&task->moves->residency, to);
-    task->moves_to = to;
+    pen_residency_copied(&task->moves->residency, task->moves_to);
     pen_graph_placed(&work->graph, &task->node);
     int error;
     if (must_hold(command, &error)) {
         if (!hold(work, command, task))
             return work->failed;
     } else if (error) {
-        refuse(command->queue, command->sequence, task, error);
+        refuse(command, task, error);
     } else {
         submit(work, command, task);
     }
@@ -866,6 +907,9 @@ bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, u
 {
     struct pen_work_queue *queue = command->queue;
     bool held = false, poison = false;
+    /* The program may know already that a copy has failed: where the contents are now has to be known here, too. */
+    if (work->moving && atomic_load(&work->finished))
+        pen_task_reap(work);
     if (!resolve_waits(work, command, waits, wait_count, &held, &poison))
         return false;
     if (work->config.remote)
@@ -891,7 +935,7 @@ bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, u
         return false;
     note_order(command, task, held);
     if (!held && error)
-        refuse(queue, command->sequence, task, error);
+        refuse(command, task, error);
     else if (!held)
         submit(work, command, task);
     return true;
@@ -978,6 +1022,20 @@ bool pen_task_event_destroy(struct pen_work *work, uint64_t event)
     return true;
 }
 
+bool pen_task_running(struct pen_work *work)
+{
+    uint32_t unpublished = 0;
+    PEN_LIST_EACH(node, next, &work->queue_list)
+    {
+        struct pen_work_queue *queue = PEN_CONTAINER(node, struct pen_work_queue, link);
+        pthread_mutex_lock(&queue->lock);
+        PEN_LIST_EACH(pending, after, &queue->pending)
+        unpublished += PEN_CONTAINER(pending, struct pen_work_task, pending)->finished;
+        pthread_mutex_unlock(&queue->lock);
+    }
+    return work->flying > unpublished;
+}
+
 /* ---- the end -------------------------------------------------------------------------------------------------- */
 
 /* Oldest first, and each command before its task: no chain of waits is ever freed from its end. */
@@ -1009,13 +1067,15 @@ static void discard_pending(struct pen_work_queue *queue)
 void pen_task_discard_all(struct pen_work *work)
 {
     PEN_LIST_EACH(node, next, &work->queue_list)
+    PEN_CONTAINER(node, struct pen_work_queue, link)->refs++; /* while we look at them: they name each other's tasks */
+    PEN_LIST_EACH(node, next, &work->queue_list)
     {
         struct pen_work_queue *queue = PEN_CONTAINER(node, struct pen_work_queue, link);
-        queue->refs++; /* while we look at it */
         discard_list(&queue->held);
         discard_pending(queue);
-        pen_queue_unref(queue);
     }
+    PEN_LIST_EACH(node, next, &work->queue_list)
+    pen_queue_unref(PEN_CONTAINER(node, struct pen_work_queue, link));
     discard_list(&work->own_events);
     for (uint32_t i = 0; i < work->events.capacity; i++)
         if (work->events.entries[i].key)

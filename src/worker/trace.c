@@ -14,7 +14,7 @@ void pen_trace_placed(const struct pen_work_command *command, struct pen_work_ta
         while (device->span->members[placed.lane] != device)
             placed.lane++;
     }
-    if (task->carries) {
+    if (task->moves) {
         placed.to_host = command->opcode == PEN_OP_READ;
         placed.region = command->u.transfer.region->id;
         placed.bytes = command->u.transfer.region->size;

@@ -41,6 +41,7 @@ struct pen_builder;
 #define PEN_WORK_DEVICES    1024u                 /* root devices and parts */
 #define PEN_WORK_DEPTH      64u                   /* slices and views between a region and its root */
 #define PEN_WORK_UNITS_KEPT 64u                   /* built programs kept for the next build of the same */
+#define PEN_WORK_BACKLOG    (UINT64_C(32) << 20)  /* bytes of them beyond which those without room have the ring wait */
 #define PEN_WORK_UNTRACKED  64u                   /* commands of an in-order queue between two completions asked for */
 
 struct pen_work_domain {
@@ -122,13 +123,14 @@ struct pen_work_task {
     struct pen_work_task *write; /* of a write's bytes: that is held for them */
     int instead;                 /* error to publish when the marker that stands for a failed command completes */
     bool named;
-    bool keeps_event;              /* for others to wait for */
-    bool traced;                   /* the log has where it went, and is to have its end */
-    uint32_t moves_to;             /* where the copy's contents will be valid */
-    bool carries;                  /* a copy between replicas: who waits for it needs what it brings */
-    struct pen_work_region *moves; /* of this one, referenced, while it is not over */
-    bool placed;                   /* by spread.c, and not done: what follows is its */
-    bool crosses;                  /* waits for another device */
+    bool keeps_event;                /* for others to wait for */
+    bool traced;                     /* the log has where it went, and is to have its end */
+    struct pen_residency moves_from; /* of a copy: where the contents were before they were moved */
+    uint32_t moves_to;               /* the replica that it makes valid */
+    uint64_t overwrites;             /* of its region, when it was made */
+    struct pen_work_region *moves;   /* of this one, referenced, while it is not over */
+    bool placed;                     /* by spread.c, and not done: what follows is its */
+    bool crosses;                    /* waits for another device */
     struct pen_hazard_node hazard;
     uint64_t expected_run_ns, expected_end_ns, submitted_ns;
     struct pen_work_kernel *kernel; /* referenced; or NULL */
@@ -167,6 +169,7 @@ struct pen_work_region {
     struct pen_hazard_region *histories;
     uint32_t history_count;
     uint32_t moving;                      /* copies of it under way */
+    uint64_t overwrites;                  /* commands that left no old byte of it */
     bool watched;                         /* it has been in two domains: every command with it is watched */
     struct pen_backend_memory **memories; /* by domain; memory_count of them */
     uint32_t memory_count;
@@ -381,6 +384,7 @@ struct pen_work {
     struct pen_hazards hazards;
     uint64_t ticket;         /* of the last access */
     uint64_t copies;         /* made so far */
+    uint32_t moving;         /* under way */
     struct pen_list no_room; /* struct pen_work_task.node.ready: of spanning devices whose devices are all full */
     struct pen_work_unit *kept[PEN_WORK_UNITS_KEPT];
     uint32_t kept_next;
@@ -560,13 +564,13 @@ bool pen_task_event_set(struct pen_work *work, uint64_t event, int status);
 bool pen_task_event_destroy(struct pen_work *work, uint64_t event);
 /* Takes in what drivers have finished, and submits what has become ready. */
 void pen_task_reap(struct pen_work *work);
-/* A copy's task; NULL: out of memory. */
-struct pen_work_task *pen_task_of_move(const struct pen_work_command *command);
-/* A copy that makes the contents valid at replica `to` goes as soon as what it waits for is under way. 0, or the
- * driver's -PEN_E* when it was refused at once. */
-int pen_task_start(struct pen_work_command *command, struct pen_work_task *task, uint32_t to);
-/* In flight: done when all is that was submitted on the queue of a plain device. NULL: out of memory. */
-struct pen_work_task *pen_task_mark(struct pen_work_queue *queue);
+/* The task of a copy that makes a replica valid of contents that were elsewhere; NULL: out of memory. */
+struct pen_work_task *pen_task_of_move(const struct pen_work_command *command, struct pen_residency from, uint32_t to);
+/* A copy goes as soon as what it waits for is under way. 0, or the driver's -PEN_E* when it was refused at once. */
+int pen_task_start(struct pen_work_command *command, struct pen_work_task *task);
+/* A task in flight that is done when all is that was submitted on the queue of a plain device; NULL: all is. 0 or
+ * -PEN_ENOMEM. */
+int pen_task_mark(struct pen_work_queue *queue, struct pen_work_task **out_task);
 /* Asks for the completion of what was submitted on the in-order queue without asking. */
 void pen_task_track(struct pen_work_queue *queue);
 /* No command will come to the out-of-order queue any more: what is in flight takes a reference on it. */
@@ -581,6 +585,8 @@ static inline bool pen_task_flying(const struct pen_work *work)
 {
     return work->flying != 0;
 }
+/* The same, but for those done that are not published, since what comes before them in their queue never will be. */
+bool pen_task_running(struct pen_work *work);
 /* At the end, when no driver has a task any more. */
 void pen_task_discard_all(struct pen_work *work);
 

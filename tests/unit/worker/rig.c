@@ -248,6 +248,7 @@ void rig_start(struct rig *rig, const struct rig_options *options)
     snprintf(count, sizeof count, "%u", domains);
     environment("PENSTOCK_FAKE_DEVICES", count);
     environment("PENSTOCK_FAKE_INDIRECT", options->indirect ? "1" : NULL);
+    environment("PENSTOCK_FAKE_LAZY", options->lazy ? "1" : NULL);
     environment("PENSTOCK_FAKE_SEED", options->seed);
     environment("PENSTOCK_FAKE_FAIL", options->fail);
     if (pen_backend_fake.init(NULL, NULL, &rig->devices, &rig->device_count, &error))

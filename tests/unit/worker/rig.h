@@ -21,6 +21,7 @@ struct rig_options {
     bool span;           /* one device, 1, that spans them */
     bool shared;         /* all in the first one's domain */
     uint32_t hidden;     /* the first that many are not the session's */
+    bool lazy;           /* PENSTOCK_FAKE_LAZY */
     bool indirect;       /* devices with memory of their own */
     uint32_t one_thread; /* bits of the devices that say so */
     uint32_t build_ms;   /* how long a build takes */

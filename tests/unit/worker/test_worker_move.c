@@ -86,7 +86,7 @@ static void test_failed_copy(void **state)
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
         const uint64_t first = E;
         struct rig rig;
-        prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true, .fail = faults[i]}, 2);
+        prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true, .fail = faults[i]}, DEVICES);
         send_mix(&rig, Q, R, R, 1, first, 1, NULL); /* the first write brings it here */
         send_mix(&rig, Q + 1, R, R, 2, E + 1, 2, &first);
         rig_launch(&rig, Q + 1, NOP, 1, E + 2, 3, NULL, 0);
@@ -94,8 +94,65 @@ static void test_failed_copy(void **state)
         assert_int_equal(rig_slot(&rig, 1), PEN_STATE_COMPLETE);
         if (rig_slot(&rig, 2) >= 0)
             fail_msg("%s: %d", faults[i], rig_slot(&rig, 2));
+        for (uint32_t device = 0; device < DEVICES; device++) { /* the contents are as they were */
+            assert_int_equal(rig_read(&rig, Q + device, R, WORDS, BACK), 0);
+            if (*(uint32_t *)(void *)(rig.arena + BACK) != 1)
+                fail_msg("%s: device %u has %u", faults[i], device, *(uint32_t *)(void *)(rig.arena + BACK));
+        }
         rig_stop(&rig);
     }
+}
+
+/* A driver whose commands begin when their queue is flushed: what a copy waits for is flushed, though its queue has
+ * been idle. And of a queue that has something in flight, all of it is waited for. */
+static void test_lazy_driver(void **state)
+{
+    (void)state;
+    for (uint32_t busy = 0; busy < 2; busy++) {
+        const uint64_t first = E;
+        struct rig rig;
+        prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true, .lazy = true}, 3);
+        send_mix(&rig, Q, R, R, 1, first, 1, NULL);
+        assert_int_equal(rig_wait_slot(&rig, 1), 0);
+        if (busy)
+            send_sleep(&rig, Q, 100, E + 1, 2);
+        send_mix(&rig, Q + 1, R, R, 2, E + 2, 3, &first);
+        assert_int_equal(rig_wait_slot(&rig, 3), 0);
+        assert_int_equal(rig_read(&rig, Q + 2, R, WORDS, BACK), 0);
+        assert_int_equal(*(uint32_t *)(void *)(rig.arena + BACK), 1664525 + 1 + 2);
+        rig_stop(&rig);
+    }
+}
+
+/* A command that the driver refuses, behind one that still runs: who comes after both comes after the one that runs. */
+static void test_refused_behind_running(void **state)
+{
+    (void)state;
+    struct rig rig;
+    const uint64_t moved = E;
+    prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true, .fail = "launch:4"}, 5);
+    RIG_SEND(&rig, queue_create, .queue = Q + 9, .device = 1, .flags = PEN_QUEUE_FLAG_OUT_OF_ORDER, .slot = 9);
+    send_mix(&rig, Q + 1, R, R, 1, moved, 1, NULL);
+    send_mix(&rig, Q, R, R, 2, E + 1, 2, &moved); /* from now on R is watched */
+    assert_int_equal(rig_wait_slot(&rig, 2), 0);
+    rig_set_word(&rig, SLEEP, 0, 100);
+    rig_launch(&rig, Q + 9, SLEEP, 1, E + 2, 3, NULL, 0);
+    const uint64_t slept = E + 2;
+    rig_set_region(&rig, MIX, 0, R);
+    rig_set_word(&rig, MIX, 2, 3);
+    rig_launch(&rig, Q + 9, MIX, WORDS, E + 3, 4, &slept, 1); /* refused: the fourth launch */
+    send_mix(&rig, Q + 9, R, R, 4, E + 4, 5, &slept);         /* runs after the sleep */
+    const uint64_t ran = E + 4;
+    send_mix(&rig, Q + 1, R, R, 5, E + 5, 6, &ran);
+    assert_int_equal(rig_wait_slot(&rig, 6), 0);
+    assert_true(rig_slot(&rig, 4) < 0);
+    uint32_t expected = 0;
+    static const uint32_t words[] = {1, 2, 4, 5};
+    for (int i = 0; i < 4; i++)
+        expected = expected * 1664525 + expected + words[i];
+    assert_int_equal(rig_read(&rig, Q + 2, R, WORDS, BACK), 0);
+    assert_int_equal(*(uint32_t *)(void *)(rig.arena + BACK), expected);
+    rig_stop(&rig);
 }
 
 /* ---- random programs against a model ------------------------------------------------------------------------ */
@@ -153,6 +210,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nobody_else_waits),
         cmocka_unit_test(test_failed_copy),
+        cmocka_unit_test(test_lazy_driver),
+        cmocka_unit_test(test_refused_behind_running),
         cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

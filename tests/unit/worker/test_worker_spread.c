@@ -206,6 +206,50 @@ static void test_end_with_held_commands(void **state)
     }
 }
 
+/* One that is done waits to be published behind one that waits for another driver: the session's end waits for neither.
+ */
+static void test_end_with_unpublished_commands(void **state)
+{
+    (void)state;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .indirect = true}, 0);
+    for (uint32_t i = 0; i < 3; i++)
+        rig_buffer(&rig, R + i, AT(i), WORDS, true);
+    send_mix(&rig, Q, R, R, 1, E, 1, NULL, 0);
+    send_mix(&rig, Q, R + 1, R + 1, 1, E + 1, 2, NULL, 0);
+    send_sleep(&rig, 200, E + 2, 3, NULL, 0);
+    send_sleep(&rig, 200, E + 3, 4, NULL, 0);
+    send_mix(&rig, Q, R, R + 1, 1, E + 4, 5, NULL, 0);
+    send_mix(&rig, Q, R + 2, R + 2, 1, E + 5, 6, NULL, 0);
+    assert_int_equal(rig_wait_slot(&rig, 2), 0);
+    uint64_t begin = pen_now_ns();
+    rig_stop(&rig);
+    assert_true(pen_now_ns() - begin < UINT64_C(2000000000));
+}
+
+/* Far more than the devices take, and each of them large: the ring waits, and the session does not end of it. */
+static void test_much_more_than_room(void **state)
+{
+    (void)state;
+    enum { WAITS = 2000, COMMANDS = 20000 };
+    static uint64_t waits[WAITS];
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true}, 0);
+    rig_launch(&rig, Q, NOP, 1, E, 1, NULL, 0);
+    assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    for (uint32_t i = 0; i < WAITS; i++)
+        waits[i] = E;
+    for (uint32_t i = 0; i < COMMANDS; i++)
+        rig_launch(&rig, Q, NOP, 1, 0, 0, waits, WAITS);
+    uint64_t deadline = pen_now_ns() + UINT64_C(60000000000);
+    while (atomic_load_explicit(&rig.view.queues[0].completed, memory_order_acquire) < rig.sequence) {
+        assert_false(atomic_load(&rig.view.shared->gone));
+        assert_true(pen_now_ns() < deadline);
+        usleep(1000);
+    }
+    rig_stop(&rig);
+}
+
 /* ---- random programs against a model ------------------------------------------------------------------------ */
 
 struct model {
@@ -340,6 +384,8 @@ int main(void)
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_failure),
         cmocka_unit_test(test_end_with_held_commands),
+        cmocka_unit_test(test_end_with_unpublished_commands),
+        cmocka_unit_test(test_much_more_than_room),
         cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
