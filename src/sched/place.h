@@ -3,7 +3,7 @@
  *
  * Method:  earliest finish time (the second half of HEFT: Topcuoglu, Hariri and Wu, IEEE TPDS 13(3), 2002), among
  *          devices with room (availability: US20130185725). A device is expected to be free when what it was given has
- *          run; how long a command runs is learnt, by kernel and size class, as a moving average.
+ *          run; how long a command runs is learnt, by kernel, device and size class, as a moving average.
  * Threads: one.
  * Errors:  none. */
 #ifndef PEN_SCHED_PLACE_H
@@ -32,9 +32,10 @@ struct pen_place_option {
     struct pen_place *place;
     uint64_t ready_ns; /* when all that the command waits for is expected to be done, and to be known there */
     uint64_t bring_ns; /* to make its data valid there */
+    uint64_t run_ns;   /* as it is expected to run there */
 };
 
-/* How long commands of one kind run. Zero-initialize. */
+/* How long commands of one kind run on one device. Zero-initialize. */
 struct pen_estimate {
     float run_ns[64]; /* by size class; 0: not known */
 };
@@ -46,8 +47,7 @@ static inline uint32_t pen_size_class(uint64_t items)
 }
 
 /* The option that ends first, and when; the first of equal ones. -1: no device has room. */
-int pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns, uint64_t run_ns,
-                     uint64_t *out_end_ns);
+int pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns, uint64_t *out_end_ns);
 /* The command goes there; it is expected to run for run_ns. */
 void pen_place_enter(struct pen_place *place, uint64_t run_ns);
 /* It is done, or was not done after all. The same run_ns. */

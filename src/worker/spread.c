@@ -39,11 +39,22 @@ static uint64_t items_of(const struct pen_work_command *command)
     return items;
 }
 
-/* Transfers count by the byte, at a rate that any memory has: they are to weigh something. */
-static uint64_t expected_run(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count)
+/* NULL: it has not run there yet. */
+static struct pen_estimate *estimate_of(const struct pen_work_kernel *kernel, const struct pen_work_device *device)
 {
-    if (command->opcode == PEN_OP_LAUNCH)
-        return pen_estimate_run(&command->u.launch.kernel->estimate, items_of(command));
+    struct pen_work_instance *instance =
+        device->index < kernel->instance_count ? kernel->instances[device->index] : NULL;
+    return instance ? &instance->estimate : NULL;
+}
+
+/* Transfers count by the byte, at a rate that any memory has: they are to weigh something. */
+static uint64_t expected_run(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
+                             const struct pen_work_device *device)
+{
+    if (command->opcode == PEN_OP_LAUNCH) {
+        const struct pen_estimate *known = estimate_of(command->u.launch.kernel, device);
+        return known ? pen_estimate_run(known, items_of(command)) : PEN_PLACE_UNKNOWN_NS;
+    }
     return count ? 1000 + (accesses[0].end - accesses[0].begin) / 8 : 1000;
 }
 
@@ -118,14 +129,16 @@ void pen_spread_choose(struct pen_work_command *command, struct pen_work_task *t
         struct pen_work_lane *lane = &queue->lanes[i];
         if (!is_eligible(command, lane))
             continue;
-        options[option_count] = (struct pen_place_option){.place = &lane->device->place,
-                                                          .ready_ns = ready_at(command, accesses, count, lane->device),
-                                                          .bring_ns = bring(accesses, count, lane->device)};
+        options[option_count] =
+            (struct pen_place_option){.place = &lane->device->place,
+                                      .ready_ns = ready_at(command, accesses, count, lane->device),
+                                      .bring_ns = bring(accesses, count, lane->device),
+                                      .run_ns = expected_run(command, accesses, count, lane->device)};
         lanes[option_count++] = lane;
     }
-    task->expected_run_ns = expected_run(command, accesses, count);
-    int chosen = pen_place_choose(options, option_count, pen_now_ns(), task->expected_run_ns, &task->expected_end_ns);
+    int chosen = pen_place_choose(options, option_count, pen_now_ns(), &task->expected_end_ns);
     assert(chosen >= 0);
+    task->expected_run_ns = options[chosen].run_ns;
     command->lane = task->lane = lanes[chosen];
     pen_place_enter(&task->lane->device->place, task->expected_run_ns);
     task->placed = true;
@@ -143,8 +156,9 @@ static void learn(struct pen_work_task *task)
 {
     uint64_t *last_end_ns = &task->lane->device->last_end_ns;
     uint64_t begun = task->submitted_ns > *last_end_ns ? task->submitted_ns : *last_end_ns;
-    if (task->kernel && !task->crosses && task->ended_ns > begun)
-        pen_estimate_note(&task->kernel->estimate, task->items, task->ended_ns - begun);
+    struct pen_estimate *estimate = task->kernel ? estimate_of(task->kernel, task->lane->device) : NULL;
+    if (estimate && !task->crosses && task->ended_ns > begun)
+        pen_estimate_note(estimate, task->items, task->ended_ns - begun);
     if (task->ended_ns > *last_end_ns)
         *last_end_ns = task->ended_ns;
 }

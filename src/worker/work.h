@@ -249,7 +249,8 @@ struct pen_work_argument {
 struct pen_work_instance {
     struct pen_backend_kernel *backend;
     uint64_t version;
-    uint64_t versions[]; /* by argument */
+    struct pen_estimate estimate; /* of what spanning devices' queues had it do here */
+    uint64_t versions[];          /* by argument */
 };
 
 struct pen_work_kernel {
@@ -266,7 +267,6 @@ struct pen_work_kernel {
     uint64_t version;                    /* of the last argument set */
     uint64_t plain_version, plain_epoch; /* with these, every region argument was found alive and direct */
     bool own_variables;                  /* its program has variables of its own */
-    struct pen_estimate estimate;
     uint32_t argument_count;
     struct pen_work_argument *arguments;
 };

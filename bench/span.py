@@ -1,0 +1,46 @@
+#!/usr/bin/python3
+"""Measure what a program for one device and one in-order queue (span.c) gains when that device spans two: on one part of one core of
+PoCL's device, and on a device that spans two such parts, interleaved in one run.
+
+Exit status 0 also when goals are missed: the table says so, and bench/README.md how to read it.
+"""
+import os
+import shutil
+import tempfile
+
+import callpath
+from callpath import MS, of_native
+from run import Pool
+
+# row: title, unit, goal in words, bound, less is better; the bound is of what one part takes
+ROWS = {
+    "streams": ("two chains of 200 kernels of 0.3 ms", ("ms", MS), ">= 1.8 x one part", of_native(1 / 1.8), True),
+    "product": ("product of matrices, 4 x 4 blocks", ("ms", MS), ">= 1.7 x one part", of_native(1 / 1.7), True),
+    "stencil": ("Jacobi's iteration, 8 strips", ("ms", MS), ">= 1.7 x one part", of_native(1 / 1.7), True),
+    "tasks": ("two chains of 10,000 empty kernels", ("ms", MS), "", None, True),
+}
+
+
+def main():
+    options = callpath.parser_of_rows(__doc__).parse_args()
+    program = os.path.join(options.build, "bench", "span")
+    folder = tempfile.mkdtemp(prefix="penstock-bench-")
+    pools = {}
+    try:
+        for side, how in (("one", "compute_units: 1"), ("span", "parts: 2, span: 2")):
+            os.mkdir(os.path.join(folder, side))
+            pools[side] = Pool(options.build, os.path.join(folder, side), "pocl", 1, extra=f'devices: [{{match: "*", {how}}}]\n')
+        samples = callpath.interleaved(options.rounds, {
+            side: lambda pool=pool: callpath.measure([program, "Penstock", *options.rows], pool.environment)
+            for side, pool in pools.items()})
+    finally:
+        for pool in pools.values():
+            pool.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    table = callpath.compare(ROWS, samples, "span", "two parts", base="one")
+    if options.json:
+        callpath.write(options.json, rounds=options.rounds, rows=table)
+
+
+if __name__ == "__main__":
+    main()
