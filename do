@@ -262,7 +262,7 @@ fuzz() { # SECONDS for each target
     local before=$failed
     step "build-fuzz: build" build_fuzzers
     [ "$failed" -eq "$before" ] || return
-    meson configure build-fuzz -Dfuzz_seconds="$1" && suites build-fuzz fuzz
+    meson configure build-fuzz -Dfuzz_seconds="$1" && at_once=$((jobs + 1)) suites build-fuzz fuzz
 }
 
 # ---- commands -------------------------------------------------------------------------------------------
