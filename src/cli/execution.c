@@ -280,7 +280,9 @@ int pen_cli_graph(const char *file, bool json)
 /* A lane each for what a device computes and for what is copied to and from it. */
 static json_int_t lane_of(const struct node *node)
 {
-    return (json_int_t)(node->device * 128 + 2 * node->lane + node->copies);
+    uint64_t lane = node->lane;
+    lane = node->device * 128 + lane * 2 + (node->copies ? 1 : 0);
+    return (json_int_t)lane;
 }
 
 static void print_event(json_t *event, bool *first)

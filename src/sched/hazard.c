@@ -1,6 +1,7 @@
 /* sched/hazard.c - see hazard.h. */
 #include "sched/hazard.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,7 @@ void pen_hazards_finish(struct pen_hazards *hazards)
 
 static bool is_over(const struct access *access)
 {
+    assert(access && access->node);
     return access->node->ticket != access->ticket;
 }
 
@@ -113,6 +115,7 @@ static int add_read(struct pen_hazard_piece *piece, const struct access *access)
         if (piece->count > piece->capacity / 2 && reserve(piece, piece->count + 1))
             return -PEN_ENOMEM;
     }
+    assert(piece->accesses);
     piece->accesses[piece->count++] = *access;
     return 0;
 }

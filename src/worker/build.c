@@ -220,6 +220,7 @@ static bool resolve_inputs(struct pen_work_job *job, const struct pen_msg_progra
 {
     struct pen_work *work = job->work;
     bool prints = false;
+    assert(job->device_count && message->inputs_count); /* resolve() has seen to it */
     job->inputs = calloc((size_t)job->device_count * message->inputs_count, sizeof(struct pen_work_unit *));
     if (!job->inputs)
         return pen_work_fail(work, -PEN_ENOMEM, "out of memory for a link");

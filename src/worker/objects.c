@@ -1,4 +1,5 @@
 /* worker/objects.c - ids, devices and their domains, queues, samplers. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,8 +111,10 @@ int pen_work_add_offer(struct pen_work *work, uint64_t id, const struct pen_offe
         return -PEN_ENOMEM;
     for (; device->member_count < offer->member_count && !rc; device->member_count += !rc)
         rc = pen_work_add_device(work, 0, offer->members[device->member_count], &device->members[device->member_count]);
-    for (uint32_t i = 0; i < device->member_count; i++)
+    for (uint32_t i = 0; i < device->member_count; i++) {
+        assert(device->members[i]);
         device->members[i]->span = device;
+    }
     return rc;
 }
 

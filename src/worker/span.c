@@ -3,6 +3,7 @@
  * features that all have, and the compute units of all. */
 #include "worker/span.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -247,7 +248,7 @@ static uint32_t group(const struct pen_worker_options *options, const struct pen
 {
     int rule = rule_for(options, &devices[at]);
     uint32_t wanted = rule < 0 ? 1 : options->spans[rule].count, found = 0;
-    uint32_t indices[PEN_LIMIT_DEVICES];
+    uint32_t indices[PEN_LIMIT_DEVICES] = {at};
     for (uint32_t i = at; i < count && found < wanted; i++)
         if (!taken[i] && rule_for(options, &devices[i]) == rule)
             indices[found++] = i;
@@ -262,6 +263,7 @@ static uint32_t group(const struct pen_worker_options *options, const struct pen
 
 static int make_offer(struct pen_offer *offer, const struct pen_backend_device *const *members, uint32_t count)
 {
+    assert(count && members[0]);
     offer->device = *members[0];
     if (count == 1)
         return 0;

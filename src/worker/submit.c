@@ -176,7 +176,7 @@ int pen_command_add_wait(struct pen_work *work, struct pen_work_command *command
     bool borrowed = command->waits == work->waits;
     uint32_t *room = borrowed ? &work->wait_room : &command->wait_room;
     if (command->wait_count == *room) {
-        struct pen_work_task **more = realloc(command->waits, 2 * *room * sizeof(struct pen_work_task *));
+        struct pen_work_task **more = realloc(command->waits, sizeof(struct pen_work_task *) * 2 * *room);
         if (!more)
             return -PEN_ENOMEM;
         *room *= 2;
