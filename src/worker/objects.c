@@ -100,6 +100,12 @@ int pen_work_add_device(struct pen_work *work, uint64_t id, const struct pen_bac
     return 0;
 }
 
+static bool is_alike(const struct pen_backend_device *a, const struct pen_backend_device *b)
+{
+    return a->compute_units == b->compute_units && !strcmp(a->vendor_name, b->vendor_name) &&
+           !strcmp(a->driver, b->driver);
+}
+
 int pen_work_add_offer(struct pen_work *work, uint64_t id, const struct pen_offer *offer)
 {
     struct pen_work_device *device;
@@ -114,6 +120,10 @@ int pen_work_add_offer(struct pen_work *work, uint64_t id, const struct pen_offe
     for (uint32_t i = 0; i < device->member_count; i++) {
         assert(device->members[i]);
         device->members[i]->span = device;
+        uint32_t like = 0;
+        while (!is_alike(offer->members[like], offer->members[i]))
+            like++;
+        device->members[i]->like = device->members[like];
     }
     return rc;
 }

@@ -39,11 +39,11 @@ static uint64_t items_of(const struct pen_work_command *command)
     return items;
 }
 
-/* NULL: it has not run there yet. */
+/* Devices that are the same have one. NULL: it has not run on any yet. */
 static struct pen_estimate *estimate_of(const struct pen_work_kernel *kernel, const struct pen_work_device *device)
 {
-    struct pen_work_instance *instance =
-        device->index < kernel->instance_count ? kernel->instances[device->index] : NULL;
+    uint32_t at = device->like->index;
+    struct pen_work_instance *instance = at < kernel->instance_count ? kernel->instances[at] : NULL;
     return instance ? &instance->estimate : NULL;
 }
 

@@ -58,6 +58,7 @@ struct pen_work_device {
     struct pen_work_device **members; /* which it spans; member_count of them, none of them spans */
     uint32_t member_count;
     struct pen_work_device *span; /* the one that spans it; or NULL */
+    struct pen_work_device *like; /* the first of its span's members that is the same as it */
     struct pen_place place;       /* of what spanning devices' queues have given it */
     uint64_t last_end_ns;         /* of those that are done */
 };
