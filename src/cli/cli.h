@@ -14,6 +14,8 @@
 
 #include "base/error.h"
 
+struct pen_log_reader;
+
 enum { PEN_EXIT_FAILED = 1, PEN_EXIT_USAGE = 2 };
 
 /* argv[0] is the command's own name. */
@@ -27,6 +29,8 @@ int pen_cli_tenant(int argc, char **argv);
 int pen_cli_log(int argc, char **argv);
 int pen_cli_trace(int argc, char **argv);
 int pen_cli_dump(const char *file, bool json);
+/* An exit status: 0 with a reader, or what is wrong has been said. */
+int pen_cli_open_log(const char *file, struct pen_log_reader **out_reader);
 int pen_cli_replay(const char *file, bool json);
 
 /* ---- main.c ------------------------------------------------------------------------------------------ */

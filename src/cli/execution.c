@@ -2,13 +2,10 @@
  * which Perfetto and Chrome read. */
 #include "cli/execution.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/list.h"
 #include "base/map.h"
@@ -192,19 +189,14 @@ static void finish(struct execution *execution)
 /* An exit status. A log that stops in the middle is good as far as it goes. */
 static int load(const char *file, struct execution *out)
 {
-    struct pen_log_reader *reader;
+    struct pen_log_reader *reader = NULL;
     struct pen_log_entry entry;
     struct pen_error error = {0};
     *out = (struct execution){0};
     pen_list_init(&out->names);
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return pen_cli_fail(PEN_EXIT_FAILED, "cannot open %s: %s", file, strerror(errno));
-    if (pen_log_reader_create(fd, &reader, &error)) {
-        close(fd);
-        return pen_cli_fail(PEN_EXIT_FAILED, "%s: %s", file, error.message);
-    }
-    int rc;
+    int rc = pen_cli_open_log(file, &reader);
+    if (rc)
+        return rc;
     while ((rc = pen_log_next(reader, &entry, &error)) == 1) {
         if ((rc = read_entry(out, &entry))) {
             pen_fail(&error, rc, "byte %" PRIu64 ": %s", entry.file_offset, pen_error_text(rc));

@@ -11,20 +11,27 @@
 #include "penstock-protocol.h"
 #include "state/log.h"
 
-int pen_cli_dump(const char *file, bool json)
+int pen_cli_open_log(const char *file, struct pen_log_reader **out_reader)
 {
-    struct pen_log_reader *reader;
     struct pen_error error = {0};
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return pen_cli_fail(PEN_EXIT_FAILED, "cannot open %s: %s", file, strerror(errno));
-    if (pen_log_reader_create(fd, &reader, &error)) {
+    if (pen_log_reader_create(fd, out_reader, &error)) {
         close(fd);
         return pen_cli_fail(PEN_EXIT_FAILED, "%s: %s", file, error.message);
     }
+    return 0;
+}
 
+int pen_cli_dump(const char *file, bool json)
+{
+    struct pen_log_reader *reader = NULL;
     struct pen_log_entry entry;
-    int rc;
+    struct pen_error error = {0};
+    int rc = pen_cli_open_log(file, &reader);
+    if (rc)
+        return rc;
     while ((rc = pen_log_next(reader, &entry, &error)) == 1 && !ferror(stdout))
         pen_message_print(stdout, entry.frame, entry.size, json);
     if (rc == 0 && pen_log_truncated(reader))

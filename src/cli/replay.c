@@ -1,11 +1,8 @@
 /* cli/replay.c - penstock log replay: opens the log and a session, and says what came of it. */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,14 +68,9 @@ int pen_cli_replay(const char *file, bool json)
     struct pen_error error = {0};
     bool different = false;
 
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return pen_cli_fail(PEN_EXIT_FAILED, "cannot open %s: %s", file, strerror(errno));
-    int rc = pen_log_reader_create(fd, &reader, &error);
-    if (rc) {
-        close(fd);
-        return pen_cli_fail(PEN_EXIT_FAILED, "%s: %s", file, error.message);
-    }
+    int rc = pen_cli_open_log(file, &reader);
+    if (rc)
+        return rc;
     unsetenv("PENSTOCK_RECORD");
     pen_progress_begin("replaying");
     rc = pen_helper_pool(&helper, &(struct pen_private){0}, &error);
