@@ -28,6 +28,13 @@ static bool is_direct(const struct pen_work_region *root)
     return root->flags & PEN_REGION_FLAG_DIRECT;
 }
 
+bool pen_move_missing(const struct pen_access *access, const struct pen_work_device *device)
+{
+    const struct pen_residency *residency = &access->root->residency;
+    return !is_direct(access->root) && !access->fresh && residency->valid &&
+           !pen_residency_valid(residency, device->domain->index);
+}
+
 void pen_move_visit(const struct pen_access *access, const struct pen_work_device *device,
                     void (*visit)(void *context, const struct pen_hazard_node *before), void *context)
 {
@@ -212,9 +219,7 @@ bool pen_move_pass(const struct pen_work_command *command)
     uint32_t count = is_plain(command) ? 0 : pen_command_accesses(command, accesses);
     for (uint32_t i = 0; i < count; i++) {
         const struct pen_work_region *root = accesses[i].root;
-        bool stale = !accesses[i].fresh && root->residency.valid &&
-                     !pen_residency_valid(&root->residency, device->domain->index);
-        if (!is_direct(root) && (root->watched || root->moving || stale))
+        if ((!is_direct(root) && (root->watched || root->moving)) || pen_move_missing(&accesses[i], device))
             return false;
     }
     for (uint32_t i = 0; i < count; i++)

@@ -93,12 +93,9 @@ static uint64_t ready_at(const struct pen_work_command *command, const struct pe
 static uint64_t bring(const struct pen_access *accesses, uint32_t count, const struct pen_work_device *device)
 {
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct pen_work_region *root = accesses[i].root;
-        if (!(root->flags & PEN_REGION_FLAG_DIRECT) && !accesses[i].fresh && root->residency.valid &&
-            !pen_residency_valid(&root->residency, device->domain->index))
-            bytes += root->size;
-    }
+    for (uint32_t i = 0; i < count; i++)
+        if (pen_move_missing(&accesses[i], device))
+            bytes += accesses[i].root->size;
     return bytes / 4; /* ns: both ways through the host's memory */
 }
 

@@ -633,6 +633,8 @@ bool pen_move_pass(const struct pen_work_command *command);
  * -PEN_ENOMEM. */
 int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
                   uint32_t count);
+/* Has what the access is to find to be brought to the device first? */
+bool pen_move_missing(const struct pen_access *access, const struct pen_work_device *device);
 /* What watched commands on the device would have to come after. */
 void pen_move_visit(const struct pen_access *access, const struct pen_work_device *device,
                     void (*visit)(void *context, const struct pen_hazard_node *before), void *context);
