@@ -40,6 +40,10 @@
 #define ACK_NS    10000000u
 /* Received, and sent of what goes beside, in one turn: then it is time for the other. */
 #define TURN_BYTES (1u << 20)
+/* What pen_link_flush_burst is called for so soon after the last goes together: so soon, or within such a part of a
+ * round trip, if that is more. It waits for at most twice as long. */
+#define BURST_NS         20000u
+#define BURST_ROUND_TRIP 16
 /* Until a frame is offered again that the owner had no room for. */
 #define AGAIN_NS 1000000u
 /* Until it is tried again to make parts of what goes beside, when memory was short or too much was kept. */
@@ -95,6 +99,9 @@ struct pen_link {
     _Atomic uint64_t frames_unsent; /* copied bytes not sent; written under lock */
     _Atomic bool broken;            /* the connection is, found by a sender; the turning thread detaches */
     _Atomic uint32_t left;          /* enum left; written by the sending thread */
+    _Atomic uint64_t burst_at;      /* when the first of a burst was sent, ns; relaxed, a hint */
+    _Atomic uint64_t burst_ns;      /* how long what follows is gathered; BURST_NS: not at all. Relaxed */
+    _Atomic uint64_t due;           /* when what is gathered has to be sent, ns; 0: nothing is. See is_gathering */
     _Atomic bool kicked;            /* the eventfd has been written, or is about to be */
     _Atomic bool awake;             /* a waiting thread has seen it written: the next turn reads it */
     int wake_fd;                    /* eventfd */
@@ -115,6 +122,7 @@ struct pen_link {
     unsigned char *packed; /* where the next goes of those that come packed, for `bulk`; NULL: they come as they are */
     bool in_bulk, after_bulk;
     uint64_t received, acked;
+    uint64_t best_part_ns; /* of a round trip, as BURST_ROUND_TRIP; 0: unknown */
 };
 
 int pen_link_create(const struct pen_link_owner *owner, struct pen_link **out_link)
@@ -124,6 +132,7 @@ int pen_link_create(const struct pen_link_owner *owner, struct pen_link **out_li
         return -PEN_ENOMEM;
     link->owner = *owner;
     link->part_bytes = PART_LEAST;
+    atomic_store(&link->burst_ns, BURST_NS);
     atomic_store(&link->poll_fd, -1);
     link->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (link->wake_fd < 0) {
@@ -573,6 +582,42 @@ void pen_link_flush(struct pen_link *link)
         pen_link_kick(link); /* the turning thread waits for room, or detaches. Not before we have stopped sending. */
 }
 
+void pen_link_flush_burst(struct pen_link *link)
+{
+    uint64_t now = pen_now_ns(), last = atomic_load_explicit(&link->burst_at, memory_order_relaxed);
+    uint64_t gather_ns = atomic_load_explicit(&link->burst_ns, memory_order_relaxed);
+    if (now - last >= gather_ns) {
+        atomic_store_explicit(&link->burst_at, now, memory_order_relaxed);
+        pen_link_flush(link);
+    } else if (gather_ns == BURST_NS || !atomic_exchange(&link->due, last + 2 * gather_ns)) {
+        pen_link_kick(link);
+    }
+}
+
+/* Nothing but frames of a burst is left to send, and it is not time yet. Else whoever turns sends now. Whoever adds to
+ * it after `due` is 0 kicks once more (Dekker: unsent, due there; due here, unsent in flush). */
+static bool is_gathering(struct pen_link *link)
+{
+    uint64_t due = atomic_load(&link->due);
+    if (!due)
+        return false;
+    if (atomic_load(&link->left) == LEFT_NOTHING && pen_now_ns() < due &&
+        atomic_load(&link->unsent) == atomic_load_explicit(&link->frames_unsent, memory_order_relaxed))
+        return true;
+    atomic_store(&link->due, 0);
+    return false;
+}
+
+/* The network's best is what counts: when it is busy, its queues make round trips longer. */
+static void note_round_trip(struct pen_link *link, const struct pen_stream *stream)
+{
+    uint64_t part_ns = pen_stream_round_trip_ns(stream) / BURST_ROUND_TRIP;
+    if (!part_ns || (link->best_part_ns && link->best_part_ns <= part_ns))
+        return;
+    link->best_part_ns = part_ns;
+    atomic_store_explicit(&link->burst_ns, part_ns > BURST_NS ? part_ns : BURST_NS, memory_order_relaxed);
+}
+
 static void wait_for_sending(struct pen_link *link)
 {
     for (uint32_t turn = 0; !take_sending(link); turn++)
@@ -703,6 +748,7 @@ int pen_link_attach(struct pen_link *link, struct pen_stream *stream, uint64_t p
         atomic_store(&link->poll_fd, stream->fd);
         link->acked = link->received;
         link->unacked_since = 0;
+        note_round_trip(link, stream);
     }
     pthread_mutex_unlock(&link->lock);
     atomic_store(&link->sending, 0);
@@ -752,6 +798,7 @@ static int take_ack(struct pen_link *link, const void *frame, size_t size)
         drop_acknowledged(link);
     }
     pthread_mutex_unlock(&link->lock);
+    note_round_trip(link, link->stream);
     return rc;
 }
 
@@ -945,17 +992,19 @@ void pen_link_wait(struct pen_link *link, uint64_t timeout_ns)
     short events = (short)((refused ? 0 : POLLIN) | (left == LEFT_FOR_SOCKET ? POLLOUT : 0));
     struct pollfd fds[2] = {{.fd = events ? atomic_load(&link->poll_fd) : -1, .events = events},
                             {.fd = link->wake_fd, .events = POLLIN}};
-    uint64_t ns = timeout_ns;
-    if (atomic_load(&link->more))
+    uint64_t ns = timeout_ns, due = atomic_load(&link->due), now = due ? pen_now_ns() : 0;
+    if (atomic_load(&link->more) || (due && now >= due))
         return;
+    if (due && ns > due - now)
+        ns = due - now;
     if (atomic_load(&link->unacked_since) && ns > ACK_NS)
         ns = ACK_NS;
     if (refused && ns > AGAIN_NS)
         ns = AGAIN_NS;
     if (left == LEFT_FOR_MEMORY && ns > SHORT_NS)
         ns = SHORT_NS;
-    uint64_t ms = ns == UINT64_MAX ? 0 : (ns + 999999) / 1000000;
-    if (poll(fds, 2, ns == UINT64_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int)ms) > 0 && fds[1].revents)
+    const struct timespec limit = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+    if (ppoll(fds, 2, ns == UINT64_MAX ? NULL : &limit, NULL) > 0 && fds[1].revents)
         atomic_store(&link->awake, true); /* and not `kicked`: another thread's turn may have read it meanwhile */
 }
 
@@ -997,6 +1046,7 @@ int pen_link_turn(struct pen_link *link)
         return -PEN_EGONE;
     }
     int rc = acknowledge(link);
-    pen_link_send(link);
+    if (!is_gathering(link))
+        pen_link_send(link);
     return rc;
 }

@@ -73,7 +73,10 @@ int pen_link_take_part(const void *frame, size_t size, unsigned char *arena, uin
 void pen_link_let_go(struct pen_link *link, const void *memory, uint64_t offset, uint64_t bytes, void *instead);
 /* Writes what the socket takes of the frames; the rest, and what goes beside them, whoever turns sends. */
 void pen_link_flush(struct pen_link *link);
-/* The same by whoever turns, without having received first: also what goes beside the frames. */
+/* For frames that often come many at a time, none of which anybody waits for at the other end sooner than a round trip:
+ * the first goes at once, the others together, a small part of a round trip later. */
+void pen_link_flush_burst(struct pen_link *link);
+/* The same as flush by whoever turns, without having received first: also what goes beside the frames. */
 void pen_link_send(struct pen_link *link);
 /* Bytes of frames added that no socket has taken yet, and of all that the peer has not acknowledged. Hints. */
 uint64_t pen_link_unsent(struct pen_link *link);

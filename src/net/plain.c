@@ -28,6 +28,11 @@ static ssize_t plain_receive(struct pen_stream *stream, void *bytes, size_t size
     return rc == 0 && size ? -PEN_EGONE : result(rc);
 }
 
+static uint64_t plain_round_trip_ns(const struct pen_stream *stream)
+{
+    return pen_tcp_round_trip_ns(stream->fd);
+}
+
 static void plain_destroy(struct pen_stream *stream)
 {
     if (!stream)
@@ -38,7 +43,7 @@ static void plain_destroy(struct pen_stream *stream)
 
 int pen_stream_plain(int fd, struct pen_stream **out_stream)
 {
-    static const struct pen_stream_ops ops = {plain_send, plain_receive, plain_destroy, NULL};
+    static const struct pen_stream_ops ops = {plain_send, plain_receive, plain_destroy, NULL, plain_round_trip_ns};
     struct pen_stream *stream = malloc(sizeof *stream);
     if (!stream)
         return -PEN_ENOMEM;

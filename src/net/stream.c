@@ -21,6 +21,11 @@ const char *pen_stream_why(const struct pen_stream *stream)
     return stream->ops->why ? stream->ops->why(stream) : "";
 }
 
+uint64_t pen_stream_round_trip_ns(const struct pen_stream *stream)
+{
+    return stream->ops->round_trip_ns ? stream->ops->round_trip_ns(stream) : 0;
+}
+
 int pen_stream_wait(const struct pen_stream *stream, short events, uint64_t deadline_ns)
 {
     struct pollfd poller = {.fd = stream->fd, .events = events};

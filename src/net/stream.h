@@ -21,6 +21,8 @@ struct pen_stream_ops {
     void (*destroy)(struct pen_stream *stream);
     /* NULL, or why the connection has ended or was never made; "" when nobody knows. */
     const char *(*why)(const struct pen_stream *stream);
+    /* NULL, or how long the peer's answer takes at present, ns; 0: nobody knows. */
+    uint64_t (*round_trip_ns)(const struct pen_stream *stream);
 };
 
 struct pen_stream {
@@ -34,6 +36,9 @@ void pen_stream_destroy(struct pen_stream *stream);
 /* After an error: a clause that says what the peer, or its certificate, was refused for or has refused; "" when there
  * is nothing to say. The stream's. */
 const char *pen_stream_why(const struct pen_stream *stream);
+
+/* How long a byte and its answer take at present, without what the peer does between; 0: nobody knows. */
+uint64_t pen_stream_round_trip_ns(const struct pen_stream *stream);
 
 /* Waits until the descriptor is ready for `events` (POLLIN, POLLOUT), or a while: try again. -PEN_ETIMEOUT: the
  * deadline has passed. */

@@ -113,6 +113,13 @@ void pen_tcp_tune(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
 }
 
+uint64_t pen_tcp_round_trip_ns(int fd)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) ? 0 : (uint64_t)info.tcpi_rtt * 1000;
+}
+
 void pen_tcp_notice_silence(int fd)
 {
     /* Asked after half of the time, and then every second; a probe more than fits in the rest never counts. */

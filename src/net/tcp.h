@@ -20,6 +20,8 @@ int pen_tcp_connect(const char *address, bool anywhere, uint64_t deadline_ns, in
 /* For frames that shall not wait: they are sent at once, and find few bytes ahead of them in the socket's buffer. Other
  * sockets are left as they are. */
 void pen_tcp_tune(int fd);
+/* The kernel's estimate of the connection's round trip; 0: there is none. */
+uint64_t pen_tcp_round_trip_ns(int fd);
 /* A peer that is not heard of for PEN_TCP_SILENCE_MS, with bytes of ours under way or without, counts as gone: the
  * connection breaks. Of connections that are made here it is so already. */
 void pen_tcp_notice_silence(int fd);

@@ -269,6 +269,11 @@ static SSL *new_ssl(bool accepts)
     return ssl;
 }
 
+static uint64_t tls_round_trip_ns(const struct pen_stream *stream)
+{
+    return pen_tcp_round_trip_ns(stream->fd);
+}
+
 void pen_tls_prepare(void)
 {
     SSL_free(new_ssl(true));
@@ -276,7 +281,7 @@ void pen_tls_prepare(void)
 
 static int create(int fd, bool accepts, struct tls **out_tls)
 {
-    static const struct pen_stream_ops ops = {tls_send, tls_receive, tls_destroy, tls_why};
+    static const struct pen_stream_ops ops = {tls_send, tls_receive, tls_destroy, tls_why, tls_round_trip_ns};
     struct tls *tls = calloc(1, sizeof *tls);
     if (!tls)
         return -PEN_ENOMEM;

@@ -11,8 +11,6 @@
 
 #define SEND_MS      10000
 #define HANDSHAKE_MS 10000
-/* Completions that follow each other so closely are a burst. */
-#define BURST_NS 20000u
 /* For what is left to send when the program is sent away. */
 #define LAST_WORDS_MS 1000
 
@@ -64,17 +62,9 @@ static void send_queue(void *context, uint32_t queue_slot, uint64_t completed, b
         .after = reads_before(context, after_reads));
 }
 
-/* Of a burst of completions the first goes at once, and the others together: whoever turns the link sends them. */
 static void flush(void *context)
 {
-    struct pen_remote *remote = context;
-    uint64_t now = pen_now_ns();
-    if (now - atomic_load_explicit(&remote->flushed_ns, memory_order_relaxed) < BURST_NS) {
-        pen_link_kick(remote->link);
-        return;
-    }
-    atomic_store_explicit(&remote->flushed_ns, now, memory_order_relaxed);
-    pen_link_flush(remote->link);
+    pen_link_flush_burst(((struct pen_remote *)context)->link);
 }
 
 void pen_remote_send_range(struct pen_remote *remote, uint64_t offset, uint64_t bytes)

@@ -33,7 +33,6 @@ struct pen_remote {
     struct pen_pump pump;
     _Atomic bool idle; /* dispatch sleeps in pen_remote_idle */
     struct pen_mirror mirror;
-    _Atomic uint64_t flushed_ns; /* when completions were sent last; a hint */
     struct pen_shared_view view;
     struct pen_ring_writer writer; /* the receiving thread's */
     struct pen_loans loans;

@@ -191,7 +191,7 @@ static void slow_destroy(struct pen_stream *stream)
 
 static void make_slow(struct pen_stream **stream)
 {
-    static const struct pen_stream_ops ops = {slow_send, slow_receive, slow_destroy, NULL};
+    static const struct pen_stream_ops ops = {slow_send, slow_receive, slow_destroy, NULL, NULL};
     struct slow *slow = malloc(sizeof *slow);
     assert_non_null(slow);
     *slow = (struct slow){{&ops, (*stream)->fd}, *stream, pen_now_ns()};
@@ -556,7 +556,7 @@ static void *flush_once(void *context)
 /* The turning thread finds another sending, and sleeps; the other finds the socket full, and leaves the rest to it. */
 static void nobody_sleeps_over_it(void **unused)
 {
-    static const struct pen_stream_ops ops = {stubborn_send, stubborn_receive, stubborn_destroy, NULL};
+    static const struct pen_stream_ops ops = {stubborn_send, stubborn_receive, stubborn_destroy, NULL, NULL};
     const struct pen_link_owner owner = {count_frame, NULL, NULL};
     struct stubborn stubborn = {.stream = {.ops = &ops}};
     _Alignas(8) unsigned char frame[64];
@@ -604,7 +604,7 @@ static ssize_t deaf_send(struct pen_stream *stream, const struct iovec *parts, i
 /* The peer acknowledges nothing: when no more may be kept, what goes beside waits, and nobody spins meanwhile. */
 static void sleeps_while_no_part_is_made(void **unused)
 {
-    static const struct pen_stream_ops ops = {deaf_send, stubborn_receive, stubborn_destroy, NULL};
+    static const struct pen_stream_ops ops = {deaf_send, stubborn_receive, stubborn_destroy, NULL, NULL};
     static unsigned char frame[PEN_LIMIT_FRAME], arena[64];
     const struct pen_link_owner owner = {count_frame, NULL, NULL};
     struct pen_stream stream = {.ops = &ops};
@@ -625,6 +625,66 @@ static void sleeps_while_no_part_is_made(void **unused)
     }
     assert_int_equal(pen_link_unacknowledged(link), PEN_LINK_KEPT_MOST);
     assert_true(turns < 100);
+    pen_link_destroy(link);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* A connection that takes everything, and says that the peer is far away. */
+static int far_sends;
+
+static ssize_t far_send(struct pen_stream *stream, const struct iovec *parts, int count)
+{
+    far_sends++;
+    return deaf_send(stream, parts, count);
+}
+
+static uint64_t far_round_trip_ns(const struct pen_stream *stream)
+{
+    (void)stream;
+    return UINT64_C(800) * 1000000;
+}
+
+static void add_to_burst(struct pen_link *link)
+{
+    _Alignas(8) unsigned char frame[64];
+    const struct pen_msg_link_queue queue = {.completed = 1};
+    pen_msg_link_queue_encode(&queue, 0, frame);
+    assert_int_equal(pen_link_add(link, frame, pen_msg_link_queue_size(&queue)), 0);
+    pen_link_flush_burst(link);
+}
+
+/* Of a burst the first goes at once, and all others in one piece within an eighth of a round trip, while nobody spins.
+ */
+static void bursts_are_gathered(void **unused)
+{
+    static const struct pen_stream_ops ops = {far_send, stubborn_receive, stubborn_destroy, NULL, far_round_trip_ns};
+    const struct pen_link_owner owner = {count_frame, NULL, NULL};
+    struct pen_stream stream = {.ops = &ops};
+    struct pen_link *link;
+    int fds[2], turns = 0;
+    (void)unused;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    stream.fd = fds[0]; /* always writable */
+    assert_int_equal(pen_link_create(&owner, &link), 0);
+    assert_int_equal(pen_link_attach(link, &stream, 0), 0);
+    uint64_t begin = pen_now_ns();
+    add_to_burst(link);
+    assert_int_equal(far_sends, 1);
+    for (int i = 0; i < 100; i++)
+        add_to_burst(link);
+    for (; pen_link_unsent(link); turns++) {
+        pen_link_wait(link, UINT64_MAX);
+        assert_int_equal(pen_link_turn(link), 0);
+    }
+    assert_int_equal(far_sends, 2);
+    assert_in_range(pen_now_ns() - begin, far_round_trip_ns(NULL) / 10, UINT64_C(20) * 1000000000);
+    assert_in_range(turns, 1, 10);
+
+    add_to_burst(link);
+    add_to_burst(link);
+    pen_link_flush(link); /* takes along what is gathered */
+    assert_int_equal(pen_link_unsent(link), 0);
     pen_link_destroy(link);
     close(fds[0]);
     close(fds[1]);
@@ -695,6 +755,7 @@ int main(void)
         cmocka_unit_test(many_senders),
         cmocka_unit_test(nobody_sleeps_over_it),
         cmocka_unit_test(sleeps_while_no_part_is_made),
+        cmocka_unit_test(bursts_are_gathered),
         cmocka_unit_test(every_kick_wakes),
     };
     return cmocka_run_group_tests_name("net-link", tests, NULL, NULL);
