@@ -22,6 +22,7 @@ from programs import programs
 MBIT = 1e6 / 8
 BARE_BYTES = 50_000_000
 PACKING_MBIT = (100, 1000)
+CHAINS = 7  # as in network.c
 PROGRAMS = r"^clinfo|^clpeak (latency|compute)|^hashcat|^ffmpeg \w+$"
 
 
@@ -45,6 +46,14 @@ def rows(rate_mbit):
     }
 
 
+def emulation_ns(options, pool, row):
+    """What the network computes for one of the row's chains: a network of wires would leave it to the hosts."""
+    program = os.path.join(options.build, "bench", "network")
+    before = pool.cable.computed_ns()
+    callpath.measure([*pool.at, program, "Penstock", row], pool.environment)
+    return (pool.cable.computed_ns() - before) / CHAINS
+
+
 def measure_calls(options, pool, native):
     """The table."""
     program = os.path.join(options.build, "bench", "network")
@@ -57,7 +66,12 @@ def measure_calls(options, pool, native):
         "native": near, "remote": lambda: callpath.measure([*pool.at, program, "Penstock"], pool.environment)})
     bare = callpath.medians(samples["native"])
     print(f"a round trip of one byte over the network: {bare['round_trip'] / MS:.3g} ms; bare TCP: {bare['bare'] / MBIT:.0f} Mbit/s")
-    return callpath.compare(rows(options.rate_mbit), samples, "remote", "remote")
+    table = callpath.compare(rows(options.rate_mbit), samples, "remote", "remote")
+    for row in ("chain_events", "chain_in_order"):
+        emulation = statistics.median(emulation_ns(options, pool, row) for _ in range(options.rounds))
+        table.append({"row": row, "emulation": emulation})
+        print(f"for one {rows(0)[row][0]}, the emulated network computes {emulation / MS:.3g} ms")
+    return table
 
 
 def rows_of_bulk():
@@ -115,11 +129,11 @@ def main():
     parser = callpath.parser_of(__doc__)
     parser.add_argument("--delay-us", type=float, default=500, help="of the network, each way (default: 500)")
     parser.add_argument("--rate-mbit", type=float, default=1000, help="of the network, each way (default: 1000)")
-    parser.add_argument("--mtu", type=int, default=9000, help="of the network (default: 9000; with 1500 it needs most of a CPU itself)")
+    parser.add_argument("--mtu", type=int, default=1500, help="of the network (default: 1500)")
     parser.add_argument("--only", default=PROGRAMS, help=f"programs of tests/conformance whose name this is found in (default: {PROGRAMS})")
     parser.add_argument("part", nargs="?", choices=["calls", "packing", "programs"], help="one of them (default: all)")
     options = parser.parse_args()
-    network = [f"delay {options.delay_us}us", f"rate {options.rate_mbit}mbit", f"mtu {options.mtu}"]
+    network = [f"delay {options.delay_us}us", f"rate {options.rate_mbit}mbit", f"mtu {options.mtu}", "offload on"]
     folder = tempfile.mkdtemp(prefix="penstock-bench-")
     native = {"OCL_ICD_VENDORS": vendors(os.path.join(folder, "native"), [VENDOR_LIBRARIES["pocl"]])}
     calls, packing, table = [], [], []

@@ -14,9 +14,10 @@
  *   loss PERCENT   of the frames, each way (0)
  *   seed NUMBER    the same frames are lost for the same seed (1)
  *   mtu BYTES      of the interfaces (1500)
- *   cut [TIME]     loses what is under way and all that comes, for so long or until `mend`; the interfaces stay up
- *   mend
- *   count          answered by "ok FRAMES BYTES LOST FRAMES BYTES LOST", what went from a to b, and from b to a
+ *   offload on     the hosts' interfaces cut long segments into frames and join them again, as most do: what goes
+ * through the cable then, and may be lost, is up to 64 KiB at once; it takes its frames' time (off) cut [TIME] loses
+ * what is under way and all that comes, for so long or until `mend`; the interfaces stay up mend count answered by "ok
+ * FRAMES BYTES LOST FRAMES BYTES LOST", what went from a to b, and from b to a
  *
  * Only IPv4 is carried: the ends know each other's hardware address, and nothing but the tests uses the cable. It needs
  * /dev/net/tun and CAP_SYS_ADMIN, as root has, or anybody after `unshare -Ur`; without them the exit status is 77. */
@@ -24,6 +25,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <poll.h>
@@ -47,12 +49,15 @@
 /* What is under way at most each way, when nothing else bounds it. */
 #define LINE_BYTES (UINT64_C(64) << 20)
 
+/* With the header that an interface gives and takes it with: how it is to be cut. */
 struct frame {
     struct frame *next;
     uint64_t due_ns;
-    size_t size;
+    size_t size; /* of bytes */
     unsigned char bytes[];
 };
+
+#define HEADER_BYTES sizeof(struct virtio_net_hdr)
 
 /* From one end to the other. */
 struct way {
@@ -148,7 +153,7 @@ static void make_end(int index)
 {
     struct end *end = &ends[index];
     struct ifreq request = request_for(INTERFACE);
-    request.ifr_flags = IFF_TAP | IFF_NO_PI;
+    request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
     if (unshare(CLONE_NEWNET))
         give_up("making a network namespace");
     end->namespace = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -218,12 +223,24 @@ static uint64_t arrival(struct way *way, size_t size, uint64_t now)
     return start + cable.delay_ns;
 }
 
+/* Of the frames that it is cut into, each with the headers that it has once. */
+static size_t bytes_on_line(const unsigned char *bytes, size_t size)
+{
+    struct virtio_net_hdr header;
+    memcpy(&header, bytes, HEADER_BYTES);
+    size -= HEADER_BYTES;
+    if (header.gso_type == VIRTIO_NET_HDR_GSO_NONE || !header.gso_size || size <= header.hdr_len)
+        return size;
+    size_t frames = (size - header.hdr_len + header.gso_size - 1) / header.gso_size;
+    return size + (frames - 1) * header.hdr_len;
+}
+
 static void accept_frame(struct way *way, const unsigned char *bytes, size_t size, uint64_t now)
 {
     static const unsigned char ipv4[2] = {8, 0};
-    if (size < 14 || memcmp(bytes + 12, ipv4, sizeof ipv4) != 0)
+    if (size < HEADER_BYTES + 14 || memcmp(bytes + HEADER_BYTES + 12, ipv4, sizeof ipv4) != 0)
         return;
-    uint64_t due = arrival(way, size, now);
+    uint64_t due = arrival(way, bytes_on_line(bytes, size), now);
     struct frame *frame = due == NEVER ? NULL : malloc(sizeof *frame + size);
     if (!frame) {
         way->lost++;
@@ -252,7 +269,7 @@ static void deliver(struct way *way, int tap, uint64_t now)
         struct frame *frame = take_first(way);
         if (write(tap, frame->bytes, frame->size) == (ssize_t)frame->size) {
             way->frames++;
-            way->bytes += frame->size;
+            way->bytes += bytes_on_line(frame->bytes, frame->size);
         } else {
             way->lost++;
         }
@@ -338,6 +355,14 @@ static bool set_mtu(const char *text)
     return good;
 }
 
+static bool set_offload(const char *text)
+{
+    bool on = !strcmp(text, "on"), good = on || !strcmp(text, "off");
+    for (int i = 0; good && i < 2; i++)
+        good = !ioctl(ends[i].tap, TUNSETOFFLOAD, on ? TUN_F_CSUM | TUN_F_TSO4 : 0);
+    return good;
+}
+
 static bool cut(const char *text)
 {
     double ns = 0;
@@ -371,6 +396,7 @@ static const struct command {
     {"loss", set_loss, "0% to 100%"},
     {"seed", seed, "0 to 4000000000"},
     {"mtu", set_mtu, "68 to 65521 bytes"},
+    {"offload", set_offload, "on or off"},
     {"cut", cut, "nothing or a time, in ns, us, ms or s"},
     {"mend", mend, "nothing"},
     {"count", count, "nothing"},

@@ -118,9 +118,10 @@ class CableTest(unittest.TestCase):
         self.assertEqual(len(self.lost(7, '100%', 50)), 50)
         self.assertEqual(len(self.lost(7, '0%', 50)), 0)
 
-    def test_what_arrives_is_what_was_sent(self):
+    def carries(self, *commands):
+        """What was lost of half a megabyte that arrived whole all the same."""
         sent = random.Random(1).randbytes(500_000)
-        with cable.Cable('delay 1ms', 'loss 2%', 'mtu 9000') as network:
+        with cable.Cable('delay 1ms', *commands) as network:
             near, far = network.connection()
             with near, far:
                 sender = threading.Thread(target=near.sendall, args=(sent,))
@@ -130,7 +131,22 @@ class CableTest(unittest.TestCase):
                     came += far.recv(1 << 16)
                 sender.join()
             self.assertTrue(came == sent)
-            self.assertGreater(network.count()['a'][2], 0)
+            return network.count()['a'][2]
+
+    def test_what_arrives_is_what_was_sent(self):
+        self.assertGreater(self.carries('loss 2%', 'mtu 9000'), 0)
+        self.assertGreater(self.carries('loss 10%', 'offload on'), 0)
+
+    def test_offload(self):
+        """A segment goes through in one, and takes the time of the frames that it stands for."""
+        with cable.Cable('delay 500us', 'rate 50mbit', 'offload on') as network:
+            self.assertLess(8 * 2e6 / network.transfer(2_000_000) / 50e6, 0.97)
+            frames, size, _ = network.count()['a']
+            self.assertLess(frames, 2e6 / 1448 / 2)
+            self.assertGreater(size, 2e6 + 2e6 / 1448 * 54)
+            network.say('offload off')
+            network.transfer(500_000)
+            self.assertGreater(network.count()['a'][0] - frames, 5e5 / 1500)
 
     def test_cut_and_mend(self):
         with cable.Cable() as network, Counted(network) as datagrams:
@@ -187,7 +203,7 @@ class CableTest(unittest.TestCase):
     def test_words_it_does_not_know(self):
         with cable.Cable() as network:
             for words, answer in (('delay 5', '"delay" takes 0 to 60s.*not "5"'), ('delay', 'takes'), ('delay -1ms', 'takes'),
-                                  ('rate 1gb', 'gbit'), ('loss 101%', '100%'), ('mtu 10', '68'), ('mend now', 'nothing'),
+                                  ('rate 1gb', 'gbit'), ('loss 101%', '100%'), ('mtu 10', '68'), ('offload', 'on or off'), ('mend now', 'nothing'),
                                   ('dance', 'no command'), ('', 'no command'), ('cut off', 'time')):
                 with self.assertRaisesRegex(ValueError, answer):
                     network.say(words)
