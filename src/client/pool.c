@@ -5,6 +5,7 @@
 
 #include "base/thread.h"
 #include "client/internal.h"
+#include "net/pack.h"
 
 /* How long a daemon is waited for. */
 struct patience {
@@ -97,6 +98,8 @@ static int query(const struct pen_daemon_peer *peer, struct pen_unix_frame *fram
     int rc = PEN_DAEMON_SEND(peer, device_list, &(struct pen_msg_device_list){0}, deadline_ns);
     if (rc)
         return pen_fail(error, rc, "asking the daemon for its devices: %s", pen_error_text(rc));
+    if (peer->stream)
+        (void)pen_pack_available(); /* loads what a session will want, while nothing else is to be done */
     rc = pen_daemon_greeted(peer, frame, deadline_ns, error);
     if (!rc) /* it is there and well; how long its drivers take, it alone knows, and bounds */
         rc = receive_kept(peer, frame, PEN_OP_DEVICES, pen_deadline_ms(patience->probe_ms), pool, &bytes, error);

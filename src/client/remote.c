@@ -108,6 +108,7 @@ static void forward_some(struct pen_remote_end *end)
 static void *send_commands(void *context)
 {
     struct pen_remote_end *end = context;
+    pen_ring_populate(&end->view); /* here, where nobody waits for it */
     while (!atomic_load(&end->unsound) && !atomic_load(&end->stop)) {
         pthread_mutex_lock(&end->forwarding);
         forward_some(end);

@@ -99,6 +99,7 @@ static int map_files(struct pen_session *session, struct pen_unix_frame *frame,
     int rc = pen_shared_map(frame->fds[0], &session->view, error);
     if (rc)
         return rc;
+    pen_ring_populate(&session->view);
     if (session->view.shared_bytes != opened->shared_bytes || session->view.ring_bytes != opened->ring_bytes)
         return pen_fail(error, -PEN_EPROTO, "the session's shared page is not as the worker announced it");
     session->arena_fd = frame->fds[1];

@@ -56,6 +56,8 @@ int pen_shared_create(uint32_t ring_bytes, int *out_fd, struct pen_shared_view *
 /* Client: maps what the worker handed over. Checks the seals, the file's size and every constant against it before use:
  * -PEN_EPROTO, -PEN_EVERSION. The mapping is not inherited by fork (MADV_DONTFORK). Borrows fd. */
 int pen_shared_map(int fd, struct pen_shared_view *out_view, struct pen_error *error);
+/* A hint: without it the first lap of the ring takes the page faults. Any thread, beside whatever else is done. */
+void pen_ring_populate(const struct pen_shared_view *view);
 /* The mapping is not inherited by fork. */
 int pen_shared_keep_from_children(const struct pen_shared_view *view, struct pen_error *error);
 /* Accepts a zeroed view. */

@@ -43,10 +43,6 @@ static int map_file(int fd, const struct pen_shared *constants, size_t shared_by
                  strerror(saved));
         return -PEN_ENOMEM;
     }
-#ifdef MADV_POPULATE_WRITE
-    /* A hint: without it the first lap of the ring takes the page faults. */
-    (void)madvise(base + constants->ring_offset, constants->ring_bytes, MADV_POPULATE_WRITE);
-#endif
     *out_view = (struct pen_shared_view){
         .shared = (struct pen_shared *)(void *)base,
         .queues = (struct pen_queue_slot *)(void *)(base + constants->queues_offset),
@@ -58,6 +54,15 @@ static int map_file(int fd, const struct pen_shared *constants, size_t shared_by
         .mapped_bytes = mapped,
     };
     return 0;
+}
+
+void pen_ring_populate(const struct pen_shared_view *view)
+{
+#ifdef MADV_POPULATE_WRITE
+    (void)madvise(view->ring, view->ring_bytes, MADV_POPULATE_WRITE);
+#else
+    (void)view;
+#endif
 }
 
 int pen_shared_create(uint32_t ring_bytes, int *out_fd, struct pen_shared_view *out_view, struct pen_error *error)

@@ -141,6 +141,7 @@ int pen_work_memory_create(uint32_t ring_bytes, uint64_t arena_bytes, struct pen
     int rc = pen_shared_create(ring_bytes, &memory.shared_fd, &memory.view, error);
     if (rc)
         return rc;
+    pen_ring_populate(&memory.view);
     if ((rc = pen_arena_create(arena_bytes, &memory.arena_fd, error)) ||
         (rc = pen_arena_map(memory.arena_fd, arena_bytes, &arena, error))) {
         pen_work_memory_finish(&memory);
