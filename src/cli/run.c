@@ -16,6 +16,7 @@
 #include "cli/record.h"
 #include "cli/run.h"
 #include "cli/vendors.h"
+#include "client/session.h"
 #include "wire/futex.h"
 
 /* ---- standing in for the program --------------------------------------------------------------------- */
@@ -128,6 +129,11 @@ int pen_run_program(const struct pen_run *run, char **argv)
         rc = pen_record_prepare(run->record, &error);
     if (!rc)
         rc = pen_helper_pool(&helper, &run->daemon, &error);
+    if (!rc && run->record && !helper.socket[0] && pen_pools_elsewhere())
+        rc = pen_fail(
+            &error, -PEN_EUNSUPPORTED,
+            "sessions on other hosts are not recorded, and PENSTOCK_POOL (or the file pool) names none here: record "
+            "where the pool is, or use --private");
     /* Not until the daemon has been started: its workers look for drivers where we were told to. */
     if (!rc)
         rc = pen_vendors_folder(run->keep_vendors, outer, &helper, vendors, sizeof vendors, &error);

@@ -239,6 +239,18 @@ void pen_pools_finish(struct pen_pools *pools)
     *pools = (struct pen_pools){0};
 }
 
+bool pen_pools_elsewhere(void)
+{
+    struct pen_pool_list list;
+    bool elsewhere = true;
+    if (pen_pool_list_read(&list, NULL))
+        return false; /* who asks for its devices is told */
+    for (uint32_t i = 0; i < list.count; i++)
+        elsewhere = elsewhere && !list.addresses[i].local;
+    pen_pool_list_finish(&list);
+    return elsewhere;
+}
+
 bool pen_pools_named(void)
 {
     struct pen_pool_list list;

@@ -69,13 +69,17 @@ static int request(struct pen_daemon_peer *peer, uint64_t pool, uint64_t deadlin
     int rc = record_path(path, sizeof path, error);
     if (rc)
         return rc;
+    if (path[0] && peer->stream)
+        return pen_fail(error, -PEN_EUNSUPPORTED,
+                        "PENSTOCK_RECORD=%s: sessions on another host (%s) are not recorded; record where the pool is",
+                        path, peer->address->host);
     const struct pen_msg_session_open open = {
         .features = peer->stream ? PEN_FEATURE_REMOTE | PEN_FEATURE_DIRECT | packing()
                     : path[0]    ? PEN_FEATURE_RECORD
                                  : PEN_FEATURE_DIRECT,
         .pool = pool,
         .program = program_invocation_short_name,
-        .record_path = peer->stream ? "" : path,
+        .record_path = path,
     };
     rc = PEN_DAEMON_SEND(peer, session_open, &open, deadline_ns);
     if (rc)

@@ -63,6 +63,8 @@ int pen_pools_query(struct pen_pools *out_pools, struct pen_error *error);
 void pen_pools_finish(struct pen_pools *pools);
 /* Is any of them named, so that nothing but what is named is to be used? */
 bool pen_pools_named(void);
+/* Is none of them on this host? Sessions elsewhere are not recorded. */
+bool pen_pools_elsewhere(void);
 #define PEN_POOLS_MOST         32
 #define PEN_CONNECT_TIMEOUT_MS 10000
 #define PEN_SEVERAL_TIMEOUT_MS 3000

@@ -109,6 +109,18 @@ class Pools(harness.Scenario):
                 done = harness.run(harness.PENSTOCK, 'log', 'replay', log, environment=self.environment(pools))
                 self.assertEqual((done.returncode, done.stderr), (0, said), done.stdout)
 
+    def test_record(self):
+        """Sessions elsewhere are not: that is said, and nothing runs that would go unrecorded."""
+        log = self.path('log')
+        record = [harness.PENSTOCK, 'log', 'record', log, '--', PROGRAM]
+        done = harness.run(*record, 'each', environment=self.environment(self.remote))
+        self.assertEqual((done.returncode, done.stdout, os.path.exists(log)), (1, '', False))
+        self.assertIn('where the pool is, or use --private', done.stderr)
+        done = harness.run(*record, 'each', environment=self.environment(f'local {self.remote}'))
+        self.assertEqual((done.returncode, done.stdout), (1, 'wrong: setting up: -2\n'))
+        self.assertIn(f'sessions on another host ({self.there.address()}) are not recorded', done.stderr)
+        self.assertTrue(os.path.exists(log))
+
     def test_private_daemon(self):
         """It takes the place of all pools that are named; with pools named, none is started."""
         configuration = self.path('private.yaml')
