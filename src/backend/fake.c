@@ -1,12 +1,15 @@
 /* backend/fake.c - a deterministic device without any driver, for unit and scenario tests.
  *
- *   PENSTOCK_FAKE_DEVICES=n     how many devices, in one domain (1)
- *   PENSTOCK_FAKE_MEMORY=bytes  memory of the domain (268435456)
+ *   PENSTOCK_FAKE_DEVICES=n     how many devices (1)
+ *   PENSTOCK_FAKE_DOMAINS=n     how many domains; each device is in the next one (1)
+ *   PENSTOCK_FAKE_MEMORY=bytes  memory of each domain (268435456)
  *   PENSTOCK_FAKE_INDIRECT=1    not in host memory: its storage is its own, as with a discrete device
  *   PENSTOCK_FAKE_LAZY=1        commands begin when their queue is flushed, not before
- *   PENSTOCK_FAKE_SEED=n commands take up to 200 us and ready ones overtake each other, both by this seed (0:
- * no) PENSTOCK_FAKE_FAIL=launch:3,write:1:late the third launch is refused, the first write fails when it runs. Also:
- * read copy fill marker barrier memory queue program build kernel
+ *   PENSTOCK_FAKE_SEED=n        commands take up to 200 us and overtake each other, both by this seed (0: no)
+ *   PENSTOCK_FAKE_DEAF=1        commands do not wait for events: a driver's fault, for tests that must find it
+ *   PENSTOCK_FAKE_FAIL=launch:3,write:1:late
+ *                               the third launch is refused, the first write fails when it runs. Also: read copy fill
+ *                               marker barrier memory queue program build kernel
  *
  * Each queue is a thread that runs one command at a time; waits are on the device side. */
 #include <stdlib.h>
@@ -199,7 +202,7 @@ static int readiness(const struct command *command)
 {
     int rc = 1;
 
-    for (uint32_t i = 0; i < command->wait_count; i++) {
+    for (uint32_t i = 0; i < command->wait_count && !pen_fake.deaf; i++) {
         if (!command->waits[i]->ended)
             return 0;
         if (command->waits[i]->status)
@@ -291,7 +294,10 @@ static int fake_queue_create(struct pen_backend_domain *domain, uint32_t device,
     pen_list_init(&queue->commands);
     queue->in_order = !(desc->flags & PEN_QUEUE_FLAG_OUT_OF_ORDER);
     queue->profiling = desc->flags & PEN_QUEUE_FLAG_PROFILING;
-    queue->random = pen_fake.seed ? pen_fake.seed * UINT64_C(0x9E3779B97F4A7C15) + device + 1 : 0;
+    pthread_mutex_lock(&pen_fake.lock);
+    pen_fake.queues_made++;
+    queue->random = pen_fake.seed ? pen_fake.seed * UINT64_C(0x9E3779B97F4A7C15) + pen_fake.queues_made : 0;
+    pthread_mutex_unlock(&pen_fake.lock);
     if (pthread_create(&queue->thread, NULL, queue_main, queue)) {
         free(queue);
         return -PEN_EDEVRES;

@@ -81,14 +81,15 @@ struct pen_backend_domain {
 extern struct pen_fake {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* an event ended, a command came, a queue is to stop */
-    bool indirect, lazy;
-    uint64_t seed;
+    bool indirect, lazy, deaf;
+    uint64_t seed, queues_made;
     struct {
         uint64_t calls, fail_at; /* 1-based; 0: never */
         bool late;
     } faults[PEN_FAKE_CALLS];
-    struct pen_backend_domain domain;
+    struct pen_backend_domain *domains;
     struct pen_backend_device *devices;
+    uint32_t device_count;
 } pen_fake;
 
 /* fake_device.c */

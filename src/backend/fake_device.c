@@ -117,18 +117,6 @@ static const struct {
 };
 #define ANSWERS ((uint32_t)(sizeof answers / sizeof *answers))
 
-static void free_devices(uint32_t count)
-{
-    for (uint32_t i = 0; pen_fake.devices && i < count; i++) {
-        struct pen_backend_device *device = &pen_fake.devices[i];
-        for (uint32_t j = 0; j < device->property_count; j++)
-            free(device->properties[j].value);
-        free(device->properties);
-    }
-    free(pen_fake.devices);
-    pen_fake.devices = NULL;
-}
-
 static int add_answers(struct pen_backend_device *device)
 {
     static const uint64_t item_sizes[3] = {1024, 1024, 1024};
@@ -155,48 +143,63 @@ static int add_answers(struct pen_backend_device *device)
     return 0;
 }
 
+static int make_device(struct pen_backend_device *device, struct pen_backend_domain *domain)
+{
+    *device = (struct pen_backend_device){
+        .domain = domain,
+        .index = domain->device_count++,
+        .class = PEN_DEVICE_CLASS_ACCELERATOR,
+        .flags = PEN_DEVICE_FLAG_OUT_OF_ORDER |
+                 (pen_fake.indirect ? 0 : PEN_DEVICE_FLAG_DIRECT | PEN_DEVICE_FLAG_DIRECT_IMAGES),
+        .memory_bytes = domain->memory_limit,
+        .compute_units = COMPUTE_UNITS,
+        .vendor_name = "fake",
+        .driver = "Penstock fake",
+        .driver_version = "1.0",
+    };
+    return add_answers(device);
+}
+
 int pen_fake_init(uint32_t (*partition_units)(void *, const struct pen_backend_device *), void *context,
                   struct pen_backend_device **out_devices, uint32_t *out_count, struct pen_error *error)
 {
-    uint64_t count, indirect, lazy;
+    uint64_t count, domains, memory, indirect, lazy, deaf;
     int rc;
 
     (void)partition_units, (void)context;
     memset(pen_fake.faults, 0, sizeof pen_fake.faults);
-    pen_fake.domain = (struct pen_backend_domain){0};
     if ((rc = parse_number("PENSTOCK_FAKE_DEVICES", 1, &count, error)) ||
-        (rc = parse_number("PENSTOCK_FAKE_MEMORY", MEMORY_BYTES, &pen_fake.domain.memory_limit, error)) ||
+        (rc = parse_number("PENSTOCK_FAKE_DOMAINS", 1, &domains, error)) ||
+        (rc = parse_number("PENSTOCK_FAKE_MEMORY", MEMORY_BYTES, &memory, error)) ||
         (rc = parse_number("PENSTOCK_FAKE_INDIRECT", 0, &indirect, error)) ||
         (rc = parse_number("PENSTOCK_FAKE_LAZY", 0, &lazy, error)) ||
+        (rc = parse_number("PENSTOCK_FAKE_DEAF", 0, &deaf, error)) ||
         (rc = parse_number("PENSTOCK_FAKE_SEED", 0, &pen_fake.seed, error)) || (rc = parse_faults(error)))
         return rc;
     if (!count || count > PEN_LIMIT_DEVICES)
         return pen_fail(error, -PEN_ECONFIG, "PENSTOCK_FAKE_DEVICES is 1 to %u", PEN_LIMIT_DEVICES);
+    if (!domains || domains > count)
+        return pen_fail(error, -PEN_ECONFIG, "PENSTOCK_FAKE_DOMAINS is 1 to PENSTOCK_FAKE_DEVICES");
+    pen_fake.queues_made = pen_fake.device_count = 0;
     pen_fake.indirect = indirect;
     pen_fake.lazy = lazy;
+    pen_fake.deaf = deaf;
     pen_fake.devices = calloc(count, sizeof *pen_fake.devices);
-    if (!pen_fake.devices)
+    pen_fake.domains = calloc(domains, sizeof *pen_fake.domains);
+    if (!pen_fake.devices || !pen_fake.domains) {
+        pen_fake_finish();
         return -PEN_ENOMEM;
+    }
+    for (uint32_t i = 0; i < domains; i++)
+        pen_fake.domains[i].memory_limit = memory;
     for (uint32_t i = 0; i < count; i++) {
-        pen_fake.devices[i] = (struct pen_backend_device){
-            .domain = &pen_fake.domain,
-            .index = i,
-            .class = PEN_DEVICE_CLASS_ACCELERATOR,
-            .flags =
-                PEN_DEVICE_FLAG_OUT_OF_ORDER | (indirect ? 0 : PEN_DEVICE_FLAG_DIRECT | PEN_DEVICE_FLAG_DIRECT_IMAGES),
-            .memory_bytes = pen_fake.domain.memory_limit,
-            .compute_units = COMPUTE_UNITS,
-            .vendor_name = "fake",
-            .driver = "Penstock fake",
-            .driver_version = "1.0",
-        };
-        rc = add_answers(&pen_fake.devices[i]);
+        pen_fake.device_count = i + 1;
+        rc = make_device(&pen_fake.devices[i], &pen_fake.domains[i % domains]);
         if (rc) {
-            free_devices((uint32_t)count);
+            pen_fake_finish();
             return rc;
         }
     }
-    pen_fake.domain.device_count = (uint32_t)count;
     *out_devices = pen_fake.devices;
     *out_count = (uint32_t)count;
     return 0;
@@ -204,8 +207,17 @@ int pen_fake_init(uint32_t (*partition_units)(void *, const struct pen_backend_d
 
 void pen_fake_finish(void)
 {
-    free_devices(pen_fake.domain.device_count);
-    pen_fake.domain = (struct pen_backend_domain){0};
+    for (uint32_t i = 0; i < pen_fake.device_count; i++) {
+        struct pen_backend_device *device = &pen_fake.devices[i];
+        for (uint32_t j = 0; j < device->property_count; j++)
+            free(device->properties[j].value);
+        free(device->properties);
+    }
+    free(pen_fake.devices);
+    free(pen_fake.domains);
+    pen_fake.devices = NULL;
+    pen_fake.domains = NULL;
+    pen_fake.device_count = 0;
 }
 
 int pen_fake_partition(const struct pen_backend_device *device, const struct pen_backend_cut *cut,

@@ -27,7 +27,7 @@ static void begin(struct state *state)
 
 static void end(struct state *state)
 {
-    static const char *const names[] = {"DEVICES", "MEMORY", "INDIRECT", "SEED", "FAIL"};
+    static const char *const names[] = {"DEVICES", "DOMAINS", "MEMORY", "INDIRECT", "SEED", "DEAF", "FAIL"};
     char name[64];
 
     ops->queue_destroy(state->queue);
@@ -340,10 +340,12 @@ static void failures_come_when_asked_for(void **unused)
 static void wrong_settings_are_refused(void **unused)
 {
     (void)unused;
-    static const char *const wrong[][2] = {{"PENSTOCK_FAKE_DEVICES", "0"},      {"PENSTOCK_FAKE_DEVICES", "many"},
-                                           {"PENSTOCK_FAKE_FAIL", "launch"},    {"PENSTOCK_FAKE_FAIL", "launch:0"},
-                                           {"PENSTOCK_FAKE_FAIL", "lunch:1"},   {"PENSTOCK_FAKE_FAIL", "launch:1:soon"},
-                                           {"PENSTOCK_FAKE_MEMORY", "1 pebble"}};
+    static const char *const wrong[][2] = {
+        {"PENSTOCK_FAKE_DEVICES", "0"},       {"PENSTOCK_FAKE_DEVICES", "many"},
+        {"PENSTOCK_FAKE_FAIL", "launch"},     {"PENSTOCK_FAKE_FAIL", "launch:0"},
+        {"PENSTOCK_FAKE_FAIL", "lunch:1"},    {"PENSTOCK_FAKE_FAIL", "launch:1:soon"},
+        {"PENSTOCK_FAKE_MEMORY", "1 pebble"}, {"PENSTOCK_FAKE_DOMAINS", "0"},
+        {"PENSTOCK_FAKE_DOMAINS", "2"}};
     struct pen_backend_device *devices;
     uint32_t count;
 
@@ -403,6 +405,61 @@ static void memory_is_counted_and_shared(void **unused)
     desc = (struct pen_backend_memory_desc){.size = 64, .host = arena};
     assert_int_equal(ops->memory_create(s.domain, &desc, &memory), -PEN_EUNSUPPORTED);
     end(&s);
+}
+
+static void devices_take_turns_in_domains(void **unused)
+{
+    (void)unused;
+    struct state s;
+    setenv("PENSTOCK_FAKE_DEVICES", "3", 1);
+    setenv("PENSTOCK_FAKE_DOMAINS", "2", 1);
+    setenv("PENSTOCK_FAKE_MEMORY", "1000", 1);
+    begin(&s);
+    struct pen_backend_domain *other = s.devices[1].domain;
+    assert_ptr_not_equal(s.domain, other);
+    assert_ptr_equal(s.domain, s.devices[2].domain);
+    assert_int_equal(s.devices[0].index, 0);
+    assert_int_equal(s.devices[1].index, 0);
+    assert_int_equal(s.devices[2].index, 1);
+    struct pen_backend_memory *here = make_buffer(ops, s.domain, 1000, NULL),
+                              *there = make_buffer(ops, other, 1000, NULL);
+    struct pen_backend_queue *queue = NULL;
+    const struct pen_backend_queue_desc desc = {0};
+    assert_int_equal(ops->queue_create(other, 1, &desc, &queue), -PEN_ENODEV);
+    ops->memory_destroy(here, NULL, NULL);
+    ops->memory_destroy(there, NULL, NULL);
+    end(&s);
+}
+
+/* The fault that tests of tests ask for. */
+static void a_deaf_device_waits_for_nothing(void **unused)
+{
+    (void)unused;
+    for (int deaf = 0; deaf < 2; deaf++) {
+        struct state s;
+        setenv("PENSTOCK_FAKE_DEAF", deaf ? "1" : "0", 1);
+        begin(&s);
+        struct pen_backend_queue *queue = make_queue(ops, s.domain, 0, 0);
+        struct pen_backend_program *program = make_program(ops, s.domain, all_kernels);
+        struct pen_backend_kernel *slow = make_kernel(ops, program, "sleep"), *nop = make_kernel(ops, program, "nop");
+        struct completion first = COMPLETION, second = COMPLETION;
+        struct pen_backend_event *event;
+        set_word(slow, 0, 100);
+        const struct pen_backend_order order = {.out_event = &event, .done = completion_note, .context = &first};
+        assert_int_equal(launch(ops, s.queue, slow, 1, &order), 0);
+        const struct pen_backend_order after = {
+            .waits = &event, .wait_count = 1, .done = completion_note, .context = &second};
+        assert_int_equal(launch(ops, queue, nop, 1, &after), 0);
+        assert_true(completion_wait(&second, 1));
+        assert_int_equal(first.calls, !deaf);
+        assert_true(completion_wait(&first, 1));
+        ops->event_release(event);
+        ops->kernel_destroy(slow);
+        ops->kernel_destroy(nop);
+        ops->program_destroy(program);
+        ops->queue_destroy(queue);
+        end(&s);
+    }
 }
 
 static void boxes_and_images_are_moved(void **unused)
@@ -524,6 +581,8 @@ int main(void)
         cmocka_unit_test(failures_come_when_asked_for),
         cmocka_unit_test(wrong_settings_are_refused),
         cmocka_unit_test(memory_is_counted_and_shared),
+        cmocka_unit_test(devices_take_turns_in_domains),
+        cmocka_unit_test(a_deaf_device_waits_for_nothing),
         cmocka_unit_test(boxes_and_images_are_moved),
         cmocka_unit_test(kernels_print_and_fault),
         cmocka_unit_test(wrong_calls_have_their_errors),
