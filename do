@@ -338,12 +338,14 @@ do_conformance() { # all real programs, on each driver, with one and two devices
     finish
 }
 
-do_soak() { # a network that is cut 200 times, everything again and again, 10 minutes of fuzzing a target (over an hour)
+do_soak() { # 200 cuts of a network, 100,000 random programs, everything again and again, 10 minutes of fuzzing a target (hours)
     install packages_build packages_test
     step "build" build_main
     [ "$failed" -eq 0 ] || finish
     local round
     programs python3 tests/soak/cuts.py
+    programs python3 tests/scenario/random_programs.py --count 100000 --jobs "$jobs"
+    programs python3 tests/scenario/random_programs.py --count 4000 --jobs "$jobs" --pool pocl --pool mixed
     for round in $(seq 20); do
         echo "==== round $round of 20"
         suites build unit wire net scenario
