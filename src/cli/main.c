@@ -17,7 +17,7 @@ static const char usage[] =
     "  devices [--json] [--verbose] [--private] [--config FILE] [--span N]\n"
     "                      the pool's devices\n"
     "  ps [--json]         the sessions\n"
-    "  detach SESSION [--json]\n"
+    "  detach [--park] SESSION [--json]\n"
     "                      send a session's program, on another host, away; the session is kept\n"
     "  attach SESSION [--json]\n"
     "                      let it come back, and go on\n"

@@ -10,7 +10,7 @@
 #include "cli/json.h"
 #include "wire/futex.h"
 
-static const char *const state_names[] = {"connected", "broken", "detached"};
+static const char *const state_names[] = {"connected", "broken", "detached", "parked"};
 
 static void print_json(const struct pen_msg_sessions *message)
 {
@@ -107,26 +107,33 @@ int pen_cli_ps(int argc, char **argv)
     return rc ? pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message) : 0;
 }
 
-/* SESSION and --json, in any order. */
-static int parse_session(int argc, char **argv, uint64_t *out_session, bool *out_json)
+/* SESSION and options, in any order. */
+struct change {
+    uint64_t session;
+    bool park, json;
+};
+
+static int parse_change(bool detached, int argc, char **argv, struct change *out)
 {
-    static const struct option known[] = {{"json", no_argument, NULL, 'j'}, {0}};
+    static const struct option known[] = {{"json", no_argument, NULL, 'j'}, {"park", no_argument, NULL, 'p'}, {0}};
     const char *number = NULL;
     char *end = NULL;
     while (optind < argc) {
-        int option = pen_cli_option(argc, argv, known);
+        int option = pen_cli_option(argc, argv, detached ? known : (const struct option[]){known[0], {0}});
         if (option == '?')
             return PEN_EXIT_USAGE;
-        if (option == 'j')
-            *out_json = true;
-        else if (optind < argc && !number)
+        out->json = out->json || option == 'j';
+        out->park = out->park || option == 'p';
+        if (option != -1)
+            continue;
+        if (optind < argc && !number)
             number = argv[optind++];
         else if (optind < argc)
             return pen_cli_fail(PEN_EXIT_USAGE, "%s takes one session, not also \"%s\"", argv[0], argv[optind]);
     }
     if (!number)
         return pen_cli_fail(PEN_EXIT_USAGE, "%s needs a session's number, which penstock ps shows", argv[0]);
-    *out_session = strtoull(number, &end, 10);
+    out->session = strtoull(number, &end, 10);
     if (end == number || *end)
         return pen_cli_fail(PEN_EXIT_USAGE, "\"%s\" is no session's number; penstock ps shows them", number);
     return 0;
@@ -134,11 +141,11 @@ static int parse_session(int argc, char **argv, uint64_t *out_session, bool *out
 
 static int change_state(bool detached, int argc, char **argv)
 {
-    struct pen_msg_session_detach request = {.detached = detached};
-    bool json = false;
-    int rc = parse_session(argc, argv, &request.session, &json);
+    struct change change = {0};
+    int rc = parse_change(detached, argc, argv, &change);
     if (rc)
         return rc;
+    const struct pen_msg_session_detach request = {change.session, detached, change.park};
     struct pen_control control;
     struct pen_error error = {0};
     rc = pen_control_open(&control, &error);
@@ -147,8 +154,8 @@ static int change_state(bool detached, int argc, char **argv)
     pen_control_close(&control);
     if (rc)
         return pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message);
-    if (json)
-        printf("{\"session\": %" PRIu64 ", \"detached\": %s}\n", request.session, detached ? "true" : "false");
+    if (change.json)
+        printf("{\"session\": %" PRIu64 ", \"detached\": %s}\n", change.session, detached ? "true" : "false");
     return 0;
 }
 

@@ -265,7 +265,7 @@ static int on_session_detach(struct client *client, const void *frame, size_t si
     await_request(client);
     if (!may_manage(client, "detach or attach its sessions"))
         return 0;
-    rc = pen_workers_detach(client->daemon, message.session, message.detached, &error);
+    rc = pen_workers_detach(client->daemon, message.session, message.detached, message.parked, &error);
     if (rc)
         say_no(client, rc, "%s", error.message);
     else

@@ -149,7 +149,8 @@ int pen_workers_adopt(struct pen_daemon *daemon, const struct pen_session_reques
 int pen_workers_serve(const struct pen_daemon *daemon, const struct pen_msg_session_resume *which, const char *tenant);
 /* Sends the session's program away, or lets it come back. -PEN_ENOENT: there is no such session; -PEN_EUNSUPPORTED: its
  * program is on this host. */
-int pen_workers_detach(struct pen_daemon *daemon, uint64_t session, bool detached, struct pen_error *error);
+int pen_workers_detach(struct pen_daemon *daemon, uint64_t session, bool detached, bool parked,
+                       struct pen_error *error);
 /* Hands a new connection to the worker of session request->resume, which has its own copy of the descriptor from then
  * on. Or as pen_workers_serve. */
 int pen_workers_relink(struct pen_daemon *daemon, const struct pen_session_request *request);

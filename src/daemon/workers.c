@@ -668,10 +668,10 @@ static struct worker *of_session(const struct pen_daemon *daemon, uint64_t sessi
     return NULL;
 }
 
-int pen_workers_detach(struct pen_daemon *daemon, uint64_t session, bool detached, struct pen_error *error)
+int pen_workers_detach(struct pen_daemon *daemon, uint64_t session, bool detached, bool parked, struct pen_error *error)
 {
     struct worker *worker = of_session(daemon, session);
-    const struct pen_msg_detach message = {.detached = detached};
+    const struct pen_msg_detach message = {.detached = detached, .parked = parked};
     _Alignas(8) unsigned char frame[64];
     if (!worker)
         return pen_fail(error, -PEN_ENOENT, "there is no session %" PRIu64, session);
@@ -681,7 +681,7 @@ int pen_workers_detach(struct pen_daemon *daemon, uint64_t session, bool detache
                         " is of a program on this host: only those of programs on other hosts can be "
                         "detached",
                         session);
-    if (worker->detached == detached)
+    if (worker->detached == detached && !parked)
         return 0;
     pen_msg_detach_encode(&message, 0, frame);
     int rc =
@@ -692,7 +692,9 @@ int pen_workers_detach(struct pen_daemon *daemon, uint64_t session, bool detache
     worker->detached = detached;
     write_note(worker);
     pen_report(PEN_REPORT_INFO, "session %" PRIu64 " of %s: %s", session, worker->program,
-               detached ? "detached" : "attached");
+               !detached ? "attached"
+               : parked  ? "detached, and to be parked"
+                         : "detached");
     return 0;
 }
 
@@ -739,7 +741,7 @@ static bool is_listed(const struct worker *worker, const char *record_name)
 static enum pen_session_state state_of(const struct worker *worker, const struct pen_crash_page *page)
 {
     if (worker->detached)
-        return PEN_SESSION_STATE_DETACHED;
+        return page->parked ? PEN_SESSION_STATE_PARKED : PEN_SESSION_STATE_DETACHED;
     return worker->remote && page->broken ? PEN_SESSION_STATE_BROKEN : PEN_SESSION_STATE_CONNECTED;
 }
 

@@ -31,6 +31,7 @@ struct pen_crash_page {
     _Atomic uint64_t held;           /* commands that had to wait in the worker */
 
     _Atomic uint32_t broken; /* 1: a program on another host has no connection */
+    _Atomic uint32_t parked; /* 1: nothing of the session is in the devices' own memory */
     _Atomic uint32_t status; /* what it exits with, in phase PEN_CRASH_ENDED: not every daemon is its parent */
 };
 

@@ -265,6 +265,20 @@ int pen_kernel_prepare(struct pen_work_kernel *kernel, struct pen_work_argument 
     return 0;
 }
 
+void pen_kernel_forget_regions(struct pen_work *work)
+{
+    for (uint32_t i = 0; i < work->kernels.capacity; i++) {
+        if (!work->kernels.entries[i].key)
+            continue;
+        const struct pen_work_kernel *kernel = work->kernels.entries[i].value;
+        for (uint32_t at = 0; at < kernel->instance_count; at++)
+            if (kernel->instances[at]) {
+                kernel->instances[at]->version = 0;
+                memset(kernel->instances[at]->versions, 0, kernel->argument_count * sizeof(uint64_t));
+            }
+    }
+}
+
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
 void pen_kernel_ref(struct pen_work_kernel *kernel)

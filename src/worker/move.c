@@ -174,9 +174,10 @@ static struct pen_work_device *device_in(struct pen_work *work, uint32_t domain)
     return NULL;
 }
 
+/* To the device; NULL: to the host. */
 static int bring(struct pen_work_region *root, struct pen_work_device *device)
 {
-    uint32_t to = device->domain->index, from = 0;
+    uint32_t to = device ? device->domain->index : PEN_REPLICA_HOST, from = 0;
     const struct pen_residency before = root->residency;
     bool watched = root->watched;
     int rc = 0;
@@ -186,6 +187,11 @@ static int bring(struct pen_work_region *root, struct pen_work_device *device)
         rc = copy(root, to_host ? device_in(root->work, from) : device, to_host, watched, before);
     }
     return rc;
+}
+
+int pen_move_home(struct pen_work_region *root)
+{
+    return is_direct(root) ? 0 : bring(root, NULL);
 }
 
 /* ---- commands ----------------------------------------------------------------------------------------------- */

@@ -136,3 +136,17 @@ int pen_region_memory(struct pen_work_region *region, struct pen_work_device *de
         *out = region->memories[at];
     return rc;
 }
+
+void pen_region_let_go(struct pen_work_region *region)
+{
+    struct pen_residency *residency = &region->root->residency;
+    bool direct = region->flags & PEN_REGION_FLAG_DIRECT;
+    if (direct || (residency->valid && !pen_residency_valid(residency, PEN_REPLICA_HOST)))
+        return;
+    for (uint32_t i = 0; i < region->memory_count; i++) {
+        if (region->memories[i])
+            region->work->ops->memory_destroy(region->memories[i], NULL, NULL);
+        region->memories[i] = NULL;
+        pen_residency_lost(residency, i);
+    }
+}

@@ -357,6 +357,7 @@ int pen_work_run(struct pen_work *work)
             pen_task_reap(work);
             pen_build_collect(work);
             pen_work_idle(work);
+            pen_park_step(work);
             wait_for_frames(work);
         }
     }

@@ -185,7 +185,7 @@ static void finish(struct pen_work_task *task, int status)
     }
     /* seq_cst: pairs with hold()'s store and pen_task_reap's load before dispatch sleeps. A client that wakes is likely
      * to send: dispatch wakes meanwhile. */
-    if (atomic_load(&work->holding) || woken)
+    if (atomic_load(&work->holding) || woken || atomic_load_explicit(&work->park, memory_order_relaxed))
         pen_work_kick(work);
 }
 

@@ -66,12 +66,13 @@ static bool take_relink(struct pen_remote *remote, struct pen_unix_frame *frame,
     return true;
 }
 
-static bool take_detach(struct pen_remote *remote, const struct pen_unix_frame *frame, struct pen_scratch *scratch)
+static bool take_detach(struct pen_work *work, const struct pen_unix_frame *frame, struct pen_scratch *scratch)
 {
     struct pen_msg_detach detach;
     if (pen_msg_detach_decode(frame->data, frame->size, scratch, &detach))
         return false;
-    pen_remote_detach(remote, detach.detached);
+    pen_remote_detach(work->config.remote, detach.detached);
+    pen_park_want(work, detach.detached && detach.parked);
     return true;
 }
 
@@ -88,7 +89,7 @@ static bool take_control(struct pen_watch *watch)
     if (rc <= 0)
         return rc == 0;
     bool taken = (frame->opcode == PEN_OP_RELINK && take_relink(remote, frame, &scratch)) ||
-                 (frame->opcode == PEN_OP_DETACH && take_detach(remote, frame, &scratch));
+                 (frame->opcode == PEN_OP_DETACH && take_detach(watch->work, frame, &scratch));
     pen_scratch_finish(&scratch);
     return taken;
 }

@@ -396,6 +396,7 @@ struct pen_work {
     uint32_t flying;                     /* tasks submitted and not reaped */
     bool last;                           /* the frame at hand is the last in the ring */
     int failed;                          /* -PEN_E*: the session has ended */
+    bool parked;                         /* nothing is in the devices' own memory, see park.c */
     bool ending;                         /* being destroyed: what is held stays held */
 
     _Atomic uint32_t holding;   /* commands are held: finished tasks must wake dispatch; seq_cst with finished */
@@ -403,6 +404,7 @@ struct pen_work {
     _Atomic uint32_t printers;  /* programs alive that may print */
     _Atomic(struct pen_work_task *) finished; /* pushed by drivers, taken as a whole by dispatch */
     _Atomic bool stop;                        /* pen_work_stop */
+    _Atomic bool park;                        /* pen_park_want */
 };
 
 /* ---- session.c ---------------------------------------------------------------------------------------- */
@@ -506,6 +508,8 @@ static inline bool pen_region_alive(const struct pen_work_region *region)
 }
 /* The backend's memory for it in the device's domain. */
 int pen_region_memory(struct pen_work_region *region, struct pen_work_device *device, struct pen_backend_memory **out);
+/* Frees its memories in all domains, unless only they have its contents. A slice's go before those of what it is of. */
+void pen_region_let_go(struct pen_work_region *region);
 
 /* ---- build.c, unit.c ------------------------------------------------------------------------------------ */
 
@@ -554,6 +558,8 @@ int pen_kernel_prepare(struct pen_work_kernel *kernel, struct pen_work_argument 
 /* A copy of the arguments, for a held launch: uses the regions. */
 int pen_kernel_snapshot(const struct pen_work_kernel *kernel, struct pen_work_argument **out, size_t *out_bytes);
 void pen_kernel_snapshot_free(struct pen_work_argument *arguments, uint32_t count);
+/* Regions have other memories now: the drivers' kernels are given theirs again. */
+void pen_kernel_forget_regions(struct pen_work *work);
 
 /* ---- task.c --------------------------------------------------------------------------------------------- */
 
@@ -639,6 +645,15 @@ bool pen_move_missing(const struct pen_access *access, const struct pen_work_dev
 void pen_move_visit(const struct pen_access *access, const struct pen_work_device *device,
                     void (*visit)(void *context, const struct pen_hazard_node *before), void *context);
 void pen_move_forget(struct pen_work_region *root);
+/* Begins to make the host's replica valid, if only others are. -PEN_E*. */
+int pen_move_home(struct pen_work_region *root);
+
+/* ---- park.c ---------------------------------------------------------------------------------------------- */
+
+/* Whether the session is to give its devices' memory back, when nothing is under way. Any thread. */
+void pen_park_want(struct pen_work *work, bool wanted);
+/* Does so, if it is time; when the ring has run empty. */
+void pen_park_step(struct pen_work *work);
 
 /* ---- spread.c: commands of a spanning device's queues ----------------------------------------------------- */
 

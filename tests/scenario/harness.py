@@ -282,8 +282,8 @@ class Daemon:
         return subprocess.run(command, env=self.program_environment(), timeout=timeout * SLOW, capture_output=True,
                               text=True, check=False, **options)
 
-    def start(self, *command, stdout=None, **environment):
-        return subprocess.Popen(command, env=self.program_environment() | environment, text=True, stdout=stdout)
+    def start(self, *command, stdin=None, stdout=None, **environment):
+        return subprocess.Popen(command, env=self.program_environment() | environment, text=True, stdin=stdin, stdout=stdout)
 
     def stop(self):
         """Ends it as an operator would; returns the exit status."""

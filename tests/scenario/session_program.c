@@ -12,9 +12,9 @@
  *   fault            a kernel that ends the worker; prints "running" before it
  *   print COUNT      kernels that print, each followed by a line of ours
  *   hold MIB         a buffer of that size, filled, then idle; prints "running"
- *   build COUNT      programs, all different
- *   leave            one kernel; then ends without a word to anybody
- *   scribble         one kernel; then puts into the session's ring what is no command
+ *   keep MIB         a buffer of that size, and a part of it, written by kernels; prints "running", waits for a line,
+ * goes on with both, and checks them build COUNT      programs, all different leave            one kernel; then ends
+ * without a word to anybody scribble         one kernel; then puts into the session's ring what is no command
  *
  * Exits with 0; with 3, "why: ..." and "lost: CALL: STATUS" when OpenCL says that the device is gone; with 2 when there
  * is no platform; with 1 when anything is wrong. */
@@ -255,6 +255,43 @@ static void hold(size_t mib)
     CHECK(clReleaseMemObject(big));
 }
 
+/* All items but those of the part have been incremented once each time, those twice. */
+static void keep(size_t mib)
+{
+    size_t items = (mib << 20) / sizeof(cl_uint), begin = items / 4, count = items / 2;
+    cl_buffer_region region = {begin * sizeof(cl_uint), count * sizeof(cl_uint)};
+    cl_uint zero = 0, *data = malloc(mib << 20);
+    cl_kernel inc = kernel("inc"), inc_part = kernel("inc");
+    cl_int status;
+    cl_mem whole = clCreateBuffer(cl.context, CL_MEM_READ_WRITE, mib << 20, NULL, &status);
+    check(status, "clCreateBuffer");
+    cl_mem part = clCreateSubBuffer(whole, 0, CL_BUFFER_CREATE_TYPE_REGION, &region, &status);
+    check(status, "clCreateSubBuffer");
+    CHECK(clSetKernelArg(inc, 0, sizeof whole, &whole));
+    CHECK(clSetKernelArg(inc_part, 0, sizeof part, &part));
+    CHECK(clEnqueueFillBuffer(cl.queue, whole, &zero, sizeof zero, 0, mib << 20, 0, NULL, NULL));
+    for (int i = 0; i < 2; i++) {
+        launch(inc, items);
+        launch(inc_part, count);
+        CHECK(clFinish(cl.queue));
+        if (i == 0) {
+            say("running");
+            (void)getchar();
+        }
+    }
+    CHECK(clEnqueueReadBuffer(cl.queue, whole, CL_TRUE, 0, mib << 20, data, 0, NULL, NULL));
+    for (size_t i = 0; i < items; i++)
+        if (data[i] != (i >= begin && i < begin + count ? 4u : 2u)) {
+            printf("wrong: element %zu is %u\n", i, data[i]);
+            exit(1);
+        }
+    CHECK(clReleaseKernel(inc));
+    CHECK(clReleaseKernel(inc_part));
+    CHECK(clReleaseMemObject(part));
+    CHECK(clReleaseMemObject(whole));
+    free(data);
+}
+
 static void build(int count)
 {
     for (int i = 0; i < count; i++) {
@@ -325,6 +362,8 @@ int main(int argc, char **argv)
         print((cl_uint)number);
     else if (!strcmp(mode, "hold"))
         hold((size_t)number);
+    else if (!strcmp(mode, "keep"))
+        keep((size_t)number);
     else if (!strcmp(mode, "build"))
         build((int)number);
     else if (!strcmp(mode, "leave")) {

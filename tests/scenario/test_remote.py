@@ -40,10 +40,10 @@ class Slow(harness.Proxy):
 
 
 class Remote(harness.Scenario):
-    def open(self, window='60 s', config=''):
+    def open(self, window='60 s', config='', environment=None):
         """A daemon behind a proxy that cuts nothing by itself."""
         self.host = self.daemon(f'backend: fake\nsession: {{reconnect_window: {window}}}\n' + config
-                                + harness.listen(self.path('daemon0')))
+                                + harness.listen(self.path('daemon0')), environment=environment)
         self.proxy = harness.Proxy(self.host.address(), lambda: None, harness.seeded())
         return self.host
 
@@ -51,9 +51,9 @@ class Remote(harness.Scenario):
         return self.host.tenant(tenant).replace(self.host.address(), self.proxy.address)
 
     def start(self, *arguments, pool):
-        program = self.host.start(PROGRAM, *arguments, stdout=subprocess.PIPE, PENSTOCK_POOL=pool,
+        program = self.host.start(PROGRAM, *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, PENSTOCK_POOL=pool,
                                   PENSTOCK_SOCKET=os.devnull)
-        if arguments[0] in ('loop', 'idle', 'hold', 'busy', 'enqueue'):
+        if arguments[0] in ('loop', 'idle', 'hold', 'keep', 'busy', 'enqueue'):
             self.assertEqual(program.stdout.readline(), 'running\n')
         return program
 
@@ -326,9 +326,9 @@ class Remote(harness.Scenario):
         self.assertEqual(self.sessions(), [])
         self.assertFalse([each for each in os.listdir(folder) if re.search(r'\.session$|-[789]\.', each)])
 
-    def manage(self, command, session=1):
+    def manage(self, command, session=1, options=()):
         """penstock detach, penstock attach."""
-        done = self.host.run(harness.PENSTOCK, command, str(session), '--json')
+        done = self.host.run(harness.PENSTOCK, command, *options, str(session), '--json')
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(json.loads(done.stdout), {'session': session, 'detached': command == 'detach'})
 
@@ -355,6 +355,37 @@ class Remote(harness.Scenario):
         self.assertEqual(status, 0, out)
         self.assertLess(float(out), 500 * harness.SLOW)
         self.host.wait_log(r'session 1 of \S+ \(pid \d+\) ended: \d{3,} commands, 0 failed')
+
+    def memory_mib(self, kind, session=1):
+        """Of the process that serves it."""
+        worker = {each['session']: each['worker'] for each in self.sessions()}[session]
+        with open(f'/proc/{worker}/status', encoding='ascii') as file:
+            return int(re.search(rf'{kind}:\s+(\d+) kB', file.read()).group(1)) >> 10
+
+    def test_parked(self):
+        """Its device, which has memory of its own, is free of it meanwhile; then all is as it was."""
+        self.open('1 s', environment={'PENSTOCK_FAKE_INDIRECT': '1'})
+        program = self.start('keep', '64', pool=self.pool())
+        before = self.memory_mib('RssAnon')
+        self.manage('detach', options=['--park'])
+        harness.wait_for(lambda: self.state() == 'parked', what='that it is parked')
+        self.assertLess(self.memory_mib('RssAnon'), before - 60)
+        self.assertGreaterEqual(self.memory_mib('RssShmem'), 64)
+        self.manage('attach')
+        harness.wait_for(lambda: self.state() == 'connected', what='its connection')
+        program.stdin.write('\n')
+        self.assertEqual(self.finish(program), (0, ''))
+
+    def test_parked_when_it_is_done(self):
+        """What was called is executed first; and one that was merely detached can be parked, too."""
+        self.open('1 s', environment={'PENSTOCK_FAKE_INDIRECT': '1'})
+        program = self.start('busy', '1500', pool=self.pool())
+        self.manage('detach')
+        self.manage('detach', options=['--park'])
+        self.assertEqual(self.state(), 'detached')
+        harness.wait_for(lambda: self.state() == 'parked', what='that it is parked')
+        self.manage('attach')
+        self.assertEqual(self.finish(program)[0], 0)
 
     def test_detached_while_broken(self):
         """The program hears of it from the daemon, or not at all: what it cannot reach meanwhile is no loss."""
