@@ -254,6 +254,29 @@ static bool pause_ms(const struct pen_remote_end *end, uint64_t ms)
     return poll(&poller, 1, (int)ms) <= 0 && !atomic_load(&end->stop);
 }
 
+/* That the session is ours. */
+static int prove(const struct pen_remote_end *end, struct pen_stream *stream, uint64_t deadline_ns)
+{
+    _Alignas(8) unsigned char frame[64];
+    struct pen_msg_link_proof message;
+    memcpy(message.proof, end->config.proof, sizeof message.proof);
+    pen_msg_link_proof_encode(&message, 0, frame);
+    int rc = pen_stream_send_frame(stream, frame, pen_msg_link_proof_size(&message), deadline_ns);
+    explicit_bzero(&message, sizeof message);
+    explicit_bzero(frame, sizeof frame);
+    return rc;
+}
+
+/* Takes the stream. */
+static int go_on(struct pen_remote_end *end, struct pen_stream *stream, uint64_t deadline_ns)
+{
+    int rc = prove(end, stream, deadline_ns);
+    if (!rc)
+        return pen_link_resume(end->link, stream, end->config.session, deadline_ns);
+    pen_stream_destroy(stream);
+    return rc;
+}
+
 /* 0; as pen_daemon_resume; -PEN_EPROTO: the ends do not agree about what was sent. */
 static int try_to_reconnect(struct pen_remote_end *end, struct pen_error *error)
 {
@@ -263,7 +286,7 @@ static int try_to_reconnect(struct pen_remote_end *end, struct pen_error *error)
     int rc = pen_daemon_resume(&end->config.address, &resume, deadline_ns, &stream, error);
     if (rc)
         return rc;
-    rc = pen_link_resume(end->link, stream, end->config.session, deadline_ns);
+    rc = go_on(end, stream, deadline_ns);
     return rc ? pen_fail(error, rc == -PEN_EPROTO ? rc : -PEN_EGONE, "going on with the session: %s",
                          pen_error_text(rc))
               : 0;

@@ -17,6 +17,7 @@ struct pen_remote_config {
     struct pen_pool_address address; /* where it can be connected to again; copied */
     uint64_t session;
     uint32_t worker_pid;
+    uint64_t proof[2];                  /* that the session is ours, for a new connection; wiped at the end */
     uint64_t reconnect_ns;              /* how long it is tried; then the session is lost */
     uint64_t spin_ns;                   /* a thread that waits looks so long before it sleeps */
     bool packing;                       /* bulk may come compressed, and go so (feature lz4) */

@@ -123,21 +123,24 @@ static int make_files(struct pen_session *session, struct pen_daemon_peer *peer,
         (rc = pen_arena_create(opened->arena_bytes, &session->arena_fd, error)) ||
         (rc = pen_arena_map(session->arena_fd, opened->arena_bytes, &session->arena_base, error)))
         return rc;
-    const struct pen_remote_config config = {.stream = peer->stream,
-                                             .address = *peer->address,
-                                             .session = opened->session,
-                                             .worker_pid = opened->worker_pid,
-                                             .reconnect_ns = UINT64_C(1000000) * opened->reconnect_ms,
-                                             .spin_ns = session->spin_ns,
-                                             .packing = opened->features & PEN_FEATURE_LZ4,
-                                             .view = &session->view,
-                                             .arena = session->arena_base,
-                                             .arena_bytes = opened->arena_bytes};
+    struct pen_remote_config config = {.stream = peer->stream,
+                                       .address = *peer->address,
+                                       .session = opened->session,
+                                       .worker_pid = opened->worker_pid,
+                                       .reconnect_ns = UINT64_C(1000000) * opened->reconnect_ms,
+                                       .spin_ns = session->spin_ns,
+                                       .packing = opened->features & PEN_FEATURE_LZ4,
+                                       .view = &session->view,
+                                       .arena = session->arena_base,
+                                       .arena_bytes = opened->arena_bytes};
     session->socket = -1; /* it was the stream's */
     *peer = (struct pen_daemon_peer){.fd = -1};
     if (session->bounds.arena_wait_ns < config.reconnect_ns)
         session->bounds.arena_wait_ns = config.reconnect_ns; /* the worker may be far away for a while */
-    return pen_remote_end_start(&config, &session->socket, &session->remote, error);
+    memcpy(config.proof, opened->proof, sizeof config.proof);
+    rc = pen_remote_end_start(&config, &session->socket, &session->remote, error);
+    explicit_bzero(&config, sizeof config);
+    return rc;
 }
 
 static int set_up(struct pen_session *session, const struct pen_msg_session_opened *opened, struct pen_error *error)
@@ -215,6 +218,9 @@ static int open_session(struct pen_session *session, const struct pen_pool *pool
         rc = peer.stream ? make_files(session, &peer, &opened, error) : map_files(session, &frame, &opened, error);
     if (!rc)
         rc = set_up(session, &opened, error);
+    explicit_bzero(&opened, sizeof opened); /* and the frame: the session's proof is in them */
+    if (frame.data)
+        explicit_bzero(frame.data, frame.size);
     pen_unix_frame_finish(&frame);
     if (peer.stream) {
         session->socket = -1; /* it is the stream's, which goes */

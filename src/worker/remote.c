@@ -11,6 +11,8 @@
 
 #define SEND_MS      10000
 #define HANDSHAKE_MS 10000
+/* A program that has proven itself says at once what it has. */
+#define RESUME_MS 3000
 /* For what is left to send when the program is sent away. */
 #define LAST_WORDS_MS 1000
 
@@ -173,53 +175,37 @@ bool pen_remote_await(struct pen_remote *remote, struct pen_work_task *task)
 
 /* ---- connections ---- */
 
-static bool session_key(void *context, const char *identity, unsigned char secret[PEN_TLS_KEY_BYTES])
-{
-    memcpy(secret, context, PEN_TLS_KEY_BYTES);
-    return !strcmp(identity, PEN_TLS_SESSION_IDENTITY);
-}
-
-/* Takes the descriptor. */
-static int make_stream(struct pen_remote_offer *offer, struct pen_stream **out_stream)
-{
-    int rc = offer->protected ? pen_stream_tls_accept(offer->fd, session_key, offer->secret, out_stream)
-                              : pen_stream_plain(offer->fd, out_stream);
-    if (rc)
-        close(offer->fd);
-    else if (offer->protected && (rc = pen_tls_handshake_until(*out_stream, pen_deadline_ms(HANDSHAKE_MS))))
-        pen_stream_destroy(*out_stream);
-    explicit_bzero(offer, sizeof *offer);
-    return rc;
-}
-
 void pen_remote_relink(struct pen_remote *remote, const struct pen_remote_offer *offer)
 {
+    pen_prover_look_at(&remote->prover, offer);
+}
+
+/* The prover's: a stream of the session's program. */
+static void offer_stream(void *context, struct pen_stream *stream)
+{
+    struct pen_remote *remote = context;
     pthread_mutex_lock(&remote->lock);
-    int older = remote->offer.fd;
-    remote->offer = *offer;
+    struct pen_stream *older = remote->offer;
+    remote->offer = stream;
     pthread_mutex_unlock(&remote->lock);
-    if (older >= 0)
-        close(older);
+    pen_stream_destroy(older);
     pen_pump_rouse(&remote->pump);
 }
 
 /* The offered connection becomes the link's. False: there is none, or it has failed. */
 static bool take_offer(struct pen_remote *remote)
 {
-    struct pen_stream *stream;
     pthread_mutex_lock(&remote->lock);
-    struct pen_remote_offer offer = remote->offer;
-    remote->offer.fd = -1;
+    struct pen_stream *stream = remote->offer;
+    remote->offer = NULL;
     pthread_mutex_unlock(&remote->lock);
-    if (offer.fd < 0 || make_stream(&offer, &stream))
-        return false;
-    return !pen_link_resume(remote->link, stream, remote->session, pen_deadline_ms(HANDSHAKE_MS));
+    return stream && !pen_link_resume(remote->link, stream, remote->session, pen_deadline_ms(RESUME_MS));
 }
 
 static bool has_offer(struct pen_remote *remote)
 {
     pthread_mutex_lock(&remote->lock);
-    bool has = remote->offer.fd >= 0;
+    bool has = remote->offer != NULL;
     pthread_mutex_unlock(&remote->lock);
     return has;
 }
@@ -355,11 +341,15 @@ int pen_remote_init(struct pen_remote *remote, uint64_t session, uint64_t reconn
 {
     const struct pen_link_owner owner = {take_frame, take_bulk, remote};
     struct pen_remote_offer offer = *first;
-    *remote = (struct pen_remote){
-        .session = session, .reconnect_ns = reconnect_ns, .crash = crash, .view = *view, .offer = {.fd = -1}};
+    *remote = (struct pen_remote){.session = session, .reconnect_ns = reconnect_ns, .crash = crash, .view = *view};
     pthread_mutex_init(&remote->lock, NULL);
     pen_list_init(&remote->awaited);
-    int rc = make_stream(&offer, &remote->stream);
+    int rc = pen_prover_init(&remote->prover, offer_stream, remote);
+    if (rc) {
+        close(offer.fd);
+        return rc;
+    }
+    rc = pen_offer_accept(&offer, pen_deadline_ms(HANDSHAKE_MS), &remote->stream);
     if (rc)
         return rc;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, remote->ends))

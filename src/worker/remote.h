@@ -11,27 +11,21 @@
 #include "base/list.h"
 #include "net/loan.h"
 #include "net/pump.h"
-#include "net/tls.h"
 #include "net/unix.h"
 #include "wire/ring.h"
 #include "worker/crash.h"
+#include "worker/proof.h"
 
 struct pen_work;
 struct pen_work_task;
-
-/* How a connection of the session is to be made. */
-struct pen_remote_offer {
-    int fd; /* -1: none */
-    bool protected;
-    unsigned char secret[PEN_TLS_KEY_BYTES]; /* that the program must show, when it is protected */
-};
 
 struct pen_remote {
     uint64_t session, reconnect_ns;
     struct pen_stream *stream; /* the connection, until the link has it */
     struct pen_link *link;
     struct pen_pump pump;
-    _Atomic bool idle; /* dispatch sleeps in pen_remote_idle */
+    struct pen_prover prover; /* of new connections */
+    _Atomic bool idle;        /* dispatch sleeps in pen_remote_idle */
     struct pen_mirror mirror;
     struct pen_shared_view view;
     struct pen_ring_writer writer; /* the receiving thread's */
@@ -44,10 +38,10 @@ struct pen_remote {
 
     pthread_mutex_t lock;
     /* guarded by lock */
-    struct pen_remote_offer offer; /* not taken yet */
-    uint64_t arrived;              /* the last command whose bytes are all here, of those whose bytes come beside */
-    struct pen_list awaited;       /* struct pen_work_task.held, of tasks that wait for a later one, in order */
-    uint64_t reads;                /* sent beside; written under lock */
+    struct pen_stream *offer; /* a new connection, of the program's, not taken yet; NULL: none */
+    uint64_t arrived;         /* the last command whose bytes are all here, of those whose bytes come beside */
+    struct pen_list awaited;  /* struct pen_work_task.held, of tasks that wait for a later one, in order */
+    uint64_t reads;           /* sent beside; written under lock */
 };
 
 /* Takes the offered connection. `crash` is the worker's page. `view` and the arena are the session's; view->mirror is
@@ -57,7 +51,8 @@ int pen_remote_init(struct pen_remote *remote, uint64_t session, uint64_t reconn
                     void *arena, uint64_t arena_bytes);
 /* Answers session_open, and begins to receive. */
 int pen_remote_start(struct pen_remote *remote, const void *opened, size_t size);
-/* A new connection, in place of one that is broken, or seems to be to the program. Takes it. Any thread. */
+/* A new connection, in place of one that is broken, or seems to be to the program, if it is the program's: until that
+ * is proven the session goes on as it is. Takes it. Any thread. */
 void pen_remote_relink(struct pen_remote *remote, const struct pen_remote_offer *offer);
 /* Sends the program away, having told it so, until it is not detached. Any thread. */
 void pen_remote_detach(struct pen_remote *remote, bool detached);

@@ -88,19 +88,24 @@ static uint32_t reconnect_ms(const struct pen_remote *remote)
 static int send_opened(struct pen_work *work)
 {
     _Alignas(8) unsigned char frame[256];
-    const struct pen_msg_session_opened opened = {.session = work->config.session,
-                                                  .features = work->features,
-                                                  .ring_bytes = work->view.ring_bytes,
-                                                  .shared_bytes = work->view.shared_bytes,
-                                                  .arena_bytes = work->arena_bytes,
-                                                  .worker_pid = (uint32_t)getpid(),
-                                                  .reconnect_ms = reconnect_ms(work->config.remote)};
+    const struct pen_remote *remote = work->config.remote;
+    struct pen_msg_session_opened opened = {.session = work->config.session,
+                                            .features = work->features,
+                                            .ring_bytes = work->view.ring_bytes,
+                                            .shared_bytes = work->view.shared_bytes,
+                                            .arena_bytes = work->arena_bytes,
+                                            .worker_pid = (uint32_t)getpid(),
+                                            .reconnect_ms = reconnect_ms(remote)};
     const int fds[] = {work->shared_fd, work->arena_fd};
+    if (remote)
+        memcpy(opened.proof, remote->prover.proof, sizeof opened.proof);
     pen_msg_session_opened_encode(&opened, 0, frame);
-    if (work->config.remote)
-        return pen_remote_start(work->config.remote, frame, pen_msg_session_opened_size(&opened));
-    return pen_unix_send(work->config.client_fd, frame, pen_msg_session_opened_size(&opened), fds, 2,
-                         pen_deadline_ms(10000));
+    size_t size = pen_msg_session_opened_size(&opened);
+    int rc = remote ? pen_remote_start(work->config.remote, frame, size)
+                    : pen_unix_send(work->config.client_fd, frame, size, fds, 2, pen_deadline_ms(10000));
+    explicit_bzero(&opened, sizeof opened);
+    explicit_bzero(frame, sizeof frame);
+    return rc;
 }
 
 /* A log begins with who ran and on which devices. */

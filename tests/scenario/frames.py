@@ -8,16 +8,16 @@ import struct
 OPCODES = {
     'hello': 0x0401, 'refused': 0x0402, 'device_list': 0x0410, 'devices': 0x0411, 'device': 0x0412,
     'device_property': 0x0413, 'session_open': 0x0420, 'session_opened': 0x0421,
-    'session_ticket': 0x0422, 'link_hello': 0x0500, 'session_resume': 0x0423, 'adopt': 0x0430, 'ready': 0x0431,
+    'session_ticket': 0x0422, 'link_hello': 0x0500, 'link_resume': 0x0501, 'link_proof': 0x050a, 'session_resume': 0x0423, 'adopt': 0x0430, 'ready': 0x0431,
     'session_list': 0x0440, 'sessions': 0x0441, 'record_list': 0x0442, 'session_detach': 0x0443, 'shutdown': 0x0450, 'done': 0x0451,
 }
 NAMES = {number: name for name, number in OPCODES.items()}
 
-# Fields in order: I u32, i i32, Q u64, s string, b bytes.
+# Fields in order: I u32, i i32, Q u64, s string, b bytes, k a key of 32 bytes.
 LAYOUT = {
     'hello': 'IIIIs', 'refused': 'iIs', 'device_list': '', 'devices': 'IIQs', 'device': 'QIIQIIsssss',
-    'device_property': 'QIIb', 'session_open': 'IIQss', 'session_opened': 'QIIQQII',
-    'session_ticket': 'QQ', 'link_hello': 'QQ', 'session_resume': 'QII', 'adopt': 'QIIss', 'ready': 'IIQ',
+    'device_property': 'QIIb', 'session_open': 'IIQss', 'session_opened': 'QIIQQIIQQ',
+    'session_ticket': 'QQk', 'link_hello': 'QQ', 'link_resume': 'QQ', 'link_proof': 'QQ', 'session_resume': 'QII', 'adopt': 'QIIss', 'ready': 'IIQ',
     'session_list': '', 'record_list': 's', 'session_detach': 'QII', 'shutdown': '', 'done': 'iIs',
 }
 
@@ -41,6 +41,10 @@ def decode(frame):
     size, opcode, _, _ = struct.unpack_from('<IHHQ', frame)
     name, at, values = NAMES[opcode], 16, []
     for kind in LAYOUT.get(name, ''):
+        if kind == 'k':
+            values.append(frame[at:at + 32])
+            at += 32
+            continue
         width = 8 if kind == 'Q' else 4
         at += -at % width
         value = struct.unpack_from('<' + (kind if kind in 'IiQ' else 'I'), frame, at)[0]

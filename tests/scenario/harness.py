@@ -89,7 +89,7 @@ class Proxy(threading.Thread):
         super().__init__(daemon=True)
         self.target = target
         self.next_cut, self.chance = next_cut, chance
-        self.cuts = 0
+        self.cuts = self.accepted = 0
         self.open = True  # False: whoever comes is turned away
         self.listener = socket.create_server(('127.0.0.1', 0))
         self.address = '%s:%d' % self.listener.getsockname()
@@ -98,6 +98,7 @@ class Proxy(threading.Thread):
 
     def accept(self):
         inner, _ = self.listener.accept()
+        self.accepted += 1
         outer = socket.socket()
         host, port = self.target.rsplit(':', 1)
         if not self.open or outer.connect_ex((host, int(port))):

@@ -4,7 +4,8 @@
  *   session_program MODE [NUMBER]
  *
  *   first            one kernel; prints the milliseconds from the first OpenCL call to its result
- *   loop SECONDS     kernels, writes and reads, checked; prints "running" after the first round
+ *   loop SECONDS     rounds of kernels, writes and reads, checked; prints "running" after the first, and at the end how
+ *                    many there were, and how long the slowest of the others took
  *   idle SECONDS     one kernel, then nothing; prints "running"
  *   busy MS          one kernel that takes so long; prints "running" when it has been flushed
  *   enqueue SECONDS  a kernel each millisecond, waited for at the end, and counted by itself; prints "running", and the
@@ -161,14 +162,18 @@ static void round_trip_once(void)
 static void loop(double seconds)
 {
     cl_kernel inc = kernel("inc");
-    double end = now_ms() + seconds * 1e3;
+    double now = now_ms(), end = now + seconds * 1e3, slowest = 0;
     cl_uint rounds = 0;
     do {
+        double begin = now;
         round_trip(inc, rounds * 17);
+        now = now_ms();
         if (rounds++ == 0)
             say("running");
-    } while (now_ms() < end);
-    printf("%u rounds\n", rounds);
+        else
+            slowest = now - begin > slowest ? now - begin : slowest;
+    } while (now < end);
+    printf("%u rounds, the slowest %.3f ms\n", rounds, slowest);
     CHECK(clReleaseKernel(inc));
 }
 

@@ -91,7 +91,7 @@ def serve():
     if 'adopt-stay' in words:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     session, features = frames.decode(data)[1][:2]
-    client.send('session_opened', session, features, 0, 0, 0, os.getpid(), 0)
+    client.send('session_opened', session, features, 0, 0, 0, os.getpid(), 0, 0, 0)
     client.receive()
     if 'adopt-stay' in words:
         time.sleep(1000)

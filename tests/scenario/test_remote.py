@@ -1,5 +1,6 @@
 """Sessions of programs on another host: what they outlive, and what ends them. The devices are the fake ones; all that
 programs see on the way is in the modes `remote` and `cut` of the cl_* programs."""
+import contextlib
 import json
 import os
 import re
@@ -37,6 +38,18 @@ class Slow(harness.Proxy):
                 time.sleep(0.5)
                 self.early = len(self.daemon_ends) > 2 or bool(select.select([self.listener], [], [], 0)[0])
         super().forward(sock)
+
+
+class Ticket(harness.Proxy):
+    """Whoever connects here comes to the daemon with this token."""
+
+    def __init__(self, target, token):
+        self.hello = frames.encode('link_hello', *token)
+        super().__init__(target, lambda: None, harness.seeded())
+
+    def accept(self):
+        super().accept()
+        list(self.pairs)[-1].sendall(self.hello)
 
 
 class Remote(harness.Scenario):
@@ -464,34 +477,87 @@ class Remote(harness.Scenario):
         self.assertEqual(self.finish(other)[0], 0)
         self.host.wait_log('tenant alice is revoked')
 
+    @contextlib.contextmanager
+    def tls(self, address, identity, secret):
+        """Frames to the pool, from another TLS peer that has this key."""
+        with subprocess.Popen(
+                ['openssl', 's_client', '-quiet', '-no_ign_eof', '-connect', address, '-tls1_3', '-psk_identity', identity, '-psk',
+                 secret.hex(), '-ciphersuites', 'TLS_AES_128_GCM_SHA256'],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as peer:
+            yield frames.Pipes(peer.stdin, peer.stdout)
+            peer.kill()
+
     def ask(self, tenant, *names):
         """What the daemon answers a tenant who sends these messages after hello: names and values."""
         host, key = tenant.removeprefix('penstock://').split('#')
-        secret = frames.key(key)
-        with subprocess.Popen(
-                ['openssl', 's_client', '-quiet', '-no_ign_eof', '-connect', self.host.address(), '-tls1_3', '-psk_identity',
-                 host.rsplit('/', 1)[1], '-psk', secret.hex(), '-ciphersuites', 'TLS_AES_128_GCM_SHA256'],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as peer:
-            connection = frames.Pipes(peer.stdin, peer.stdout)
+        with self.tls(self.host.address(), host.rsplit('/', 1)[1], frames.key(key)) as connection:
             connection.send('hello', 1, 0, os.getpid(), 0, 'scenario')
             answers = [connection.receive()]
             for name, *values in names:
                 connection.send(name, *values)
                 answers.append(connection.receive())
-            peer.kill()
         return answers
+
+    def dial(self, *token):
+        """A connection that has shown a ticket's token."""
+        host, port = self.host.address().rsplit(':', 1)
+        sock = socket.create_connection((host, int(port)), 10 * harness.SLOW)
+        sock.sendall(frames.encode('link_hello', *token))
+        return sock
 
     def test_ticket_outlives_its_connection(self):
         self.open()
-        name, token = self.ask(self.host.tenant('alice'), ('session_open', 0, 0, 0, 'early', ''))[1]
+        name, (*token, _) = self.ask(self.host.tenant('alice'), ('session_open', 0, 0, 0, 'early', ''))[1]
         self.assertEqual(name, 'session_ticket')
         time.sleep(0.3)  # the daemon knows by now that the tenant's connection is gone
-        host, port = self.host.address().rsplit(':', 1)
         for _ in range(2):  # it is good once
-            with socket.create_connection((host, int(port))) as sock:
-                sock.sendall(frames.encode('link_hello', *token))
+            with self.dial(*token):
                 self.host.wait_log('session 1 of early')
         self.assertNotIn('session 2', self.host.log())
+
+    def ticket(self, tenant, worker):
+        """For a new connection of session 1, as any process with the tenant's key gets one: token, key."""
+        name, (*token, secret) = self.ask(tenant, ('session_resume', 1, worker, 0))[1]
+        self.assertEqual(name, 'session_ticket')
+        return token, secret
+
+    def test_session_is_not_taken(self):
+        """By another process with the tenant's key, that does not know what the program knows: it is told nothing, and the
+        program loses not even its connection."""
+        self.open()
+        alice = self.pool()
+        program = self.start('loop', '4', pool=alice)
+        accepted = self.proxy.accepted
+        for said in [('link_proof', 0, 0)], [('link_proof', 1, 2), ('link_resume', 1, 0)], [('link_resume', 1, 0)]:
+            token, secret = self.ticket(alice, self.worker())
+            relay = Ticket(self.host.address(), token)
+            with self.tls(relay.address, 'session', secret) as connection:
+                for message in said:
+                    connection.send(*message)
+                self.assertIsNone(connection.receive(), said)
+        self.assertIsNone(program.poll())
+        status, out = self.finish(program)
+        self.assertEqual(status, 0, out)
+        self.assertEqual(self.proxy.accepted, accepted)
+        self.assertEqual(len(re.findall('a new connection', self.host.log())), 3)
+
+    def test_silence_holds_nothing_up(self):
+        """Whoever has a ticket for the session, and then says nothing, or nothing after the handshake. More of them than the
+        worker looks at do not keep the program out."""
+        self.open()
+        alice = self.pool()
+        program = self.start('loop', '5', pool=alice)
+        token, secret = self.ticket(alice, self.worker())
+        relay = Ticket(self.host.address(), token)
+        with self.tls(relay.address, 'session', secret), contextlib.ExitStack() as idle:
+            for _ in range(12):
+                idle.enter_context(self.dial(*self.ticket(alice, self.worker())[0]))
+            self.host.wait_log('a new connection', count=13)
+            self.proxy.cut_all()
+            self.host.wait_log('a new connection', count=14)
+            status, out = self.finish(program)
+        self.assertEqual(status, 0, out)
+        self.assertLess(float(re.search(r'slowest ([\d.]+) ms', out)[1]), 1000 * harness.SLOW)
 
     def test_another_tenants_session(self):
         self.open()

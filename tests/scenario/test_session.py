@@ -89,7 +89,7 @@ class Sessions:
         daemon = self.pool()
         done = daemon.run(PROGRAM, 'loop', '0.3')
         self.assertEqual(done.returncode, 0, done.stdout + daemon.log())
-        self.assertRegex(done.stdout, r'^running\n\d+ rounds\n$')
+        self.assertRegex(done.stdout, r'^running\n\d+ rounds, the slowest [\d.]+ ms\n$')
         self.assertRegex(daemon.wait_log(r'session 1 of session_program .* ended: (\d+) commands, 0 failed'), r'\d{2,}')
 
     def test_print(self):
