@@ -28,7 +28,8 @@ struct raw_listen {
     char *tcp, *tenants, *certificate, *private_key, *authority;
 };
 struct raw_limits {
-    char *handshakes, *sessions, *connections, *handshake_ms, *worker_wait_ms, *worker_start_ms, *probe_ms, *stop_ms;
+    char *handshakes, *handshakes_per_s, *handshake_burst;
+    char *sessions, *connections, *handshake_ms, *worker_wait_ms, *worker_start_ms, *probe_ms, *stop_ms;
 };
 struct raw_cache {
     char *enabled, *dir, *size;
@@ -64,10 +65,17 @@ static const cyaml_schema_field_t session_fields[] = {TEXT(raw_session, arena), 
 static const cyaml_schema_field_t listen_fields[] = {TEXT(raw_listen, tcp),         TEXT(raw_listen, tenants),
                                                      TEXT(raw_listen, certificate), TEXT(raw_listen, private_key),
                                                      TEXT(raw_listen, authority),   CYAML_FIELD_END};
-static const cyaml_schema_field_t limits_fields[] = {
-    TEXT(raw_limits, handshakes),   TEXT(raw_limits, sessions),       TEXT(raw_limits, connections),
-    TEXT(raw_limits, handshake_ms), TEXT(raw_limits, worker_wait_ms), TEXT(raw_limits, worker_start_ms),
-    TEXT(raw_limits, probe_ms),     TEXT(raw_limits, stop_ms),        CYAML_FIELD_END};
+static const cyaml_schema_field_t limits_fields[] = {TEXT(raw_limits, handshakes),
+                                                     TEXT(raw_limits, handshakes_per_s),
+                                                     TEXT(raw_limits, handshake_burst),
+                                                     TEXT(raw_limits, sessions),
+                                                     TEXT(raw_limits, connections),
+                                                     TEXT(raw_limits, handshake_ms),
+                                                     TEXT(raw_limits, worker_wait_ms),
+                                                     TEXT(raw_limits, worker_start_ms),
+                                                     TEXT(raw_limits, probe_ms),
+                                                     TEXT(raw_limits, stop_ms),
+                                                     CYAML_FIELD_END};
 static const cyaml_schema_field_t cache_fields[] = {TEXT(raw_cache, enabled), TEXT(raw_cache, dir),
                                                     TEXT(raw_cache, size), CYAML_FIELD_END};
 static const cyaml_schema_field_t workers_fields[] = {TEXT(raw_workers, warm), TEXT(raw_workers, path),
@@ -149,6 +157,8 @@ static const struct setting settings[] = {
     {"listen.private_key", KIND_TEXT, AT(listen.private_key, private_key), 1, PEN_CERTIFICATE_PATH - 1, 0, NULL},
     {"listen.authority", KIND_TEXT, AT(listen.authority, authority), 1, PEN_CERTIFICATE_PATH - 1, 0, NULL},
     {"limits.handshakes", KIND_COUNT, AT(limits.handshakes, max_handshakes), 1, 65536, 64, NULL},
+    {"limits.handshakes_per_s", KIND_COUNT, AT(limits.handshakes_per_s, handshakes_per_s), 1, 1000000, 100, NULL},
+    {"limits.handshake_burst", KIND_COUNT, AT(limits.handshake_burst, handshake_burst), 1, 1000000, 1000, NULL},
     {"limits.sessions", KIND_COUNT, AT(limits.sessions, max_sessions), 1, PEN_LIMIT_SESSIONS, 64, NULL},
     {"limits.connections", KIND_COUNT, AT(limits.connections, max_connections), 1, 65536, 256, NULL},
     {"limits.handshake_ms", KIND_COUNT, AT(limits.handshake_ms, handshake_ms), 10, 3600000, 5000, NULL},

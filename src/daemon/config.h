@@ -46,6 +46,7 @@ struct pen_config {
     uint64_t handshake_ms, worker_wait_ms, worker_start_ms; /* limits */
     uint64_t probe_ms, stop_ms;                             /* limits */
     uint64_t max_handshakes;                                /* limits */
+    uint64_t handshakes_per_s, handshake_burst;             /* limits */
     char *listen_tcp;                                       /* listen; NULL: not */
     char *tenants_dir;                                      /* listen; NULL: by the environment */
     char *certificate, *private_key, *authority;            /* listen; NULL: keys alone */

@@ -16,6 +16,7 @@
 
 #include "base/list.h"
 #include "daemon/config.h"
+#include "daemon/rate.h"
 #include "daemon/report.h"
 #include "net/stream.h"
 #include "net/tls.h"
@@ -68,6 +69,7 @@ struct pen_daemon {
     struct event *gate_event;
     struct pen_list knocks, tickets;
     uint64_t knock_count;
+    struct pen_rates rates; /* of connections, by their source */
 
     /* revoke.c */
     int revoke_fd; /* inotify; -1: no tenant has come yet */

@@ -2,6 +2,7 @@
  * (TLS), and is a client like any other then; or a ticket, which a client has been given, and its connection becomes a
  * session's. Nothing else is read from a stranger. */
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include "daemon/daemon.h"
 #include "net/tcp.h"
 #include "net/tenant.h"
+#include "wire/futex.h"
 
 /* Connections taken from the listening socket in one turn of the loop. */
 #define ACCEPT_BATCH 64
@@ -225,12 +227,38 @@ static void add_knock(struct pen_daemon *daemon, int fd)
         forget(knock, false);
 }
 
+/* More often than limits.handshakes_per_s: it is not listened to. */
+static bool comes_too_often(struct pen_daemon *daemon, int fd)
+{
+    const struct pen_config *config = &daemon->config;
+    struct sockaddr_storage from = {0};
+    socklen_t size = sizeof from;
+    char text[64];
+    if (getpeername(fd, (struct sockaddr *)&from, &size))
+        return true; /* it has gone again */
+    const struct pen_rate_address address = pen_rate_address_of(&from);
+    enum pen_rate_answer answer =
+        pen_rate_take(&daemon->rates, &address, config->handshakes_per_s, config->handshake_burst, pen_now_ns());
+    if (answer == PEN_RATE_REFUSED_FIRST) {
+        pen_rate_address_text(&address, text);
+        pen_report(PEN_REPORT_WARN,
+                   "connections from %s are closed: %" PRIu64 " at once, then %" PRIu64
+                   " a second are allowed (limits.handshake_burst, limits.handshakes_per_s)",
+                   text, config->handshake_burst, config->handshakes_per_s);
+    }
+    return answer != PEN_RATE_OK;
+}
+
 static void acceptable(evutil_socket_t fd, short what, void *context)
 {
     struct pen_daemon *daemon = context;
     int stranger;
     (void)what;
     for (int i = 0; i < ACCEPT_BATCH && !pen_unix_accept((int)fd, &stranger); i++) {
+        if (comes_too_often(daemon, stranger)) {
+            close(stranger);
+            continue;
+        }
         /* Whoever has waited longest gives way: who fills the door with silence keeps nobody out. */
         if (daemon->knock_count >= daemon->config.max_handshakes)
             forget(PEN_CONTAINER(daemon->knocks.next, struct knock, link), false);

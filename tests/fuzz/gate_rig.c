@@ -190,8 +190,11 @@ void gate_start(struct gate *gate)
     authority.certificate = make_certificate("authority", authority.key, NULL, authority.key);
     gate_certify("gate", &files);
     *gate = (struct gate){.daemon = {.base = event_base_new(), .gate_fd = -1}};
-    gate->daemon.config =
-        (struct pen_config){.listen_tcp = (char *)(uintptr_t) "", .handshake_ms = 3600000, .max_handshakes = 8};
+    gate->daemon.config = (struct pen_config){.listen_tcp = (char *)(uintptr_t) "",
+                                              .handshake_ms = 3600000,
+                                              .max_handshakes = 8,
+                                              .handshakes_per_s = 1000000,
+                                              .handshake_burst = 1000000};
     require(!pen_certificates_load(&files, &gate->daemon.config.certificates, NULL, &error));
     require(!pen_gate_init(&gate->daemon, &error));
 }

@@ -24,6 +24,8 @@ WRONG = [
     ('limits: 3\n', 1, ['limits must be a mapping', 'connections']),
     ('workers:\n  warm: -1\n', 2, ['workers.warm', '"-1"', 'from 0 to 64']),
     ('workers:\n  warm: 65\n', 2, ['workers.warm', '"65"', 'from 0 to 64']),
+    ('limits:\n  handshakes_per_s: 0\n', 2, ['limits.handshakes_per_s', '"0"', 'from 1 to 1000000']),
+    ('limits:\n  handshake_burst: 2000000\n', 2, ['limits.handshake_burst', 'from 1 to 1000000']),
     ('workers:\n  warm: one\n', 2, ['workers.warm', '"one"']),
     ('workers:\n  warm: 99999999999999999999999\n', 2, ['workers.warm', 'from 0 to 64']),
     ('workers:\n  warm: 1\n  warm: 2\n', 3, ['workers.warm is given twice']),

@@ -1,16 +1,28 @@
 """Who gets in from another host, and who does not. The devices are the fake ones."""
+import contextlib
 import os
+import re
 import shutil
 import socket
 import ssl
 import stat
 import subprocess
+import time
 import unittest
 
 import harness
 
 PROGRAM = os.environ.get('PENSTOCK_PROGRAM', os.path.join(harness.BUILD, 'tests/scenario/session_program'))
 ICD = os.path.join(harness.BUILD, 'src/icd/libpenstock-icd.so')
+
+
+def client_hello():
+    """The first bytes of a TLS connection."""
+    come, go = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(come, go, server_hostname='gate').do_handshake()
+    return go.read()
+
 
 class Tenants(harness.Scenario):
     def open(self, limits=''):
@@ -23,9 +35,16 @@ class Tenants(harness.Scenario):
         return harness.run(harness.PENSTOCK, 'devices', '--json', environment={
             'PENSTOCK_POOL': pool, 'PENSTOCK_SOCKET': os.devnull})
 
-    def dial(self, daemon):
+    def dial(self, daemon, source=''):
         host, port = daemon.address().rsplit(':', 1)
-        return socket.create_connection((host, int(port)), 10)
+        return socket.create_connection((host, int(port)), 10 * harness.SLOW, (source, 0))
+
+    def says(self, sock):
+        """Whether it answers, and does not close the connection without a word."""
+        try:
+            return bool(sock.recv(1))
+        except ConnectionResetError:
+            return False
 
     def assertClosed(self, sock, seconds=10):
         sock.settimeout(seconds * harness.SLOW)
@@ -83,6 +102,24 @@ class Tenants(harness.Scenario):
         harness.wait_for(lambda: daemon.descriptors() <= before + 20, what='few strangers kept')
         for sock in idle:
             sock.close()
+
+    def test_many_connections_keep_nobody_out(self):
+        """Who comes too often is not read; others, and he himself a while later, are."""
+        daemon = self.open('limits: {handshakes_per_s: 2, handshake_burst: 20}\n')
+        daemon.expect('connections from 127.0.0.2 are closed')
+        alice, hello, closed = daemon.tenant('alice'), client_hello(), 0
+        for i in range(100):
+            with self.dial(daemon, '127.0.0.2') as sock:
+                sock.sendall(hello)
+                closed += not self.says(sock)
+                if i == 60:
+                    self.assertEqual(self.devices(alice).returncode, 0)
+        self.assertGreater(closed, 50)
+        self.assertEqual(len(re.findall('connections from 127.0.0.2 are closed: 20 at once, then 2 a second', daemon.log())), 1)
+        time.sleep(1)
+        with self.dial(daemon, '127.0.0.2') as sock:
+            sock.sendall(hello)
+            self.assertTrue(self.says(sock))
 
     def test_silence_ends(self):
         daemon = self.open('limits: {handshake_ms: 200}\n')

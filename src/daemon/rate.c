@@ -1,0 +1,69 @@
+/* daemon/rate.c - see rate.h. A bucket is one number, the time when it is full (as the theoretical arrival time of the
+ * generic cell rate algorithm, ITU-T I.371): each token that is taken puts that off by the time that one takes to come.
+ */
+#include "daemon/rate.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SECOND_NS UINT64_C(1000000000)
+
+struct pen_rate_address pen_rate_address_of(const struct sockaddr_storage *from)
+{
+    struct pen_rate_address address = {{0}};
+    if (from->ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const void *)from;
+        memset(address.bytes + 10, 0xff, 2);
+        memcpy(address.bytes + 12, &v4->sin_addr, 4);
+    } else if (from->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const void *)from;
+        memcpy(address.bytes, &v6->sin6_addr, IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) ? 16 : 8);
+    }
+    return address;
+}
+
+void pen_rate_address_text(const struct pen_rate_address *address, char out[64])
+{
+    struct in6_addr v6;
+    char text[INET6_ADDRSTRLEN] = "?";
+    memcpy(&v6, address->bytes, sizeof v6);
+    bool mapped = IN6_IS_ADDR_V4MAPPED(&v6);
+    inet_ntop(mapped ? AF_INET : AF_INET6, address->bytes + (mapped ? 12 : 0), text, sizeof text);
+    snprintf(out, 64, "%s%s", text, mapped ? "" : "/64");
+}
+
+/* The address's; for one that is not remembered, an empty place, or that of the fullest bucket. */
+static struct pen_rate *bucket_of(struct pen_rates *rates, const struct pen_rate_address *address)
+{
+    struct pen_rate *fullest = &rates->items[0];
+    for (uint32_t i = 0; i < rates->count; i++) {
+        struct pen_rate *each = &rates->items[i];
+        if (!memcmp(&each->address, address, sizeof *address))
+            return each;
+        if (each->full_ns < fullest->full_ns)
+            fullest = each;
+    }
+    struct pen_rate *place = rates->count < PEN_RATE_ADDRESSES ? &rates->items[rates->count++] : fullest;
+    *place = (struct pen_rate){.address = *address};
+    return place;
+}
+
+enum pen_rate_answer pen_rate_take(struct pen_rates *rates, const struct pen_rate_address *address, uint64_t per_s,
+                                   uint64_t burst, uint64_t now_ns)
+{
+    const uint64_t token_ns = SECOND_NS / per_s;
+    struct pen_rate *bucket = bucket_of(rates, address);
+    if (bucket->full_ns <= now_ns) {
+        bucket->full_ns = now_ns;
+        bucket->refused = false;
+    }
+    if (bucket->full_ns + token_ns - now_ns <= burst * token_ns) {
+        bucket->full_ns += token_ns;
+        return PEN_RATE_OK;
+    }
+    bool first = !bucket->refused;
+    bucket->refused = true;
+    return first ? PEN_RATE_REFUSED_FIRST : PEN_RATE_REFUSED;
+}
