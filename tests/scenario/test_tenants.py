@@ -94,14 +94,18 @@ class Tenants(harness.Scenario):
         self.assertIsNone(daemon.process.poll())
 
     def test_silence_keeps_nobody_out(self):
-        daemon = self.open('limits: {handshakes: 16, handshake_ms: 60000}\n')
+        """A thousand who say nothing, and some who begin a handshake and say no more."""
+        daemon = self.open('limits: {handshakes: 16, handshake_ms: 60000, handshake_burst: 10000}\n')
         alice = daemon.tenant('alice')
-        before = daemon.descriptors()
-        idle = [self.dial(daemon) for _ in range(200)]
-        self.assertEqual(self.devices(alice).returncode, 0)
-        harness.wait_for(lambda: daemon.descriptors() <= before + 20, what='few strangers kept')
-        for sock in idle:
-            sock.close()
+        before, hello = daemon.descriptors(), client_hello()
+        with contextlib.ExitStack() as idle:
+            for i in range(1000):
+                sock = idle.enter_context(self.dial(daemon))
+                sock.sendall(hello[:(0, 0, 0, 1, 5, 100)[i % 6]])
+                if i in (0, 500):
+                    self.assertEqual(self.devices(alice).returncode, 0)
+            self.assertEqual(self.devices(alice).returncode, 0)
+            harness.wait_for(lambda: daemon.descriptors() <= before + 20, what='few strangers kept')
 
     def test_many_connections_keep_nobody_out(self):
         """Who comes too often is not read; others, and he himself a while later, are."""
