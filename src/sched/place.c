@@ -18,7 +18,7 @@ int pen_place_choose(const struct pen_place_option *options, uint32_t count, uin
     int best = -1;
     for (uint32_t i = 0; i < count; i++) {
         const struct pen_place *place = options[i].place;
-        if (place->flying >= PEN_PLACE_AHEAD)
+        if (!pen_place_has_room(place))
             continue;
         uint64_t begin = later(now_ns + place->ahead_ns, options[i].ready_ns);
         uint64_t end = begin + options[i].bring_ns + options[i].run_ns;

@@ -15,6 +15,8 @@
 /* Commands that a device is given before it has done the first of them: enough to hide the way to it and back for
  * commands of a microsecond, few enough that the next one still finds the device that is free. */
 #define PEN_PLACE_AHEAD 64u
+/* And so much work, once it has two: what comes with a higher priority is to wait for no more. */
+#define PEN_PLACE_AHEAD_NS 2000000u
 /* What a command is expected to take of which nothing is known. */
 #define PEN_PLACE_UNKNOWN_NS 100000u
 /* What it costs to wait for another device's command: between two devices that are equal otherwise, a chain of
@@ -26,6 +28,11 @@ struct pen_place {
     uint64_t ahead_ns; /* of what it was given and has not done, as expected */
     uint32_t flying;
 };
+
+static inline bool pen_place_has_room(const struct pen_place *place)
+{
+    return place->flying < 2 || (place->flying < PEN_PLACE_AHEAD && place->ahead_ns < PEN_PLACE_AHEAD_NS);
+}
 
 /* What is known of one device for one command. */
 struct pen_place_option {

@@ -137,6 +137,8 @@ static int make_lane(struct pen_work *work, struct pen_work_lane *lane, bool by_
 {
     const struct pen_work_device *device = lane->device;
     struct pen_backend_queue_desc desc = {m->flags, m->priority, m->throttle};
+    if (device->span) /* its driver may not know them */
+        desc.priority = desc.throttle = (enum pen_hint)0;
     int rc = -PEN_EUNSUPPORTED;
     if (work->log) /* what ran when (trace.c) */
         desc.flags |= PEN_QUEUE_FLAG_PROFILING;
@@ -148,6 +150,12 @@ static int make_lane(struct pen_work *work, struct pen_work_lane *lane, bool by_
     if (!by_events || (rc && rc != -PEN_ENOMEM))
         rc = work->ops->queue_create(device->domain->backend, device->backend->index, &desc, &lane->backend);
     return rc;
+}
+
+/* Hints are worth something where commands wait for room: a spanning device weighs them itself, as queue->priority. */
+static uint8_t priority_of(enum pen_hint hint)
+{
+    return hint == PEN_HINT_HIGH ? 2 : hint == PEN_HINT_LOW ? 0 : 1;
 }
 
 static int make_lanes(struct pen_work_queue *queue, struct pen_work_device *const *members, uint32_t count,
@@ -180,7 +188,8 @@ int pen_queue_create(struct pen_work *work, struct pen_work_device *device, cons
                                      .refs = 1,
                                      .slot = m->slot,
                                      .in_order = !(m->flags & PEN_QUEUE_FLAG_OUT_OF_ORDER),
-                                     .profiling = m->flags & PEN_QUEUE_FLAG_PROFILING};
+                                     .profiling = m->flags & PEN_QUEUE_FLAG_PROFILING,
+                                     .priority = priority_of(m->priority)};
     int rc = make_lanes(queue, members, member_count, m);
     if (rc) {
         drop_lanes(queue);

@@ -6,9 +6,6 @@
 #include "mem/residency.h"
 #include "worker/work.h"
 
-/* A slice of a slice is the deepest there is: an image over a sub-buffer. */
-#define DEPTHS 3
-
 void pen_park_want(struct pen_work *work, bool wanted)
 {
     atomic_store(&work->park, wanted);
@@ -17,15 +14,7 @@ void pen_park_want(struct pen_work *work, bool wanted)
 
 static bool is_quiet(const struct pen_work *work)
 {
-    return !work->graph.held && !work->flying && !work->moving && pen_list_empty(&work->no_room);
-}
-
-static int depth_of(const struct pen_work_region *region)
-{
-    int depth = 0;
-    while ((region = region->parent))
-        depth++;
-    return depth;
+    return !work->graph.held && !work->flying && !work->moving;
 }
 
 static void for_each_region(struct pen_work *work, void (*call)(struct pen_work_region *region, void *context),
@@ -47,7 +36,7 @@ static void bring_home(struct pen_work_region *region, void *context)
 static void let_go(struct pen_work_region *region, void *depth)
 {
     for (; region; region = region->parent) /* a parent's own name may have gone */
-        if (depth_of(region) == *(int *)depth)
+        if (region->depth == *(uint32_t *)depth)
             pen_region_let_go(region);
 }
 
@@ -64,7 +53,7 @@ void pen_park_step(struct pen_work *work)
             nanosleep(&pause, NULL);
             pen_task_reap(work);
         }
-        for (int depth = DEPTHS; depth-- > 0;)
+        for (uint32_t depth = PEN_WORK_DEPTH + 1; depth-- > 0;)
             for_each_region(work, let_go, &depth);
         pen_kernel_forget_regions(work);
     }

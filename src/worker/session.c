@@ -214,7 +214,6 @@ int pen_work_create(const struct pen_work_config *config, struct pen_work **out_
     pen_list_init(&work->queue_list);
     pen_list_init(&work->touched);
     pen_list_init(&work->own_events);
-    pen_list_init(&work->no_room);
     pen_graph_init(&work->graph);
     pen_hazards_init(&work->hazards);
     int rc = pen_outbox_init(&work->outbox, config->client_fd);
@@ -323,7 +322,7 @@ void pen_work_kick(struct pen_work *work)
  */
 static bool is_behind(const struct pen_work *work)
 {
-    return work->held_bytes > PEN_WORK_BACKLOG && !pen_list_empty(&work->no_room);
+    return work->held_bytes > PEN_WORK_BACKLOG && work->no_room.count;
 }
 
 static void catch_up(struct pen_work *work)
@@ -457,6 +456,7 @@ void pen_work_destroy(struct pen_work *work)
     pen_task_discard_all(work);
     free_objects(work);
     wait_for_callbacks(work);
+    pen_table_finish(&work->no_room);
     pen_graph_finish(&work->graph);
     pen_hazards_finish(&work->hazards);
     pen_ring_reader_finish(&work->ring);

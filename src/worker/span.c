@@ -8,8 +8,10 @@
 #include <string.h>
 
 /* Device queries of OpenCL (CL/cl.h) that differ between members in a way that matters. All others are the first's. */
-#define MAX_COMPUTE_UNITS 0x1002u
-#define NUMERIC_VERSION   0x105Eu
+#define MAX_COMPUTE_UNITS    0x1002u
+#define EXTENSIONS           0x1030u
+#define NUMERIC_VERSION      0x105Eu
+#define VERSIONED_EXTENSIONS 0x1060u
 
 enum combine { SMALLER, LARGER, COMMON_BITS, COMMON_WORDS, COMMON_ENTRIES, NONE_LEFT };
 
@@ -203,6 +205,51 @@ static const struct pen_backend_device *lowest_version(const struct pen_offer *o
     return lowest;
 }
 
+/* More bytes at the end of a property. */
+static int append(struct pen_backend_property *property, const void *bytes, uint32_t size)
+{
+    unsigned char *more = realloc(property->value, property->size + size + 1u);
+    if (!more)
+        return -PEN_ENOMEM;
+    memcpy(more + property->size, bytes, size);
+    property->value = more;
+    property->size += size;
+    return 0;
+}
+
+static bool has_entry(const struct pen_backend_property *property, const char *name)
+{
+    const char *entries = property->value;
+    for (uint32_t at = 0; at + NAME_VERSION_BYTES <= property->size; at += NAME_VERSION_BYTES)
+        if (!strncmp(entries + at + sizeof(uint32_t), name, NAME_VERSION_BYTES - sizeof(uint32_t)))
+            return true;
+    return false;
+}
+
+/* What it has whatever its members have: priorities are weighed where commands wait for room on all of them. */
+static int add_priorities(struct pen_backend_device *device)
+{
+    static const char name[] = "cl_khr_priority_hints";
+    struct {
+        uint32_t version;
+        char name[NAME_VERSION_BYTES - sizeof(uint32_t)];
+    } entry = {1u << 22, "cl_khr_priority_hints"}; /* 1.0.0, as CL_MAKE_VERSION */
+    int rc = 0;
+    for (uint32_t i = 0; i < device->property_count && !rc; i++) {
+        struct pen_backend_property *property = &device->properties[i];
+        char *text = property->value;
+        size_t size = strnlen(text, property->size);
+        if (property->key == EXTENSIONS && !has_word(text, size, name, sizeof name - 1)) {
+            property->size = (uint32_t)size;
+            rc = size ? append(property, " ", 1) : 0;
+            rc = rc ? rc : append(property, name, sizeof name);
+        } else if (property->key == VERSIONED_EXTENSIONS && !has_entry(property, name)) {
+            rc = append(property, &entry, sizeof entry);
+        }
+    }
+    return rc;
+}
+
 /* What all members have in common. */
 static int describe(struct pen_offer *offer)
 {
@@ -229,7 +276,7 @@ static int describe(struct pen_offer *offer)
     for (uint32_t i = 0; i < device->property_count; i++)
         if (device->properties[i].key == MAX_COMPUTE_UNITS && device->properties[i].size == 4)
             memcpy(device->properties[i].value, &device->compute_units, 4);
-    return rc;
+    return rc ? rc : add_priorities(device);
 }
 
 /* ---- groups --------------------------------------------------------------------------------------------------- */

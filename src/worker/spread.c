@@ -4,6 +4,9 @@
 
 #include "worker/work.h"
 
+/* Bytes that both copies through the host's memory bring in a nanosecond, about. */
+#define MOVED_PER_NS 4
+
 /* ---- what it waits for ---------------------------------------------------------------------------------------- */
 
 bool pen_spread_is_marker(const struct pen_work_command *command)
@@ -90,13 +93,13 @@ static uint64_t ready_at(const struct pen_work_command *command, const struct pe
 }
 
 /* Bytes that are not valid there. */
-static uint64_t bring(const struct pen_access *accesses, uint32_t count, const struct pen_work_device *device)
+static uint64_t missing(const struct pen_access *accesses, uint32_t count, const struct pen_work_device *device)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < count; i++)
         if (pen_move_missing(&accesses[i], device))
             bytes += accesses[i].root->size;
-    return bytes / 4; /* ns: both ways through the host's memory */
+    return bytes;
 }
 
 /* May it run there? A program's own variables are the first device's. */
@@ -110,9 +113,25 @@ bool pen_spread_has_room(const struct pen_work_command *command)
 {
     const struct pen_work_queue *queue = command->queue;
     for (uint32_t i = 0; i < queue->lane_count; i++)
-        if (queue->lanes[i].device->place.flying < PEN_PLACE_AHEAD && is_eligible(command, &queue->lanes[i]))
+        if (pen_place_has_room(&queue->lanes[i].device->place) && is_eligible(command, &queue->lanes[i]))
             return true;
     return false;
+}
+
+uint64_t pen_spread_missing(const struct pen_work_command *command)
+{
+    struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
+    uint32_t count = pen_command_accesses(command, accesses);
+    const struct pen_work_queue *queue = command->queue;
+    uint64_t least = UINT64_MAX - 1;
+    for (uint32_t i = 0; i < queue->lane_count; i++) {
+        const struct pen_work_lane *lane = &queue->lanes[i];
+        uint64_t bytes = pen_place_has_room(&lane->device->place) && is_eligible(command, lane)
+                             ? missing(accesses, count, lane->device)
+                             : UINT64_MAX;
+        least = bytes < least ? bytes : least;
+    }
+    return least;
 }
 
 void pen_spread_choose(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
@@ -129,7 +148,7 @@ void pen_spread_choose(struct pen_work_command *command, struct pen_work_task *t
         options[option_count] =
             (struct pen_place_option){.place = &lane->device->place,
                                       .ready_ns = ready_at(command, accesses, count, lane->device),
-                                      .bring_ns = bring(accesses, count, lane->device),
+                                      .bring_ns = missing(accesses, count, lane->device) / MOVED_PER_NS,
                                       .run_ns = expected_run(command, accesses, count, lane->device)};
         lanes[option_count++] = lane;
     }

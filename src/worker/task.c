@@ -679,11 +679,11 @@ static bool must_hold(const struct pen_work_command *command, int *out_error)
     return hold;
 }
 
-/* For a command that has just come; it may have to be held then, for room or for what it is placed after. An error is
- * the command's. */
+/* For a command that has just come; it may have to be held then, for room, which others have waited for longer, or for
+ * what it is placed after. An error is the command's. */
 static int place_new(struct pen_work_command *command, struct pen_work_task *task, bool *out_hold)
 {
-    *out_hold = !has_room(command);
+    *out_hold = !has_room(command) || (pen_is_spread(command->queue) && task->work->no_room.count);
     int rc = *out_hold ? 0 : place(command, task);
     if (!*out_hold && !rc)
         *out_hold = must_hold(command, &rc);
@@ -694,11 +694,12 @@ static int place_new(struct pen_work_command *command, struct pen_work_task *tas
 static int place_held(struct pen_work *work, struct pen_work_task *task, bool *out_hold)
 {
     struct pen_work_command *command = task->command;
-    *out_hold = !has_room(command);
-    if (*out_hold) {
-        pen_list_append(&work->no_room, &task->node.ready);
-        return 0;
+    if (!has_room(command)) {
+        int rc = pen_table_add(&work->no_room, &task->no_room, command->queue->priority, task->sequence);
+        *out_hold = !rc;
+        return rc;
     }
+    *out_hold = false;
     int rc = place(command, task);
     if (rc || !must_hold(command, &rc))
         return rc;
@@ -764,20 +765,23 @@ static void release(struct pen_work *work, struct pen_work_task *task)
     }
 }
 
-/* Those that found all devices full, oldest first; after some that still do, the others are not looked at. */
+static uint64_t missing(void *work, const struct pen_table_entry *entry)
+{
+    const struct pen_work_task *task =
+        PEN_CONTAINER((struct pen_table_entry *)(uintptr_t)entry, struct pen_work_task, no_room);
+    const struct pen_work *all = work;
+    if (!pen_spread_has_room(task->command))
+        return PEN_TABLE_NEVER;
+    return all->domain_count > 1 ? pen_spread_missing(task->command) : 0;
+}
+
+/* Those that found all devices full. */
 static void place_waiting(struct pen_work *work)
 {
-    uint32_t in_vain = 0;
-    PEN_LIST_EACH(node, next, &work->no_room)
-    {
-        struct pen_work_task *task = PEN_CONTAINER(node, struct pen_work_task, node.ready);
-        if (!pen_spread_has_room(task->command)) {
-            if (++in_vain == LOOKS)
-                break;
-            continue;
-        }
-        pen_list_remove(&task->node.ready);
-        release(work, task);
+    struct pen_table_entry *entry;
+    while ((entry = pen_table_best(&work->no_room, missing, work))) {
+        pen_table_remove(&work->no_room, entry);
+        release(work, PEN_CONTAINER(entry, struct pen_work_task, no_room));
     }
 }
 

@@ -23,6 +23,7 @@
 #include "sched/graph.h"
 #include "sched/hazard.h"
 #include "sched/place.h"
+#include "sched/table.h"
 #include "wire/arena.h"
 #include "wire/ring.h"
 #include "worker/crash.h"
@@ -84,6 +85,7 @@ struct pen_work_queue {
     struct pen_list link; /* in work->queue_list */
     uint32_t slot;
     bool in_order, profiling;
+    uint8_t priority; /* of a spanning device's commands that wait for room: the higher goes first */
     bool after_reads; /* has had, or waited for, a read whose bytes go beside the completions (worker/remote.h) */
 
     struct pen_list held; /* struct pen_work_task.held, in order */
@@ -121,8 +123,9 @@ struct pen_work_task {
     struct pen_work_group *group;     /* out-of-order: that counts it while it is in the driver's hands */
     /* link in queue->held, of a program's own event in work->own_events, of a write's bytes in remote->awaited */
     struct pen_list held;
-    struct pen_work_task *write; /* of a write's bytes: that is held for them */
-    int instead;                 /* error to publish when the marker that stands for a failed command completes */
+    struct pen_table_entry no_room; /* of work->no_room */
+    struct pen_work_task *write;    /* of a write's bytes: that is held for them */
+    int instead;                    /* error to publish when the marker that stands for a failed command completes */
     bool named;
     bool keeps_event;                /* for others to wait for */
     bool traced;                     /* the log has where it went, and is to have its end */
@@ -383,10 +386,10 @@ struct pen_work {
     struct pen_work_task **waits; /* wait_room of them, for the command at hand */
     uint32_t wait_room;
     struct pen_hazards hazards;
-    uint64_t ticket;         /* of the last access */
-    uint64_t copies;         /* made so far */
-    uint32_t moving;         /* under way */
-    struct pen_list no_room; /* struct pen_work_task.node.ready: of spanning devices whose devices are all full */
+    uint64_t ticket;          /* of the last access */
+    uint64_t copies;          /* made so far */
+    uint32_t moving;          /* under way */
+    struct pen_table no_room; /* tasks of spanning devices whose devices are all full; graph.held counts them */
     struct pen_work_unit *kept[PEN_WORK_UNITS_KEPT];
     uint32_t kept_next;
     struct pen_builder *builder;         /* from the first build on */
@@ -669,6 +672,8 @@ bool pen_spread_is_alone(const struct pen_work_command *command);
 enum pen_graph_until pen_spread_until(const struct pen_work_command *command, const struct pen_work_task *wait);
 /* Has one of the devices that it may go to room? */
 bool pen_spread_has_room(const struct pen_work_command *command);
+/* Bytes that the device with room lacks that lacks the fewest. */
+uint64_t pen_spread_missing(const struct pen_work_command *command);
 /* Chooses one of those: the command's lane, and the task's. */
 void pen_spread_choose(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
                        uint32_t count);

@@ -166,6 +166,29 @@ static void test_many(void **state)
     rig_stop(&rig);
 }
 
+/* What comes late in a queue of a higher priority waits for what the devices have been given, and for no more. */
+static void test_priorities(void **state)
+{
+    (void)state;
+    enum { MANY = 20 };
+    struct rig rig;
+    uint32_t done = 0;
+    prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true}, PEN_QUEUE_FLAG_OUT_OF_ORDER);
+    RIG_SEND(&rig, queue_create, .queue = OTHER, .device = 1, .flags = PEN_QUEUE_FLAG_OUT_OF_ORDER, .slot = 1,
+             .priority = PEN_HINT_HIGH);
+    send_sleep(&rig, 20, E, 1, NULL, 0); /* how long they run is known from then on */
+    assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    for (uint32_t i = 0; i < MANY; i++)
+        send_sleep(&rig, 20, E + 2 + i, 2 + i, NULL, 0);
+    rig_launch(&rig, OTHER, SLEEP, 1, E + 1, MANY + 2, NULL, 0);
+    assert_int_equal(rig_wait_slot(&rig, MANY + 2), 0);
+    for (uint32_t i = 0; i < MANY; i++)
+        done += rig_slot(&rig, 2 + i) == PEN_STATE_COMPLETE;
+    assert_in_range(done, 1, MANY / 2);
+    assert_int_equal(rig_slot(&rig, 2), PEN_STATE_COMPLETE); /* the oldest was among them */
+    rig_stop(&rig);
+}
+
 /* One that fails, fails alone; what names its event carries the error, what only came after it does not. */
 static void test_failure(void **state)
 {
@@ -382,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_another_queue_waits),
         cmocka_unit_test(test_barrier),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_priorities),
         cmocka_unit_test(test_failure),
         cmocka_unit_test(test_end_with_held_commands),
         cmocka_unit_test(test_end_with_unpublished_commands),
