@@ -8,44 +8,122 @@
 
 #include "cli/cli.h"
 #include "cli/json.h"
+#include "daemon/config.h"
 #include "net/tenant.h"
 
 #define DEFAULT_PORT "7470"
 
 struct options {
-    char directory[PATH_MAX];
-    const char *host; /* "host:port" for the connection string; NULL: this host's name */
+    char directory[PATH_MAX]; /* --directory; "": as the configuration says */
+    const char *host;         /* "host:port" for the connection string; NULL: as the configuration says */
+    const char *config;       /* --config; NULL: as penstockd finds it */
     bool json;
 };
 
-static int add_tenant(const struct options *options, const char *name)
+/* What penstockd's configuration says about tenants. */
+struct setting {
+    const char *file;                    /* NULL: none was read */
+    char listen[PEN_CONFIG_ADDRESS + 1]; /* "": it lets nobody in */
+    char address[PEN_POOL_HOST_BYTES];   /* that a tenant connects to */
+};
+
+static void say_address(const struct options *options, const struct setting *setting)
+{
+    if (options->host)
+        return;
+    if (!setting->file)
+        fprintf(stderr, "penstock: there is no configuration (" PEN_CONFIG_SYSTEM ", PENSTOCK_CONFIG, --config): ");
+    else if (*setting->listen)
+        fprintf(stderr, "penstock: the address is that of listen.tcp in %s, %s\n", setting->file, setting->listen);
+    else
+        fprintf(stderr, "penstock: %s has no listen.tcp: ", setting->file);
+    if (!*setting->listen)
+        fprintf(stderr, "penstockd lets in nobody from elsewhere; the address is the usual one\n");
+}
+
+static void print_added(const struct options *options, const struct setting *setting, const char *name,
+                        const char *pool)
+{
+    say_address(options, setting);
+    if (!options->json) {
+        puts(pool);
+        return;
+    }
+    json_t *object = json_pack("{s:s, s:s, s:s?, s:s}", "tenant", name, "pool", pool, "configuration", setting->file,
+                               "directory", options->directory);
+    json_dumpf(object, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(object);
+}
+
+static int add_tenant(const struct options *options, const struct setting *setting, const char *name)
 {
     struct pen_pool_address address = {0};
     struct pen_error error;
-    char text[PEN_POOL_ADDRESS_BYTES], host[PEN_POOL_HOST_BYTES - 8];
-    if (options->host && (strlen(options->host) >= sizeof address.host || !strchr(options->host, ':')))
-        return pen_cli_fail(PEN_EXIT_USAGE, "--host %.200s: HOST:PORT is allowed", options->host);
-    if (!options->host && gethostname(host, sizeof host))
-        return pen_cli_fail(PEN_EXIT_FAILED, "this host has no name (%s): give it with --host HOST:PORT",
-                            strerror(errno));
-    if (options->host)
-        snprintf(address.host, sizeof address.host, "%s", options->host);
-    else
-        snprintf(address.host, sizeof address.host, "%s:" DEFAULT_PORT, host);
+    char text[PEN_POOL_ADDRESS_BYTES];
+    snprintf(address.host, sizeof address.host, "%s", setting->address);
     if (pen_tenant_create(options->directory, name, &address.key, &error))
         return pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message);
     pen_pool_address_print(&address, text);
-    if (options->json) {
-        json_t *object = json_pack("{s:s, s:s}", "tenant", name, "pool", text);
-        json_dumpf(object, stdout, JSON_INDENT(2));
-        putchar('\n');
-        json_decref(object);
-    } else {
-        puts(text);
-    }
+    print_added(options, setting, name, text);
     explicit_bzero(text, sizeof text);
     explicit_bzero(&address, sizeof address);
     return 0;
+}
+
+/* Whether it stands for every address of this host. */
+static bool is_any(const char *host, size_t size)
+{
+    static const char *const any[] = {"0.0.0.0", "[::]", "::"};
+    for (size_t i = 0; i < sizeof any / sizeof *any; i++)
+        if (strlen(any[i]) == size && !strncmp(host, any[i], size))
+            return true;
+    return false;
+}
+
+/* Where penstockd listens, as others say it. */
+static int find_address(const struct options *options, struct setting *setting)
+{
+    char host[HOST_NAME_MAX + 1];
+    if (options->host && (strlen(options->host) >= PEN_POOL_HOST_BYTES || !strchr(options->host, ':')))
+        return pen_cli_fail(PEN_EXIT_USAGE, "--host %.200s: HOST:PORT is allowed", options->host);
+    const char *from = options->host ? options->host : setting->listen, *colon = strrchr(from, ':');
+    bool any = colon && is_any(from, (size_t)(colon - from));
+    if (colon && !strcmp(colon, ":0"))
+        return pen_cli_fail(PEN_EXIT_FAILED,
+                            "listen.tcp in %s is \"%s\", a port that the system chooses: give --host HOST:PORT",
+                            setting->file, from);
+    if ((!colon || any) && gethostname(host, sizeof host))
+        return pen_cli_fail(PEN_EXIT_FAILED, "this host has no name (%s): give it with --host HOST:PORT",
+                            strerror(errno));
+    int size = colon && !any
+                   ? snprintf(setting->address, sizeof setting->address, "%s", from)
+                   : snprintf(setting->address, sizeof setting->address, "%s%s", host, any ? colon : ":" DEFAULT_PORT);
+    return size < (int)sizeof setting->address
+               ? 0
+               : pen_cli_fail(PEN_EXIT_FAILED, "%s is too long for the address of a pool (%d bytes)", from,
+                              PEN_POOL_HOST_BYTES - 1);
+}
+
+/* What was not said by options is in the daemon's configuration. */
+static int read_configuration(struct options *options, bool wants_host, struct setting *out)
+{
+    struct pen_config config;
+    struct pen_error error;
+    if (options->directory[0] && (options->host || !wants_host))
+        return 0;
+    out->file = pen_config_find(options->config, true);
+    if (pen_config_load(&config, out->file, &error))
+        return pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message);
+    if (config.listen_tcp)
+        snprintf(out->listen, sizeof out->listen, "%s", config.listen_tcp);
+    int rc = 0;
+    if (!options->directory[0] && config.tenants_dir)
+        snprintf(options->directory, sizeof options->directory, "%s", config.tenants_dir);
+    else if (!options->directory[0])
+        rc = pen_tenant_directory(options->directory, &error);
+    pen_config_finish(&config);
+    return rc ? pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message) : 0;
 }
 
 struct tenant {
@@ -157,6 +235,7 @@ static int parse(int argc, char **argv, struct options *options, const char **ou
 {
     static const struct option known[] = {{"directory", required_argument, NULL, 'd'},
                                           {"host", required_argument, NULL, 'h'},
+                                          {"config", required_argument, NULL, 'c'},
                                           {"json", no_argument, NULL, 'j'},
                                           {0}};
     while (optind < argc) {
@@ -165,6 +244,8 @@ static int parse(int argc, char **argv, struct options *options, const char **ou
             snprintf(options->directory, sizeof options->directory, "%s", optarg);
         } else if (option == 'h') {
             options->host = optarg;
+        } else if (option == 'c') {
+            options->config = optarg;
         } else if (option == 'j') {
             options->json = true;
         } else if (option != -1) {
@@ -177,24 +258,35 @@ static int parse(int argc, char **argv, struct options *options, const char **ou
     return 0;
 }
 
+static int run(const char *what, const char *name, struct options *options)
+{
+    struct setting setting = {0};
+    bool adds = !strcmp(what, "add");
+    int status = read_configuration(options, adds, &setting);
+    if (!status && adds)
+        status = find_address(options, &setting);
+    if (status)
+        return status;
+    return adds                      ? add_tenant(options, &setting, name)
+           : !strcmp(what, "revoke") ? revoke_tenant(options, name)
+           : !strcmp(what, "admit")  ? admit_tenant(options, name)
+                                     : list_tenants(options);
+}
+
 int pen_cli_tenant(int argc, char **argv)
 {
+    static const struct {
+        const char *name;
+        int words;
+    } commands[] = {{"add", 1}, {"revoke", 1}, {"admit", 1}, {"list", 0}};
     struct options options = {0};
-    struct pen_error error;
     const char *what = argc > 1 ? argv[1] : "", *name = NULL;
     int words = 0, status = argc > 1 ? parse(argc - 1, argv + 1, &options, &name, &words) : 0;
     if (status)
         return status;
-    if (!options.directory[0] && pen_tenant_directory(options.directory, &error))
-        return pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message);
-    if (!strcmp(what, "add") && words == 1)
-        return add_tenant(&options, name);
-    if (!strcmp(what, "revoke") && words == 1)
-        return revoke_tenant(&options, name);
-    if (!strcmp(what, "admit") && words == 1)
-        return admit_tenant(&options, name);
-    if (!strcmp(what, "list") && !words)
-        return list_tenants(&options);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (!strcmp(what, commands[i].name) && words == commands[i].words)
+            return run(what, name, &options);
     return pen_cli_fail(
         PEN_EXIT_USAGE,
         "tenant add NAME, tenant list, tenant revoke NAME and tenant admit NAME are understood; see penstock help");

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/document.h"
 #include "daemon/report.h"
@@ -442,17 +443,15 @@ static int check_together(struct pen_document *document, const struct pen_config
     return 0;
 }
 
-/* All of the three or none; what is in them is read now, so that what is wrong with it is said here. */
-static int load_certificates(struct pen_document *document, struct pen_config *config, struct pen_error *error)
+/* All of the three or none. */
+static int check_certificates(struct pen_document *document, const struct pen_config *config, struct pen_error *error)
 {
-    struct pen_certificate_files files;
     const struct {
         const char *key, *path;
-        char *to;
-    } parts[] = {{"listen.certificate", config->certificate, files.certificate},
-                 {"listen.private_key", config->private_key, files.private_key},
-                 {"listen.authority", config->authority, files.authority}};
-    const char *given = NULL, *missing = NULL, *which = "";
+    } parts[] = {{"listen.certificate", config->certificate},
+                 {"listen.private_key", config->private_key},
+                 {"listen.authority", config->authority}};
+    const char *given = NULL, *missing = NULL;
     for (size_t i = 0; i < COUNT_OF(parts); i++) {
         if (!parts[i].path) {
             missing = parts[i].key;
@@ -461,21 +460,11 @@ static int load_certificates(struct pen_document *document, struct pen_config *c
         given = parts[i].key;
         if (parts[i].path[0] != '/')
             return refuse(document, parts[i].key, parts[i].path, "an absolute path", error);
-        snprintf(parts[i].to, PEN_CERTIFICATE_PATH, "%s", parts[i].path);
     }
-    if (!given)
+    if (!given || !missing)
         return 0;
-    if (missing)
-        return pen_fail(error, -PEN_ECONFIG,
-                        "%s:%zu: %s needs %s: certificate, private_key and authority are set together", document->file,
-                        pen_document_line(document, given), given, missing);
-    struct pen_error wrong;
-    if (!pen_certificates_load(&files, &config->certificates, &which, &wrong))
-        return 0;
-    char key[32];
-    snprintf(key, sizeof key, "listen.%s", which);
-    return pen_fail(error, -PEN_ECONFIG, "%s:%zu: listen.%s", document->file, pen_document_line(document, key),
-                    wrong.message);
+    return pen_fail(error, -PEN_ECONFIG, "%s:%zu: %s needs %s: certificate, private_key and authority are set together",
+                    document->file, pen_document_line(document, given), given, missing);
 }
 
 /* ---- loading ----------------------------------------------------------------------------------------- */
@@ -511,6 +500,16 @@ static void free_raw(struct raw *raw)
         cyaml_free(&cyaml, &top_schema, raw, 0);
 }
 
+const char *pen_config_find(const char *option, bool system)
+{
+    const char *from_environment = getenv("PENSTOCK_CONFIG");
+    if (option)
+        return option;
+    if (from_environment && *from_environment)
+        return from_environment;
+    return system && !access(PEN_CONFIG_SYSTEM, F_OK) ? PEN_CONFIG_SYSTEM : NULL;
+}
+
 int pen_config_load(struct pen_config *config, const char *file, struct pen_error *error)
 {
     struct pen_document document = {0};
@@ -537,7 +536,7 @@ int pen_config_load(struct pen_config *config, const char *file, struct pen_erro
     if (!rc && raw)
         rc = check_together(&document, config, error);
     if (!rc && raw)
-        rc = load_certificates(&document, config, error);
+        rc = check_certificates(&document, config, error);
 out:
     free_raw(raw);
     pen_document_finish(&document);
@@ -561,7 +560,6 @@ void pen_config_finish(struct pen_config *config)
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         if (settings[i].kind == KIND_TEXT)
             free(*(char **)(void *)((char *)config + settings[i].field));
-    pen_certificates_destroy(config->certificates);
     *config = (struct pen_config){0};
 }
 

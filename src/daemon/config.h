@@ -18,6 +18,9 @@
 enum pen_config_backend { PEN_CONFIG_OPENCL = 0, PEN_CONFIG_FAKE = 1 };
 enum pen_config_jail { PEN_CONFIG_JAIL_OFF = 0, PEN_CONFIG_JAIL_ON = 1, PEN_CONFIG_JAIL_REQUIRED = 2 };
 
+/* Where the system's is. */
+#define PEN_CONFIG_SYSTEM PEN_SYSCONFDIR "/penstock/penstock.yaml"
+
 /* Longest address to listen at, bytes. */
 #define PEN_CONFIG_ADDRESS 270
 
@@ -50,7 +53,6 @@ struct pen_config {
     char *listen_tcp;                                       /* listen; NULL: not */
     char *tenants_dir;                                      /* listen; NULL: by the environment */
     char *certificate, *private_key, *authority;            /* listen; NULL: keys alone */
-    struct pen_certificates *certificates;                  /* what they hold; NULL: keys alone */
     char *cache_dir;                                        /* cache; NULL: by the environment */
     uint64_t cache_bytes, cache_enabled;                    /* cache */
     uint64_t warm_workers;                                  /* workers */
@@ -63,8 +65,14 @@ struct pen_config {
     uint32_t environment_count;
 };
 
+/* The file that is read: `option` (--config), else PENSTOCK_CONFIG; else, with `system`, PEN_CONFIG_SYSTEM, if there is
+ * one. NULL: none. */
+const char *pen_config_find(const char *option, bool system);
 /* The defaults; with a file, what it says over them. On failure *config is zeroed. */
 int pen_config_load(struct pen_config *config, const char *file, struct pen_error *error);
+/* What is in the files that it names; *out_certificates is NULL when it names none. `file`: that was loaded. */
+int pen_config_certificates(const struct pen_config *config, const char *file,
+                            struct pen_certificates **out_certificates, struct pen_error *error);
 /* Accepts a zeroed one. */
 void pen_config_finish(struct pen_config *config);
 

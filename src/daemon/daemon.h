@@ -65,7 +65,8 @@ struct pen_daemon {
 
     /* gate.c */
     char tenants_dir[PATH_MAX];
-    int gate_fd; /* -1: no program of another host is let in */
+    struct pen_certificates *certificates; /* that the configuration names; NULL: keys alone */
+    int gate_fd;                           /* -1: no program of another host is let in */
     struct event *gate_event;
     struct pen_list knocks, tickets;
     uint64_t knock_count;

@@ -93,7 +93,7 @@ static int admit(void *context, const char *name)
 static int protect(struct knock *knock)
 {
     struct pen_daemon *daemon = knock->daemon;
-    const struct pen_certificates *mine = daemon->config.certificates;
+    const struct pen_certificates *mine = daemon->certificates;
     return mine ? pen_stream_tls_accept_either(knock->fd, find_key, admit, daemon, mine, &knock->stream)
                 : pen_stream_tls_accept(knock->fd, find_key, daemon, &knock->stream);
 }
@@ -303,7 +303,7 @@ bool pen_gate_knows(struct pen_daemon *daemon, const char *tenant)
     if (!*tenant || daemon->gate_fd < 0)
         return !*tenant;
     bool known = find_key(daemon, tenant, secret) ||
-                 (daemon->config.certificates && !pen_tenant_check(daemon->tenants_dir, tenant, NULL));
+                 (daemon->certificates && !pen_tenant_check(daemon->tenants_dir, tenant, NULL));
     explicit_bzero(secret, sizeof secret);
     return known;
 }

@@ -15,8 +15,6 @@
 #include "daemon/daemon.h"
 #include "net/tcp.h"
 
-#define SYSTEM_CONFIG PEN_SYSCONFDIR "/penstock/penstock.yaml"
-
 enum { EXIT_USAGE = 2 };
 
 struct options {
@@ -34,7 +32,7 @@ static const char usage[] =
     "Keeps this host's accelerators as a pool, and a worker process for each session on it.\n"
     "\n"
     "  --config FILE     configuration, see penstock.yaml(5)\n"
-    "                    (PENSTOCK_CONFIG, else " SYSTEM_CONFIG " if there is one)\n"
+    "                    (PENSTOCK_CONFIG, else " PEN_CONFIG_SYSTEM " if there is one)\n"
     "  --socket PATH     where to listen (`socket` of the configuration, else PENSTOCK_SOCKET,\n"
     "                    else by user)\n"
     "  --log LEVEL       error, warn, info or debug (`log` of the configuration)\n"
@@ -131,18 +129,6 @@ static void parse_options(int argc, char **argv, struct options *out)
 }
 
 /* ---- paths ------------------------------------------------------------------------------------------- */
-
-static const char *find_config(const struct options *options)
-{
-    const char *from_environment = getenv("PENSTOCK_CONFIG");
-    if (options->config_file)
-        return options->config_file;
-    if (from_environment && *from_environment)
-        return from_environment;
-    if (!options->private_dir && !access(SYSTEM_CONFIG, F_OK))
-        return SYSTEM_CONFIG;
-    return NULL;
-}
 
 static int find_socket(struct pen_daemon *daemon, const char *option, struct pen_error *error)
 {
@@ -257,22 +243,37 @@ static void on_child(evutil_socket_t number, short what, void *context)
     pen_workers_reap(context);
 }
 
+/* The configuration, and the files that it names. */
+static int load(const char *file, struct pen_config *config, struct pen_certificates **out_certificates,
+                struct pen_error *error)
+{
+    int rc = pen_config_load(config, file, error);
+    if (!rc && (rc = pen_config_certificates(config, file, out_certificates, error)))
+        pen_config_finish(config);
+    return rc;
+}
+
 static void on_reload(evutil_socket_t number, short what, void *context)
 {
     struct pen_daemon *daemon = context;
     struct pen_config config;
+    struct pen_certificates *certificates;
     struct pen_error error = {0};
     (void)number, (void)what;
     if (daemon->stopping)
         return;
-    int rc = pen_config_load(&config, daemon->config_file, &error);
-    if (!rc)
-        rc = find_cache(&config, &error);
+    int rc = load(daemon->config_file, &config, &certificates, &error);
+    if (!rc && (rc = find_cache(&config, &error))) {
+        pen_certificates_destroy(certificates);
+        pen_config_finish(&config);
+    }
     if (rc) {
         pen_report(PEN_REPORT_ERROR, "the configuration is kept as it was: %s", error.message);
         return;
     }
+    pen_certificates_destroy(daemon->certificates);
     pen_config_finish(&daemon->config);
+    daemon->certificates = certificates;
     daemon->config = config;
     set_level(daemon);
     pen_report(PEN_REPORT_INFO, "configuration read again; `socket` and workers.path hold from the next start");
@@ -327,11 +328,11 @@ static void raise_descriptor_limit(struct pen_daemon *daemon)
 
 static int prepare(struct pen_daemon *daemon, const struct options *options, struct pen_error *error)
 {
-    daemon->config_file = find_config(options);
+    daemon->config_file = pen_config_find(options->config_file, !options->private_dir);
     daemon->private_dir = options->private_dir;
     daemon->level = options->level;
     daemon->span = options->span;
-    int rc = pen_config_load(&daemon->config, daemon->config_file, error);
+    int rc = load(daemon->config_file, &daemon->config, &daemon->certificates, error);
     if (!rc && daemon->span && daemon->config.rule_count)
         rc = pen_fail(error, -PEN_ECONFIG,
                       "--span=%lu, and %s says itself which devices there are: `span` in its entries of `devices`",
@@ -392,6 +393,7 @@ static void finish(struct pen_daemon *daemon)
     pen_folder_remove_private(daemon);
     if (daemon->pool.listing)
         evbuffer_free(daemon->pool.listing);
+    pen_certificates_destroy(daemon->certificates);
     pen_config_finish(&daemon->config);
 }
 

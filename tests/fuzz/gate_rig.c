@@ -195,7 +195,7 @@ void gate_start(struct gate *gate)
                                               .max_handshakes = 8,
                                               .handshakes_per_s = 1000000,
                                               .handshake_burst = 1000000};
-    require(!pen_certificates_load(&files, &gate->daemon.config.certificates, NULL, &error));
+    require(!pen_certificates_load(&files, &gate->daemon.certificates, NULL, &error));
     require(!pen_gate_init(&gate->daemon, &error));
 }
 

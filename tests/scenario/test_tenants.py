@@ -1,5 +1,6 @@
 """Who gets in from another host, and who does not. The devices are the fake ones."""
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -62,6 +63,47 @@ class Tenants(harness.Scenario):
         with open(path, encoding='ascii') as file:
             key = file.read().strip()
         self.assertNotIn(key, daemon.log())
+
+    def add(self, text, *arguments, **environment):
+        """penstock tenant add, with this as the daemon's configuration."""
+        with open(self.path('penstock.yaml'), 'w', encoding='utf-8') as file:
+            file.write(text)
+        return harness.run(harness.PENSTOCK, 'tenant', 'add', *arguments, environment={
+            'PENSTOCK_CONFIG': self.path('penstock.yaml'), 'XDG_CONFIG_HOME': self.path('config')} | environment)
+
+    def test_add_as_configured(self):
+        """The address and the directory are the daemon's, which is said; options come before them."""
+        file, keys = self.path('penstock.yaml'), self.path('keys')
+        tcp = f'listen: {{tcp: "%s", tenants: {keys}}}\n'
+        host = socket.gethostname()
+        for i, (listen, address) in enumerate([('0.0.0.0:7999', f'{host}:7999'), ('[::]:7998', f'{host}:7998'),
+                                               ('192.0.2.1:7', '192.0.2.1:7'), ('[2001:db8::1]:7', '[2001:db8::1]:7')]):
+            done = self.add(tcp % listen, f'alice{i}')
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertRegex(done.stdout, rf'^penstock://{re.escape(address)}/alice{i}#\S{{43}}\n$')
+            self.assertIn(f'listen.tcp in {file}, {listen}', done.stderr)
+            self.assertTrue(os.path.exists(os.path.join(keys, f'alice{i}.key')))
+        done = self.add(tcp % '0.0.0.0:7999', 'json', '--json')
+        found = json.loads(done.stdout)
+        self.assertRegex(found.pop('pool'), rf'^penstock://{host}:7999/json#')
+        self.assertEqual(found, {'tenant': 'json', 'configuration': file, 'directory': keys})
+        done = self.add(tcp % '0.0.0.0:7999', 'bob', '--host', 'elsewhere:1')
+        self.assertTrue(done.stdout.startswith('penstock://elsewhere:1/bob#'), done.stdout)
+        self.assertTrue(os.path.exists(os.path.join(keys, 'bob.key')))
+        done = self.add(tcp % '0.0.0.0:7999', 'carol', '--directory', self.path('other'))
+        self.assertTrue(done.stdout.startswith(f'penstock://{host}:7999/carol#'), done.stdout)
+        self.assertEqual(os.listdir(self.path('other')), ['carol.key'])
+        done = self.add('', 'dave', '--config', self.path('none.yaml'))
+        self.assertEqual((done.returncode, done.stdout), (1, ''))
+        self.assertIn('none.yaml: cannot open the configuration', done.stderr)
+        done = self.add(tcp % '0.0.0.0:0', 'dave')
+        self.assertEqual((done.returncode, done.stdout), (1, ''))
+        self.assertIn('give --host HOST:PORT', done.stderr)
+        self.assertFalse(os.path.exists(os.path.join(keys, 'dave.key')))
+        done = self.add(f'listen: {{tenants: {keys}}}', 'dave')
+        self.assertIn(f'{file} has no listen.tcp: penstockd lets in nobody', done.stderr)
+        listed = harness.run(harness.PENSTOCK, 'tenant', 'list', '--config', file)
+        self.assertEqual(listed.stdout.split(), ['alice0', 'alice1', 'alice2', 'alice3', 'bob', 'dave', 'json'])
 
     def test_wrong_key_and_revoked_key(self):
         daemon = self.open()
