@@ -7,6 +7,7 @@ Exit status 0 also when goals are missed: the table says so, and bench/README.md
 """
 import os
 import shutil
+import statistics
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,6 +22,19 @@ ROWS = {
     "stencil": ("Jacobi's iteration, 8 strips", ("ms", MS), ">= 1.7 x one part", of_native(1 / 1.7), True),
     "tasks": ("two chains of 10,000 empty kernels", ("ms", MS), "", None, True),
 }
+
+
+DECISION_NS = 2000
+
+
+def measure_decision(options):
+    """What one decision costs where there is much to decide (decision.c)."""
+    program = os.path.join(options.build, "bench", "decision")
+    samples = [callpath.measure([program])["decision"] for _ in range(options.rounds)]
+    median = statistics.median(samples)
+    print(f"\na decision, 1,000 devices and 100,000 commands that could go, simulated: {median / 1000:.3g} us, <= {DECISION_NS / 1000:g} us: "
+          f"{'met' if median <= DECISION_NS else 'MISSED'}")
+    return {"row": "decision", "ours": median, "bound": DECISION_NS, "met": median <= DECISION_NS, "samples": samples}
 
 
 def main():
@@ -48,6 +62,7 @@ def main():
     table = callpath.compare(ROWS, samples, "span", "two parts", base="one")
     print()
     table += callpath.compare({row: (*how[:2], "", None, True) for row, how in ROWS.items()}, samples, "limit", "the most", base="one")
+    table.append(measure_decision(options))
     if options.json:
         callpath.write(options.json, rounds=options.rounds, rows=table)
 
