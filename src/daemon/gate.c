@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
@@ -328,9 +327,8 @@ int pen_gate_init(struct pen_daemon *daemon, struct pen_error *error)
         snprintf(daemon->tenants_dir, sizeof daemon->tenants_dir, "%s", daemon->config.tenants_dir);
     else
         rc = pen_tenant_directory(daemon->tenants_dir, error);
-    if (!rc)
-        (void)mkdir(daemon->tenants_dir,
-                    0700); /* to be watched (revoke.c); else nobody is in it, and that is said then */
+    if (!rc) /* to be watched (revoke.c); else nobody is in it, and that is said then */
+        (void)pen_tenant_make_directory(daemon->tenants_dir, NULL);
     if (!rc)
         rc = pen_tcp_listen(daemon->config.listen_tcp, true, &daemon->gate_fd, error);
     if (rc)

@@ -68,7 +68,7 @@ int pen_tenant_directory(char *out, struct pen_error *error)
     const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
     int size = -1;
     if (geteuid() == 0)
-        size = snprintf(out, PATH_MAX, "/etc/penstock/tenants");
+        size = snprintf(out, PATH_MAX, PEN_SYSCONFDIR "/penstock/tenants");
     else if (config && config[0] == '/')
         size = snprintf(out, PATH_MAX, "%s/penstock/tenants", config);
     else if (home && home[0] == '/')
@@ -89,8 +89,15 @@ static int path_of(const char *directory, const char *name, const char *suffix, 
                                         : 0;
 }
 
-static int make_directory(const char *directory, struct pen_error *error)
+int pen_tenant_make_directory(const char *directory, struct pen_error *error)
 {
+    char above[PATH_MAX];
+    snprintf(above, sizeof above, "%s", directory);
+    for (char *slash = strchr(above + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        (void)mkdir(above, 0755); /* what is missing in the end is said below */
+        *slash = '/';
+    }
     return mkdir(directory, 0700) && errno != EEXIST
                ? pen_fail(error, -PEN_EIO, "making the tenants' directory %s: %s", directory, strerror(errno))
                : 0;
@@ -102,7 +109,7 @@ int pen_tenant_create(const char *directory, const char *name, struct pen_tls_ke
     struct pen_tls_key key = {0};
     int rc = path_of(directory, name, KEY, path, error);
     if (!rc)
-        rc = make_directory(directory, error);
+        rc = pen_tenant_make_directory(directory, error);
     if (rc)
         return rc;
     strcpy(key.identity, name);
@@ -164,7 +171,7 @@ int pen_tenant_revoke(const char *directory, const char *name, bool *out_had_key
     if (!rc)
         rc = path_of(directory, name, KEY, key, error);
     if (!rc)
-        rc = make_directory(directory, error);
+        rc = pen_tenant_make_directory(directory, error);
     if (rc)
         return rc;
     int fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);

@@ -23,12 +23,14 @@
  */
 bool pen_tenant_name_ok(const char *name);
 
-/* Where a host's keys are unless something else is said: /etc/penstock/tenants for root, else
+/* Where a host's keys are unless something else is said: PEN_SYSCONFDIR/penstock/tenants for root, else
  * $XDG_CONFIG_HOME/penstock/tenants or ~/.config/penstock/tenants. `out` has PATH_MAX bytes. -PEN_ENOENT: there is no
  * home. */
 int pen_tenant_directory(char *out, struct pen_error *error);
-/* A new random key in DIRECTORY/NAME.key, mode 0600; the directory (0700, its last component only) is made when it is
- * missing. -PEN_EBUSY: there is one of that name. */
+/* With mode 0700, unless it is there; what is missing above it, 0755. */
+int pen_tenant_make_directory(const char *directory, struct pen_error *error);
+/* A new random key in DIRECTORY/NAME.key, mode 0600; the directory is made when it is missing. -PEN_EBUSY: there is one
+ * of that name. */
 int pen_tenant_create(const char *directory, const char *name, struct pen_tls_key *out_key, struct pen_error *error);
 /* -PEN_ENOENT: none; -PEN_EPERM: others can read or write the file. */
 int pen_tenant_load(const char *directory, const char *name, struct pen_tls_key *out_key, struct pen_error *error);

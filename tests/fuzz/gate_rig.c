@@ -62,6 +62,12 @@ int pen_tenant_directory(char *out, struct pen_error *error)
     return 0;
 }
 
+int pen_tenant_make_directory(const char *directory, struct pen_error *error)
+{
+    (void)directory, (void)error;
+    return -PEN_EIO;
+}
+
 bool pen_tenant_name_ok(const char *name)
 {
     return name[0] != 0;

@@ -1,0 +1,79 @@
+"""README, "From another host": its lines, as they are there, on a host that has nothing of Penstock's yet. What they write to is
+this test's own: they run in namespaces, with a copy of /etc, and a network of their own."""
+import os
+import re
+import shutil
+import subprocess
+import unittest
+
+import harness
+
+PORT = 7470
+# In the namespaces: $1 is a folder of ours. The configuration is where this build looks for it, and in /etc as well.
+PREPARE = r"""
+set -eu
+mount --bind "$1/etc" /etc
+[ "$2" = /etc ] || mount --bind "$1/etc" "$2"
+for folder in /run /var/cache; do mount -t tmpfs none $folder; done
+python3 -c 'import fcntl, socket, struct; fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sH14x", b"lo", 1))'  # up
+"""
+LISTENING = fr"""
+until (exec 3<>/dev/tcp/127.0.0.1/{PORT}) 2>/dev/null; do sleep 0.1; done
+"""
+
+
+def commands():
+    """The section's two blocks of commands."""
+    with open(os.path.join(harness.TOP, 'README.md'), encoding='utf-8') as file:
+        section = re.search(r'\n## From another host\n(.*?)\n## ', file.read(), re.DOTALL)[1]
+    return [block.strip('\n') for block in re.findall(r'(?:^    .*\n)+', section, re.MULTILINE)]
+
+
+class Readme(harness.Scenario):
+    def inside(self, script, *arguments):
+        """Runs it in namespaces of its own."""
+        user = [] if os.geteuid() == 0 else ['--user', '--map-root-user']
+        path = [os.path.dirname(each) for each in (harness.PENSTOCK, harness.PENSTOCKD)]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(('PENSTOCK_', 'XDG_'))}
+        environment |= {'HOME': self.path('home'), 'PATH': ':'.join(path + [environment['PATH']])}
+        environment.pop('OCL_ICD_VENDORS', None)
+        return subprocess.run(['unshare', *user, '--mount', '--net', 'bash', '-c', script, 'readme', *arguments], env=environment,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * harness.SLOW, check=False)
+
+    def setUp(self):
+        super().setUp()
+        done = self.inside('mount -t tmpfs none /run')
+        if done.returncode:
+            self.skipTest('no namespaces: ' + done.stderr.strip())
+
+    def sysconfdir(self):
+        """Of this build, by what its daemon says."""
+        shown = harness.run(harness.PENSTOCKD, '--help').stdout
+        return re.search(r'else (/\S+)/penstock/penstock.yaml', shown)[1]
+
+    @harness.not_sanitized('clinfo is none of ours')
+    def test_from_another_host(self):
+        host, client = commands()
+        self.assertEqual((len(host.splitlines()), len(client.splitlines())), (3, 2))
+        subprocess.run(['cp', '-r', '/etc', self.path('etc')], stderr=subprocess.DEVNULL, check=False)  # but for what is secret
+        shutil.rmtree(self.path('etc/penstock'), ignore_errors=True)
+        with open(self.path('etc/hosts'), 'w', encoding='ascii') as file:
+            file.write(f'127.0.0.1 localhost {os.uname().nodename}\n')
+        os.mkdir(self.path('home'))
+        shutil.copy(os.path.join(harness.VENDORS, 'penstock.icd'), self.path('etc/OpenCL/vendors'))  # as installed
+        done = self.inside(PREPARE + f"""
+            trap 'penstock stop' EXIT
+            {{\n{host}\n}} > "$1/line"
+            {LISTENING}
+            {{\n{client}\n}} < "$1/line"
+            """, self.folder, self.sysconfdir())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r'(?m)^  Platform Name +Penstock$')
+        self.assertRegex(done.stdout, r'(?m)^  Device Name +\S')
+        with open(self.path('line'), encoding='ascii') as file:
+            self.assertRegex(file.read(), rf'^penstock://{os.uname().nodename}:{PORT}/alice#\S{{43}}\n$')
+        self.assertIn(f'{self.sysconfdir()}/penstock/penstock.yaml', done.stderr)
+
+
+if __name__ == '__main__':
+    harness.main()
