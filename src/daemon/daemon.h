@@ -88,6 +88,7 @@ struct pen_daemon {
     uint32_t start_failures;
     struct event *refill; /* timer: time to start another */
     uint64_t next_session, next_worker;
+    char *cache_lacks; /* as a worker said it last; NULL: nothing */
 };
 
 /* main.c */

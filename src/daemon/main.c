@@ -394,6 +394,7 @@ static void finish(struct pen_daemon *daemon)
     if (daemon->pool.listing)
         evbuffer_free(daemon->pool.listing);
     pen_certificates_destroy(daemon->certificates);
+    free(daemon->cache_lacks);
     pen_config_finish(&daemon->config);
 }
 

@@ -101,6 +101,18 @@ static void describe_work(const struct worker *worker, char *out, size_t size)
     }
 }
 
+/* What is wrong with cache.dir, once for as long as it is. */
+static void say_cache(struct pen_daemon *daemon, struct pen_crash_page *page)
+{
+    char *before = daemon->cache_lacks;
+    page->cache[sizeof page->cache - 1] = '\0';
+    daemon->cache_lacks = page->cache[0] ? strdup(page->cache) : NULL;
+    if (daemon->cache_lacks && (!before || strcmp(before, daemon->cache_lacks) != 0))
+        pen_report(PEN_REPORT_WARN, "%s: what is built, and what drivers keep, may go with its session",
+                   daemon->cache_lacks);
+    free(before);
+}
+
 /* ---- ending ------------------------------------------------------------------------------------------ */
 
 /* The number of a child is its own until it is reaped. Of another process: while it has it, or nobody has. */
@@ -205,6 +217,7 @@ static void say_session_ended(const struct worker *worker, int status)
     }
     struct pen_crash_page page;
     read_crash_page(worker, &page);
+    say_cache(worker->daemon, &page);
     pen_report(PEN_REPORT_INFO, "session %" PRIu64 " of %s (pid %d) ended: %" PRIu64 " commands, %" PRIu64 " failed",
                worker->session, worker->program, (int)worker->client_pid, (uint64_t)page.commands,
                (uint64_t)page.failed);
@@ -361,6 +374,7 @@ static void became_warm(struct worker *worker)
     daemon->start_failures = 0;
     struct pen_crash_page page;
     read_crash_page(worker, &page);
+    say_cache(daemon, &page);
     page.jail[sizeof page.jail - 1] = '\0';
     pen_report(worker->number == 1 ? PEN_REPORT_INFO : PEN_REPORT_DEBUG, "worker %d is warm; jail: %s",
                (int)worker->pid, page.jail[0] ? page.jail : "unknown");

@@ -24,7 +24,7 @@ struct pen_crash_page {
     char jail[256];         /* active parts of the sandbox, separated by spaces */
 
     /* counters since the session began */
-    _Atomic uint64_t commands, launches, builds, build_hits, cache_errors;
+    _Atomic uint64_t commands, launches, builds, build_hits;
     _Atomic uint64_t region_bytes;   /* regions alive */
     _Atomic uint64_t transfer_bytes; /* moved between replicas */
     _Atomic uint64_t failed;         /* commands whose event got an error */
@@ -33,6 +33,8 @@ struct pen_crash_page {
     _Atomic uint32_t broken; /* 1: a program on another host has no connection */
     _Atomic uint32_t parked; /* 1: nothing of the session is in the devices' own memory */
     _Atomic uint32_t status; /* what it exits with, in phase PEN_CRASH_ENDED: not every daemon is its parent */
+
+    char cache[448]; /* what is wrong with cache.dir; "": nothing */
 };
 
 /* Creates the memfd and maps it; -PEN_EIO when it cannot be had. The caller owns both. */

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -96,6 +98,23 @@ int pen_file_read(const char *path, size_t max, void **out_bytes, size_t *out_si
 out:
     close(fd);
     return rc;
+}
+
+bool pen_file_lacks_room(const char *directory, uint64_t bytes, char *out_why, size_t why_size)
+{
+    static const char probe[4096]; /* quotas and read-only mounts are not in the numbers */
+    struct statvfs disk;
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/room.%d", directory, (int)getpid());
+    if (pen_file_write(path, probe, sizeof probe)) {
+        snprintf(out_why, why_size, "cannot be written: %s", strerror(errno));
+        return true;
+    }
+    unlink(path);
+    if (statvfs(directory, &disk) || (uint64_t)disk.f_bavail * disk.f_frsize >= bytes)
+        return false;
+    snprintf(out_why, why_size, "is on a disk with less than %llu MiB left", (unsigned long long)(bytes >> 20));
+    return true;
 }
 
 static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)

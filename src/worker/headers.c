@@ -13,6 +13,7 @@
 #include <xxhash.h>
 
 #include "worker/cache.h"
+#include "worker/caches.h"
 #include "worker/files.h"
 #include "worker/work.h"
 
@@ -124,27 +125,43 @@ static uint64_t room_for(const struct pen_work_program *program)
     return bytes;
 }
 
-/* In the cache when it is there or has room, else in the worker's own folder, for this build. */
-static int find_or_make(const struct pen_work_program *program, const char *name, struct pen_headers *headers)
+static int make_and_hold(const struct pen_work_program *program, struct pen_headers *headers)
 {
-    struct pen_cache *cache = program->work->config.cache;
-    if (cache && !(headers->directory = join(pen_cache_headers(cache), "", name)))
-        return -PEN_ENOMEM;
-    if (cache && (headers->fd = hold(headers->directory)) >= 0)
-        return 0;
-    headers->passing = !cache || !pen_cache_take_room(cache, room_for(program));
-    if (headers->passing) {
-        free(headers->directory);
-        headers->directory = join(program->work->config.tmp_dir, "headers/", name);
-        if (!headers->directory || pen_file_make_parents(headers->directory, 1))
-            return headers->directory ? -PEN_EIO : -PEN_ENOMEM;
-    }
     int rc = 0;
     for (int i = 0; i < TRIES && !rc && headers->fd < 0; i++) {
         rc = make(program, headers->directory);
         headers->fd = rc ? -1 : hold(headers->directory);
     }
     return rc ? rc : headers->fd < 0 ? -PEN_EIO : 0;
+}
+
+/* False: the cache has no room for them, or its disk. */
+static bool place_in_cache(const struct pen_work_program *program, const char *name, struct pen_headers *headers)
+{
+    struct pen_cache *cache = program->work->config.cache;
+    if (!cache || !(headers->directory = join(pen_cache_headers(cache), "", name)))
+        return false;
+    if ((headers->fd = hold(headers->directory)) >= 0)
+        return true;
+    if (!pen_cache_take_room(cache, room_for(program)))
+        return false;
+    if (!make_and_hold(program, headers))
+        return true;
+    pen_caches_lack_room(pen_cache_dir(cache), 1, program->work->crash);
+    return false;
+}
+
+/* In the cache when it is there or has room, else in the worker's own folder, for this build. */
+static int find_or_make(const struct pen_work_program *program, const char *name, struct pen_headers *headers)
+{
+    if (place_in_cache(program, name, headers))
+        return 0;
+    free(headers->directory);
+    headers->passing = true;
+    headers->directory = join(program->work->config.tmp_dir, "headers/", name);
+    if (!headers->directory || pen_file_make_parents(headers->directory, 1))
+        return headers->directory ? -PEN_EIO : -PEN_ENOMEM;
+    return make_and_hold(program, headers);
 }
 
 int pen_headers_place(const struct pen_work_program *program, const char *options, struct pen_headers *out_headers)

@@ -14,6 +14,7 @@
 #include "net/unix.h"
 #include "state/log.h"
 #include "worker/cache.h"
+#include "worker/caches.h"
 #include "worker/files.h"
 #include "worker/jail.h"
 #include "worker/options.h"
@@ -158,36 +159,34 @@ static int make_tmp_dir(struct worker *worker, struct pen_error *error)
     return 0;
 }
 
-/* A folder for a driver's own cache, unless the environment names one. Returns where it is. */
-static const char *place_cache(struct worker *worker, const char *variable, const char *folder, bool replace)
+static int link_caches(struct worker *worker)
 {
-    const char *base = worker->cache ? pen_cache_dir(worker->cache) : worker->tmp_dir;
-    char *path;
-    if (!replace && getenv(variable)) {
-        pen_file_make_directory(getenv(variable)); /* the jail keeps the driver from it */
-        return getenv(variable);
-    }
-    if (asprintf(&path, "%s/%s", base, folder) < 0)
-        return worker->tmp_dir;
-    if (!pen_file_make_directory(path))
-        setenv(variable, path, 1);
-    free(path);
-    return getenv(variable) ? getenv(variable) : worker->tmp_dir;
+    return pen_caches_link(worker->tmp_dir, worker->cache ? pen_cache_dir(worker->cache) : NULL, worker->crash);
+}
+
+static int open_cache(struct worker *worker, struct pen_error *error)
+{
+    const char *dir = worker->options.cache_dir;
+    worker->cache = pen_cache_open(dir, worker->options.cache_bytes);
+    if (link_caches(worker))
+        return pen_fail(error, -PEN_EIO, "no folder for the drivers' caches in %s (setting: socket): %s",
+                        worker->tmp_dir, strerror(errno));
+    if (dir && !worker->cache)
+        pen_caches_lack_room(dir, PEN_CACHES_ROOM, worker->crash);
+    return 0;
 }
 
 static int enter_jail(struct worker *worker, struct pen_error *error)
 {
-    const char *writable[8];
+    const char *writable[2 + PEN_CACHES];
     size_t count = 0;
     setenv("PENSTOCK_WORKER", "1", 1);
     setenv("TMPDIR", worker->tmp_dir, 1);
     writable[count++] = worker->tmp_dir;
     if (worker->cache)
         writable[count++] = pen_cache_dir(worker->cache);
-    writable[count++] = place_cache(worker, "POCL_CACHE_DIR", "pocl", false);
-    writable[count++] = place_cache(worker, "MESA_SHADER_CACHE_DIR", "mesa", false);
-    writable[count++] = place_cache(worker, "CUDA_CACHE_PATH", "cuda", false);
-    writable[count++] = place_cache(worker, "XDG_CACHE_HOME", "xdg", true);
+    pen_caches_announce(worker->tmp_dir, writable + count);
+    count += PEN_CACHES;
     if (worker->options.no_jail) {
         strcpy(worker->crash->jail, "off");
     } else {
@@ -212,12 +211,7 @@ static int start(struct worker *worker, struct pen_error *error)
     fcntl(worker->options.control_fd, F_SETFD, FD_CLOEXEC);
     if (worker->options.return_fd >= 0)
         fcntl(worker->options.return_fd, F_SETFD, FD_CLOEXEC);
-    if ((rc = make_tmp_dir(worker, error)))
-        return rc;
-    worker->cache = pen_cache_open(worker->options.cache_dir, worker->options.cache_bytes);
-    if (worker->options.cache_dir && !worker->cache)
-        atomic_fetch_add_explicit(&worker->crash->cache_errors, 1, memory_order_relaxed);
-    if ((rc = enter_jail(worker, error)))
+    if ((rc = make_tmp_dir(worker, error)) || (rc = open_cache(worker, error)) || (rc = enter_jail(worker, error)))
         return rc;
     if ((rc = pen_capture_start(&worker->capture)))
         return pen_fail(error, rc, "starting a worker: no pipe for standard output");
@@ -336,6 +330,8 @@ static int serve(struct worker *worker)
     struct pen_error error = {0};
     struct pen_work *work;
     int rc = wait_for_adoption(worker, &frame, &adopt, &scratch, &error);
+    if (rc > 0)
+        link_caches(worker); /* the disk may have become full meanwhile, or the opposite */
     if (rc <= 0)
         return rc ? refuse(worker->client_fd >= 0 ? worker->client_fd : worker->options.control_fd, &error) : 0;
     struct pen_remote remote;

@@ -1,5 +1,6 @@
 /* worker/unit.c - a program built for one device: found among those kept in this session, in the cache on disk, or made
  * by the driver. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,7 @@
 #include <xxhash.h>
 
 #include "worker/cache.h"
+#include "worker/caches.h"
 #include "worker/work.h"
 
 /* ---- keys --------------------------------------------------------------------------------------------------- */
@@ -359,8 +361,19 @@ static void store(const struct pen_work_unit *unit, const uint64_t key[2])
         return;
     if (!pen_cache_put(work->config.cache, key, bytes, size, unit->log, &unit->result, unit->kernels,
                        unit->kernel_count))
-        atomic_fetch_add_explicit(&work->crash->cache_errors, 1, memory_order_relaxed);
+        pen_caches_lack_room(pen_cache_dir(work->config.cache), 1, work->crash);
     free(bytes);
+}
+
+/* A driver does not say that it could not write. */
+static void complain_of_disk(struct pen_work_unit *unit)
+{
+    char *line = pen_caches_complain(unit->work->config.tmp_dir), *log;
+    if (line && asprintf(&log, "%s%s", unit->log ? unit->log : "", line) >= 0) {
+        free(unit->log);
+        unit->log = log;
+    }
+    free(line);
 }
 
 int pen_unit_make(struct pen_work_program *program, struct pen_work_device *device, enum pen_build_step step,
@@ -382,6 +395,8 @@ int pen_unit_make(struct pen_work_program *program, struct pen_work_device *devi
                                                    : make_from_text(unit, program, step, options);
         if (unit->status && unit->result.outcome == PEN_BUILD_OUTCOME_SUCCESS)
             unit->result.outcome = PEN_BUILD_OUTCOME_FAILED;
+        if (unit->status)
+            complain_of_disk(unit);
         if (on_disk)
             store(unit, anywhere);
     }

@@ -14,8 +14,11 @@
  *   print COUNT      kernels that print, each followed by a line of ours
  *   hold MIB         a buffer of that size, filled, then idle; prints "running"
  *   keep MIB         a buffer of that size, and a part of it, written by kernels; prints "running", waits for a line,
- * goes on with both, and checks them build COUNT      programs, all different leave            one kernel; then ends
- * without a word to anybody scribble         one kernel; then puts into the session's ring what is no command
+ *                    goes on with both, and checks them
+ *   build COUNT      programs, all different, each built and run
+ *   include COUNT    the same, and they include value.h, which is looked for in the folder it runs in
+ *   leave            one kernel; then ends without a word to anybody
+ *   scribble         one kernel; then puts into the session's ring what is no command
  *
  * Exits with 0; with 3, "why: ..." and "lost: CALL: STATUS" when OpenCL says that the device is gone; with 2 when there
  * is no platform; with 1 when anything is wrong. */
@@ -86,6 +89,17 @@ static void CL_CALLBACK say_why(const char *why, const void *info, size_t size, 
     fflush(stdout);
 }
 
+static void build_program(cl_program program)
+{
+    cl_device_id device;
+    char log[4096] = "";
+    cl_int status = clBuildProgram(program, 0, NULL, "", NULL, NULL);
+    CHECK(clGetProgramInfo(program, CL_PROGRAM_DEVICES, sizeof(cl_device_id), &device, NULL));
+    if (status && !clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, sizeof log, log, NULL))
+        printf("log: %s\n", log);
+    check(status, "clBuildProgram");
+}
+
 static void set_up(void)
 {
     cl_platform_id platform;
@@ -107,7 +121,7 @@ static void set_up(void)
     cl.program =
         clCreateProgramWithSource(cl.context, 1, (const char **)(cl.fake ? &fake_source : &real_source), NULL, &status);
     check(status, "clCreateProgramWithSource");
-    CHECK(clBuildProgram(cl.program, 0, NULL, "", NULL, NULL));
+    build_program(cl.program);
     cl.buffer = clCreateBuffer(cl.context, CL_MEM_READ_WRITE, ITEMS * sizeof(cl_uint), NULL, &status);
     check(status, "clCreateBuffer");
 }
@@ -297,19 +311,32 @@ static void keep(size_t mib)
     free(data);
 }
 
-static void build(int count)
+static void run_built(cl_program program)
+{
+    cl_int status;
+    size_t items = ITEMS;
+    cl_kernel inc = clCreateKernel(program, "inc", &status);
+    check(status, "clCreateKernel");
+    CHECK(clSetKernelArg(inc, 0, sizeof cl.buffer, &cl.buffer));
+    CHECK(clEnqueueNDRangeKernel(cl.queue, inc, 1, NULL, &items, NULL, 0, NULL, NULL));
+    CHECK(clFinish(cl.queue));
+    CHECK(clReleaseKernel(inc));
+}
+
+static void build(int count, const char *include)
 {
     for (int i = 0; i < count; i++) {
         char text[256];
         const char *source = text;
         cl_int status;
         snprintf(text, sizeof text,
-                 cl.fake ? "# %d\nkernel inc(global data)\n"
-                         : "__kernel void inc(__global uint *data) { data[get_global_id(0)] += %d; }\n",
-                 i);
+                 cl.fake ? "%s# %d\nkernel inc(global data)\n"
+                         : "%s__kernel void inc(__global uint *data) { data[get_global_id(0)] += %d; }\n",
+                 include, i);
         cl_program program = clCreateProgramWithSource(cl.context, 1, &source, NULL, &status);
         check(status, "clCreateProgramWithSource");
-        CHECK(clBuildProgram(program, 0, NULL, "", NULL, NULL));
+        build_program(program);
+        run_built(program);
         CHECK(clReleaseProgram(program));
     }
     puts("built");
@@ -370,7 +397,9 @@ int main(int argc, char **argv)
     else if (!strcmp(mode, "keep"))
         keep((size_t)number);
     else if (!strcmp(mode, "build"))
-        build((int)number);
+        build((int)number, "");
+    else if (!strcmp(mode, "include"))
+        build((int)number, "#include \"value.h\"\n");
     else if (!strcmp(mode, "leave")) {
         round_trip_once();
         _exit(0);

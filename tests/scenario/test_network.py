@@ -29,7 +29,7 @@ class Network(harness.Scenario):
     def open(self, config=''):
         config += f'cache: {{dir: {self.folder}/cache}}\n' + harness.listen(self.path(f'daemon{len(self.daemons)}'), self.cable.address['b'])
         self.pool = self.daemon(config, wrapper=self.cable.at('b'),
-                                environment={'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': self.path('pocl')})
+                                environment={'OCL_ICD_VENDORS': POCL})
         self.address = self.pool.tenant('alice')
 
     def start(self, *command, environment=None):

@@ -5,6 +5,7 @@ import errno
 import glob
 import json
 import os
+import re
 import signal
 import statistics
 import struct
@@ -57,7 +58,7 @@ class Sessions:
         return daemon
 
     def environment(self):
-        return {'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': self.path('pocl'), **harness.faults_stay()}
+        return {'OCL_ICD_VENDORS': POCL, **harness.faults_stay()}
 
     def begin(self, daemon, *arguments, **environment):
         """A program that has said that it is running."""
@@ -252,19 +253,60 @@ class Sessions:
             daemon = self.pool(f'cache: {{dir: {place}}}\n')
             self.assertEqual(daemon.run(PROGRAM, 'build', '3').stdout, 'built\n', place)
 
-    def test_cache_full(self):
-        """On a disk of 64 KiB, in a mount namespace of the daemon's own: that takes no rights."""
+    def small_disk(self, size, *then):
+        """(its folder, the start of a command that has it): in a mount namespace of its own, which takes no rights."""
         folder = self.path('small')
-        os.mkdir(folder)
+        os.makedirs(folder, exist_ok=True)
         wrapper = ('unshare', '--user', '--map-root-user', '--mount', 'sh', '-c',
-                   'mount -t tmpfs -o size=64k tmpfs "$0" && exec "$@"', folder)
+                   f'mount -t tmpfs -o size={size} tmpfs "$0" && {{ {then[0] if then else ":"}; }} && exec "$@"', folder)
         if subprocess.run([*wrapper, 'true'], check=False, capture_output=True).returncode:
             self.skipTest('no namespace in which a file system can be mounted')
+        with open(self.path('value.h'), 'w', encoding='ascii') as file:
+            file.write('/* of the program */\n')
+        return folder, wrapper
+
+    def assert_builds(self, daemon):
+        done = daemon.run(PROGRAM, 'include', '5', cwd=self.folder)
+        self.assertEqual(done.stdout, 'built\n', daemon.log())
+
+    FILL = 'head -c 4m /dev/zero > "$0/filler" 2>/dev/null || true'
+
+    def test_cache_full(self):
+        """On a small disk, which becomes full; on one that is full; and on one that becomes so when a worker is warm."""
+        folder, wrapper = self.small_disk('64k')
         daemon = self.pool(f'cache: {{dir: {folder}}}\n', wrapper=wrapper)
         self.assertEqual(daemon.run(PROGRAM, 'build', '20').stdout, 'built\n')
-        self.assertEqual(daemon.run(PROGRAM, 'loop', '0.1').returncode, 0)
-        self.assertIn('builds', os.listdir(f'/proc/{daemon.pid}/root{folder}'))
+        self.assert_builds(daemon)
+        inside = f'/proc/{daemon.pid}/root{folder}'
+        self.assertIn('builds', os.listdir(inside))
         self.assertEqual(os.listdir(folder), [])
+        self.assertEqual(len(re.findall(r'warn .*\(cache\.dir\) is on a disk with less than 64 MiB left', daemon.log())), 1)
+
+        _, wrapper = self.small_disk('2m', self.FILL)
+        daemon = self.pool(f'cache: {{dir: {folder}}}\n', wrapper=wrapper)
+        for _ in range(2):
+            self.assert_builds(daemon)
+        self.assertEqual(len(re.findall(r'warn .*\(cache\.dir\) cannot be written: No space left', daemon.log())), 1)
+
+        _, wrapper = self.small_disk('80m')
+        daemon = self.pool(f'cache: {{dir: {folder}}}\n', wrapper=wrapper)
+        self.assertNotIn('cache.dir', daemon.log())
+        with open(f'/proc/{daemon.pid}/root{folder}/filler', 'wb', buffering=0) as file:
+            with self.assertRaises(OSError):
+                while True:
+                    file.write(bytes(1 << 20))
+        self.assert_builds(daemon)
+
+    def test_all_full(self):
+        """The workers' folders are on a full disk too: a build's log says which, and what to set."""
+        folder, wrapper = self.small_disk('2m', self.FILL)
+        with open(self.path('small.yaml'), 'w', encoding='ascii') as file:
+            file.write(f'backend: {self.backend}\ncache: {{dir: {folder}}}\n')
+        environment = self.environment() | {'XDG_RUNTIME_DIR': folder}
+        done = harness.run(*wrapper, harness.PENSTOCK, 'run', '--private', '--config', self.path('small.yaml'), '--',
+                           PROGRAM, 'include', '1', environment=environment, cwd=self.folder)
+        self.assertRegex(done.stdout, rf'log: (.*\n)*Penstock: {folder}/.*, where the driver\'s compiler writes \(setting: socket\), '
+                                      r'cannot be written: No space left', done.stdout + done.stderr)
 
     def test_log(self):
         """A recorded session, printed, done again, and cut short."""
@@ -380,7 +422,7 @@ class Pocl(Sessions, harness.Scenario):
         daemon = self.pool()
         native, through = [], []
         for turn in range(6):
-            environment = dict(os.environ, **self.environment())
+            environment = dict(os.environ, **self.environment(), POCL_CACHE_DIR=self.path('pocl'))
             done = subprocess.run([PROGRAM, 'first'], env=environment, stdout=subprocess.PIPE, text=True, check=True)
             native.append(float(done.stdout))
             through.append(float(daemon.run(PROGRAM, 'first').stdout))
