@@ -51,6 +51,7 @@ clpeak               a real program
 clblast-tests        a real program
 piglit               real programs: OpenCL's own tests
 openssl              a TLS peer of another make
+spin                 models of what threads do with each other
 "
 packages_conformance="
 python3-opencv       a real program
