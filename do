@@ -287,7 +287,7 @@ do_test() { # build, and run every test (under 20 minutes on 2 cores)
     step "build" build_main
     [ "$failed" -eq 0 ] || finish
     build_ahead >/dev/null 2>&1 &
-    suites build unit wire net scenario
+    suites build unit model wire net scenario
     programs python3 tests/conformance/run.py --quick --jobs "$jobs"
     programs python3 tests/conformance/run.py --quick --jobs "$jobs" --devices 2
     programs python3 tests/conformance/run.py --quick --network 'delay 500us' --only '^clinfo|ffmpeg (overlay|transpose)'
@@ -349,7 +349,7 @@ do_soak() { # 200 cuts of a network, 100,000 random programs, everything again a
     programs python3 tests/scenario/random_programs.py --count 4000 --jobs "$jobs" --pool pocl --pool mixed
     for round in $(seq 20); do
         echo "==== round $round of 20"
-        suites build unit wire net scenario
+        suites build unit model wire net scenario
     done
     sanitize
     fuzz 600
