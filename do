@@ -304,20 +304,27 @@ do_lint() { # format, static analysis, include directions, builds without warnin
     finish
 }
 
-do_bench() { # native and Penstock, interleaved: all, or calls, remote, network, span or programs with its options (--help)
-    local what=${1:-all}
-    [ $# -eq 0 ] || shift
+do_bench() { # native and Penstock, interleaved, to build/bench/*.json: [all|calls|remote|network|span|programs] [OPTION...] (--help)
+    local what=all part
+    case ${1:-} in
+    '' | -*) ;;
+    *) what=$1 && shift ;;
+    esac
     case $what in
-    all) do_bench calls && do_bench remote && do_bench network && do_bench span && do_bench programs ;;
+    all)
+        for part in calls remote network span programs; do
+            do_bench "$part" "$@" || return
+        done
+        ;;
     calls) do_build && python3 bench/callpath.py "$@" ;;
-    remote | --remote) do_build && python3 bench/remote.py "$@" ;;
+    remote) do_build && python3 bench/remote.py "$@" ;;
     span) do_build && python3 bench/span.py "$@" ;;
     network | programs)
         install packages_build packages_test packages_conformance
         build_main && python3 "bench/$what.py" "$@"
         ;;
     *)
-        echo "./do bench: \"$what\" is no part of it; there are calls, remote, network, span and programs" >&2
+        echo "./do bench: \"$what\" is no part of it; there are all, calls, remote, network, span and programs" >&2
         exit 2
         ;;
     esac

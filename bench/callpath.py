@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Measure OpenCL calls natively and through Penstock, interleaved in one run, and hold the medians against the goals.
 
-Prints a table and, with --json FILE, writes it. Exit status 0 also when goals are missed: the table says so, and bench/README.md says why.
+Prints a table and writes it, with all samples, as JSON. Exit status 0 also when goals are missed: the table says so, and bench/README.md says why.
 """
 import argparse
 import json
@@ -13,7 +13,8 @@ import sys
 import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(TOP, "tests", "conformance"))
+CONFORMANCE = os.path.join(TOP, "tests", "conformance")
+sys.path.insert(0, CONFORMANCE)
 from run import Pool, VENDOR_LIBRARIES, vendors
 
 US = 1e3
@@ -81,7 +82,7 @@ def show(value, unit):
 
 
 def compare(rows, samples, side, heading, base="native"):
-    """Prints a side beside the native one, or another; the table, for --json. A row's goal may be None: it is shown only."""
+    """Prints a side beside the native one, or another; the table, for the file. A row's goal may be None: it is shown only."""
     native, ours = medians(samples[base]), medians(samples[side])
     table = []
     print(f"{'':54} {base:>11} {heading:>11} {'ratio':>6}  goal")
@@ -104,7 +105,7 @@ def parser_of(description):
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.path.join(TOP, "build"), help="the build folder (default: build)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds, at least 5 for a claim (default: 5)")
-    parser.add_argument("--json", help="write the figures to this file")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file, beside other parts' (default: bench/PART.json in the build folder)")
     return parser
 
 
@@ -114,9 +115,16 @@ def parser_of_rows(description):
     return parser
 
 
-def write(path, **figures):
+def write(options, part, **figures):
+    """The part's figures under its name: what else the file holds stays."""
+    path = options.json or os.path.join(options.build, "bench", part + ".json")
+    held = {}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            held = json.load(file)
     with open(path, "w", encoding="utf-8") as file:
-        json.dump(figures, file, indent=1)
+        json.dump(held | {part: figures | {"rounds": options.rounds}}, file, indent=1)
+    print(f"all samples: {path}")
 
 
 def main():
@@ -133,8 +141,7 @@ def main():
         pool.close()
         shutil.rmtree(folder, ignore_errors=True)
     table = compare(ROWS, samples, "penstock", "Penstock")
-    if options.json:
-        write(options.json, rounds=options.rounds, rows=table)
+    write(options, "calls", rows=table)
 
 
 if __name__ == "__main__":

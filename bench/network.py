@@ -150,8 +150,7 @@ def main():
     finally:
         pool.close()
         shutil.rmtree(folder, ignore_errors=True)
-    if options.json:
-        callpath.write(options.json, network=network, rounds=options.rounds, rows=calls, packing=packing, programs=table)
+    callpath.write(options, "network", network=network, rows=calls, packing=packing, programs=table)
     return not all(row["same"] for row in table)
 
 

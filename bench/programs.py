@@ -4,8 +4,6 @@
 Jobs of two seconds and more, from Debian's packages. One round that is not counted fills the caches of both sides. Exit status 0 also
 when the goal is missed: the table says so, and bench/README.md says why.
 """
-import argparse
-import json
 import os
 import shutil
 import statistics
@@ -14,9 +12,8 @@ import sys
 import tempfile
 import time
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-CONFORMANCE = os.path.join(TOP, "tests", "conformance")
-sys.path.insert(0, CONFORMANCE)
+import callpath
+from callpath import CONFORMANCE
 from run import Pool, VENDOR_LIBRARIES, vendors
 
 GOAL = 1.03
@@ -59,10 +56,7 @@ def run(title, folder, environment):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", default=os.path.join(TOP, "build"), help="the build folder (default: build)")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds, at least 5 for a claim (default: 5)")
-    parser.add_argument("--json", help="write the figures to this file")
+    parser = callpath.parser_of(__doc__)
     parser.add_argument("--only", default="", help="only jobs whose title contains this")
     options = parser.parse_args()
 
@@ -88,9 +82,7 @@ def main():
         pool.close()
         shutil.rmtree(folder, ignore_errors=True)
     print(f"{sum(r['met'] for r in table)} of {len(table)} goals met; {options.rounds} interleaved rounds, medians, caches warm")
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"rounds": options.rounds, "goal": GOAL, "jobs": table}, file, indent=1)
+    callpath.write(options, "programs", goal=GOAL, jobs=table)
 
 
 if __name__ == "__main__":

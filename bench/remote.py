@@ -79,8 +79,7 @@ def main():
         table += callpath.compare(goals_of(side), samples, side, heading)
     table += [{"row": row, "side": "bare", "title": title, "ours": bare[row], "samples": [s[row] for s in samples["native"]]}
               for row, (title, _) in BARE.items()]
-    if options.json:
-        callpath.write(options.json, rounds=options.rounds, rows=table)
+    callpath.write(options, "remote", rows=table)
 
 
 if __name__ == "__main__":

@@ -63,8 +63,7 @@ def main():
     print()
     table += callpath.compare({row: (*how[:2], "", None, True) for row, how in ROWS.items()}, samples, "limit", "the most", base="one")
     table.append(measure_decision(options))
-    if options.json:
-        callpath.write(options.json, rounds=options.rounds, rows=table)
+    callpath.write(options, "span", rows=table)
 
 
 if __name__ == "__main__":
