@@ -15,10 +15,11 @@
  *   hold MIB         a buffer of that size, filled, then idle; prints "running"
  *   keep MIB         a buffer of that size, and a part of it, written by kernels; prints "running", waits for a line,
  *                    goes on with both, and checks them
- *   build COUNT      programs, all different, each built and run
- *   include COUNT    the same, and they include value.h, which is looked for in the folder it runs in
- *   leave            one kernel; then ends without a word to anybody
- *   scribble         one kernel; then puts into the session's ring what is no command
+ *   many COUNT       so many kernels in three queues, each with an event, many waiting for others; after a tenth of
+ * them and at the end prints "running", and waits for a line build COUNT      programs, all different, each built and
+ * run include COUNT    the same, and they include value.h, which is looked for in the folder it runs in leave one
+ * kernel; then ends without a word to anybody scribble         one kernel; then puts into the session's ring what is no
+ * command
  *
  * Exits with 0; with 3, "why: ..." and "lost: CALL: STATUS" when OpenCL says that the device is gone; with 2 when there
  * is no platform; with 1 when anything is wrong. */
@@ -323,6 +324,59 @@ static void run_built(cl_program program)
     CHECK(clReleaseKernel(inc));
 }
 
+static cl_command_queue queue_with(cl_queue_properties properties)
+{
+    cl_device_id device;
+    cl_int status;
+    CHECK(clGetContextInfo(cl.context, CL_CONTEXT_DEVICES, sizeof device, &device, NULL));
+    const cl_queue_properties list[] = {CL_QUEUE_PROPERTIES, properties, 0};
+    cl_command_queue queue = clCreateCommandQueueWithProperties(cl.context, device, list, &status);
+    check(status, "clCreateCommandQueue");
+    return queue;
+}
+
+/* At most UNDER_WAY at a time, so that what is kept of those that are done is seen. */
+static void many(long count)
+{
+    enum { QUEUES = 3, UNDER_WAY = 10000, BUFFERS = 16 };
+    cl_command_queue queues[QUEUES] = {cl.queue, queue_with(0), queue_with(CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)};
+    cl_mem buffers[BUFFERS];
+    cl_event last[QUEUES] = {NULL};
+    cl_kernel inc = kernel("inc");
+    size_t one = 1;
+    cl_int status;
+    for (int i = 0; i < BUFFERS; i++) {
+        buffers[i] = clCreateBuffer(cl.context, CL_MEM_READ_WRITE, sizeof(cl_uint), NULL, &status);
+        check(status, "clCreateBuffer");
+    }
+    for (long i = 0; i < count; i++) {
+        int at = (int)(i % QUEUES), other = (int)((i + 1) % QUEUES);
+        bool waits = i % 4 == 0 && last[other];
+        cl_event event;
+        CHECK(clSetKernelArg(inc, 0, sizeof(cl_mem), &buffers[i % BUFFERS]));
+        CHECK(clEnqueueNDRangeKernel(queues[at], inc, 1, NULL, &one, NULL, waits, waits ? &last[other] : NULL, &event));
+        if (last[at])
+            CHECK(clReleaseEvent(last[at]));
+        last[at] = event;
+        if (i % UNDER_WAY == 0 || i + 1 == count)
+            for (int queue = 0; queue < QUEUES; queue++)
+                CHECK(clFinish(queues[queue]));
+        if (i + 1 == count / 10 || i + 1 == count) {
+            say("running");
+            (void)getchar();
+        }
+    }
+    for (int i = 0; i < BUFFERS; i++)
+        CHECK(clReleaseMemObject(buffers[i]));
+    for (int i = 0; i < QUEUES; i++) {
+        if (last[i])
+            CHECK(clReleaseEvent(last[i]));
+        if (queues[i] != cl.queue)
+            CHECK(clReleaseCommandQueue(queues[i]));
+    }
+    CHECK(clReleaseKernel(inc));
+}
+
 static void build(int count, const char *include)
 {
     for (int i = 0; i < count; i++) {
@@ -394,6 +448,8 @@ int main(int argc, char **argv)
         print((cl_uint)number);
     else if (!strcmp(mode, "hold"))
         hold((size_t)number);
+    else if (!strcmp(mode, "many"))
+        many((long)number);
     else if (!strcmp(mode, "keep"))
         keep((size_t)number);
     else if (!strcmp(mode, "build"))
