@@ -16,10 +16,9 @@ static uint64_t later(uint64_t a, uint64_t b)
 int pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns, uint64_t *out_end_ns)
 {
     int best = -1;
+    assert(count);
     for (uint32_t i = 0; i < count; i++) {
         const struct pen_place *place = options[i].place;
-        if (!pen_place_has_room(place))
-            continue;
         uint64_t begin = later(now_ns + place->ahead_ns, options[i].ready_ns);
         uint64_t end = begin + options[i].bring_ns + options[i].run_ns;
         if (best >= 0 && end >= *out_end_ns)

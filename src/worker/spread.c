@@ -109,32 +109,15 @@ static bool is_eligible(const struct pen_work_command *command, const struct pen
            lane == &command->queue->lanes[0];
 }
 
-bool pen_spread_has_room(const struct pen_work_command *command)
-{
-    const struct pen_work_queue *queue = command->queue;
-    for (uint32_t i = 0; i < queue->lane_count; i++)
-        if (pen_place_has_room(&queue->lanes[i].device->place) && is_eligible(command, &queue->lanes[i]))
-            return true;
-    return false;
-}
-
-uint64_t pen_spread_missing(const struct pen_work_command *command)
+uint64_t pen_spread_missing(const struct pen_work_task *task)
 {
     struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
-    uint32_t count = pen_command_accesses(command, accesses);
-    const struct pen_work_queue *queue = command->queue;
-    uint64_t least = UINT64_MAX - 1;
-    for (uint32_t i = 0; i < queue->lane_count; i++) {
-        const struct pen_work_lane *lane = &queue->lanes[i];
-        uint64_t bytes = pen_place_has_room(&lane->device->place) && is_eligible(command, lane)
-                             ? missing(accesses, count, lane->device)
-                             : UINT64_MAX;
-        least = bytes < least ? bytes : least;
-    }
-    return least;
+    uint32_t count = pen_command_accesses(task->command, accesses);
+    const struct pen_work_device *device = PEN_CONTAINER(task->awaits, struct pen_work_device, place);
+    return missing(accesses, count, device);
 }
 
-void pen_spread_choose(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
+bool pen_spread_choose(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
                        uint32_t count)
 {
     struct pen_place_option options[PEN_LIMIT_DEVICES];
@@ -153,7 +136,10 @@ void pen_spread_choose(struct pen_work_command *command, struct pen_work_task *t
         lanes[option_count++] = lane;
     }
     int chosen = pen_place_choose(options, option_count, pen_now_ns(), &task->expected_end_ns);
-    assert(chosen >= 0);
+    if (!pen_place_has_room(options[chosen].place)) {
+        task->awaits = options[chosen].place;
+        return false;
+    }
     task->expected_run_ns = options[chosen].run_ns;
     command->lane = task->lane = lanes[chosen];
     pen_place_enter(&task->lane->device->place, task->expected_run_ns);
@@ -163,6 +149,7 @@ void pen_spread_choose(struct pen_work_command *command, struct pen_work_task *t
         task->items = items_of(command);
         pen_kernel_ref(task->kernel);
     }
+    return true;
 }
 
 /* ---- what became of it ---------------------------------------------------------------------------------------- */

@@ -648,17 +648,15 @@ static bool needs_place(const struct pen_work_command *command)
     return pen_is_spread(command->queue) ? !pen_spread_is_marker(command) : !pen_move_pass(command);
 }
 
-static bool has_room(const struct pen_work_command *command)
-{
-    return !pen_is_spread(command->queue) || pen_spread_has_room(command);
-}
+/* place: not now, since the device where it would be done first has no room. */
+#define LATER 1
 
 static int place(struct pen_work_command *command, struct pen_work_task *task)
 {
     struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
     uint32_t count = pen_command_accesses(command, accesses);
-    if (!command->lane)
-        pen_spread_choose(command, task, accesses, count);
+    if (!command->lane && !pen_spread_choose(command, task, accesses, count))
+        return LATER;
     task->keeps_event = true;
     int rc = pen_move_note(command, task, accesses, count);
     if (!rc)
@@ -679,28 +677,26 @@ static bool must_hold(const struct pen_work_command *command, int *out_error)
     return hold;
 }
 
-/* For a command that has just come; it may have to be held then, for room, which others have waited for longer, or for
- * what it is placed after. An error is the command's. */
+/* For a command that has just come; it may have to be held then, for room, which others may have waited for longer, or
+ * for what it is placed after. An error is the command's. */
 static int place_new(struct pen_work_command *command, struct pen_work_task *task, bool *out_hold)
 {
-    *out_hold = !has_room(command) || (pen_is_spread(command->queue) && task->work->no_room.count);
-    int rc = *out_hold ? 0 : place(command, task);
-    if (!*out_hold && !rc)
-        *out_hold = must_hold(command, &rc);
-    return rc;
+    int rc = pen_is_spread(command->queue) && task->work->no_room.count ? LATER : place(command, task);
+    *out_hold = rc == LATER || (!rc && must_hold(command, &rc));
+    return *out_hold ? 0 : rc;
 }
 
 /* For a held one. *out_hold: it is not to be submitted yet. */
 static int place_held(struct pen_work *work, struct pen_work_task *task, bool *out_hold)
 {
     struct pen_work_command *command = task->command;
-    if (!has_room(command)) {
-        int rc = pen_table_add(&work->no_room, &task->no_room, command->queue->priority, task->sequence);
+    int rc = place(command, task);
+    *out_hold = false;
+    if (rc == LATER) {
+        rc = pen_table_add(&work->no_room, &task->no_room, command->queue->priority, task->sequence);
         *out_hold = !rc;
         return rc;
     }
-    *out_hold = false;
-    int rc = place(command, task);
     if (rc || !must_hold(command, &rc))
         return rc;
     *out_hold = true;
@@ -770,12 +766,12 @@ static uint64_t missing(void *work, const struct pen_table_entry *entry)
     const struct pen_work_task *task =
         PEN_CONTAINER((struct pen_table_entry *)(uintptr_t)entry, struct pen_work_task, no_room);
     const struct pen_work *all = work;
-    if (!pen_spread_has_room(task->command))
+    if (!pen_place_has_room(task->awaits))
         return PEN_TABLE_NEVER;
-    return all->domain_count > 1 ? pen_spread_missing(task->command) : 0;
+    return all->domain_count > 1 ? pen_spread_missing(task) : 0;
 }
 
-/* Those that found all devices full. */
+/* Those that found the device full where they would be done first. */
 static void place_waiting(struct pen_work *work)
 {
     struct pen_table_entry *entry;

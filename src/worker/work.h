@@ -124,6 +124,7 @@ struct pen_work_task {
     /* link in queue->held, of a program's own event in work->own_events, of a write's bytes in remote->awaited */
     struct pen_list held;
     struct pen_table_entry no_room; /* of work->no_room */
+    struct pen_place *awaits;       /* while it is in it: the device's whose room it waits for */
     struct pen_work_task *write;    /* of a write's bytes: that is held for them */
     int instead;                    /* error to publish when the marker that stands for a failed command completes */
     bool named;
@@ -389,7 +390,7 @@ struct pen_work {
     uint64_t ticket;          /* of the last access */
     uint64_t copies;          /* made so far */
     uint32_t moving;          /* under way */
-    struct pen_table no_room; /* tasks of spanning devices whose devices are all full; graph.held counts them */
+    struct pen_table no_room; /* tasks of spanning devices, whose best device is full; graph.held counts them */
     struct pen_work_unit *kept[PEN_WORK_UNITS_KEPT];
     uint32_t kept_next;
     struct pen_builder *builder;         /* from the first build on */
@@ -670,13 +671,11 @@ bool pen_spread_is_marker(const struct pen_work_command *command);
 bool pen_spread_is_alone(const struct pen_work_command *command);
 /* How far that must have come before the command, which has no place yet, can have one. */
 enum pen_graph_until pen_spread_until(const struct pen_work_command *command, const struct pen_work_task *wait);
-/* Has one of the devices that it may go to room? */
-bool pen_spread_has_room(const struct pen_work_command *command);
-/* Bytes that the device with room lacks that lacks the fewest. */
-uint64_t pen_spread_missing(const struct pen_work_command *command);
-/* Chooses one of those: the command's lane, and the task's. */
-void pen_spread_choose(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
+/* Chooses a device: the command's lane, and the task's. False: it has no room; task->awaits says which. */
+bool pen_spread_choose(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
                        uint32_t count);
+/* Bytes that the device lacks whose room it waits for. */
+uint64_t pen_spread_missing(const struct pen_work_task *task);
 /* A placed one is done. */
 void pen_spread_left(struct pen_work_task *task);
 

@@ -29,24 +29,33 @@ static void test_choose(void **state)
     assert_int_equal(end, 1450);
 }
 
+/* What would be done first where there is no room waits for that, until another is better. */
 static void test_room(void **state)
 {
     (void)state;
     struct pen_place places[2] = {{0}};
     const struct pen_place_option options[2] = {{.place = &places[0], .run_ns = 10},
-                                                {.place = &places[1], .ready_ns = 1000000, .run_ns = 10}};
+                                                {.place = &places[1], .ready_ns = 10000, .run_ns = 10}};
     uint64_t end;
     for (uint32_t i = 0; i < PEN_PLACE_AHEAD; i++) {
+        assert_true(pen_place_has_room(&places[0]));
         assert_int_equal(pen_place_choose(options, 2, 0, &end), 0);
         pen_place_enter(&places[0], 10);
     }
-    assert_int_equal(pen_place_choose(options, 2, 0, &end), 1);
-    for (uint32_t i = 0; i < PEN_PLACE_AHEAD; i++)
-        pen_place_enter(&places[1], 10);
-    assert_int_equal(pen_place_choose(options, 2, 0, &end), -1);
-    pen_place_leave(&places[0], 10);
+    assert_false(pen_place_has_room(&places[0]));
     assert_int_equal(pen_place_choose(options, 2, 0, &end), 0);
+    assert_int_equal(end, 10 * (PEN_PLACE_AHEAD + 1));
+    pen_place_enter(&places[0], 100000); /* more than the other is worth waiting for */
+    assert_int_equal(pen_place_choose(options, 2, 0, &end), 1);
+    pen_place_leave(&places[0], 100000);
+    pen_place_leave(&places[0], 10);
+    assert_true(pen_place_has_room(&places[0]));
     assert_int_equal(places[0].ahead_ns, 10 * (PEN_PLACE_AHEAD - 1));
+    for (uint32_t i = 0; i < 2; i++) { /* long ones, of which it is given two */
+        assert_true(pen_place_has_room(&places[1]));
+        pen_place_enter(&places[1], PEN_PLACE_AHEAD_NS);
+    }
+    assert_false(pen_place_has_room(&places[1]));
 }
 
 static void test_estimate(void **state)
