@@ -171,15 +171,19 @@ int pen_cli_attach(int argc, char **argv)
 
 int pen_cli_stop(int argc, char **argv)
 {
-    static const struct option known[] = {{0}};
-    if (pen_cli_option(argc, argv, known) != -1)
-        return PEN_EXIT_USAGE;
+    static const struct option known[] = {{"keep-sessions", no_argument, NULL, 'k'}, {0}};
+    bool keep = false;
+    for (int option; (option = pen_cli_option(argc, argv, known)) != -1; keep = true)
+        if (option == '?')
+            return PEN_EXIT_USAGE;
     if (optind < argc)
         return pen_cli_fail(PEN_EXIT_USAGE, "stop takes no argument \"%s\"; see penstock help", argv[optind]);
     struct pen_control control;
     struct pen_error error = {0};
     int rc = pen_control_open(&control, &error);
-    if (!rc)
+    if (!rc && keep)
+        rc = PEN_CONTROL_ASK(&control, hand_over, &(struct pen_msg_hand_over){0}, PEN_OP_DONE, &error);
+    else if (!rc)
         rc = PEN_CONTROL_ASK(&control, shutdown, &(struct pen_msg_shutdown){0}, PEN_OP_DONE, &error);
     pen_control_close(&control);
     return rc ? pen_cli_fail(PEN_EXIT_FAILED, "%s", error.message) : 0;

@@ -273,11 +273,16 @@ static int on_session_detach(struct client *client, const void *frame, size_t si
     return 0;
 }
 
-static int on_shutdown(struct client *client)
+static int on_shutdown(struct client *client, bool hands_over)
 {
     await_request(client);
     if (!may_manage(client, "stop it"))
         return 0;
+    if (hands_over && client->daemon->private_dir) {
+        say_no(client, -PEN_EUNSUPPORTED,
+               "this penstockd is private to a program, and ends with it: there is no next one to leave sessions to");
+        return 0;
+    }
     struct pen_msg_done message = {0};
     QUEUE(client, done, &message);
     pen_report(PEN_REPORT_INFO, "stopping: asked to by pid %d", (int)client->peer.pid);
@@ -447,8 +452,9 @@ static int request(struct client *client, uint16_t opcode, const void *frame, si
     case PEN_OP_SESSION_DETACH:
         return on_session_detach(client, frame, size, scratch);
     case PEN_OP_SHUTDOWN:
+    case PEN_OP_HAND_OVER:
         rc = pen_message_check(frame, size, scratch);
-        return rc ? rc : on_shutdown(client);
+        return rc ? rc : on_shutdown(client, opcode == PEN_OP_HAND_OVER);
     default:
         return -PEN_EPROTO;
     }
@@ -483,19 +489,19 @@ static void process(struct client *client)
     size_t size;
     int rc;
     while (!owes_output(client) && (rc = pen_frame_reader_next(&client->reader, &frame, &size)) != 0) {
-        bool shutdown = rc == 1 && client->state == CLIENT_READY &&
-                        ((const struct pen_frame_header *)frame)->opcode == PEN_OP_SHUTDOWN;
+        uint16_t opcode =
+            rc == 1 && client->state == CLIENT_READY ? ((const struct pen_frame_header *)frame)->opcode : 0;
         if (rc == 1)
             rc = handle(client, frame, size);
         if (rc < 0)
             refuse_and_close(client, rc);
         if (rc)
             return;
-        shutdown = shutdown && client->state == CLIENT_CLOSING;
+        bool stops = (opcode == PEN_OP_SHUTDOWN || opcode == PEN_OP_HAND_OVER) && client->state == CLIENT_CLOSING;
         bool alive = flush(client);
-        if (shutdown)
-            pen_daemon_stop(daemon);
-        if (shutdown || !alive)
+        if (stops)
+            (opcode == PEN_OP_SHUTDOWN ? pen_daemon_stop : pen_daemon_hand_over)(daemon);
+        if (stops || !alive)
             return;
     }
 }

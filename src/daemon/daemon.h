@@ -54,6 +54,7 @@ struct pen_daemon {
     bool owns_private;              /* it was empty when we started */
     uint64_t span;                  /* --span; 0: none */
     bool stopping;
+    bool handed_over; /* sessions were left to the next daemon */
 
     /* clients.c */
     int listen_fd;
@@ -95,6 +96,8 @@ struct pen_daemon {
 
 /* Stops listening, ends clients, probe and workers; the loop is left when the last process is gone. */
 void pen_daemon_stop(struct pen_daemon *daemon);
+/* The same, but sessions of programs on other hosts are left to the next daemon, unless this one is private. */
+void pen_daemon_hand_over(struct pen_daemon *daemon);
 /* Leaves the loop when the daemon is stopping and nothing runs any more. */
 void pen_daemon_maybe_leave(struct pen_daemon *daemon);
 
@@ -117,7 +120,9 @@ void pen_workers_fill(struct pen_daemon *daemon);
 void pen_workers_retire(struct pen_daemon *daemon);
 /* Asks all to end, and after limits.stop_ms makes them. */
 void pen_workers_stop(struct pen_daemon *daemon);
-/* Takes over the sessions of a daemon that was killed. */
+/* Leaves the sessions of programs on other hosts to the next daemon, as if this one had been killed. */
+void pen_workers_leave(struct pen_daemon *daemon);
+/* Takes over the sessions of a daemon that was killed, or has left them. */
 void pen_workers_inherit(struct pen_daemon *daemon);
 bool pen_workers_has(const struct pen_daemon *daemon, uint64_t number);
 /* SIGCHLD. */
@@ -254,7 +259,8 @@ void pen_remove_tree(const char *path);
 int pen_folder_open(struct pen_daemon *daemon, struct pen_error *error);
 /* Removes what a killed daemon left there, but for what the workers have that we know. */
 void pen_folder_clean(const struct pen_daemon *daemon);
-/* Removes what is ours in it, and it if that was all. No process of ours may be left. */
+/* Removes what is ours in it, and it if that was all, unless it has sessions for the next daemon. No other process of
+ * ours may be left. */
 void pen_folder_close(struct pen_daemon *daemon);
 /* private_dir becomes ours to remove; -PEN_EBUSY when it is not empty. */
 int pen_folder_take_private(struct pen_daemon *daemon, struct pen_error *error);

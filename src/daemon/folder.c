@@ -130,6 +130,7 @@ static int wait_a_moment(struct pen_error *error)
     sigemptyset(&stop);
     sigaddset(&stop, SIGTERM);
     sigaddset(&stop, SIGINT);
+    sigaddset(&stop, SIGUSR1);
     int number = sigtimedwait(&stop, NULL, &pause);
     return number > 0 ? pen_fail(error, -PEN_EBUSY, "stopped by signal %d before it had started", number) : 0;
 }
@@ -159,8 +160,10 @@ void pen_folder_close(struct pen_daemon *daemon)
 {
     if (daemon->work_fd < 0)
         return;
-    pen_folder_clean(daemon);
-    rmdir(daemon->work_dir); /* not if it holds what is not ours */
+    if (!daemon->handed_over) {
+        pen_folder_clean(daemon);
+        rmdir(daemon->work_dir); /* not if it holds what is not ours */
+    }
     close(daemon->work_fd);
     daemon->work_fd = -1;
 }

@@ -237,6 +237,13 @@ static void on_stop(evutil_socket_t number, short what, void *context)
     pen_daemon_stop(daemon);
 }
 
+static void on_hand_over(evutil_socket_t number, short what, void *context)
+{
+    (void)what;
+    pen_report(PEN_REPORT_INFO, "stopping: signal %d (%s)", (int)number, strsignal((int)number));
+    pen_daemon_hand_over(context);
+}
+
 static void on_child(evutil_socket_t number, short what, void *context)
 {
     (void)number, (void)what;
@@ -305,6 +312,13 @@ void pen_daemon_stop(struct pen_daemon *daemon)
     daemon->stopping = true;
     pen_workers_stop(daemon);
     pen_daemon_maybe_leave(daemon);
+}
+
+void pen_daemon_hand_over(struct pen_daemon *daemon)
+{
+    if (!daemon->stopping && !daemon->private_dir)
+        pen_workers_leave(daemon);
+    pen_daemon_stop(daemon);
 }
 
 void pen_daemon_maybe_leave(struct pen_daemon *daemon)
@@ -406,16 +420,20 @@ static void hold_signals(int how)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
     sigprocmask(how, &set, NULL);
 }
 
-#define WATCHES 5
+#define WATCHES 6
 
 static int run(struct pen_daemon *daemon, int lifeline_fd)
 {
     struct event *watches[WATCHES] = {
-        evsignal_new(daemon->base, SIGTERM, on_stop, daemon), evsignal_new(daemon->base, SIGINT, on_stop, daemon),
-        evsignal_new(daemon->base, SIGHUP, on_reload, daemon), evsignal_new(daemon->base, SIGCHLD, on_child, daemon),
+        evsignal_new(daemon->base, SIGTERM, on_stop, daemon),
+        evsignal_new(daemon->base, SIGINT, on_stop, daemon),
+        evsignal_new(daemon->base, SIGUSR1, on_hand_over, daemon),
+        evsignal_new(daemon->base, SIGHUP, on_reload, daemon),
+        evsignal_new(daemon->base, SIGCHLD, on_child, daemon),
         lifeline_fd >= 0 ? event_new(daemon->base, lifeline_fd, EV_READ | EV_PERSIST, on_lifeline, daemon) : NULL};
     for (int i = 0; i < WATCHES; i++)
         if (watches[i])

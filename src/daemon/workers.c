@@ -173,12 +173,9 @@ static void work_directory(const struct worker *worker, char *out, size_t size)
     snprintf(out, size, "%s/worker-%" PRIu64, worker->daemon->work_dir, worker->number);
 }
 
-static void destroy(struct worker *worker)
+/* What it has in the file system, and the process, are left as they are. */
+static void forget(struct worker *worker)
 {
-    char directory[PATH_MAX + 64];
-    work_directory(worker, directory, sizeof directory);
-    pen_remove_tree(directory);
-    pen_note_remove(worker->daemon, worker->number);
     if (worker->event)
         event_free(worker->event);
     if (worker->ended)
@@ -195,6 +192,15 @@ static void destroy(struct worker *worker)
     pen_list_remove(&worker->link);
     free(worker->record_name);
     free(worker);
+}
+
+static void destroy(struct worker *worker)
+{
+    char directory[PATH_MAX + 64];
+    work_directory(worker, directory, sizeof directory);
+    pen_remove_tree(directory);
+    pen_note_remove(worker->daemon, worker->number);
+    forget(worker);
 }
 
 static void say_session_ended(const struct worker *worker, int status)
@@ -782,7 +788,23 @@ uint32_t pen_workers_list(struct pen_daemon *daemon, const char *record_name, st
     return count;
 }
 
-/* ---- of a killed daemon ------------------------------------------------------------------------------ */
+/* ---- from a daemon to the next ------------------------------------------------------------------------------ */
+
+void pen_workers_leave(struct pen_daemon *daemon)
+{
+    PEN_LIST_EACH(link, next, &daemon->workers)
+    {
+        struct worker *worker = worker_of(link);
+        if (worker->state != WORKER_SERVING || !worker->remote)
+            continue;
+        pen_report(PEN_REPORT_INFO,
+                   "session %" PRIu64 " of %s (pid %d) is left to the next penstockd: it waits %" PRIu64
+                   " ms (session.reconnect_window)",
+                   worker->session, worker->program, (int)worker->client_pid, daemon->config.reconnect_ms);
+        daemon->handed_over = true;
+        forget(worker); /* the control socket closes without a word */
+    }
+}
 
 static void take_over(struct pen_daemon *daemon, const struct pen_note *note, int pidfd, int control_fd)
 {

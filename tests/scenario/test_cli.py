@@ -53,7 +53,7 @@ class Commands(harness.Scenario):
                 (['log', 'graph', 'a', '--json'], 'penstock trace prints JSON'), (['log', 'frob'], '"log frob" is no command'),
                 (['log', 'dump'], 'needs a file'), (['log', 'dump', 'a', 'b'], 'one file'),
                 (['log', 'dump', 'a', '--frob'], '"--frob" is no option'), (['log', 'record', 'x'], 'needs a file and a program'),
-                (['stop', 'now'], 'no argument "now"'), (['detach'], 'detach needs a session'), (['attach', '-1'], 'no option'),
+                (['stop', 'now'], 'no argument "now"'), (['stop', '--now'], 'no option'), (['detach'], 'detach needs a session'), (['attach', '-1'], 'no option'),
                 (['attach', '1', '2'], 'not also "2"'), (['detach', '1x'], '"1x" is no session')]:
             with self.subTest(arguments=arguments):
                 done = self.penstock(*arguments)
@@ -137,6 +137,11 @@ class Commands(harness.Scenario):
         harness.wait_for(lambda: json.loads(daemon.run(harness.PENSTOCK, 'ps', '--json').stdout) == [])
         self.assertEqual(daemon.run(harness.PENSTOCK, 'stop').returncode, 0)
         self.assertEqual(daemon.process.wait(10), 0)
+
+    def test_private_daemon_has_no_next(self):
+        done = self.penstock('run', '--private', '--', harness.PENSTOCK, 'stop', '--keep-sessions')
+        self.assertEqual((done.returncode, done.stdout), (1, ''))
+        self.assertIn('private to a program', done.stderr)
 
     def test_names_that_are_no_text(self):
         """Names are bytes that others chose; JSON is text, whole."""

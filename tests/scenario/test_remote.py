@@ -225,6 +225,40 @@ class Remote(harness.Scenario):
         left = set(os.listdir(self.host.socket + '.d'))
         self.assertFalse({each for each in left if each.endswith('.session') or each.split('.')[0] == 'worker-1'}, left)
 
+    def test_handed_over(self):
+        """The daemon ends in good order, with all but the sessions of other hosts' programs, which go on with the next one. Then
+        that does the same."""
+        self.open('5 s')
+        program = self.start('loop', '6', pool=self.pool())
+        here, (name, answer) = self.host.open_session()
+        self.assertEqual(name, 'session_opened')
+        worker, own = self.worker(), answer[5]
+        before, accepted = self.sessions()[0], self.proxy.accepted
+        for end in (lambda: self.assertEqual(self.host.run(harness.PENSTOCK, 'stop', '--keep-sessions').returncode, 0),
+                    lambda: self.host.process.send_signal(signal.SIGUSR1)):
+            workers = self.host.workers() + [own]
+            end()
+            self.assertEqual(self.host.process.wait(10 * harness.SLOW), 0)
+            self.gone(*set(workers) - {worker})
+            self.assertFalse(os.path.exists(self.host.socket))
+            self.assertTrue(harness.alive(worker))
+            time.sleep(0.3)
+            self.start_again()
+            self.host.wait_log(r'session 1 of \S+ \(pid \d+\) goes on')
+        self.assertIsNone(here.receive())
+        self.assertRegex(self.daemons[0].log(), 'session 1 of .* is left to the next penstockd')
+        self.assertRegex(self.daemons[0].log(), 'session 2 of scenario .* ended')
+        after, = self.sessions()
+        self.assertEqual([after[key] for key in ('session', 'worker', 'started')],
+                         [before[key] for key in ('session', 'worker', 'started')])
+        self.assertEqual((self.proxy.cuts, self.proxy.accepted), (0, accepted))
+        self.proxy.cut_all()
+        self.host.wait_log('a new connection')
+        status, out = self.finish(program)
+        self.assertEqual(status, 0, out)
+        self.host.wait_log(r'session 1 of \S+ \(pid \d+\) ended: \d{2,} commands, 0 failed')
+        self.gone(worker)
+
     def test_restarted_twice(self):
         """With a connection broken meanwhile: the program comes back to whichever daemon there is."""
         self.open('5 s')
