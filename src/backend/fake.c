@@ -5,7 +5,8 @@
  *   PENSTOCK_FAKE_MEMORY=bytes  memory of each domain (268435456)
  *   PENSTOCK_FAKE_INDIRECT=1    not in host memory: its storage is its own, as with a discrete device
  *   PENSTOCK_FAKE_LAZY=1        commands begin when their queue is flushed, not before
- *   PENSTOCK_FAKE_SEED=n        commands take up to 200 us and overtake each other, both by this seed (0: no)
+ *   PENSTOCK_FAKE_SEED=n        commands take up to 200 us, overtake each other, and are told of as late, when others
+ *                               that waited for them have begun; all by this seed (0: no)
  *   PENSTOCK_FAKE_DEAF=1        commands do not wait for events: a driver's fault, for tests that must find it
  *   PENSTOCK_FAKE_FAIL=launch:3,write:1:late
  *                               the third launch is refused, the first write fails when it runs. Also: read copy fill
@@ -19,6 +20,7 @@
 #include "backend/fake.h"
 
 #define JITTER_NS 200000
+#define TOLD_LATE 4u /* one in so many */
 
 /* ---- events and commands ------------------------------------------------------------------------------- */
 
@@ -234,24 +236,41 @@ static struct command *choose(struct pen_backend_queue *queue)
     return chosen;
 }
 
+static void rest(struct pen_backend_queue *queue)
+{
+    struct timespec rest = {.tv_nsec = (long)(next_random(&queue->random) % JITTER_NS)};
+
+    nanosleep(&rest, NULL);
+}
+
+static void end_event(struct pen_backend_event *event, int status)
+{
+    pthread_mutex_lock(&pen_fake.lock);
+    event->ended = true;
+    event->status = status;
+    pthread_cond_broadcast(&pen_fake.changed);
+    pthread_mutex_unlock(&pen_fake.lock);
+}
+
 static void run_command(struct pen_backend_queue *queue, struct command *command, int dependency)
 {
     int status = dependency < 0 ? dependency : command->fault;
+    bool late = queue->random && next_random(&queue->random) % TOLD_LATE == 0;
 
-    if (queue->random && !status) {
-        struct timespec rest = {.tv_nsec = (long)(next_random(&queue->random) % JITTER_NS)};
-        nanosleep(&rest, NULL);
-    }
+    if (queue->random && !status)
+        rest(queue);
     command->times.started = now_ns();
     if (!status)
         status = execute(command);
     command->times.ended = now_ns();
+    if (late) {
+        end_event(command->event, status);
+        rest(queue);
+    }
     if (command->done)
         command->done(command->context, status, queue->profiling ? &command->times : NULL);
-    pthread_mutex_lock(&pen_fake.lock);
-    command->event->ended = true;
-    command->event->status = status;
-    pthread_mutex_unlock(&pen_fake.lock);
+    if (!late)
+        end_event(command->event, status);
     command_free(command);
 }
 

@@ -57,11 +57,20 @@ static void leave(struct pen_work_task *task)
     task->moves = NULL;
 }
 
+static void forget_before(struct pen_work_task *task)
+{
+    while (task->before_count)
+        pen_task_unref(task->before[--task->before_count]);
+    free(task->before);
+    task->before = NULL;
+}
+
 void pen_task_unref(struct pen_work_task *task)
 {
     if (--task->refs)
         return;
     struct pen_work *work = task->work;
+    forget_before(task);
     if (task->event)
         work->ops->event_release(task->event);
     pen_command_free(task->command);
@@ -87,6 +96,7 @@ static void settle(struct pen_work_task *task, int status)
     if (task->traced)
         pen_trace_executed(task);
     leave(task);
+    forget_before(task);
     if (task->queue && task->queue->barrier == task)
         task->queue->barrier = NULL;
     if (task->queue && task->queue->alone == task)
@@ -113,12 +123,22 @@ static bool publish(struct pen_work_task *task)
 }
 
 /* After the push the task belongs to dispatch. */
-static void push_finished(struct pen_work *work, struct pen_work_task *task)
+static void push(_Atomic(struct pen_work_task *) *list, struct pen_work_task *task)
 {
-    struct pen_work_task *first = atomic_load_explicit(&work->finished, memory_order_relaxed);
+    struct pen_work_task *first = atomic_load_explicit(list, memory_order_relaxed);
     do
         task->next_finished = first;
-    while (!atomic_compare_exchange_weak(&work->finished, &first, task));
+    while (!atomic_compare_exchange_weak(list, &first, task));
+}
+
+/* Drivers tell of commands in any order, also of those that waited for each other. The program must not see that a
+ * command is complete before what it had that wait for: dispatch publishes it then. */
+static bool comes_early(const struct pen_work_task *task)
+{
+    for (uint32_t i = 0; i < task->before_count; i++)
+        if (!is_done(task->before[i]))
+            return true;
+    return false;
 }
 
 /* What ran beside what was before it, the program sees after it. */
@@ -138,8 +158,13 @@ static struct pen_work_task *publish_in_order(struct pen_work_queue *queue, bool
     bool after_reads = false;
     while (!pen_list_empty(&queue->pending)) {
         struct pen_work_task *task = PEN_CONTAINER(queue->pending.next, struct pen_work_task, pending);
-        if (!task->finished)
+        if (!task->finished || task->put_off)
             break;
+        if (comes_early(task)) {
+            task->put_off = true;
+            push(&queue->work->early, task);
+            break;
+        }
         pen_list_remove(&task->pending);
         if (task->timed && pen_is_spread(queue))
             set_in_order(queue, &task->times);
@@ -167,25 +192,30 @@ static void finish(struct pen_work_task *task, int status)
         pthread_mutex_lock(&queue->lock);
         task->status = status;
         task->finished = true;
+        task->put_off = false;
         struct pen_work_task *list = publish_in_order(queue, &woken);
         pthread_mutex_unlock(&queue->lock);
         woken |= pen_publish_wake(&work->view);
         while (list) {
             struct pen_work_task *next = list->next_finished;
-            push_finished(work, list);
+            push(&work->finished, list);
             list = next;
         }
+    } else if (comes_early(task)) {
+        task->status = status;
+        push(&work->early, task);
     } else {
         struct pen_work_group *group = task->group; /* after the push the task is not ours */
         task->status = status;
         woken = publish(task);
         woken |= pen_publish_wake(&work->view);
-        push_finished(work, task);
+        push(&work->finished, task);
         pen_group_leave(group);
     }
-    /* seq_cst: pairs with hold()'s store and pen_task_reap's load before dispatch sleeps. A client that wakes is likely
-     * to send: dispatch wakes meanwhile. */
-    if (atomic_load(&work->holding) || woken || atomic_load_explicit(&work->park, memory_order_relaxed))
+    /* seq_cst: pairs with the stores in hold() and publish_put_off() and with pen_task_reap's loads before dispatch
+     * sleeps. A client that wakes is likely to send: dispatch wakes meanwhile. */
+    if (atomic_load(&work->holding) || atomic_load(&work->early) || woken ||
+        atomic_load_explicit(&work->park, memory_order_relaxed))
         pen_work_kick(work);
 }
 
@@ -356,6 +386,22 @@ static void note_start(const struct pen_work_command *command, struct pen_work_t
             task->crosses = true;
 }
 
+/* -PEN_ENOMEM. In an in-order queue all is published after what was before it anyway. */
+static int note_before(const struct pen_work_command *command, struct pen_work_task *task)
+{
+    uint32_t count = command->wait_count < command->order_from ? command->wait_count : command->order_from;
+    for (uint32_t i = 0; i < count; i++) {
+        struct pen_work_task *wait = command->waits[i];
+        if (wait->node.state != PEN_GRAPH_SUBMITTED || (wait->queue == task->queue && task->queue->in_order))
+            continue;
+        if (!task->before && !(task->before = malloc((count - i) * sizeof(struct pen_work_task *))))
+            return -PEN_ENOMEM;
+        task->before[task->before_count++] = wait;
+        wait->refs++;
+    }
+    return 0;
+}
+
 static void hand_over(struct pen_work *work, struct pen_work_command *command, struct pen_work_task *task,
                       const struct pen_backend_order *order)
 {
@@ -413,7 +459,7 @@ static void submit(struct pen_work *work, struct pen_work_command *command, stru
         return;
     }
     if ((command->wait_count > 16 && !(events = malloc(command->wait_count * sizeof *events))) ||
-        fill_order(queue, task, &order)) {
+        (task && note_before(command, task)) || fill_order(queue, task, &order)) {
         refuse(command, task, -PEN_ENOMEM);
     } else {
         order.waits = events;
@@ -953,11 +999,37 @@ static struct pen_work_task *reverse(struct pen_work_task *list)
     return out;
 }
 
+/* As far as what was before them is published now. */
+static void publish_early(struct pen_work *work, struct pen_work_task *list)
+{
+    while (list) {
+        struct pen_work_task *next = list->next_finished;
+        if (comes_early(list)) {
+            list->next_finished = work->put_off;
+            work->put_off = list;
+        } else {
+            finish(list, list->status);
+        }
+        list = next;
+    }
+}
+
+static void publish_put_off(struct pen_work *work)
+{
+    struct pen_work_task *again = work->put_off;
+    work->put_off = NULL;
+    publish_early(work, again);
+    publish_early(work, atomic_exchange(&work->early, NULL));
+    if (work->put_off)
+        atomic_store(&work->holding, 1); /* seq_cst: pairs with finish() */
+}
+
 void pen_task_reap(struct pen_work *work)
 {
     struct pen_graph_node *node;
     /* seq_cst: pairs with finish(). */
-    while (atomic_load(&work->finished) || (!work->ending && !pen_list_empty(&work->graph.ready))) {
+    while (atomic_load(&work->finished) || atomic_load(&work->early) ||
+           (!work->ending && !pen_list_empty(&work->graph.ready))) {
         struct pen_work_task *list = reverse(atomic_exchange(&work->finished, NULL));
         while (list) {
             struct pen_work_task *next = list->next_finished;
@@ -969,10 +1041,11 @@ void pen_task_reap(struct pen_work *work)
         }
         while (!work->ending && (node = pen_graph_pop(&work->graph)))
             release(work, PEN_CONTAINER(node, struct pen_work_task, node));
+        publish_put_off(work);
         if (!work->ending)
             place_waiting(work);
     }
-    atomic_store(&work->holding, work->graph.held);
+    atomic_store(&work->holding, work->graph.held + (work->put_off != NULL));
 }
 
 /* ---- the program's own events ------------------------------------------------------------------------------- */
@@ -1059,8 +1132,10 @@ static void discard_pending(struct pen_work_queue *queue)
 {
     PEN_LIST_EACH(node, next, &queue->pending)
     {
+        struct pen_work_task *task = PEN_CONTAINER(node, struct pen_work_task, pending);
         pen_list_remove(node);
-        pen_task_unref(PEN_CONTAINER(node, struct pen_work_task, pending));
+        forget_before(task);
+        pen_task_unref(task);
     }
 }
 

@@ -140,18 +140,23 @@ struct pen_work_task {
     uint64_t expected_run_ns, expected_end_ns, submitted_ns;
     struct pen_work_kernel *kernel; /* referenced; or NULL */
     uint64_t items;
+    /* what the program has it wait for and was under way when it was submitted, referenced: it is published after them
+     */
+    struct pen_work_task **before;
+    uint32_t before_count;
     bool after_reads; /* the queue's, when it was made */
     bool delivers;    /* a read whose bytes are recorded or sent on; `command` stays until it is done */
 
     /* written by whoever finishes it, before `done` */
     struct pen_list pending; /* guarded by queue->lock */
     bool finished;           /* guarded by queue->lock */
+    bool put_off;            /* of an in-order queue: in work->early or work->put_off; guarded by queue->lock */
     bool timed;
     uint64_t ended_ns;          /* of a placed one */
     struct pen_event_times ran; /* of a recorded session: as the driver says, if it does */
     int status;
     struct pen_event_times times;
-    struct pen_work_task *next_finished; /* in work->finished */
+    struct pen_work_task *next_finished; /* in work->finished, work->early, work->put_off */
     _Atomic bool done;                   /* release; pairs with acquire in pen_task_is_done: status is set, published */
 };
 
@@ -402,11 +407,13 @@ struct pen_work {
     int failed;                          /* -PEN_E*: the session has ended */
     bool parked;                         /* nothing is in the devices' own memory, see park.c */
     bool ending;                         /* being destroyed: what is held stays held */
+    struct pen_work_task *put_off;       /* done, and to be published after others */
 
-    _Atomic uint32_t holding;   /* commands are held: finished tasks must wake dispatch; seq_cst with finished */
+    _Atomic uint32_t holding;   /* some are held or put off: finished tasks must wake dispatch; seq_cst with finished */
     _Atomic uint32_t callbacks; /* drivers' threads in `done`, and regions on their way out */
     _Atomic uint32_t printers;  /* programs alive that may print */
     _Atomic(struct pen_work_task *) finished; /* pushed by drivers, taken as a whole by dispatch */
+    _Atomic(struct pen_work_task *) early;    /* the same: those to be put off */
     _Atomic bool stop;                        /* pen_work_stop */
     _Atomic bool park;                        /* pen_park_want */
 };

@@ -59,6 +59,32 @@ static void test_in_order(void **state)
     rig_stop(&rig);
 }
 
+/* A device may tell of a command after it has told of one that waited for that: it is not seen in this order. */
+static void test_told_of_late(void **state)
+{
+    (void)state;
+    for (uint32_t flags = 0; flags <= PEN_QUEUE_FLAG_OUT_OF_ORDER; flags += PEN_QUEUE_FLAG_OUT_OF_ORDER) {
+        struct rig rig;
+        rig_start(&rig, &(struct rig_options){.seed = "5"});
+        prepare(&rig, 1, flags);
+        rig_queue(&rig, Q2, 1, flags, 1);
+        for (uint32_t i = 0; i < 100; i++) {
+            const uint64_t before = E + 3 * i, between = before + 1;
+            const uint32_t slot = 1 + 3 * i;
+            rig_launch(&rig, Q, NOP, 1, before, slot, NULL, 0);
+            rig_launch(&rig, Q2, NOP, 1, between, slot + 1, &before, 1);
+            rig_launch(&rig, Q, NOP, 1, between + 1, slot + 2, &between, 1);
+            while (rig_slot(&rig, slot + 1) > 0)
+                ;
+            assert_int_equal(rig_slot(&rig, slot), PEN_STATE_COMPLETE);
+            while (rig_slot(&rig, slot + 2) > 0)
+                ;
+            assert_int_equal(rig_slot(&rig, slot + 1), PEN_STATE_COMPLETE);
+        }
+        rig_stop(&rig);
+    }
+}
+
 static void test_arguments_hold_for_later_launches(void **state)
 {
     (void)state;
@@ -844,6 +870,7 @@ int main(void)
         cmocka_unit_test(test_long_description),
         cmocka_unit_test(test_two_definitions),
         cmocka_unit_test(test_one_thread),
+        cmocka_unit_test(test_told_of_late),
         cmocka_unit_test(test_arguments_hold_for_later_launches),
         cmocka_unit_test(test_held_by_user_event),
         cmocka_unit_test(test_held_with_a_dead_region),
