@@ -181,7 +181,7 @@ static void repeat(struct command *command)
         }
 }
 
-static int execute(struct command *command)
+static int touch_memory(struct command *command)
 {
     switch (command->call) {
     case PEN_FAKE_LAUNCH:
@@ -261,7 +261,7 @@ static void run_command(struct pen_backend_queue *queue, struct command *command
         rest(queue);
     command->times.started = now_ns();
     if (!status)
-        status = execute(command);
+        status = touch_memory(command);
     command->times.ended = now_ns();
     if (late) {
         end_event(command->event, status);

@@ -33,7 +33,7 @@ struct run {
     unsigned char *mapped[MOST_SLOTS];
     struct kept kept[MOST_LISTED];
     uint32_t callbacks;      /* asked for */
-    _Atomic uint32_t called; /* relaxed: counts; what callbacks see goes through the events */
+    _Atomic uint32_t called; /* release by callbacks, which are over then; pairs with acquire in all_called */
     _Atomic bool failed;     /* relaxed: read by the program's own thread until it is at its end */
 };
 
@@ -106,7 +106,7 @@ static void CL_CALLBACK on_complete(cl_event event, cl_int state, void *context)
         check_order(kept->run, kept->index, true);
     else
         fail(kept->run, kept->index, "its callback says %d", state);
-    atomic_fetch_add_explicit(&kept->run->called, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&kept->run->called, 1, memory_order_release);
 }
 
 static cl_ulong time_of(cl_event event, cl_profiling_info which)
@@ -471,12 +471,12 @@ static bool all_called(struct run *run)
 {
     const struct timespec rest = {.tv_nsec = 1000000};
     for (int ms = 0; ms < 10000; ms++) {
-        if (atomic_load_explicit(&run->called, memory_order_relaxed) == run->callbacks)
+        if (atomic_load_explicit(&run->called, memory_order_acquire) == run->callbacks)
             return true;
         nanosleep(&rest, NULL);
     }
     return fail(run, NONE, "%u callbacks were asked for, %u came", run->callbacks,
-                atomic_load_explicit(&run->called, memory_order_relaxed));
+                atomic_load_explicit(&run->called, memory_order_acquire));
 }
 
 static bool check_contents(struct run *run, uint32_t buffer)

@@ -60,7 +60,10 @@ void random_touches(const struct random_program *program, uint32_t index, struct
     out[0].buffer = out[1].buffer = NONE;
     if (operation->kind > RANDOM_MAP)
         return;
-    out[0] = range(program, operation->target, operation->at, extent(operation, operation->pitch), !reads);
+    if (operation->kind == RANDOM_MAP) /* what is mapped for the program is all of it (OpenCL 3.0, 5.5.3) */
+        out[0] = (struct random_range){program->parents[operation->target], 0, MOST_BYTES, !reads};
+    else
+        out[0] = range(program, operation->target, operation->at, extent(operation, operation->pitch), !reads);
     if (operation->source != operation->target)
         out[1] = range(program, operation->source, operation->from, extent(operation, operation->from_pitch), false);
 }
@@ -124,7 +127,7 @@ static void note_accesses(struct planner *planner, uint32_t index)
     }
 }
 
-/* Bytes that the program has mapped are its own: nobody changes them, and nobody reads what it may be changing. */
+/* A buffer that the program has mapped is its own: nobody changes it, and nobody reads what it may be changing. */
 static bool is_mapped(const struct planner *planner, uint32_t index)
 {
     for (uint32_t i = 0; i < MOST_SLOTS; i++)

@@ -120,9 +120,10 @@ def run_batch(site, pool, first, count):
             return int(seed) - first, Failure(pool, int(seed), int(operations or 0), said)
     finally:
         daemon.stop()
-    wrong = daemon.complaints()
+    if daemon.complaints():
+        return 0, Failure(pool, first, 0, daemon.log())
     shutil.rmtree(daemon.folder, ignore_errors=True)
-    return (0, Failure(pool, first, 0, '\n'.join(wrong))) if wrong else (count, None)
+    return count, None
 
 
 def batches(chosen, seed, count):
