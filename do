@@ -235,6 +235,7 @@ lint() {
     step "clang, warnings are errors" build_clang
     step "format" check_format
     step "include directions" python3 tests/lint/includes.py
+    step "settings in messages" python3 tests/lint/settings.py
     step "clang-tidy" check_tidy
 }
 

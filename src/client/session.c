@@ -108,7 +108,8 @@ static int map_files(struct pen_session *session, struct pen_unix_frame *frame,
         return pen_fail(error, -PEN_EPROTO, "the session's shared page is not as the worker announced it");
     session->arena_fd = frame->fds[1];
     frame->fds[1] = -1;
-    return pen_arena_map(session->arena_fd, opened->arena_bytes, &session->arena_base, error);
+    return pen_arena_map_some(session->arena_fd, opened->arena_bytes, &session->arena_base, &session->arena_bytes,
+                              error);
 }
 
 /* Makes both, of the sizes that a worker of another host has, and starts its stand-in, which takes the stream. */
@@ -121,7 +122,8 @@ static int make_files(struct pen_session *session, struct pen_daemon_peer *peer,
     close(page);
     if ((rc = pen_shared_keep_from_children(&session->view, error)) ||
         (rc = pen_arena_create(opened->arena_bytes, &session->arena_fd, error)) ||
-        (rc = pen_arena_map(session->arena_fd, opened->arena_bytes, &session->arena_base, error)))
+        (rc = pen_arena_map_some(session->arena_fd, opened->arena_bytes, &session->arena_base, &session->arena_bytes,
+                                 error)))
         return rc;
     struct pen_remote_config config = {.stream = peer->stream,
                                        .address = *peer->address,
@@ -132,7 +134,7 @@ static int make_files(struct pen_session *session, struct pen_daemon_peer *peer,
                                        .packing = opened->features & PEN_FEATURE_LZ4,
                                        .view = &session->view,
                                        .arena = session->arena_base,
-                                       .arena_bytes = opened->arena_bytes};
+                                       .arena_bytes = session->arena_bytes};
     session->socket = -1; /* it was the stream's */
     *peer = (struct pen_daemon_peer){.fd = -1};
     if (session->bounds.arena_wait_ns < config.reconnect_ns)
@@ -146,7 +148,7 @@ static int make_files(struct pen_session *session, struct pen_daemon_peer *peer,
 static int set_up(struct pen_session *session, const struct pen_msg_session_opened *opened, struct pen_error *error)
 {
     pen_pages_init(&session->pages, session->arena_base, session->arena_bytes);
-    if (pen_space_init(&session->space, opened->arena_bytes))
+    if (pen_space_init(&session->space, session->arena_bytes))
         return pen_fail(error, -PEN_ENOMEM, "opening a session: out of host memory");
     pen_ring_writer_init(&session->writer, &session->view);
     session->number = opened->session;
@@ -213,7 +215,6 @@ static int open_session(struct pen_session *session, const struct pen_pool *pool
         return rc;
     rc = request(&peer, pool->number, deadline_ns, &frame, &opened, error);
     pen_fork_hold(); /* the page is mapped, and kept from children, at once */
-    session->arena_bytes = opened.arena_bytes;
     if (!rc)
         rc = peer.stream ? make_files(session, &peer, &opened, error) : map_files(session, &frame, &opened, error);
     if (!rc)

@@ -13,7 +13,7 @@
 #include "base/map.h"
 #include "penstock-protocol.h"
 
-/* Default of session.arena_bytes: address space, not memory. */
+/* Default of session.arena: address space, not memory. */
 #define PEN_ARENA_BYTES     (64ull << 30)
 #define PEN_ARENA_BYTES_MIN (16ull << 20)
 #define PEN_ARENA_BYTES_MAX (1ull << 44)
@@ -27,12 +27,17 @@
 
 /* ---- the file ---------------------------------------------------------------------------------------- */
 
+/* So many bytes, or half of the address space that the process may have (RLIMIT_AS): the rest is for what else it does.
+ */
+uint64_t pen_arena_within_limit(uint64_t bytes);
 /* A sealed (no shrink, no grow, no more seals), sparse memfd of `bytes` (a multiple of 2 MiB within the limits above,
  * else -PEN_EINVAL). The caller owns it. */
 int pen_arena_create(uint64_t bytes, int *out_fd, struct pen_error *error);
 /* Maps all of it: no memory is reserved, huge pages are asked for, the address is a multiple of 2 MiB. Checks that the
  * file is as long as `bytes` and sealed (-PEN_EPROTO). Borrows fd. */
 int pen_arena_map(int fd, uint64_t bytes, void **out_base, struct pen_error *error);
+/* The same, or as much from its start as is within the limit and can be had. */
+int pen_arena_map_some(int fd, uint64_t bytes, void **out_base, uint64_t *out_mapped, struct pen_error *error);
 void pen_arena_unmap(void *base, uint64_t bytes);
 
 /* The range that goes beside a command: its bulk, or what a new region begins with; of size 0: none. It may be outside

@@ -69,7 +69,7 @@ int pen_shared_create(uint32_t ring_bytes, int *out_fd, struct pen_shared_view *
 {
     if (!ring_bytes_ok(ring_bytes)) {
         return pen_fail(error, -PEN_EINVAL,
-                        "a session's ring cannot have %u bytes: session.ring_bytes is a power of two from %u to %u",
+                        "a session's ring cannot have %u bytes: session.ring is a power of two from %u to %u",
                         ring_bytes, PEN_RING_BYTES_MIN, PEN_RING_BYTES_MAX);
     }
     struct pen_shared constants = {.magic = PEN_SHARED_MAGIC, .version = PEN_SHARED_VERSION, .ring_bytes = ring_bytes};

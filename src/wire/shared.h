@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define PEN_SHARED_MAGIC 0x6b6e6570u /* "penk" */
-#define PEN_RING_BYTES   (1u << 20)  /* default; session.ring_bytes */
+#define PEN_RING_BYTES   (1u << 20)  /* default of session.ring */
 
 struct pen_queue_slot {
     /* Sequence number up to which every command of an in-order queue is complete.

@@ -143,6 +143,7 @@ int pen_work_memory_create(uint32_t ring_bytes, uint64_t arena_bytes, struct pen
 {
     struct pen_work_memory memory = {.shared_fd = -1, .arena_fd = -1};
     void *arena;
+    arena_bytes = pen_arena_within_limit(arena_bytes);
     int rc = pen_shared_create(ring_bytes, &memory.shared_fd, &memory.view, error);
     if (rc)
         return rc;

@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import re
+import resource
 import signal
 import statistics
 import struct
@@ -92,6 +93,22 @@ class Sessions:
         self.assertEqual(done.returncode, 0, done.stdout + daemon.log())
         self.assertRegex(done.stdout, r'^running\n\d+ rounds, the slowest [\d.]+ ms\n$')
         self.assertRegex(daemon.wait_log(r'session 1 of session_program .* ended: (\d+) commands, 0 failed'), r'\d{2,}')
+
+    @harness.not_sanitized('a sanitizer wants the address space')
+    def test_little_address_space(self):
+        """A program whose own is bounded, or its daemon's too, maps as much of the arena as that allows."""
+        config = f'backend: {self.backend}\ncache: {{dir: {self.path("cache")}}}\n'
+        daemon = self.pool()
+        with open(self.path('little.yaml'), 'w', encoding='ascii') as file:
+            file.write(config)
+
+        def limit(gib):
+            return {'preexec_fn': lambda: resource.setrlimit(resource.RLIMIT_AS, (gib << 30, gib << 30))}
+
+        for done in (daemon.run(PROGRAM, 'loop', '0.1', **limit(1)), daemon.run(PROGRAM, 'loop', '0.1', **limit(8)),
+                     harness.run(harness.PENSTOCK, 'run', '--private', '--config', self.path('little.yaml'), '--', PROGRAM, 'loop', '0.1',
+                                 environment=self.environment(), **limit(8))):
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_print(self):
         daemon = self.pool()
