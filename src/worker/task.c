@@ -386,13 +386,28 @@ static void note_start(const struct pen_work_command *command, struct pen_work_t
             task->crosses = true;
 }
 
-/* -PEN_ENOMEM. In an in-order queue all is published after what was before it anyway. */
+/* Is a command that waits for this one to be published after it, which nothing else sees to? */
+static bool is_before(const struct pen_work_task *wait, const struct pen_work_queue *queue)
+{
+    return wait->node.state == PEN_GRAPH_SUBMITTED && !(queue->in_order && wait->queue == queue);
+}
+
+/* What later ones of the queue tell of, too. */
+static bool has_before(const struct pen_work_command *command)
+{
+    for (uint32_t i = 0; i < command->wait_count; i++)
+        if (is_before(command->waits[i], command->queue))
+            return true;
+    return false;
+}
+
+/* -PEN_ENOMEM. */
 static int note_before(const struct pen_work_command *command, struct pen_work_task *task)
 {
     uint32_t count = command->wait_count < command->order_from ? command->wait_count : command->order_from;
     for (uint32_t i = 0; i < count; i++) {
         struct pen_work_task *wait = command->waits[i];
-        if (wait->node.state != PEN_GRAPH_SUBMITTED || (wait->queue == task->queue && task->queue->in_order))
+        if (!is_before(wait, task->queue))
             continue;
         if (!task->before && !(task->before = malloc((count - i) * sizeof(struct pen_work_task *))))
             return -PEN_ENOMEM;
@@ -968,7 +983,7 @@ bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, u
         (queue->in_order && (work->last || queue->untracked + 1 >= PEN_WORK_UNTRACKED || pen_here_may(command)));
     bool placing = !held && !poison && needs_place(command);
     struct pen_work_task *task = NULL;
-    if (event || held || delivers || track || placing) {
+    if (event || held || delivers || track || placing || has_before(command)) {
         task = make_task(work, command, event, slot, delivers && !held);
         if (!task)
             return false;

@@ -81,6 +81,18 @@ static void test_told_of_late(void **state)
                 ;
             assert_int_equal(rig_slot(&rig, slot + 1), PEN_STATE_COMPLETE);
         }
+        /* By way of one that has no event. */
+        for (uint32_t i = 0; i < 100; i++) {
+            const uint64_t before = 2 * E + 300 + 2 * i;
+            const uint32_t slot = 301 + 2 * i;
+            rig_launch(&rig, Q, NOP, 1, before, slot, NULL, 0);
+            rig_launch(&rig, Q2, NOP, 1, 0, 0, &before, 1);
+            atomic_store(&rig.view.slots[slot + 1].state, PEN_STATE_QUEUED);
+            RIG_SEND(&rig, marker, .queue = Q2, .event = before + 1, .slot = slot + 1);
+            while (rig_slot(&rig, slot + 1) > 0)
+                ;
+            assert_int_equal(rig_slot(&rig, slot), PEN_STATE_COMPLETE);
+        }
         rig_stop(&rig);
     }
 }
