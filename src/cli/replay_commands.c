@@ -492,6 +492,7 @@ static int dispatch(struct pen_replay *replay, const struct pen_log_entry *entry
         PLAIN(SAMPLER_DESTROY, sampler_destroy);
         PLAIN(PROGRAM_DESTROY, program_destroy);
         PLAIN(PROGRAM_CONSTANT, program_constant);
+        PLAIN(BUILD_OPTIONS, build_options);
         CHANGED(EVENT_DESTROY, event_destroy, pen_replay_event_gone(replay, m.event));
         CHANGED(KERNEL_CREATE, kernel_create, rc = pen_replay_kernel_made(replay, m.kernel, 0));
         CHANGED(KERNEL_CLONE, kernel_clone, rc = pen_replay_kernel_made(replay, m.kernel, m.source));

@@ -366,9 +366,9 @@ static int write_recipe(struct pen_build_job *job, const struct pen_include_give
 static void prepare_recipe(struct pen_build_job *job, const struct pen_include_given *given, uint32_t given_count)
 {
     int rc = write_recipe(job, given, given_count);
-    if (!rc && strlen(job->recipe->wire_options) > PEN_LIMIT_TEXT)
-        rc = pen_fail(&job->refusal, -PEN_EBUILDOPTIONS, "build options may have %u bytes (limit TEXT), not %zu",
-                      PEN_LIMIT_TEXT, strlen(job->recipe->wire_options));
+    if (!rc && strlen(job->recipe->wire_options) > PEN_LIMIT_OPTIONS)
+        rc = pen_fail(&job->refusal, -PEN_EBUILDOPTIONS, "build options may have %u bytes (limit OPTIONS), not %zu",
+                      PEN_LIMIT_OPTIONS, strlen(job->recipe->wire_options));
     if (!rc && job->recipe->size > PEN_LIMIT_PROGRAM)
         rc = pen_fail(&job->refusal, -PEN_EBUILD, "a program may have %u bytes (limit PROGRAM), not %zu",
                       PEN_LIMIT_PROGRAM, job->recipe->size);

@@ -194,13 +194,31 @@ static int send_headers(struct staging *staging, const struct pen_recipe *recipe
     return rc;
 }
 
+/* As many parts of them as one command has no room for; leaves the rest. */
+static int send_options(struct pen_session *session, const char **options)
+{
+    char part[PEN_LIMIT_TEXT + 1];
+    int rc = 0;
+    while (!rc && strlen(*options) > PEN_LIMIT_TEXT) {
+        uint64_t sequence;
+        const struct pen_msg_build_options message = {.part = part};
+        *(char *)mempcpy(part, *options, PEN_LIMIT_TEXT) = 0;
+        rc = PEN_SEND(session, build_options, &message, &sequence);
+        *options += PEN_LIMIT_TEXT;
+    }
+    return rc;
+}
+
 static int build(struct pen_session *session, const struct pen_msg_program_build *message,
                  struct pen_answer *out_answer)
 {
     uint64_t sequence;
-    if (!pen_msg_program_build_size(message))
-        return -PEN_ELIMIT;
-    int rc = PEN_SEND(session, program_build, message, &sequence);
+    struct pen_msg_program_build last = *message;
+    pen_session_lock(session); /* what comes before it stays before it */
+    int rc = send_options(session, &last.options);
+    if (!rc)
+        rc = PEN_SEND(session, program_build, &last, &sequence);
+    pen_session_unlock(session);
     return rc ? rc : read_answer(session, sequence, message->devices, message->devices_count, out_answer);
 }
 

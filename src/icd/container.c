@@ -278,7 +278,7 @@ static int get_recipe(const struct reader *content, uint32_t depth, struct pen_r
         !take(&reader, TAG_TEXT, &text) || left(&text) > PEN_LIMIT_PROGRAM || !take(&reader, TAG_OPTIONS, &options) ||
         !take(&reader, TAG_WIRE_OPTIONS, &wire_options))
         return -PEN_EBINARY;
-    char *given = get_string(&options, PEN_LIMIT_TEXT), *wire = get_string(&wire_options, PEN_LIMIT_TEXT);
+    char *given = get_string(&options, PEN_LIMIT_OPTIONS), *wire = get_string(&wire_options, PEN_LIMIT_OPTIONS);
     struct pen_recipe *recipe = NULL;
     int rc = -PEN_EBINARY;
     if (given && wire) {

@@ -122,9 +122,9 @@ static struct pen_build_job *create_job(cl_program program, const cl_uint *indic
         pen_ref(inputs[i]);
     }
     job->input_count = input_count;
-    if (strlen(job->options) > PEN_LIMIT_TEXT)
-        pen_fail(&job->refusal, -PEN_ELINKEROPTIONS, "link options may have %u bytes (limit TEXT), not %zu",
-                 PEN_LIMIT_TEXT, strlen(job->options));
+    if (strlen(job->options) > PEN_LIMIT_OPTIONS)
+        pen_fail(&job->refusal, -PEN_ELINKEROPTIONS, "link options may have %u bytes (limit OPTIONS), not %zu",
+                 PEN_LIMIT_OPTIONS, strlen(job->options));
     else if (input_count > PEN_LIMIT_INPUTS)
         pen_fail(&job->refusal, -PEN_ELINK, "a link may have %u inputs (limit INPUTS), not %u", PEN_LIMIT_INPUTS,
                  input_count);

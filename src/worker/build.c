@@ -265,13 +265,35 @@ static bool resolve(struct pen_work_job *job, const struct pen_msg_program_build
     return program != NULL;
 }
 
+/* What came before, and this after it; malloc'ed. What came before is gone. NULL after failing the session. */
+static char *append_options(struct pen_work *work, const char *part)
+{
+    char *before = work->options, *all = NULL;
+    work->options = NULL;
+    if ((before ? strlen(before) : 0) + strlen(part) > PEN_LIMIT_OPTIONS)
+        pen_work_fail(work, -PEN_ELIMIT, "a build with more than %u bytes of options (limit OPTIONS)",
+                      PEN_LIMIT_OPTIONS);
+    else if (asprintf(&all, "%s%s", before ? before : "", part) < 0)
+        pen_work_fail(work, -PEN_ENOMEM, "out of memory for the options of a build");
+    free(before);
+    return all;
+}
+
+bool pen_work_build_options(struct pen_work *work, const struct pen_msg_build_options *message)
+{
+    return (work->options = append_options(work, message->part)) != NULL;
+}
+
 static struct pen_work_job *job_create(struct pen_work *work, const struct pen_msg_program_build *message,
                                        uint64_t sequence)
 {
     struct pen_work_job *job = calloc(1, sizeof *job);
-    if (!job || !(job->options = strdup(message->options))) {
-        free(job);
+    if (!job) {
         pen_work_fail(work, -PEN_ENOMEM, "out of memory for a build");
+        return NULL;
+    }
+    if (!(job->options = append_options(work, message->options))) {
+        free(job);
         return NULL;
     }
     job->work = work;

@@ -236,6 +236,7 @@ bool pen_work_program_command(struct pen_work *work, uint16_t opcode, const void
         struct pen_msg_program_create create;
         struct pen_msg_program_destroy destroy;
         struct pen_msg_program_header header;
+        struct pen_msg_build_options options;
         struct pen_msg_program_build build;
         struct pen_msg_program_binary binary;
         struct pen_msg_program_constant constant;
@@ -258,6 +259,10 @@ bool pen_work_program_command(struct pen_work *work, uint16_t opcode, const void
     case PEN_OP_PROGRAM_HEADER:
         if (!(rc = pen_msg_program_header_decode(frame, size, scratch, &m.header)))
             return add_header(work, &m.header);
+        break;
+    case PEN_OP_BUILD_OPTIONS:
+        if (!(rc = pen_msg_build_options_decode(frame, size, scratch, &m.options)))
+            return pen_work_build_options(work, &m.options);
         break;
     case PEN_OP_PROGRAM_BUILD:
         if (!(rc = pen_msg_program_build_decode(frame, size, scratch, &m.build)))

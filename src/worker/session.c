@@ -434,6 +434,7 @@ static void free_objects(struct pen_work *work)
         if (work->domains[i]->transfer)
             pen_queue_unref(work->domains[i]->transfer);
     pen_unit_forget_all(work);
+    free(work->options);
     pen_map_finish(&work->device_map);
     for (uint32_t i = 0; i < work->device_count; i++)
         free_device(work->devices[i]);

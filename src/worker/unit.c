@@ -1,5 +1,6 @@
 /* worker/unit.c - a program built for one device: found among those kept in this session, in the cache on disk, or made
  * by the driver. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,8 +190,26 @@ static int fit_frame(struct pen_msg_kernel_info *info)
     return fits(info) ? 0 : -PEN_ELIMIT;
 }
 
+/* What does not fit into memory is left out. */
+__attribute__((format(printf, 2, 3))) static void add_to_log(struct pen_work_unit *unit, const char *format, ...)
+{
+    char *line, *log;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vasprintf(&line, format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        return;
+    if (asprintf(&log, "%s%s", unit->log ? unit->log : "", line) >= 0) {
+        free(unit->log);
+        unit->log = log;
+    }
+    free(line);
+}
+
 /* Asks the driver for the kernels of an executable. One that it lists and then does not know is left out (Oclgrind,
- * when the kernel calls what it cannot interpret): a program finds that out when it creates it, and can use the others.
+ * when the kernel calls what it cannot interpret), or whose name is too long to travel: a program finds that out when
+ * it creates it, and can use the others.
  */
 static int describe_kernels(struct pen_work_unit *unit)
 {
@@ -208,6 +227,12 @@ static int describe_kernels(struct pen_work_unit *unit)
         rc = -PEN_ENOMEM;
     for (uint32_t i = 0; i < count && !rc; i++) {
         struct pen_backend_kernel *kernel;
+        if (strlen(names[i]) > PEN_LIMIT_NAME) {
+            add_to_log(
+                unit, "Penstock: the kernel %.64s... is left out: its name has %zu bytes, of at most %u (limit NAME)\n",
+                names[i], strlen(names[i]), PEN_LIMIT_NAME);
+            continue;
+        }
         rc = ops->kernel_create(unit->backend, names[i], &kernel);
         if (rc == -PEN_EKERNELNAME) {
             rc = 0;
@@ -368,11 +393,9 @@ static void store(const struct pen_work_unit *unit, const uint64_t key[2])
 /* A driver does not say that it could not write. */
 static void complain_of_disk(struct pen_work_unit *unit)
 {
-    char *line = pen_caches_complain(unit->work->config.tmp_dir), *log;
-    if (line && asprintf(&log, "%s%s", unit->log ? unit->log : "", line) >= 0) {
-        free(unit->log);
-        unit->log = log;
-    }
+    char *line = pen_caches_complain(unit->work->config.tmp_dir);
+    if (line)
+        add_to_log(unit, "%s", line);
     free(line);
 }
 

@@ -397,6 +397,7 @@ struct pen_work {
     uint32_t moving;          /* under way */
     struct pen_table no_room; /* tasks of spanning devices, whose best device is full; graph.held counts them */
     struct pen_work_unit *kept[PEN_WORK_UNITS_KEPT];
+    char *options; /* of the build to come, so far; NULL: none */
     uint32_t kept_next;
     struct pen_builder *builder;         /* from the first build on */
     const struct pen_work_kernel *noted; /* newest in the crash page */
@@ -525,6 +526,7 @@ void pen_region_let_go(struct pen_work_region *region);
 /* ---- build.c, unit.c ------------------------------------------------------------------------------------ */
 
 /* Builds as the message says; the answer is sent when it is done, by pen_build_collect. */
+bool pen_work_build_options(struct pen_work *work, const struct pen_msg_build_options *message);
 bool pen_work_build(struct pen_work *work, const struct pen_msg_program_build *message, uint64_t sequence);
 /* Takes back what the builder has finished, and answers. */
 void pen_build_collect(struct pen_work *work);

@@ -23,7 +23,7 @@ static const char text[] = "kernel inc(global data)\nkernel fill(global to, valu
     X(region_create, REGION_CREATE) X(region_slice, REGION_SLICE) X(region_view, REGION_VIEW) \
     X(region_destroy, REGION_DESTROY) X(sampler_create, SAMPLER_CREATE) X(sampler_destroy, SAMPLER_DESTROY) \
     X(program_create, PROGRAM_CREATE) X(program_destroy, PROGRAM_DESTROY) X(program_header, PROGRAM_HEADER) \
-    X(program_build, PROGRAM_BUILD) X(program_binary, PROGRAM_BINARY) X(program_constant, PROGRAM_CONSTANT) \
+    X(program_build, PROGRAM_BUILD) X(program_binary, PROGRAM_BINARY) X(program_constant, PROGRAM_CONSTANT) X(build_options, BUILD_OPTIONS) \
     X(kernel_create, KERNEL_CREATE) X(kernel_destroy, KERNEL_DESTROY) X(kernel_argument, KERNEL_ARGUMENT) \
     X(kernel_clone, KERNEL_CLONE) X(kernel_query, KERNEL_QUERY) X(kernel_suggest, KERNEL_SUGGEST) X(event_create, EVENT_CREATE) \
     X(event_set, EVENT_SET) X(event_destroy, EVENT_DESTROY) X(launch, LAUNCH) X(write, WRITE) X(read, READ) \

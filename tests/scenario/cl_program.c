@@ -139,6 +139,52 @@ static void check_build_errors(struct cl_setup *s)
     CHECK_OK(clReleaseProgram(program));
 }
 
+/* Options that no single command has room for, of a build and of a link. */
+static void check_long_options(struct cl_setup *s)
+{
+    cl_program program = cl_check_program(s->context, "kernel void k(global int *o) { *o = M0 + M4999; }");
+    const size_t room = 5000 * 20 + 1;
+    char *options = malloc(room);
+    size_t used = 0;
+    for (int i = 0; i < 5000; i++)
+        used += (size_t)snprintf(options + used, room - used, "-D M%d=%d ", i, i + 1);
+    CHECK(used > 65536, "%zu bytes are not many", used);
+    CHECK_OK(clBuildProgram(program, 0, NULL, options, NULL, NULL));
+    CHECK(cl_check_run(s, program, "k") == 5001, "wrong result");
+    CHECK_OK(rebuild(s, program, "-D M0=1 -D M4999=2"));
+    CHECK(cl_check_run(s, program, "k") == 3, "the longer options are still there");
+    CHECK_OK(clReleaseProgram(program));
+    free(options);
+}
+
+/* A kernel whose name is too long for Penstock is not there; the others are. */
+static void check_long_names(struct cl_setup *s)
+{
+    static const size_t lengths[] = {2500, 4096, 5000};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        char name[5001], source[5200], found[5001] = "";
+        cl_int status;
+        memset(name, 'n', lengths[i]);
+        name[lengths[i]] = 0;
+        snprintf(source, sizeof source,
+                 "kernel void k(global int *o) { *o = 7; } kernel void %s(global int *o) { *o = 8; }", name);
+        cl_program program = cl_check_program(s->context, source);
+        CHECK_OK(clBuildProgram(program, 0, NULL, "", NULL, NULL));
+        cl_kernel kernel = clCreateKernel(program, name, &status);
+        if (kernel) {
+            CHECK_OK(clGetKernelInfo(kernel, CL_KERNEL_FUNCTION_NAME, sizeof found, found, NULL));
+            CHECK(strcmp(found, name) == 0, "'%.20s...'", found);
+            CHECK_OK(clReleaseKernel(kernel));
+        } else {
+            const char *log = cl_check_log(program, s->devices[0]);
+            CHECK(lengths[i] > 4096 && status == CL_INVALID_KERNEL_NAME, "%zu: %d", lengths[i], status);
+            CHECK(strstr(log, "5000 bytes, of at most 4096 (limit NAME)"), "log: %s", log);
+        }
+        CHECK(cl_check_run(s, program, "k") == 7, "wrong result");
+        CHECK_OK(clReleaseProgram(program));
+    }
+}
+
 static void check_printf(struct cl_setup *s)
 {
     cl_program program = cl_check_program(
@@ -700,6 +746,8 @@ int main(int argc, char **argv)
         return print_binary(&setup, argv[3]);
     check_creation(&setup);
     check_build_errors(&setup);
+    check_long_options(&setup);
+    check_long_names(&setup);
     check_printf(&setup);
     check_headers(&setup);
     check_compile_and_link(&setup);

@@ -165,7 +165,7 @@ static void test_another_text_for_another_device(void **state)
 static void test_refused_for_another_device(void **state)
 {
     (void)state;
-    static char options[PEN_LIMIT_TEXT + 100];
+    static char options[PEN_LIMIT_OPTIONS + 100];
     memset(options, 'D', sizeof options - 1);
     options[0] = '-';
     cl_program program = program_of("kernel void k(global int *o) { *o = 1; }");

@@ -36,6 +36,14 @@ static void send_raw(struct rig *rig, uint32_t size, uint16_t opcode, uint32_t b
     rig_commit(rig, bytes);
 }
 
+static void send_options_without_end(struct rig *r)
+{
+    static char part[PEN_LIMIT_TEXT + 1];
+    memset(part, 'x', PEN_LIMIT_TEXT);
+    for (uint32_t sent = 0; sent <= PEN_LIMIT_OPTIONS; sent += PEN_LIMIT_TEXT)
+        RIG_SEND(r, build_options, .part = part);
+}
+
 /* What is done, what the sentence must hold. One line each. */
 #define CASES(X)                                                                                                       \
     X("no such message", "unknown", send_raw(r, 64, 0x0FFF, 64))                                                       \
@@ -159,6 +167,7 @@ static void send_raw(struct rig *rig, uint32_t size, uint16_t opcode, uint32_t b
     X("a build for no device", "no device", RIG_SEND(r, program_build, .program = P))                                  \
     X("a build for one twice", "twice",                                                                                \
       RIG_SEND(r, program_build, .program = P, .devices = (const uint64_t[]){1, 1}, .devices_count = 2))               \
+    X("options without end", "OPTIONS", send_options_without_end(r))                                                   \
     X("a link of nothing", "inputs",                                                                                   \
       RIG_SEND(r, program_build, .program = 77, .step = PEN_BUILD_STEP_LINK, .devices = (const uint64_t[]){1},         \
                .devices_count = 1))                                                                                    \
