@@ -17,6 +17,8 @@ static void punch(void *context, uint64_t offset, uint64_t size)
     int saved = errno;
     (void)fallocate(session->arena_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size);
     pen_pages_forget(&session->pages, offset, size);
+    if (session->remote)
+        pen_remote_end_forget(session->remote, offset, size);
     errno = saved;
 }
 
@@ -139,6 +141,11 @@ void pen_arena_lend(struct pen_session *session, struct pen_loan *loan)
 void pen_arena_take_back(struct pen_session *session, struct pen_loan *loan)
 {
     pen_remote_end_take_back(session->remote, loan);
+}
+
+bool pen_session_has_delivered(struct pen_session *session)
+{
+    return !session->remote || pen_remote_end_has_delivered(session->remote);
 }
 
 void pen_memory_shed(struct pen_session *session)

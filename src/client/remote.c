@@ -404,6 +404,20 @@ void pen_remote_end_take_back(struct pen_remote_end *end, struct pen_loan *loan)
     pen_loan_end(&end->loans, loan);
 }
 
+bool pen_remote_end_has_delivered(struct pen_remote_end *end)
+{
+    return atomic_load(&end->connected) && pen_link_has_delivered(end->link);
+}
+
+void pen_remote_end_forget(struct pen_remote_end *end, uint64_t offset, uint64_t bytes)
+{
+    const struct pen_msg_link_forget forget = {offset, bytes};
+    _Alignas(8) unsigned char frame[64];
+    pen_msg_link_forget_encode(&forget, 0, frame);
+    (void)pen_link_add(end->link, frame, pen_msg_link_forget_size(&forget)); /* without memory: it is kept */
+    pen_link_flush(end->link);
+}
+
 /* ---- life --------------------------------------------------------------------------------------------- */
 
 static int make_link(struct pen_remote_end *end, struct pen_stream *stream)

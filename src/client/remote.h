@@ -35,6 +35,10 @@ bool pen_remote_end_help(struct pen_remote_end *end, const _Atomic uint32_t *epo
 /* As pen_arena_lend and pen_arena_take_back. */
 void pen_remote_end_lend(struct pen_remote_end *end, struct pen_loan *loan);
 void pen_remote_end_take_back(struct pen_remote_end *end, struct pen_loan *loan);
+/* As pen_session_has_delivered. */
+bool pen_remote_end_has_delivered(struct pen_remote_end *end);
+/* The range's pages were given back to the system here: the worker may do the same. */
+void pen_remote_end_forget(struct pen_remote_end *end, uint64_t offset, uint64_t bytes);
 /* In a forked child, which has neither of the threads: closes its copies of the descriptors, and nothing else. */
 void pen_remote_end_forked(struct pen_remote_end *end);
 /* Tells the worker that no new connection will come: else it would wait for one. Waits a moment until it knows. */

@@ -123,6 +123,9 @@ void pen_arena_will_fill(struct pen_session *session, uint64_t offset, uint64_t 
 void pen_arena_lend(struct pen_session *session, struct pen_loan *loan);
 void pen_arena_take_back(struct pen_session *session, struct pen_loan *loan);
 
+/* False while the network has bytes of writes to bring to a worker on another host, or there is none now. */
+bool pen_session_has_delivered(struct pen_session *session);
+
 /* ---- completion -------------------------------------------------------------------------------------- */
 
 /* A completion slot, in state queued. -PEN_ELIMIT when all PEN_LIMIT_SLOTS are in use. */

@@ -34,9 +34,21 @@ int pen_event_create(cl_context context, cl_command_queue queue, cl_command_type
     return 0;
 }
 
+static bool is_own_and_unset(cl_event event)
+{
+    return !event->queue && event->sent && atomic_load_explicit(&event->local, memory_order_relaxed) == CL_SUBMITTED;
+}
+
+static void one_own_event_less(cl_event event)
+{
+    atomic_fetch_sub_explicit(&event->context->home->own_events, 1, memory_order_relaxed);
+}
+
 void pen_event_destroy(cl_event event)
 {
     struct pen_session *session = event->context->session;
+    if (is_own_and_unset(event))
+        one_own_event_less(event);
     if (event->slot && event->sent) {
         struct pen_msg_event_destroy message = {.event = event->id};
         uint64_t sequence = 0;
@@ -240,6 +252,7 @@ static cl_int create_user(cl_context context, cl_event *out_event)
     if (rc) /* of a lost session: the specification lists no better one here */
         return rc == -PEN_EGONE ? CL_OUT_OF_RESOURCES : pen_status(rc);
     event->sent = true;
+    atomic_fetch_add_explicit(&context->home->own_events, 1, memory_order_relaxed);
     *out_event = event;
     return CL_SUCCESS;
 }
@@ -264,6 +277,7 @@ cl_int CL_API_CALL pen_clSetUserEventStatus(cl_event event, cl_int status)
     if (!atomic_compare_exchange_strong_explicit(&event->local, &before, status, memory_order_acq_rel,
                                                  memory_order_relaxed))
         return CL_INVALID_OPERATION;
+    one_own_event_less(event);
     struct pen_msg_event_set message = {.event = event->id, .status = status ? -PEN_EDEPENDENCY : 0};
     uint64_t sequence = 0;
     int rc = PEN_SEND(event->context->session, event_set, &message, &sequence);

@@ -259,6 +259,8 @@ static int supplies_get(struct supplies *supplies, cl_context context, cl_device
     if (supplies->staging_bytes)
         pen_arena_free(context->session, supplies->staging);
     supplies->staging_bytes = 0;
+    pen_staging_take_room(context, supplies->wanted_bytes);
+    pen_staging_give_room(context->home, supplies->wanted_bytes); /* it is taken again with the range */
     error = pen_staging_alloc(context->session, supplies->wanted_bytes, &supplies->staging);
     if (!error)
         supplies->staging_bytes = supplies->wanted_bytes;
@@ -302,7 +304,7 @@ static int push_send(cl_command_queue lane, cl_mem root, const struct pen_move *
     }
     pen_span_copy(pen_arena_at(root->context->session, supplies->staging), &tight, root->host_ptr, &move->program_place,
                   &move->span);
-    error = pen_staging_free_after(&write, supplies->staging);
+    error = pen_staging_free_after(&write, supplies->staging, supplies->staging_bytes);
     if (!error) {
         supplies->staging_bytes = 0;
         error = pen_move_send(&write, move, supplies->staging);

@@ -143,8 +143,11 @@ static cl_int map_staged(struct pen_enqueue *e, const struct map_plan *plan, cl_
 {
     struct pen_session *session = e->queue->context->session;
     struct pen_place tight = pen_span_tight(&plan->move.span);
-    uint64_t staging;
-    int error = pen_staging_alloc(session, pen_span_bytes(&plan->move.span), &staging);
+    uint64_t staging, bytes = pen_span_bytes(&plan->move.span);
+    /* What is mapped is the program's; what it maps again and again is still on its way back. */
+    pen_staging_take_room(e->queue->context, bytes);
+    pen_staging_give_room(e->queue->context->home, bytes);
+    int error = pen_staging_alloc(session, bytes, &staging);
     if (error)
         return pen_enqueue_end(e, error);
     struct pen_mapping *mapping = mapping_new(plan, pen_arena_at(session, staging), &tight);
@@ -313,6 +316,7 @@ static struct pen_move unmap_move(cl_mem memory, const struct pen_mapping *mappi
  * nothing else may order before it, has read into it. Ends `e`. */
 static cl_int unmap_staged(struct pen_enqueue *e, cl_mem memory, const struct pen_mapping *mapping)
 {
+    struct pen_move move = unmap_move(memory, mapping);
     int error = 0;
     if (mapping->event && pen_event_status(mapping->event) != CL_COMPLETE)
         error = pen_enqueue_wait_for(e, mapping->event);
@@ -321,12 +325,11 @@ static cl_int unmap_staged(struct pen_enqueue *e, cl_mem memory, const struct pe
         return pen_enqueue_nothing(e, true);
     }
     if (!error) /* from here on others may look at the event */
-        error = pen_staging_free_after(e, mapping->arena_offset);
+        error = pen_staging_free_after(e, mapping->arena_offset, pen_span_bytes(&move.span));
     if (error)
         return pen_enqueue_end(e, error);
     if (!map_writes(mapping->flags))
         return pen_enqueue_nothing(e, false);
-    struct pen_move move = unmap_move(memory, mapping);
     return pen_enqueue_end(e, pen_move_send(e, &move, mapping->arena_offset));
 }
 

@@ -72,7 +72,7 @@ struct staged {
     struct pen_action action;
     struct pen_session *session;
     struct pen_home *home; /* the session's */
-    uint64_t offset;
+    uint64_t offset, bytes;
     bool from_region; /* a read: `move` says where the bytes go */
     struct pen_move move;
 };
@@ -91,10 +91,13 @@ static void staged_run(struct pen_action *action, int status)
     if (staged->from_region)
         atomic_fetch_sub_explicit(&staged->home->reads_staged, 1, memory_order_release);
     pen_arena_free(staged->session, staged->offset);
+    pen_staging_give_room(staged->home, staged->bytes);
+    atomic_fetch_add_explicit(&staged->home->stagings_ended, 1, memory_order_relaxed);
     free(staged);
 }
 
-static struct staged *staged_new(struct pen_enqueue *e, uint64_t offset, const struct pen_move *move)
+/* Takes the room that its bytes have. */
+static struct staged *staged_new(struct pen_enqueue *e, uint64_t offset, uint64_t bytes, const struct pen_move *move)
 {
     struct staged *staged = calloc(1, sizeof *staged);
     if (!staged)
@@ -104,6 +107,7 @@ static struct staged *staged_new(struct pen_enqueue *e, uint64_t offset, const s
     staged->session = e->queue->context->session;
     staged->home = e->queue->context->home;
     staged->offset = offset;
+    staged->bytes = bytes;
     if (move) {
         staged->from_region = !move->to_region;
         staged->move = *move;
@@ -111,11 +115,12 @@ static struct staged *staged_new(struct pen_enqueue *e, uint64_t offset, const s
     return staged;
 }
 
-int pen_staging_free_after(struct pen_enqueue *e, uint64_t offset)
+int pen_staging_free_after(struct pen_enqueue *e, uint64_t offset, uint64_t bytes)
 {
-    struct staged *staged = staged_new(e, offset, NULL);
+    struct staged *staged = staged_new(e, offset, bytes, NULL);
     if (!staged)
         return -PEN_ENOMEM;
+    pen_staging_take_room_now(staged->home, bytes);
     pen_action_add(&staged->action);
     return 0;
 }
@@ -171,13 +176,15 @@ static cl_int move_staged(struct pen_enqueue *e, const struct pen_move *move, bo
 {
     struct pen_session *session = e->queue->context->session;
     struct staged *staged = NULL;
-    uint64_t offset;
+    uint64_t offset, bytes = pen_span_bytes(&move->span), room = waits ? 0 : bytes;
 
-    int error = pen_staging_alloc(session, pen_span_bytes(&move->span), &offset);
+    if (room)
+        pen_staging_take_room(e->queue->context, room);
+    int error = pen_staging_alloc(session, bytes, &offset);
     if (error)
-        return pen_enqueue_end(e, error);
+        goto out_room;
     if (!waits) {
-        staged = staged_new(e, offset, move);
+        staged = staged_new(e, offset, bytes, move);
         error = staged ? 0 : -PEN_ENOMEM;
         if (error)
             goto out_free;
@@ -203,6 +210,9 @@ static cl_int move_staged(struct pen_enqueue *e, const struct pen_move *move, bo
 out_free:
     free(staged);
     pen_arena_free(session, offset);
+out_room:
+    if (room)
+        pen_staging_give_room(e->queue->context->home, room);
     return pen_enqueue_end(e, error);
 }
 

@@ -54,8 +54,18 @@ cl_int pen_enqueue_wait_turn(struct pen_enqueue *e, cl_uint wait_count, const cl
 /* A range of the arena for bytes under way. Recycles what is free; waits for no command but, where the arena is full
  * and regions are on their way out, for those. */
 int pen_staging_alloc(struct pen_session *session, uint64_t size, uint64_t *out_offset);
-/* Frees the range once the enqueue's command has completed; it has an event. Takes the range. */
-int pen_staging_free_after(struct pen_enqueue *e, uint64_t offset);
+/* Frees the range of so many bytes once the enqueue's command has completed; it has an event. Takes the range, whether
+ * there is room for it or not. */
+int pen_staging_free_after(struct pen_enqueue *e, uint64_t offset, uint64_t bytes);
+
+/* staging.c: bounds what is under way to and from a worker on another host, by PEN_LINK_BULK_BYTES: before memory is
+ * used for a transfer that the call will not wait for, it waits for room. Not for ever: when nothing moves any more
+ * but an event of the program's own is not set yet, it takes what there is not, for the event may be this very thread's
+ * to set. The caller gives the room back. */
+void pen_staging_take_room(cl_context context, uint64_t bytes);
+/* Without waiting, for memory that is in use already. */
+void pen_staging_take_room_now(struct pen_home *home, uint64_t bytes);
+void pen_staging_give_room(struct pen_home *home, uint64_t bytes);
 
 /* Sends the command of `move` with its bytes in the arena, tight, at `staging`. */
 int pen_move_send(struct pen_enqueue *e, const struct pen_move *move, uint64_t staging);

@@ -21,6 +21,11 @@ struct pen_home {
     struct pen_session *_Atomic session;
     /* move.c's: reads whose bytes an action is to copy out of staging. Release: they are where they belong */
     _Atomic uint32_t reads_staged;
+    /* staging.c's; relaxed */
+    _Atomic uint64_t staged_bytes;   /* of staging under way */
+    _Atomic uint64_t stagings_ended; /* how many transfers' were */
+    _Atomic uint64_t in_vain_at;     /* that number + 1 when a thread waited for it in vain; 0: none has */
+    _Atomic uint32_t own_events;     /* user events that are not set; event.c writes it */
     /* service.c's */
     pthread_mutex_t watching;
     pthread_cond_t arrived;

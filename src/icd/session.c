@@ -18,6 +18,8 @@ void pen_home_init_session(struct pen_home *home)
 {
     home->opening = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     atomic_store(&home->reads_staged, 0); /* a forked child forgets its parent's actions */
+    atomic_store(&home->staged_bytes, 0);
+    atomic_store(&home->own_events, 0);
 }
 
 /* The caller holds home->opening. */

@@ -75,6 +75,7 @@ struct range {
 
 struct pen_link {
     struct pen_link_owner owner;
+    void (*range_left)(void *context); /* NULL: nobody asks */
 
     pthread_mutex_t lock;
     /* guarded by lock; counts are in bytes since the session began */
@@ -87,6 +88,7 @@ struct pen_link {
     struct range *packing;            /* whose first part is being packed, without the lock; or NULL */
     uint64_t part_bytes, part_frames; /* of the next part; `frames` at the last */
     uint64_t kept;                    /* of copied bytes: in pieces, and for ranges */
+    uint64_t ranges_end;              /* of the last part of a range, as `added` */
     uint64_t frames;                  /* bytes of pen_link_add_bulk's frames since the session began */
     struct pen_stream *stream;
 
@@ -335,8 +337,10 @@ static uint64_t next_part_bytes(struct pen_link *link)
     return link->part_bytes;
 }
 
-static void shorten(struct range *range, uint64_t bytes)
+/* Locked. So many bytes of it have become pieces. */
+static void shorten(struct pen_link *link, struct range *range, uint64_t bytes)
 {
+    link->ranges_end = link->added;
     range->memory += bytes;
     range->offset += bytes;
     range->bytes -= bytes;
@@ -352,7 +356,7 @@ static int append_part(struct pen_link *link, struct range *range, uint64_t most
     pen_msg_link_part_encode(&part, 0, frame);
     int rc = append_with_bulk(link, frame, pen_msg_link_part_size(&part), range->memory, bytes, range->offset);
     if (!rc)
-        shorten(range, bytes);
+        shorten(link, range, bytes);
     return rc;
 }
 
@@ -375,7 +379,7 @@ static int append_packed(struct pen_link *link, struct range *range, uint64_t mo
         return append_part(link, range, most);
     int rc = append_with_bulk(link, packed, size, NULL, 0, NO_OFFSET);
     if (!rc)
-        shorten(range, bytes);
+        shorten(link, range, bytes);
     return rc;
 }
 
@@ -424,6 +428,8 @@ static void append_beside(struct pen_link *link, uint64_t *budget)
         link->beside = range->next;
         link->kept -= sizeof *range;
         free(range);
+        if (link->range_left)
+            link->range_left(link->owner.context);
     }
     note_room(link, full);
 }
@@ -478,6 +484,27 @@ uint64_t pen_link_unacknowledged(struct pen_link *link)
     uint64_t bytes = link->added - link->acknowledged;
     pthread_mutex_unlock(&link->lock);
     return bytes;
+}
+
+uint64_t pen_link_beside(struct pen_link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    uint64_t bytes = link->beside_bytes;
+    pthread_mutex_unlock(&link->lock);
+    return bytes;
+}
+
+void pen_link_tell_left(struct pen_link *link, void (*left)(void *context))
+{
+    link->range_left = left;
+}
+
+bool pen_link_has_delivered(struct pen_link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    bool delivered = !link->beside && link->acknowledged >= link->ranges_end;
+    pthread_mutex_unlock(&link->lock);
+    return delivered;
 }
 
 bool pen_link_wait_room(struct pen_link *link, uint64_t timeout_ns)

@@ -30,6 +30,10 @@ struct pen_link;
 #define PEN_LINK_INLINE_BYTES (UINT64_C(64) << 10)
 /* While bytes go beside, not more than this of frames overtakes them: they pile up where they wait for the bytes. */
 #define PEN_LINK_AHEAD_BYTES (UINT64_C(4) << 20)
+/* Bytes beside the frames that may be under way in either direction, each where it came from and where it goes: several
+ * times what the longest and fastest network holds. Who has more to send has it wait (icd/move.c, worker/task.c); one
+ * range that is longer goes when nothing else is under way. */
+#define PEN_LINK_BULK_BYTES (UINT64_C(256) << 20)
 
 /* What frame() below returns when there is no room for it now: it is called with it again, soon. */
 #define PEN_LINK_LATER 1
@@ -81,6 +85,13 @@ void pen_link_send(struct pen_link *link);
 /* Bytes of frames added that no socket has taken yet, and of all that the peer has not acknowledged. Hints. */
 uint64_t pen_link_unsent(struct pen_link *link);
 uint64_t pen_link_unacknowledged(struct pen_link *link);
+/* Bytes that go beside the frames, and wait for those before them. */
+uint64_t pen_link_beside(struct pen_link *link);
+/* Calls `left` with the owner's context whenever they are less by a whole range: any thread, which has locks of the
+ * link. Before the first turn. */
+void pen_link_tell_left(struct pen_link *link, void (*left)(void *context));
+/* Whether the peer has acknowledged all bytes of ranges. */
+bool pen_link_has_delivered(struct pen_link *link);
 /* Waits until less than PEN_LINK_KEPT_BYTES of frames are kept, and less than PEN_LINK_AHEAD_BYTES are ahead of what
  * goes beside, at most timeout_ns; whether it is so. */
 bool pen_link_wait_room(struct pen_link *link, uint64_t timeout_ns);

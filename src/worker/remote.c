@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 
 #define SEND_MS      10000
 #define HANDSHAKE_MS 10000
+#define PAGE         4096u
 /* A program that has proven itself says at once what it has. */
 #define RESUME_MS 3000
 /* For what is left to send when the program is sent away. */
@@ -80,6 +82,26 @@ void pen_remote_send_range(struct pen_remote *remote, uint64_t offset, uint64_t 
         lose(remote);
 }
 
+/* Room may be there for a read that dispatch holds back. */
+static void range_left(void *context)
+{
+    struct pen_remote *remote = context;
+    /* seq_cst: pairs with pen_remote_has_room. */
+    struct pen_work *work = atomic_load(&remote->holds_reads);
+    if (work)
+        pen_work_kick(work);
+}
+
+bool pen_remote_has_room(struct pen_remote *remote, struct pen_work *work, uint64_t bytes)
+{
+    atomic_store(&remote->holds_reads, work); /* before looking: what leaves after that kicks */
+    uint64_t before = atomic_load(&remote->reading) + pen_link_beside(remote->link);
+    bool room = !before || before + bytes <= PEN_LINK_BULK_BYTES;
+    if (room)
+        atomic_store(&remote->holds_reads, NULL);
+    return room;
+}
+
 /* ---- what comes goes into ring and arena ---- */
 
 static int into_ring(struct pen_remote *remote, const void *frame, size_t size)
@@ -118,6 +140,19 @@ static int make_way(struct pen_remote *remote, const void *frame, size_t size)
     return 0;
 }
 
+/* The program is done with a range of the arena, and what it sends from now on may use it again. */
+static int take_forget(struct pen_remote *remote, const void *frame, size_t size)
+{
+    struct pen_scratch scratch = {0};
+    struct pen_msg_link_forget forget;
+    if (pen_msg_link_forget_decode(frame, size, &scratch, &forget) ||
+        !pen_arena_range_ok(remote->loans.arena_bytes, forget.offset, forget.bytes) || forget.offset % PAGE ||
+        forget.bytes % PAGE)
+        return -PEN_EPROTO;
+    (void)madvise(remote->loans.arena + forget.offset, forget.bytes, MADV_REMOVE); /* else it is kept */
+    return 0;
+}
+
 static int take_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
 {
     struct pen_remote *remote = context;
@@ -130,6 +165,8 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
         int rc = remote->dispatch ? make_way(remote, frame, size) : 0;
         return rc ? rc : pen_loans_take_part(&remote->loans, frame, size, out_bulk, out_bulk_bytes, &remote->arriving);
     }
+    if (opcode == PEN_OP_LINK_FORGET)
+        return take_forget(remote, frame, size);
     const struct pen_message_info *info = pen_message_info(opcode);
     return info && info->direction == PEN_DIRECTION_COMMAND ? into_ring(remote, frame, size) : -PEN_EPROTO;
 }
@@ -356,6 +393,7 @@ int pen_remote_init(struct pen_remote *remote, uint64_t session, uint64_t reconn
         return -PEN_EIO;
     if ((rc = pen_link_create(&owner, &remote->link)))
         return rc;
+    pen_link_tell_left(remote->link, range_left);
     pen_pump_init(&remote->pump, remote->link);
     pen_loans_init(&remote->loans, remote->link, arena, arena_bytes);
     remote->mirror = (struct pen_mirror){send_times, send_event, send_queue, flush, remote};

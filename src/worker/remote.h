@@ -30,6 +30,8 @@ struct pen_remote {
     struct pen_shared_view view;
     struct pen_ring_writer writer; /* the receiving thread's */
     struct pen_loans loans;
+    _Atomic uint64_t reading;             /* bytes of long reads that are submitted and not added to the link */
+    struct pen_work *_Atomic holds_reads; /* dispatch does, for room in the link; NULL: it holds none. Written by it */
     struct pen_work *dispatch;    /* that turns the link now; NULL: the receiving thread does. Of whoever turns it */
     uint64_t arriving;            /* number of the part that comes; the same */
     _Atomic bool detached;        /* the program is sent away */
@@ -58,6 +60,9 @@ void pen_remote_relink(struct pen_remote *remote, const struct pen_remote_offer 
 void pen_remote_detach(struct pen_remote *remote, bool detached);
 /* The bytes that a read has put into the arena, on their way before its completion. Any thread. */
 void pen_remote_send_range(struct pen_remote *remote, uint64_t offset, uint64_t bytes);
+/* Whether a long read may be submitted: not more than PEN_LINK_BULK_BYTES of reads lie in the arena, or are about to,
+ * that are not on their way. If not, dispatch is kicked when that may have changed. Dispatch. */
+bool pen_remote_has_room(struct pen_remote *remote, struct pen_work *work, uint64_t bytes);
 /* In place of pen_ring_wait: dispatch has nothing to do, and receives until there are frames, or it is kicked. */
 void pen_remote_idle(struct pen_remote *remote, struct pen_work *work);
 /* pen_ring_kick has been called: ends pen_remote_idle. Any thread. */

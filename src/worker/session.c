@@ -215,6 +215,7 @@ int pen_work_create(const struct pen_work_config *config, struct pen_work **out_
     pen_list_init(&work->queue_list);
     pen_list_init(&work->touched);
     pen_list_init(&work->own_events);
+    pen_list_init(&work->unsent);
     pen_graph_init(&work->graph);
     pen_hazards_init(&work->hazards);
     int rc = pen_outbox_init(&work->outbox, config->client_fd);

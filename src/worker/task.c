@@ -188,6 +188,9 @@ static void finish(struct pen_work_task *task, int status)
     struct pen_work *work = task->work;
     struct pen_work_queue *queue = task->queue;
     bool woken = false;
+    if (task->reading)
+        atomic_fetch_sub(&work->config.remote->reading, task->reading);
+    task->reading = 0; /* it may be put off, and come again */
     if (queue && queue->in_order) {
         pthread_mutex_lock(&queue->lock);
         task->status = status;
@@ -417,6 +420,26 @@ static int note_before(const struct pen_work_command *command, struct pen_work_t
     return 0;
 }
 
+static bool goes_beside(const struct pen_work_command *command, uint16_t opcode)
+{
+    return command->opcode == opcode && command->u.transfer.arena_size > PEN_LINK_INLINE_BYTES;
+}
+
+/* Whose bytes go beside what else is sent to a program on another host. */
+static bool reads_far(const struct pen_work_command *command, const struct pen_work_task *task)
+{
+    return task && task->delivers && task->work->config.remote && goes_beside(command, PEN_OP_READ);
+}
+
+/* Until its bytes are the link's, or it has failed. */
+static void note_reading(const struct pen_work_command *command, struct pen_work_task *task)
+{
+    if (!reads_far(command, task))
+        return;
+    task->reading = command->u.transfer.arena_size;
+    atomic_fetch_add(&task->work->config.remote->reading, task->reading);
+}
+
 static void hand_over(struct pen_work *work, struct pen_work_command *command, struct pen_work_task *task,
                       const struct pen_backend_order *order)
 {
@@ -432,6 +455,7 @@ static void hand_over(struct pen_work *work, struct pen_work_command *command, s
         note_start(command, task);
     if (task && work->log)
         pen_trace_placed(command, task);
+    note_reading(command, task);
     if (here)
         pen_here_run(command, task);
     else
@@ -796,16 +820,20 @@ static int find_poison(const struct pen_work_task *task)
     return poison;
 }
 
-/* The last thing that kept a held command has gone. */
-static void release(struct pen_work *work, struct pen_work_task *task)
+/* A long read of a program on another host, for which there is no room in the link, or others wait for it. It is looked
+ * at when nothing else is in its way: what has room then comes to use it, whatever the program does. */
+static bool must_wait_to_read(const struct pen_work_command *command, const struct pen_work_task *task)
+{
+    struct pen_work *work = command->queue->work;
+    return reads_far(command, task) &&
+           (!pen_list_empty(&work->unsent) ||
+            !pen_remote_has_room(work->config.remote, work, command->u.transfer.arena_size));
+}
+
+/* A held command is held no longer. */
+static void go(struct pen_work *work, struct pen_work_task *task, int poison)
 {
     struct pen_work_command *command = task->command;
-    int poison = find_poison(task);
-    bool hold = false;
-    if (!poison && task->node.state == PEN_GRAPH_READY && needs_place(command))
-        poison = place_held(work, task, &hold);
-    if (hold)
-        return;
     pen_list_remove(&task->held);
     if (task->queue->barrier == task && !pen_is_spread(task->queue))
         task->queue->barrier = NULL;
@@ -820,6 +848,22 @@ static void release(struct pen_work *work, struct pen_work_task *task)
         task->command = NULL;
         pen_command_free(command);
     }
+}
+
+/* The last thing that kept a held command has gone. */
+static void release(struct pen_work *work, struct pen_work_task *task)
+{
+    const struct pen_work_command *command = task->command;
+    int poison = find_poison(task);
+    bool hold = false;
+    if (!poison && task->node.state == PEN_GRAPH_READY && needs_place(command))
+        poison = place_held(work, task, &hold);
+    if (hold)
+        return;
+    if (!poison && must_wait_to_read(command, task))
+        pen_list_append(&work->unsent, &task->node.ready);
+    else
+        go(work, task, poison);
 }
 
 static uint64_t missing(void *work, const struct pen_table_entry *entry)
@@ -842,12 +886,19 @@ static void place_waiting(struct pen_work *work)
     }
 }
 
-/* ---- of a program on another host --------------------------------------------------------------------------- */
-
-static bool goes_beside(const struct pen_work_command *command, uint16_t opcode)
+/* Those for which there was no room in the link, in order. */
+static void read_waiting(struct pen_work *work)
 {
-    return command->opcode == opcode && command->u.transfer.arena_size > PEN_LINK_INLINE_BYTES;
+    while (!pen_list_empty(&work->unsent)) {
+        struct pen_work_task *task = PEN_CONTAINER(work->unsent.next, struct pen_work_task, node.ready);
+        if (!pen_remote_has_room(work->config.remote, work, task->command->u.transfer.arena_size))
+            return;
+        pen_list_remove(&task->node.ready);
+        go(work, task, find_poison(task));
+    }
 }
+
+/* ---- of a program on another host --------------------------------------------------------------------------- */
 
 /* A write whose bytes have not come yet waits for them as for an event. */
 static bool await_bytes(struct pen_work *work, struct pen_work_command *command)
@@ -992,6 +1043,7 @@ bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, u
     int error = poison ? -PEN_EDEPENDENCY : 0;
     if (placing)
         error = place_new(command, task, &held);
+    held = held || (!poison && !error && must_wait_to_read(command, task));
     if (held && !hold(work, command, task))
         return false;
     note_order(command, task, held);
@@ -1042,6 +1094,8 @@ static void publish_put_off(struct pen_work *work)
 void pen_task_reap(struct pen_work *work)
 {
     struct pen_graph_node *node;
+    if (!work->ending)
+        read_waiting(work);
     /* seq_cst: pairs with finish(). */
     while (atomic_load(&work->finished) || atomic_load(&work->early) ||
            (!work->ending && !pen_list_empty(&work->graph.ready))) {

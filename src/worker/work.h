@@ -145,6 +145,7 @@ struct pen_work_task {
     struct pen_work_task **before;
     uint32_t before_count;
     bool after_reads; /* the queue's, when it was made */
+    uint64_t reading; /* bytes of the same in remote->reading */
     bool delivers;    /* a read whose bytes are recorded or sent on; `command` stays until it is done */
 
     /* written by whoever finishes it, before `done` */
@@ -396,6 +397,7 @@ struct pen_work {
     uint64_t copies;          /* made so far */
     uint32_t moving;          /* under way */
     struct pen_table no_room; /* tasks of spanning devices, whose best device is full; graph.held counts them */
+    struct pen_list unsent;   /* struct pen_work_task.node.ready: reads that wait until those before are on their way */
     struct pen_work_unit *kept[PEN_WORK_UNITS_KEPT];
     char *options; /* of the build to come, so far; NULL: none */
     uint32_t kept_next;
