@@ -15,19 +15,24 @@
  *   seed NUMBER    the same frames are lost for the same seed (1)
  *   mtu BYTES      of the interfaces (1500)
  *   offload on     the hosts' interfaces cut long segments into frames and join them again, as most do: what goes
- * through the cable then, and may be lost, is up to 64 KiB at once; it takes its frames' time (off) cut [TIME] loses
- * what is under way and all that comes, for so long or until `mend`; the interfaces stay up mend count answered by "ok
- * FRAMES BYTES LOST FRAMES BYTES LOST", what went from a to b, and from b to a
+ *                  through the cable then, and may be lost, is up to 64 KiB at once; it takes its frames' time (off)
+ *   cut [TIME]     loses what is under way and all that comes, for so long or until `mend`; the interfaces stay up
+ *   reset [TIME]   the same, and an end that sends on a TCP connection meanwhile is told that there is none (RST)
+ *   mend
+ *   count          answered by "ok FRAMES BYTES LOST FRAMES BYTES LOST", what went from a to b, and from b to a
  *
  * Only IPv4 is carried: the ends know each other's hardware address, and nothing but the tests uses the cable. It needs
  * /dev/net/tun and CAP_SYS_ADMIN, as root has, or anybody after `unshare -Ur`; without them the exit status is 77. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_ether.h>
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
 #include <net/if_arp.h>
+#include <netinet/ip.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -77,6 +82,7 @@ static struct end ends[2];
 static struct {
     uint64_t delay_ns, queue_bytes, cut_until_ns;
     double rate, loss; /* bits a second, 0: no limit; 0..1 */
+    bool resets;       /* while it is cut */
 } cable = {.queue_bytes = 256 << 10};
 
 static uint64_t now_ns(void)
@@ -253,12 +259,73 @@ static void accept_frame(struct way *way, const unsigned char *bytes, size_t siz
     way->line_bytes += size;
 }
 
+struct segment {
+    struct virtio_net_hdr virtual;
+    struct ethhdr ethernet;
+    struct iphdr ip;
+    struct tcphdr tcp;
+} __attribute__((packed));
+
+static uint32_t add_words(uint32_t sum, const void *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i += 2) {
+        uint16_t word;
+        memcpy(&word, (const char *)bytes + i, sizeof word);
+        sum += word;
+    }
+    return sum;
+}
+
+/* Internet checksum, RFC 1071. */
+static uint16_t checksum(uint32_t sum)
+{
+    while (sum >> 16)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)~sum;
+}
+
+/* What the other end would send that knows of no such connection: with the very number that this one expects next, or
+ * it is not believed (RFC 5961), and its answer to that has the number. */
+static void refuse(const struct end *end, const unsigned char *bytes, size_t size)
+{
+    struct segment come, reset = {0};
+    if (size < sizeof come)
+        return;
+    memcpy(&come, bytes, sizeof come);
+    if (come.ip.protocol != IPPROTO_TCP || come.ip.ihl != sizeof come.ip / 4 || !come.tcp.ack || come.tcp.syn ||
+        come.tcp.rst)
+        return;
+    reset.ethernet = come.ethernet;
+    memcpy(reset.ethernet.h_dest, come.ethernet.h_source, ETH_ALEN);
+    memcpy(reset.ethernet.h_source, come.ethernet.h_dest, ETH_ALEN);
+    reset.ip = (struct iphdr){.version = 4,
+                              .ihl = sizeof reset.ip / 4,
+                              .tot_len = htons(sizeof reset.ip + sizeof reset.tcp),
+                              .ttl = 64,
+                              .protocol = IPPROTO_TCP,
+                              .saddr = come.ip.daddr,
+                              .daddr = come.ip.saddr};
+    reset.ip.check = checksum(add_words(0, &reset.ip, sizeof reset.ip));
+    reset.tcp = (struct tcphdr){.source = come.tcp.dest,
+                                .dest = come.tcp.source,
+                                .seq = come.tcp.ack_seq,
+                                .doff = sizeof reset.tcp / 4,
+                                .rst = 1};
+    const uint32_t pseudo_header = add_words(htons(IPPROTO_TCP) + htons(sizeof reset.tcp), &reset.ip.saddr, 8);
+    reset.tcp.check = checksum(add_words(pseudo_header, &reset.tcp, sizeof reset.tcp));
+    ssize_t ignored = write(end->tap, &reset, sizeof reset);
+    (void)ignored; /* it will send again */
+}
+
 static void receive(struct end *end, uint64_t now)
 {
     static unsigned char bytes[FRAME_MAX];
     ssize_t size = 0;
-    for (int i = 0; i < BATCH && (size = read(end->tap, bytes, sizeof bytes)) > 0; i++)
+    for (int i = 0; i < BATCH && (size = read(end->tap, bytes, sizeof bytes)) > 0; i++) {
         accept_frame(&end->out, bytes, (size_t)size, now);
+        if (cable.resets && is_cut(now))
+            refuse(end, bytes, (size_t)size);
+    }
     if (size < 0 && errno != EAGAIN && errno != EINTR)
         give_up("reading from an interface"); /* somebody has removed it */
 }
@@ -369,9 +436,16 @@ static bool cut(const char *text)
     if (*text && !parse(text, times, 3600e9, &ns))
         return false;
     cable.cut_until_ns = *text ? now_ns() + (uint64_t)ns : NEVER;
+    cable.resets = false;
     lose_all(&ends[0].out);
     lose_all(&ends[1].out);
     return true;
+}
+
+static bool reset(const char *text)
+{
+    cable.resets = cut(text);
+    return cable.resets;
 }
 
 static bool mend(const char *text)
@@ -398,6 +472,7 @@ static const struct command {
     {"mtu", set_mtu, "68 to 65521 bytes"},
     {"offload", set_offload, "on or off"},
     {"cut", cut, "nothing or a time, in ns, us, ms or s"},
+    {"reset", reset, "nothing or a time, in ns, us, ms or s"},
     {"mend", mend, "nothing"},
     {"count", count, "nothing"},
 };

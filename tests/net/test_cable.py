@@ -173,6 +173,20 @@ class CableTest(unittest.TestCase):
                 self.assertEqual(far.recv(1), b'?')  # TCP has sent it again
                 self.assertGreaterEqual(time.monotonic() - begin, 0.3)
 
+    def test_reset(self):
+        """Either end, when it sends; also what was under way when it was reset has not arrived."""
+        with cable.Cable('delay 5ms') as network:
+            near, far = network.connection()
+            with near, far:
+                for end in near, far:
+                    end.send(b'?')
+                network.say('reset')
+                for end in near, far:
+                    end.send(b'!')
+                    self.assertRaises(ConnectionResetError, end.recv, 1)
+            network.say('mend')
+            self.assertEqual(len(network.round_trips(1)), 1)
+
     def test_programs_at_the_ends(self):
         with cable.Cable() as network:
             for end in 'ab':
