@@ -291,7 +291,8 @@ do_test() { # build, and run every test (under 20 minutes on 2 cores)
     suites build unit model wire net scenario
     programs python3 tests/conformance/run.py --quick --jobs "$jobs"
     programs python3 tests/conformance/run.py --quick --jobs "$jobs" --devices 2
-    programs python3 tests/conformance/run.py --quick --network 'delay 500us' --only '^clinfo|ffmpeg (overlay|transpose)'
+    programs python3 tests/conformance/run.py --quick --network 'delay 500us' --network 'loss 1%' \
+        --only '^clinfo|ffmpeg (overlay|transpose)'
     wait
     sanitize
     fuzz 60
@@ -347,14 +348,23 @@ do_conformance() { # all real programs, on each driver, with one and two devices
     finish
 }
 
-do_soak() { # 200 cuts of a network, 100,000 random programs, everything again and again, 10 minutes of fuzzing a target (hours)
+do_soak() { # what is too long for test: 200 cuts of a network, 100,000 random programs, a session of millions of commands (15 minutes)
+    install packages_build packages_test packages_conformance
+    step "build" build_main
+    [ "$failed" -eq 0 ] || finish
+    programs python3 tests/soak/cuts.py
+    programs python3 tests/conformance/run.py --network 'delay 500us' --network 'loss 1%' --only '^hashcat MD5'
+    programs python3 tests/soak/many.py
+    programs python3 tests/scenario/random_programs.py --count 100000 --jobs "$jobs"
+    programs python3 tests/scenario/random_programs.py --count 4000 --jobs "$jobs" --pool pocl --pool mixed
+    finish
+}
+
+do_endure() { # everything again and again: 20 rounds of all suites, with sanitizers, 10 minutes of fuzzing a target (hours)
     install packages_build packages_test
     step "build" build_main
     [ "$failed" -eq 0 ] || finish
     local round
-    programs python3 tests/soak/cuts.py
-    programs python3 tests/scenario/random_programs.py --count 100000 --jobs "$jobs"
-    programs python3 tests/scenario/random_programs.py --count 4000 --jobs "$jobs" --pool pocl --pool mixed
     for round in $(seq 20); do
         echo "==== round $round of 20"
         suites build unit model wire net scenario
