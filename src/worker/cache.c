@@ -51,9 +51,10 @@ struct pen_cache *pen_cache_open(const char *dir, uint64_t max_bytes)
     if (!cache)
         return NULL;
     cache->max_bytes = max_bytes;
-    cache->dir = strdup(dir);
-    if (!cache->dir || asprintf(&cache->builds, "%s/builds", dir) < 0 || pen_file_make_directory(cache->builds) ||
-        asprintf(&cache->headers, "%s/headers", dir) < 0 || pen_file_make_directory(cache->headers)) {
+    cache->dir = pen_file_make_directory(dir) ? NULL : realpath(dir, NULL); /* wherever we are */
+    if (!cache->dir || asprintf(&cache->builds, "%s/builds", cache->dir) < 0 ||
+        pen_file_make_directory(cache->builds) || asprintf(&cache->headers, "%s/headers", cache->dir) < 0 ||
+        pen_file_make_directory(cache->headers)) {
         pen_cache_close(cache);
         return NULL;
     }

@@ -68,10 +68,11 @@ void pen_caches_announce(const char *tmp_dir, const char *out_folders[PEN_CACHES
     for (size_t i = 0; i < PEN_CACHES; i++) {
         char path[PATH_MAX];
         const char *given = caches[i].ours ? NULL : getenv(caches[i].variable);
-        snprintf(path, sizeof path, "%s/drivers/%s", tmp_dir, caches[i].folder);
         if (given)
             pen_file_make_directory(given); /* the jail keeps the driver from it */
         else
+            snprintf(path, sizeof path, "%s/drivers/%s", tmp_dir, caches[i].folder);
+        if (!given || realpath(given, path)) /* wherever we are */
             setenv(caches[i].variable, path, 1);
         out_folders[i] = getenv(caches[i].variable);
     }

@@ -142,20 +142,18 @@ static void set_phase(struct worker *worker, enum pen_crash_phase phase)
 
 static int make_tmp_dir(struct worker *worker, struct pen_error *error)
 {
-    if (worker->options.tmp_dir) {
-        if (strlen(worker->options.tmp_dir) >= sizeof worker->tmp_dir ||
-            pen_file_make_directory(worker->options.tmp_dir))
-            return pen_fail(error, -PEN_ECONFIG, "--tmp-dir=%s: cannot be made: %s", worker->options.tmp_dir,
-                            strerror(errno));
-        strcpy(worker->tmp_dir, worker->options.tmp_dir);
-        return 0;
-    }
     const char *base = getenv("TMPDIR");
-    int size = snprintf(worker->tmp_dir, sizeof worker->tmp_dir, "%s/penstock-worker-XXXXXX", base ? base : "/tmp");
-    if (size >= (int)sizeof worker->tmp_dir || !mkdtemp(worker->tmp_dir)) {
-        worker->tmp_dir[0] = 0;
+    char made[sizeof worker->tmp_dir], path[PATH_MAX];
+    int size = worker->options.tmp_dir ? snprintf(made, sizeof made, "%s", worker->options.tmp_dir)
+                                       : snprintf(made, sizeof made, "%s/penstock-worker-XXXXXX", base ? base : "/tmp");
+    bool fits = size < (int)sizeof made;
+    if (worker->options.tmp_dir && (!fits || pen_file_make_directory(made)))
+        return pen_fail(error, -PEN_ECONFIG, "--tmp-dir=%s: cannot be made: %s", worker->options.tmp_dir,
+                        strerror(errno));
+    if (!worker->options.tmp_dir && (!fits || !mkdtemp(made)))
         return pen_fail(error, -PEN_EIO, "no private directory below %s: %s", base ? base : "/tmp", strerror(errno));
-    }
+    /* Absolute: it is going to be the working directory. */
+    strcpy(worker->tmp_dir, realpath(made, path) && strlen(path) < sizeof worker->tmp_dir ? path : made);
     return 0;
 }
 
@@ -217,6 +215,10 @@ static int start(struct worker *worker, struct pen_error *error)
         return pen_fail(error, rc, "starting a worker: no pipe for standard output");
     rc = worker->options.ops->init(pen_worker_partition_units, &worker->options, &worker->devices,
                                    &worker->device_count, error);
+    /* Compilers look for headers in the working directory too: ours holds none of the host's. */
+    if (!rc && chdir(worker->tmp_dir))
+        rc = pen_fail(error, -PEN_EIO, "starting a worker: its directory %s cannot be entered: %s", worker->tmp_dir,
+                      strerror(errno));
     if (!rc &&
         pen_offers_make(&worker->options, worker->devices, worker->device_count, &worker->offers, &worker->offer_count))
         rc = pen_fail(error, -PEN_ENOMEM, "out of memory for the devices");

@@ -178,7 +178,7 @@ class Daemon:
         with open(self.log_path, 'wb') as log_file:
             self.process = subprocess.Popen(
                 [*wrapper, PENSTOCKD, '--config', self.config, '--socket', self.socket, *arguments],
-                stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file, env=daemon_environment, preexec_fn=preexec)
+                cwd=folder, stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file, env=daemon_environment, preexec_fn=preexec)
         self.pid = self.process.pid
         self.connections = []
         self.expected = ['.'] if stub is not None else []
