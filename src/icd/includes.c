@@ -15,11 +15,12 @@
 
 #include "penstock-protocol.h"
 
-#define ABSOLUTE_PREFIX "penstock-root"
 /* Includes within includes within ... : a compiler gives up at 200. */
 #define NESTING 200
 /* How far a path may climb out of its directory. */
 #define CLIMB 64
+/* The empty file of a directory that a path only passes. */
+#define PASSED ".penstock"
 
 struct directory {
     char *here;  /* NULL: the names given to clCompileProgram */
@@ -27,13 +28,21 @@ struct directory {
     bool used;
 };
 
-struct macro { /* #define NAME "value", or -D NAME="value" */
-    char *name, *value;
+struct text {           /* one that is being scanned */
+    char *here, *there; /* its directory; NULL: the program itself, or (here) a given header */
+    uint32_t nesting;
+    struct pen_rooted rooted;
 };
 
-struct edit { /* an absolute include in the text being scanned */
-    size_t at, size;
-    char *text;
+struct computed { /* #include NAME */
+    char *here, *there, *name;
+    uint32_t nesting;
+    bool every;
+};
+
+struct needs { /* what is known only when all texts have been seen, for another attempt */
+    uint32_t climb;
+    bool macros; /* there are computed includes */
 };
 
 struct collector {
@@ -43,12 +52,14 @@ struct collector {
     uint32_t option_count;
     struct directory *directories; /* [0] given, [1] working directory, -I in order, [last] root */
     uint32_t directory_count;
-    struct macro *macros;
-    uint32_t macro_count;
+    struct pen_macros macros;
+    struct computed *computed;
+    uint32_t computed_count;
     struct pen_recipe_header *headers;
     uint32_t header_count;
     uint64_t bytes;
-    uint32_t climb, climb_needed;
+    struct needs needs, more;
+    struct pen_rooted rooted; /* in the options */
     struct pen_error *error;
 };
 
@@ -128,6 +139,16 @@ static bool known(const struct collector *collector, const char *name)
     return false;
 }
 
+/* True when something lies below that directory over there. */
+static bool has_files(const struct collector *collector, const char *directory)
+{
+    size_t size = strlen(directory);
+    for (uint32_t i = 0; i < collector->header_count; i++)
+        if (strncmp(collector->headers[i].name, directory, size) == 0 && collector->headers[i].name[size] == '/')
+            return true;
+    return false;
+}
+
 /* Takes name and text, also on failure. */
 static int add_header(struct collector *collector, char *name, char *text, size_t size)
 {
@@ -157,51 +178,46 @@ static int add_header(struct collector *collector, char *name, char *text, size_
     return 0;
 }
 
-static int add_macro(struct collector *collector, const char *name, size_t name_size, const char *value,
-                     size_t value_size)
+/* A path that goes by way of a directory and back, "N/empty/../a.h", needs that directory. */
+static int add_passed(struct collector *collector, const char *path)
 {
-    struct macro *grown = realloc(collector->macros, (collector->macro_count + 1) * sizeof *grown);
-    if (!grown)
-        return -PEN_ENOMEM;
-    collector->macros = grown;
-    struct macro macro = {strndup(name, name_size), strndup(value, value_size)};
-    if (!macro.name || !macro.value) {
-        free(macro.name);
-        free(macro.value);
-        return -PEN_ENOMEM;
+    int rc = 0;
+    for (const char *at = strstr(path, "/../"); !rc && at; at = strstr(at + 1, "/../")) {
+        char *way = strndup(path, (size_t)(at - path));
+        bool needed = way && normalize(way) && !has_files(collector, way);
+        char *name = needed ? join(way, PASSED) : NULL, *empty = needed ? strdup("") : NULL;
+        if (name && empty) {
+            rc = add_header(collector, name, empty, 0);
+        } else {
+            free(name);
+            free(empty);
+            rc = needed || !way ? -PEN_ENOMEM : 0;
+        }
+        free(way);
     }
-    collector->macros[collector->macro_count++] = macro;
-    return 0;
+    return rc;
 }
 
 /* ---- the text ---------------------------------------------------------------------------------------- */
 
-struct text { /* one that is being scanned */
-    const struct text *parent;
-    char *here, *there; /* its directory; NULL: the program itself, or (here) a given header */
-    struct edit *edits;
-    uint32_t edit_count;
-    uint32_t nesting;
-};
-
 static int scan(struct collector *collector, struct text *text, const char *bytes);
 
-static int apply_edits(struct text *text, char **bytes, size_t *size);
-
-static void free_edits(struct text *text)
+/* Marks the absolute paths in its text. */
+static int root_header(struct pen_recipe_header *header, const struct pen_rooted *rooted)
 {
-    for (uint32_t i = 0; i < text->edit_count; i++)
-        free(text->edits[i].text);
-    free(text->edits);
-    text->edits = NULL;
-    text->edit_count = 0;
+    char *text = rooted->count ? pen_rooted_text(rooted, header->text, header->size, &header->size) : NULL;
+    if (!text)
+        return rooted->count ? -PEN_ENOMEM : 0;
+    free(header->text);
+    header->text = text;
+    return 0;
 }
 
 /* Scans the file that was found, then keeps it. Takes there and bytes, also on failure. */
 static int take_file(struct collector *collector, const struct text *from, const char *here, char *there, char *bytes,
                      size_t size)
 {
-    struct text text = {.parent = from, .nesting = from->nesting + 1, .there = directory_of(there)};
+    struct text text = {.nesting = from->nesting + 1, .there = directory_of(there)};
     text.here = here ? directory_of(here) : NULL;
     int rc = text.there && (text.here || !here) ? 0 : -PEN_ENOMEM;
     /* Kept before it is scanned, so that a file that includes itself ends. */
@@ -214,12 +230,9 @@ static int take_file(struct collector *collector, const struct text *from, const
     }
     if (!rc)
         rc = scan(collector, &text, collector->headers[index].text);
-    if (!rc && text.edit_count) {
-        char *edited = collector->headers[index].text;
-        rc = apply_edits(&text, &edited, &collector->headers[index].size);
-        collector->headers[index].text = edited;
-    }
-    free_edits(&text);
+    if (!rc)
+        rc = root_header(&collector->headers[index], &text.rooted);
+    pen_rooted_finish(&text.rooted);
     free(text.here);
     free(text.there);
     return rc;
@@ -253,7 +266,8 @@ static int try_given(struct collector *collector, const struct text *from, const
 static int try_directory(struct collector *collector, const struct text *from, const char *here_directory,
                          const char *there_directory, const char *name)
 {
-    char *there = join(there_directory, name), *here = here_directory ? join(here_directory, name) : NULL;
+    char *path = join(there_directory, name), *there = path ? strdup(path) : NULL;
+    char *here = here_directory ? join(here_directory, name) : NULL;
     char *bytes = NULL;
     size_t size = 0;
     int rc = there && (here || !here_directory) ? 0 : -PEN_ENOMEM;
@@ -268,7 +282,7 @@ static int try_directory(struct collector *collector, const struct text *from, c
             rc = 0;
         } else if (!rc && !inside) {
             free(bytes);
-            collector->climb_needed = collector->climb + 1;
+            collector->more.climb = collector->needs.climb + 1;
             rc = 1;
         } else if (!rc) {
             rc = take_file(collector, from, here, there, bytes, size);
@@ -276,96 +290,137 @@ static int try_directory(struct collector *collector, const struct text *from, c
             rc = rc ? rc : 1;
         }
     }
+    int passed = rc > 0 && inside ? add_passed(collector, path) : 0;
+    free(path);
     free(here);
     free(there);
+    return passed ? passed : rc;
+}
+
+/* An absolute path, by way of the last directory. */
+static int try_absolute(struct collector *collector, const struct text *from, const char *name)
+{
+    struct directory *last = &collector->directories[collector->directory_count - 1];
+    char *there = join(last->there, PEN_ROOTED);
+    int rc = there ? try_directory(collector, from, "", there, name + 1) : -PEN_ENOMEM;
+    free(there);
+    last->used |= rc > 0;
     return rc;
 }
 
-/* `#include "/a/b.h"`: taken by way of the last directory, and the text is to say "penstock-root/a/b.h" instead. */
-static int try_absolute(struct collector *collector, struct text *from, const char *text, const char *at, size_t size,
-                        const char *name)
+/* Looks where a compiler does: beside the file (quoted names), then in the directories in order. `every`: for all files
+ * of that name. 1: found, 0: not, negative: error. */
+static int find(struct collector *collector, const struct text *from, const char *name, bool quoted, bool every)
 {
-    struct directory *root = &collector->directories[collector->directory_count - 1];
-    char *there = join(root->there, ABSOLUTE_PREFIX);
-    int rc = there ? try_directory(collector, from, "", there, name + 1) : -PEN_ENOMEM;
-    free(there);
-    if (rc <= 0)
-        return rc;
-    root->used = true;
-    struct edit edit = {.at = (size_t)(at - text), .size = size};
-    struct edit *grown = realloc(from->edits, (from->edit_count + 1) * sizeof *grown);
-    if (grown)
-        from->edits = grown;
-    if (!grown || asprintf(&edit.text, "%s%s", ABSOLUTE_PREFIX, name) < 0)
-        return -PEN_ENOMEM;
-    from->edits[from->edit_count++] = edit;
-    return 1;
-}
-
-/* Replaces *bytes (malloc'ed) by the edited text. */
-static int apply_edits(struct text *text, char **bytes, size_t *size)
-{
-    size_t length = *size;
-    for (uint32_t i = 0; i < text->edit_count; i++)
-        length += strlen(text->edits[i].text) - text->edits[i].size;
-    char *edited = malloc(length + 1), *out = edited;
-    if (!edited)
-        return -PEN_ENOMEM;
-    size_t done = 0;
-    for (uint32_t i = 0; i < text->edit_count; i++) {
-        const struct edit *edit = &text->edits[i];
-        out = mempcpy(out, *bytes + done, edit->at - done);
-        out = mempcpy(out, edit->text, strlen(edit->text));
-        done = edit->at + edit->size;
-    }
-    memcpy(out, *bytes + done, *size - done);
-    edited[length] = 0;
-    free(*bytes);
-    *bytes = edited;
-    *size = length;
-    return 0;
-}
-
-/* Looks where a compiler does: beside the file (quoted names), then in the directories in order. */
-static int find(struct collector *collector, const struct text *from, const char *name, bool quoted)
-{
-    int rc = 0;
+    if (name[0] == '/')
+        return try_absolute(collector, from, name);
+    int rc = 0, found = 0;
     if (quoted && from->there)
-        rc = try_directory(collector, from, from->here, from->there, name);
-    for (uint32_t i = 0; !rc && i + 1 < collector->directory_count; i++) {
+        rc = found = try_directory(collector, from, from->here, from->there, name);
+    for (uint32_t i = 0; rc >= 0 && (every || !found) && i + 1 < collector->directory_count; i++) {
         struct directory *directory = &collector->directories[i];
         rc = try_directory(collector, from, directory->here, directory->there, name);
         directory->used |= rc > 0;
+        found |= rc > 0;
     }
-    return rc < 0 ? rc : 0;
-}
-
-static int include_macro(struct collector *collector, const struct text *from, const char *name, size_t name_size)
-{
-    int rc = 0;
-    for (uint32_t i = 0; !rc && i < collector->macro_count; i++) {
-        const struct macro *macro = &collector->macros[i];
-        if (strlen(macro->name) != name_size || memcmp(macro->name, name, name_size) != 0)
-            continue;
-        char *value = strndup(macro->value + 1, strlen(macro->value) - 2);
-        rc = value ? 0 : -PEN_ENOMEM;
-        if (!rc && value[0] != '/')
-            rc = find(collector, from, value, macro->value[0] == '"');
-        free(value);
-    }
-    return rc;
+    return rc < 0 ? rc : found;
 }
 
 static int include_name(struct collector *collector, struct text *text, const char *bytes,
                         const struct pen_directive *directive)
 {
     char *name = strndup(directive->name, directive->name_size);
-    if (!name)
+    int rc =
+        name ? find(collector, text, name, directive->kind == PEN_DIRECTIVE_QUOTED, directive->every) : -PEN_ENOMEM;
+    if (rc > 0)
+        rc = name[0] == '/' ? pen_rooted_add(&text->rooted, (size_t)(directive->name - bytes)) : 0;
+    free(name);
+    return rc;
+}
+
+/* ---- computed includes --------------------------------------------------------------------------------- */
+
+static int add_macro(struct collector *collector, struct text *text, const char *bytes,
+                     const struct pen_directive *directive)
+{
+    if (!collector->needs.macros)
+        return 0;
+    int rc = pen_macros_add(&collector->macros, directive->name, directive->name_size, directive->value,
+                            directive->value_size);
+    return rc ? rc : pen_rooted_add_value(&text->rooted, bytes, (size_t)(directive->value - bytes));
+}
+
+static void free_computed(struct computed *computed)
+{
+    free(computed->here);
+    free(computed->there);
+    free(computed->name);
+}
+
+/* Kept until all macros are known. */
+static int add_computed(struct collector *collector, struct text *text, const char *bytes,
+                        const struct pen_directive *directive)
+{
+    collector->more.macros = true;
+    struct computed *grown = realloc(collector->computed, (collector->computed_count + 1) * sizeof *grown);
+    if (!grown)
         return -PEN_ENOMEM;
-    int rc = name[0] == '/' ? try_absolute(collector, text, bytes, directive->name, directive->name_size, name)
-                            : find(collector, text, name, directive->kind == PEN_DIRECTIVE_QUOTED);
+    collector->computed = grown;
+    struct computed computed = {.here = text->here ? strdup(text->here) : NULL,
+                                .there = text->there ? strdup(text->there) : NULL,
+                                .name = pen_scan_copy(directive->name, directive->name_size),
+                                .nesting = text->nesting,
+                                .every = directive->every};
+    int rc = computed.name && !computed.here == !text->here && !computed.there == !text->there ? 0 : -PEN_ENOMEM;
+    const char *end = directive->name + directive->name_size;
+    for (const char *at = directive->name; !rc && at < end; at++)
+        if (*at == '(' || *at == ',')
+            rc = pen_rooted_add_value(&text->rooted, bytes, (size_t)(at + 1 - bytes));
+    if (rc)
+        free_computed(&computed);
+    else
+        collector->computed[collector->computed_count++] = computed;
+    return rc;
+}
+
+struct offer {
+    struct collector *collector;
+    const struct computed *computed;
+};
+
+/* What a macro came to: "name", <name>, or the text that a # makes a string of. */
+static int find_computed(void *context, const char *expanded)
+{
+    const struct offer *offer = context;
+    const struct computed *computed = offer->computed;
+    const struct text from = {.here = computed->here, .there = computed->there, .nesting = computed->nesting};
+    expanded += strspn(expanded, " ");
+    bool angled = *expanded == '<', quoted = *expanded == '"';
+    const char *begin = expanded + (angled || quoted);
+    size_t size = strcspn(begin, angled ? ">" : quoted ? "\"" : "");
+    while (size && begin[size - 1] == ' ')
+        size--;
+    char *name = strndup(begin, size);
+    int rc = name ? 0 : -PEN_ENOMEM;
+    if (!rc && size)
+        rc = find(offer->collector, &from, name, !angled, computed->every);
     free(name);
     return rc < 0 ? rc : 0;
+}
+
+/* Until nothing more is found: a file may define macros that other files include by. */
+static int find_all_computed(struct collector *collector)
+{
+    int rc = 0;
+    for (uint32_t known_files = UINT32_MAX; !rc && known_files != collector->header_count;) {
+        known_files = collector->header_count;
+        for (uint32_t i = 0; !rc && i < collector->computed_count; i++) {
+            struct computed computed = collector->computed[i];
+            struct offer offer = {collector, &computed};
+            rc = pen_expand(&collector->macros, computed.name, find_computed, &offer);
+        }
+    }
+    return rc;
 }
 
 static int scan(struct collector *collector, struct text *text, const char *bytes)
@@ -379,10 +434,10 @@ static int scan(struct collector *collector, struct text *text, const char *byte
         case PEN_DIRECTIVE_END:
             return 0;
         case PEN_DIRECTIVE_DEFINE:
-            rc = add_macro(collector, directive.name, directive.name_size, directive.value, directive.value_size);
+            rc = add_macro(collector, text, bytes, &directive);
             break;
         case PEN_DIRECTIVE_MACRO:
-            rc = include_macro(collector, text, directive.name, directive.name_size);
+            rc = add_computed(collector, text, bytes, &directive);
             break;
         case PEN_DIRECTIVE_QUOTED:
         case PEN_DIRECTIVE_ANGLED:
@@ -418,22 +473,22 @@ static const char *include_directory(const struct collector *collector, uint32_t
     return value[2] ? value + 2 : collector->options[i + 1].value;
 }
 
-/* -D NAME="file" and -DNAME=<file>. */
-static int option_macro(struct collector *collector, uint32_t i)
+/* -D NAME=value, -DNAME(parameters)=value. */
+static int option_macro(struct collector *collector, const char *options, uint32_t i)
 {
-    const char *value = collector->options[i].value;
-    if (strncmp(value, "-D", 2) != 0)
+    const struct pen_option *option = &collector->options[i];
+    if (!collector->needs.macros || strncmp(option->value, "-D", 2) != 0)
         return 0;
-    if (value[2])
-        value += 2;
-    else if (i + 1 < collector->option_count)
-        value = collector->options[i + 1].value;
-    assert(value);
-    const char *equals = strchr(value, '=');
-    size_t size = equals ? strlen(equals + 1) : 0;
-    if (size < 3 || !(equals[1] == '"' || equals[1] == '<'))
+    const char *name = option->value + 2;
+    if (!*name && i + 1 < collector->option_count)
+        name = (++option)->value;
+    assert(name);
+    const char *equals = strchr(name, '=');
+    if (!equals)
         return 0;
-    return add_macro(collector, value, (size_t)(equals - value), equals + 1, size);
+    int rc = pen_macros_add(&collector->macros, name, (size_t)(equals - name), equals + 1, strlen(equals + 1));
+    size_t at = (size_t)(option->raw - options) + strcspn(option->raw, "=") + 1;
+    return rc ? rc : pen_rooted_add_value(&collector->rooted, options, at);
 }
 
 static int add_directory(struct collector *collector, const char *here)
@@ -441,7 +496,7 @@ static int add_directory(struct collector *collector, const char *here)
     struct directory *directory = &collector->directories[collector->directory_count];
     char name[16 + 2 * CLIMB];
     int size = snprintf(name, 16, "%u", collector->directory_count);
-    for (uint32_t i = 0; i < collector->climb; i++, size += 2)
+    for (uint32_t i = 0; i < collector->needs.climb; i++, size += 2)
         memcpy(name + size, "/u", 3);
     directory->here = here ? strdup(here) : NULL;
     directory->there = strdup(name);
@@ -449,7 +504,7 @@ static int add_directory(struct collector *collector, const char *here)
     return directory->there && (directory->here || !here) ? 0 : -PEN_ENOMEM;
 }
 
-static int add_directories(struct collector *collector)
+static int add_directories(struct collector *collector, const char *options)
 {
     collector->directories = calloc(collector->option_count + 3, sizeof *collector->directories);
     if (!collector->directories)
@@ -462,7 +517,7 @@ static int add_directories(struct collector *collector)
         if (directory) {
             rc = add_directory(collector, directory);
         } else {
-            rc = option_macro(collector, i);
+            rc = option_macro(collector, options, i);
             next = i + 1;
         }
     }
@@ -493,12 +548,13 @@ static int write_options(struct collector *collector, const char *options, char 
         if (!include_directory(collector, i, &next))
             continue;
         const struct pen_option *last = &collector->options[next - 1];
-        fwrite(from, 1, (size_t)(collector->options[i].raw - from), out);
+        pen_rooted_write(&collector->rooted, options, (size_t)(from - options),
+                         (size_t)(collector->options[i].raw - options), out);
         write_directory(out, &collector->directories[index++]);
         from = last->raw + last->raw_size;
         from += *from == ' ';
     }
-    fputs(from, out);
+    pen_rooted_write(&collector->rooted, options, (size_t)(from - options), strlen(options), out);
     if (collector->directories[collector->directory_count - 1].used) {
         fputc(' ', out);
         write_directory(out, &collector->directories[collector->directory_count - 1]);
@@ -522,40 +578,42 @@ static void finish(struct collector *collector)
         free(collector->directories[i].here);
         free(collector->directories[i].there);
     }
-    for (uint32_t i = 0; i < collector->macro_count; i++) {
-        free(collector->macros[i].name);
-        free(collector->macros[i].value);
-    }
+    for (uint32_t i = 0; i < collector->computed_count; i++)
+        free_computed(&collector->computed[i]);
     free(collector->headers);
     free(collector->directories);
-    free(collector->macros);
+    free(collector->computed);
+    pen_macros_finish(&collector->macros);
+    pen_rooted_finish(&collector->rooted);
     pen_options_free(collector->options, collector->option_count);
 }
 
-/* One attempt with directories `climb` deep. 1: some path climbs further. */
+/* One attempt with what is known to be needed. 1: more is. */
 static int attempt(struct collector *collector, const char *source, const char *options, struct pen_includes *out)
 {
     struct text text = {0};
     struct pen_includes result = {0};
     int rc = pen_options_split(options, &collector->options, &collector->option_count);
     if (!rc)
-        rc = add_directories(collector);
+        rc = add_directories(collector, options);
     if (!rc)
         rc = scan(collector, &text, source);
     if (!rc)
         rc = add_given(collector);
-    if (!rc && collector->climb_needed > collector->climb) {
-        free_edits(&text);
+    if (!rc && collector->needs.macros)
+        rc = find_all_computed(collector);
+    if (!rc && (collector->more.climb > collector->needs.climb || collector->more.macros > collector->needs.macros)) {
+        pen_rooted_finish(&text.rooted);
         return 1;
     }
     if (!rc)
         rc = write_options(collector, options, &result.options);
-    if (!rc && text.edit_count) {
-        size_t size = strlen(source);
-        result.source = strdup(source);
-        rc = result.source ? apply_edits(&text, &result.source, &size) : -PEN_ENOMEM;
+    if (!rc && text.rooted.count) {
+        size_t size;
+        result.source = pen_rooted_text(&text.rooted, source, strlen(source), &size);
+        rc = result.source ? 0 : -PEN_ENOMEM;
     }
-    free_edits(&text);
+    pen_rooted_finish(&text.rooted);
     if (rc) {
         pen_includes_finish(&result);
         return rc;
@@ -573,9 +631,11 @@ int pen_includes_collect(const char *source, const char *options, const struct p
 {
     options = options ? options : "";
     int rc = 1;
-    for (uint32_t climb = 0; rc == 1 && climb <= CLIMB; climb++) {
-        struct collector collector = {.given = given, .given_count = given_count, .climb = climb, .error = error};
+    for (struct needs needs = {0}; rc == 1 && needs.climb <= CLIMB;) {
+        struct collector collector = {
+            .given = given, .given_count = given_count, .needs = needs, .more = needs, .error = error};
         rc = attempt(&collector, source, options, out);
+        needs = collector.more;
         finish(&collector);
     }
     if (rc == 1)

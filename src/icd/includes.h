@@ -3,19 +3,25 @@
  * and goes along. Conditionals are not evaluated: what might be included is sent if it exists; what does not exist is
  * left to the device's compiler, which has headers of its own and words for what is missing.
  *
+ * A name that macros make (`#include NAME`, `#include TEXT(DIRECTORY/file.h)`) is looked for under all that it may come
+ * to, with every macro that any text or the options define.
+ *
  * On the other side the files lie in numbered directories: a file's name is "N/relative/path.h", and the options name
  * directory N as `-I @N@`, which the worker replaces by where it is. N counts the search directories in order: include
  * names given to clCompileProgram, the working directory (PoCL searches it before any -I), each -I, and the root for
- * absolute paths (such an #include is rewritten in the text to a path below `penstock-root/`). Only directories in
- * which something was found are named, so that equal builds look equal wherever they are started. A path that climbs
- * out of its directory ("../common.h") makes all of them deeper ("N/u/...", `-I @N@/u`).
- * Ownership: the result is malloc'ed. Threads: none; reads files. Units: bytes.
+ * absolute paths: where an #include, or a macro in a text with computed ones, begins with such a path, the text or the
+ * option is made to say `penstock-root/...`. Only directories in which something was found are named, so that equal
+ * builds look equal wherever they are started. A path that climbs out of its directory ("../common.h") makes all of
+ * them deeper ("N/u/...", `-I @N@/u`); a directory that a path only passes ("gone/../common.h") comes with an empty
+ * file of its own, so that it exists. Ownership: the result is malloc'ed. Threads: none; reads files. Units: bytes.
  * Errors:    0; -PEN_ENOMEM; -PEN_ELIMIT with a sentence that names the limit. */
 #ifndef PEN_ICD_INCLUDES_H
 #define PEN_ICD_INCLUDES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/error.h"
 #include "icd/recipe.h"
@@ -54,16 +60,17 @@ void pen_options_free(struct pen_option *options, uint32_t count);
 /* ---- directives (scan.c) ------------------------------------------------------------------------------- */
 
 enum pen_directive_kind {
-    PEN_DIRECTIVE_QUOTED, /* #include "name" */
+    PEN_DIRECTIVE_QUOTED, /* #include "name", __has_include("name") */
     PEN_DIRECTIVE_ANGLED, /* #include <name> */
-    PEN_DIRECTIVE_MACRO,  /* #include NAME */
-    PEN_DIRECTIVE_DEFINE, /* #define name value, where value begins with " or < */
+    PEN_DIRECTIVE_MACRO,  /* #include what is to be expanded */
+    PEN_DIRECTIVE_DEFINE, /* #define name value, #define name(parameters) value */
     PEN_DIRECTIVE_END
 };
 
 struct pen_directive {
     enum pen_directive_kind kind;
-    const char *name; /* in the text */
+    bool every;       /* include_next: the file of that name in any directory */
+    const char *name; /* in the text, as are comments and joined lines within; see pen_scan_copy */
     size_t name_size;
     const char *value; /* of a define */
     size_t value_size;
@@ -72,5 +79,47 @@ struct pen_directive {
 /* The next directive at or after *cursor (zero-terminated text), past comments, strings and what else there is; moves
  * the cursor. A cursor starts at the text's beginning. */
 struct pen_directive pen_scan_next(const char **cursor);
+/* A part of a text without comments and joined lines; malloc'ed. */
+char *pen_scan_copy(const char *at, size_t size);
+
+/* ---- macros (expand.c) --------------------------------------------------------------------------------- */
+
+struct pen_macro {
+    char *name; /* "NAME" or "NAME(a, b)" */
+    char *body;
+};
+
+struct pen_macros { /* of one name there may be several */
+    struct pen_macro *items;
+    uint32_t count;
+};
+
+/* Copies. -PEN_ENOMEM. */
+int pen_macros_add(struct pen_macros *macros, const char *name, size_t name_size, const char *body, size_t body_size);
+void pen_macros_finish(struct pen_macros *macros);
+
+/* Gets the text of each stage of an expansion; anything but 0 ends it, and is its result. */
+typedef int (*pen_expand_offer)(void *context, const char *text);
+/* Offers the text, and what it comes to by each macro that it calls. May be called with macros that grow meanwhile. */
+int pen_expand(const struct pen_macros *macros, const char *text, pen_expand_offer offer, void *context);
+
+/* ---- absolute paths (rooted.c) ------------------------------------------------------------------------- */
+
+/* How an absolute path begins over there. */
+#define PEN_ROOTED "penstock-root"
+
+struct pen_rooted { /* where that is to be put into a text, in order */
+    size_t *at;
+    uint32_t count;
+};
+
+/* -PEN_ENOMEM. */
+int pen_rooted_add(struct pen_rooted *rooted, size_t at);
+/* The same, if an absolute path of a file begins at `at` of the text, or in quotes of some kind there. */
+int pen_rooted_add_value(struct pen_rooted *rooted, const char *text, size_t at);
+void pen_rooted_write(const struct pen_rooted *rooted, const char *text, size_t from, size_t to, FILE *out);
+/* The whole text; malloc'ed, or NULL. */
+char *pen_rooted_text(const struct pen_rooted *rooted, const char *text, size_t size, size_t *out_size);
+void pen_rooted_finish(struct pen_rooted *rooted);
 
 #endif

@@ -1,7 +1,8 @@
-/* icd/scan.c - finds #include and #define in a program's text; see includes.h.
+/* icd/scan.c - finds #include, __has_include and #define in a program's text; see includes.h.
  * Translation phases 2 to 4 of C, as far as they matter: a backslash at a line's end joins it with the next, a comment
  * is a space, a directive is a # that begins a line. */
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "icd/includes.h"
@@ -100,9 +101,32 @@ static size_t header_name_size(const char *at)
     return close && at[1 + size] == close ? size : 0;
 }
 
-static struct pen_directive include_directive(const char *at)
+/* Where the line ends that `at` is in: comments, quotes and joined lines are passed. */
+static const char *line_end(const char *at)
 {
-    struct pen_directive directive = {.kind = PEN_DIRECTIVE_END};
+    for (at = skip_space(at); *at && *at != '\n'; at = skip_space(at))
+        at = *at == '"' || *at == '\'' ? skip_quoted(at) : next(at);
+    return at;
+}
+
+/* Past the parenthesis that closes what `at` is in, or where the line ends. */
+static const char *skip_to_closing(const char *at)
+{
+    unsigned depth = 1;
+    for (at = skip_space(at); *at && *at != '\n'; at = skip_space(at)) {
+        depth += *at == '(';
+        depth -= *at == ')';
+        if (!depth)
+            return at;
+        at = *at == '"' || *at == '\'' ? skip_quoted(at) : next(at);
+    }
+    return at;
+}
+
+/* `end`: where what is to be expanded ends, if it is no name in quotes. */
+static struct pen_directive include_directive(const char *at, const char *end, bool every)
+{
+    struct pen_directive directive = {.kind = PEN_DIRECTIVE_END, .every = every};
     size_t size = header_name_size(at);
     if (size) {
         directive.kind = *at == '"' ? PEN_DIRECTIVE_QUOTED : PEN_DIRECTIVE_ANGLED;
@@ -111,21 +135,24 @@ static struct pen_directive include_directive(const char *at)
     } else if (word_size(at)) {
         directive.kind = PEN_DIRECTIVE_MACRO;
         directive.name = at;
-        directive.name_size = word_size(at);
+        directive.name_size = (size_t)(end - at);
     }
     return directive;
 }
 
 static struct pen_directive define_directive(const char *at)
 {
-    struct pen_directive directive = {.kind = PEN_DIRECTIVE_END, .name = at, .name_size = word_size(at)};
-    const char *value = skip_space(at + directive.name_size);
-    size_t size = header_name_size(value);
-    if (directive.name_size && size) {
-        directive.kind = PEN_DIRECTIVE_DEFINE;
-        directive.value = value;
-        directive.value_size = size + 2;
-    }
+    struct pen_directive directive = {.kind = PEN_DIRECTIVE_END, .name = at};
+    const char *end = line_end(at), *after = at + word_size(at);
+    if (after == at)
+        return directive;
+    if (*after == '(')
+        after = skip_to_closing(after + 1);
+    after += *after == ')';
+    directive.kind = PEN_DIRECTIVE_DEFINE;
+    directive.name_size = (size_t)(after - at);
+    directive.value = skip_space(after);
+    directive.value_size = (size_t)(end - directive.value);
     return directive;
 }
 
@@ -136,10 +163,21 @@ static struct pen_directive parse_directive(const char *at)
     size_t size = word_size(at);
     const char *rest = skip_space(at + size);
     if (word_is(at, size, "include") || word_is(at, size, "include_next") || word_is(at, size, "import"))
-        return include_directive(rest);
+        return include_directive(rest, line_end(rest), word_is(at, size, "include_next"));
     if (word_is(at, size, "define"))
         return define_directive(rest);
     return (struct pen_directive){.kind = PEN_DIRECTIVE_END};
+}
+
+/* `__has_include("name")` asks for what an #include would. */
+static struct pen_directive parse_question(const char *at, size_t size)
+{
+    bool every = word_is(at, size, "__has_include_next");
+    const char *rest = skip_space(at + size);
+    if (*rest != '(' || !(every || word_is(at, size, "__has_include")))
+        return (struct pen_directive){.kind = PEN_DIRECTIVE_END};
+    rest = skip_space(next(rest));
+    return include_directive(rest, skip_to_closing(rest), every);
 }
 
 /* Where to read on: a comment may begin behind it. */
@@ -150,32 +188,58 @@ static const char *directive_end(const struct pen_directive *directive)
     return directive->name + directive->name_size + (directive->kind == PEN_DIRECTIVE_MACRO ? 0 : 1);
 }
 
+/* Past the # (or its digraph) that begins here, or NULL when none does. */
+static const char *skip_hash(const char *at)
+{
+    if (*at == '#')
+        return next(at);
+    return *at == '%' && *next(at) == ':' ? next(next(at)) : NULL;
+}
+
 struct pen_directive pen_scan_next(const char **cursor)
 {
-    const char *at = skip_space(*cursor);
+    const char *at = skip_space(*cursor), *hash;
     bool line_begins = true; /* or the cursor rests behind a directive, where no # can follow */
     while (*at) {
-        if (*at == '\n') {
-            line_begins = true;
-            at = next(at);
-        } else if (*at == '#' && line_begins) {
-            struct pen_directive directive = parse_directive(next(at));
-            if (directive.kind == PEN_DIRECTIVE_END) {
-                at = next(at); /* read on: a comment or string may begin in this line */
-                line_begins = false;
-            } else {
-                *cursor = directive_end(&directive);
-                return directive;
-            }
-        } else if (*at == '"' || *at == '\'') {
-            at = skip_quoted(at);
-            line_begins = false;
-        } else {
-            at = next(at);
-            line_begins = false;
+        struct pen_directive directive = {.kind = PEN_DIRECTIVE_END};
+        size_t size = word_size(at);
+        if (line_begins && (hash = skip_hash(at)))
+            directive = parse_directive(hash);
+        else if (*at == '_')
+            directive = parse_question(at, size);
+        if (directive.kind != PEN_DIRECTIVE_END) {
+            *cursor = directive_end(&directive);
+            return directive;
         }
+        /* Read on: a comment or string may begin in this line. */
+        line_begins = *at == '\n';
+        if (size)
+            at += size;
+        else if (*at == '"' || *at == '\'')
+            at = skip_quoted(at);
+        else
+            at = next(at);
         at = skip_space(at);
     }
     *cursor = at;
     return (struct pen_directive){.kind = PEN_DIRECTIVE_END};
+}
+
+char *pen_scan_copy(const char *at, size_t size)
+{
+    char *copy = malloc(size + 1), *to = copy;
+    for (const char *end = at + size; copy && (at = joined(at)) < end;) {
+        const char *after = skip_space(at);
+        if (after > at) {
+            *to++ = ' ';
+            at = after;
+        } else {
+            after = *at == '"' || *at == '\'' ? skip_quoted(at) : next(at);
+            for (; at < after; at = next(at))
+                *to++ = *at;
+        }
+    }
+    if (copy)
+        *to = 0;
+    return copy;
 }

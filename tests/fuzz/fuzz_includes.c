@@ -1,5 +1,5 @@
 /* Any bytes as a program's text and build options: scanning stays inside the text, moves forward, and ends; splitting
- * gives words that lie in the options, in order. */
+ * gives words that lie in the options, in order; what is included by macros is expanded, and that ends too. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +23,43 @@ static void scan(const char *text)
     }
     if (*cursor)
         abort();
+}
+
+/* More than expand.c ever tries, with the text as it was. */
+#define OFFERS 1001
+
+static int count(void *context, const char *text)
+{
+    unsigned *offers = context;
+    if (++*offers > OFFERS || !memchr(text, 0, 1 << 14))
+        abort();
+    return 0;
+}
+
+static void expand(const char *text)
+{
+    struct pen_macros macros = {0};
+    struct pen_rooted rooted = {0};
+    struct pen_directive directive;
+    for (const char *cursor = text; (directive = pen_scan_next(&cursor)).kind != PEN_DIRECTIVE_END;)
+        if (directive.kind == PEN_DIRECTIVE_DEFINE &&
+            (pen_macros_add(&macros, directive.name, directive.name_size, directive.value, directive.value_size) ||
+             pen_rooted_add_value(&rooted, text, (size_t)(directive.value - text))))
+            break;
+    for (const char *cursor = text; (directive = pen_scan_next(&cursor)).kind != PEN_DIRECTIVE_END;) {
+        unsigned offers = 0;
+        char *name = directive.kind == PEN_DIRECTIVE_MACRO ? pen_scan_copy(directive.name, directive.name_size) : NULL;
+        if (name)
+            pen_expand(&macros, name, count, &offers);
+        free(name);
+    }
+    size_t size;
+    char *written = pen_rooted_text(&rooted, text, strlen(text), &size);
+    if (written && size != strlen(text) + rooted.count * strlen(PEN_ROOTED))
+        abort();
+    free(written);
+    pen_rooted_finish(&rooted);
+    pen_macros_finish(&macros);
 }
 
 static void split(const char *text)
@@ -51,6 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[size] = 0;
     scan(text);
     split(text);
+    expand(text);
     free(text);
     return 0;
 }

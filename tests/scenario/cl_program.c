@@ -221,6 +221,48 @@ static void check_include(struct cl_setup *s, const char *source, const char *op
 
 #define KERNEL "\nkernel void k(global int *o) { *o = VALUE; }\n"
 
+/* Every way to name the header in which VALUE is 1. By way of /proc it has a path that no other process can open. */
+static void check_ways_to_include(struct cl_setup *s)
+{
+    static const char *const ways[][2] = {
+        {"#include \"empty/../here.h\"", ""},
+        {"#include \"../here.h\"", "-I empty"},
+        {"%:include \"here.h\"", ""},
+        {"#define A \"here.h\"\n#define B A\n#include B", ""},
+        {"#define M(x) <x>\n#include M(here.h)", ""},
+        {"#define S_(x) #x\n#define S(x) S_(x)\n#include S(here.h)", ""},
+        {"#define S(...) #__VA_ARGS__\n#include S(here.h)", ""},
+        {"#include H", "-DH=<here.h>"},
+        {"#define S_(x) #x\n#define S(x) S_(x)\n#include S(H)", "-D H=here.h"},
+        {"#define S_(x) #x\n#define S(x) S_(x)\n#include S(D/value.h)", "-DD=next"},
+        {"#define J(x, y) <x##y/value.h>\n#include J(ne, xt)", ""},
+        {"#define NEXT \"next/none.h\"\n#include \"next.h\"\n#undef NEXT\n#define NEXT \"here.h\"\n#include \"next.h\"",
+         ""},
+        {"#if __has_include(\"here.h\")\n#define VALUE 1\n#endif", ""},
+        {"#if !__has_include(\"daemons.h\")\n#include \"here.h\"\n#endif", ""},
+        {"#include <two.h>", "-I next -I next/two"},
+        {"#include \"/proc/self/cwd/here.h\"", ""},
+        {"#define A \"/proc/self/cwd/here.h\"\n#include A", ""},
+        {"#include A", "-DA=</proc/self/cwd/here.h>"},
+        {"#define S_(x) #x\n#define S(x) S_(x)\n#include S(D/value.h)", "-D D=/proc/self/cwd/next"},
+    };
+    char source[512];
+    CHECK(mkdir("empty", 0700) == 0 && mkdir("next", 0700) == 0 && mkdir("next/two", 0700) == 0, "mkdir: %d", errno);
+    write_file("next.h", "#include NEXT\n");
+    write_file("next/none.h", "");
+    write_file("next/value.h", "#define VALUE 1\n");
+    write_file("next/two.h", "#include_next <two.h>\n");
+    write_file("next/two/two.h", "#define VALUE 1\n");
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        snprintf(source, sizeof source, "%s\nkernel void k() { int value = VALUE; }\n", ways[i][0]);
+        cl_program program = cl_check_program(s->context, source);
+        cl_int status = clBuildProgram(program, 0, NULL, ways[i][1], NULL, NULL);
+        CHECK(status == CL_SUCCESS, "%s, options '%s': %d, %s", ways[i][0], ways[i][1], status,
+              cl_check_log(program, s->devices[0]));
+        CHECK_OK(clReleaseProgram(program));
+    }
+}
+
 static void check_headers(struct cl_setup *s)
 {
     char directory[] = "/tmp/cl-program-XXXXXX", before[4096], options[256], source[256];
@@ -248,6 +290,7 @@ static void check_headers(struct cl_setup *s)
     }
     snprintf(source, sizeof source, "#include \"%s/one/one.h\"" KERNEL, directory);
     check_include(s, source, "", 3);
+    check_ways_to_include(s);
     /* the file as it is when it is built, not as it was */
     cl_program program = cl_check_program(s->context, "#include \"here.h\"" KERNEL);
     CHECK_OK(clBuildProgram(program, 0, NULL, "", NULL, NULL));

@@ -93,8 +93,16 @@ static void test_directives(void **state)
     assert_directives("#\\\ninclude \"a.h\"", "Q:a.h");
     assert_directives("#include \\\r\n\"a.h\"\r\n#include <b.h>\r\n", "Q:a.h A:b.h");
     assert_directives("#include NAME\n", "M:NAME");
-    assert_directives("#include XSTR(NAME)\n", "M:XSTR");
-    assert_directives("#define NAME \"a.h\"\n#define N2 <b.h>\n#define X 3\n#define\n", "D:NAME=\"a.h\" D:N2=<b.h>");
+    assert_directives("#include XSTR(NAME)\n", "M:XSTR(NAME)");
+    assert_directives("#define NAME \"a.h\"\n#define N2 <b.h>\n#define X 3\n#define\n#define Y\n",
+                      "D:NAME=\"a.h\" D:N2=<b.h> D:X=3 D:Y=");
+    assert_directives("#define M(a, b) <a/b>\n#define N (x)\n", "D:M(a, b)=<a/b> D:N=(x)");
+    assert_directives("#define M(a \\\n, b) \\\n #a\n#include \"a.h\"", "D:M(a \\\n, b)=#a Q:a.h");
+    assert_directives("#define S /* \n */ \"*/\" // \"b.h\n#include \"a.h\"", "D:S=\"*/\" // \"b.h Q:a.h");
+    assert_directives("%:include \"a.h\"\n  %: include <b.h>\nx %: include <c.h>", "Q:a.h A:b.h");
+    assert_directives("#if defined(A) && __has_include(\"a.h\") || __has_include ( <b.h> )\n", "Q:a.h A:b.h");
+    assert_directives("#elif __has_include_next(S((a), b)) && 1\n", "M:S((a), b)");
+    assert_directives("#ifdef __has_include\nint my__has_include(\"a.h\");", "");
     assert_directives("#include \"open.h\n#include <also\n#include \"a.h\"", "Q:a.h");
     assert_directives("#includes \"a.h\"\n#pragma include \"b.h\"", "");
     assert_directives("/* open", "");
@@ -220,6 +228,78 @@ static void test_macros(void **state)
     assert_collected("#include G\n", "-DF=\\\"macro.h\\\"", "", "-DF=\\\"macro.h\\\"");
 }
 
+/* Whatever macros come to, wherever they are defined; the second of two definitions, too. */
+static void test_computed(void **state)
+{
+    (void)state;
+    write_file("m/a.h", "a");
+    write_file("m/b.h", "b");
+    write_file("m/next.h", "#include NEXT\n");
+    write_file("m/names.h", "#define LATE \"b.h\"\n");
+    static const char *const all[] = {
+        "#define A \"a.h\"\n#define B A\n#include B",
+        "#define A <a.h>\n#include /* x */ A // y",
+        "#define S(x) #x\n#include S(a.h)",
+        "#define S_(x) #x\n#define S(x) S_(x)\n#define H a.h\n#include S( H )",
+        "#define S_(x) # x\n#define S(x) S_(x)\n#define D .\n#include S(D/a.h)",
+        "#define S(...) #__VA_ARGS__\n#include S(a.h)",
+        "#define S(x...) #x\n#include S(a.h)",
+        "#define H(x, y) <x.y>\n#include H (a, h)",
+        "#define H(x,y) <x ## y>\n#include H(a., h)",
+        "#define H() <a.h>\n#include H()",
+        "#define h 5\n#define S(x) #x\n#include S(a.h)",
+        "#define A \\\n \"a.h\"\n#include \\\n A",
+        "#define x 1\n#define A \"a.h\"\n#define A2 \"x.h\"\n#include A",
+        "#ifdef X\n#define A \"none.h\"\n#else\n#define A \"a.h\"\n#endif\n#include A",
+        "#define A \"a.h\"\n#if __has_include(A)\n#endif",
+        "#include A\n#define A \"a.h\"",
+        "#define A A A A\n#define B A\n#define B \"a.h\"\n#include B",
+        "#define F(\n#define G(x\n#define A \"a.h\"\n#include F(\n#include G(x\n#include G\n#include A",
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        assert_collected(all[i], "-Im", "2/a.h ", "-I @2@ ");
+    assert_collected("#define S(x) #x\n#define T(x) S(x)\n#include T(H)", "-Im -DH=a.h", "2/a.h ", "-I @2@ -DH=a.h");
+    assert_collected("#include S(a.h)", "-Im -D 'S(x)=#x'", "2/a.h ", "-I @2@ -D 'S(x)=#x'");
+    assert_collected(
+        "#define NEXT \"a.h\"\n#include \"m/next.h\"\n#undef NEXT\n#define NEXT \"b.h\"\n#include \"m/next.h\"", "",
+        "1/m/next.h 1/m/a.h 1/m/b.h ", "-I @1@ ");
+    assert_collected("#define N \"names.h\"\n#include LATE\n#include N", "-Im", "2/names.h 2/b.h ", "-I @2@ ");
+    /* no end of it, and ten ways to each of ten words: the search has one */
+    char source[4096] = "#define S(x) #x\n", *at = source + strlen(source);
+    for (int i = 0; i < 100; i++)
+        at += sprintf(at, "#define W%d W%d\n", i / 10, i);
+    strcpy(at, "#include S(W0/W1/W2/W3/W4/W5/W6/W7/W8/W9)");
+    assert_collected(source, "-Im", "", "");
+}
+
+static void test_every(void **state)
+{
+    (void)state;
+    write_file("e1/e.h", "#include_next <e.h>\n");
+    write_file("e2/e.h", "");
+    write_file("e3/e.h", "");
+    assert_collected("#include <e.h>", "-Ie1 -Ie2", "2/e.h 3/e.h ", "-I @2@ -I @3@ ");
+    assert_collected("#include <e.h>", "-Ie2 -Ie1", "2/e.h ", "-I @2@ ");
+    assert_collected("#if __has_include_next(\"e.h\")", "-Ie2 -Ie3", "2/e.h 3/e.h ", "-I @2@ -I @3@ ");
+}
+
+/* Directories that only lead to others are there as well. */
+static void test_passed(void **state)
+{
+    (void)state;
+    write_file("pass.h", "p");
+    write_file("way/pass.h", "p");
+    assert_int_equal(mkdir("nothing", 0700) || mkdir("way/to", 0700), 0);
+    assert_collected("#include \"nothing/../pass.h\"", "", "1/pass.h 1/nothing/.penstock ", "-I @1@ ");
+    assert_collected("#include \"way/../pass.h\"\n#include \"way/pass.h\"", "",
+                     "1/pass.h 1/way/.penstock 1/way/pass.h ", "-I @1@ ");
+    assert_collected("#include \"way/pass.h\"\n#include \"way/../pass.h\"", "", "1/way/pass.h 1/pass.h ", "-I @1@ ");
+    assert_collected("#include \"pass.h\"\n#include \"way/to/../.././nothing//../pass.h\"", "",
+                     "1/pass.h 1/way/to/.penstock 1/nothing/.penstock ", "-I @1@ ");
+    assert_collected("#include <../pass.h>", "-I nothing", "2/pass.h 2/u/.penstock ", "-I @2@/u ");
+    assert_collected("#include \"../gone.h\"", "-I nothing", "", "");
+}
+
 static void test_climbing(void **state)
 {
     (void)state;
@@ -228,6 +308,27 @@ static void test_climbing(void **state)
     assert_collected("#include <in.h>", "-Ideep/er", "2/u/u/in.h 2/top.h ", "-I @2@/u/u ");
     /* within its directory nothing changes */
     assert_collected("#include <er/../er/in.h>", "-Ideep", "2/u/er/in.h 2/top.h ", "-I @2@/u ");
+}
+
+/* Texts and options in which %s is the root; NULL: none. */
+static void assert_rooted(const char *source, const char *rooted, const char *options, const char *rooted_options)
+{
+    char text[256], expected[256], given[256], name[128];
+    snprintf(text, sizeof text, source, root);
+    snprintf(given, sizeof given, options, root);
+    struct pen_includes includes = collect(text, given);
+    snprintf(name, sizeof name, "2/penstock-root%s/abs/b.h", root);
+    assert_int_equal(includes.header_count, 1);
+    assert_non_null(header(&includes, name));
+    snprintf(expected, sizeof expected, rooted_options, root);
+    assert_string_equal(includes.options, expected);
+    if (rooted) {
+        snprintf(expected, sizeof expected, rooted, root);
+        assert_string_equal(includes.source, expected);
+    } else {
+        assert_null(includes.source);
+    }
+    pen_includes_finish(&includes);
 }
 
 static void test_absolute(void **state)
@@ -253,6 +354,27 @@ static void test_absolute(void **state)
     assert_string_equal(header(&includes, "1/outer.h"), name);
     assert_null(includes.source);
     pen_includes_finish(&includes);
+
+    /* in a macro's value, an argument, an option: where computed includes can begin with it */
+    static const char *const texts[][4] = {
+        {"#define R \"%s/abs/b.h\"\n#include R", "#define R \"penstock-root%s/abs/b.h\"\n#include R", "", " -I @2@ "},
+        {"#define R <%s/abs/b.h>\n#include R", "#define R <penstock-root%s/abs/b.h>\n#include R", "", " -I @2@ "},
+        {"#define S(x) #x\n#include S(%s/abs/b.h)", "#define S(x) #x\n#include S(penstock-root%s/abs/b.h)", "",
+         " -I @2@ "},
+        {"#define P(x) <%s/abs/x.h>\n#include P(b)", "#define P(x) <penstock-root%s/abs/x.h>\n#include P(b)", "",
+         " -I @2@ "},
+        {"#include R", NULL, "-w -DR=<%s/abs/b.h>", "-w -DR=<penstock-root%s/abs/b.h> -I @2@ "},
+        {"#include R", NULL, "-D R=\\\"%s/abs/b.h\\\" -w", "-D R=\\\"penstock-root%s/abs/b.h\\\" -w -I @2@ "},
+        {"#define S_(x) #x\n#define S(x) S_(x)\n#include S(D/b.h)", NULL, "-D \"D=%s/abs\"",
+         "-D \"D=penstock-root%s/abs\" -I @2@ "},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        assert_rooted(texts[i][0], texts[i][1], texts[i][2], texts[i][3]);
+    /* not elsewhere */
+    snprintf(source, sizeof source, "#define R \"%s/abs/a.h\"\n", root);
+    assert_collected(source, "", "", "");
+    assert_collected("#define N \"top.h\"\n#include N\n#define O /2.0f\n#define L \"/tmp/none/log\"", "", "1/top.h ",
+                     "-I @1@ ");
 }
 
 static void test_given(void **state)
@@ -328,7 +450,8 @@ int main(void)
         cmocka_unit_test(test_options),  cmocka_unit_test(test_directives), cmocka_unit_test(test_search),
         cmocka_unit_test(test_contents), cmocka_unit_test(test_macros),     cmocka_unit_test(test_climbing),
         cmocka_unit_test(test_absolute), cmocka_unit_test(test_given),      cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_nesting),
+        cmocka_unit_test(test_nesting),  cmocka_unit_test(test_computed),   cmocka_unit_test(test_every),
+        cmocka_unit_test(test_passed),
     };
     return cmocka_run_group_tests(tests, enter_directory, leave_directory);
 }
