@@ -30,6 +30,7 @@ struct knock {
     struct pen_list link;
     struct pen_daemon *daemon;
     int fd;
+    struct pen_rate_address from;
     struct pen_stream *stream; /* NULL: it has not said yet what it is */
     struct event *event, *timer;
     _Alignas(8) unsigned char hello[HELLO_BYTES];
@@ -46,9 +47,11 @@ struct ticket {
 
 /* ---- strangers --------------------------------------------------------------------------------------- */
 
-/* The connection stays open when it has become somebody else's. */
+/* The connection stays open when it has become somebody else's: he was no stranger, and is not counted. */
 static void forget(struct knock *knock, bool keep)
 {
+    if (keep)
+        pen_rate_give(&knock->daemon->rates, &knock->from, knock->daemon->config.handshakes_per_s);
     if (knock->event)
         event_free(knock->event);
     if (knock->timer)
@@ -207,7 +210,7 @@ static struct timeval handshake_time(const struct pen_daemon *daemon)
     return (struct timeval){(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 }
 
-static void add_knock(struct pen_daemon *daemon, int fd)
+static void add_knock(struct pen_daemon *daemon, int fd, const struct pen_rate_address *from)
 {
     struct knock *knock = calloc(1, sizeof *knock);
     struct timeval limit = handshake_time(daemon);
@@ -217,6 +220,7 @@ static void add_knock(struct pen_daemon *daemon, int fd)
     }
     knock->daemon = daemon;
     knock->fd = fd;
+    knock->from = *from;
     pen_tcp_notice_silence(fd);
     pen_list_append(&daemon->knocks, &knock->link);
     daemon->knock_count++;
@@ -227,7 +231,7 @@ static void add_knock(struct pen_daemon *daemon, int fd)
 }
 
 /* More often than limits.handshakes_per_s: it is not listened to. */
-static bool comes_too_often(struct pen_daemon *daemon, int fd)
+static bool comes_too_often(struct pen_daemon *daemon, int fd, struct pen_rate_address *out_from)
 {
     const struct pen_config *config = &daemon->config;
     struct sockaddr_storage from = {0};
@@ -235,13 +239,13 @@ static bool comes_too_often(struct pen_daemon *daemon, int fd)
     char text[64];
     if (getpeername(fd, (struct sockaddr *)&from, &size))
         return true; /* it has gone again */
-    const struct pen_rate_address address = pen_rate_address_of(&from);
+    *out_from = pen_rate_address_of(&from);
     enum pen_rate_answer answer =
-        pen_rate_take(&daemon->rates, &address, config->handshakes_per_s, config->handshake_burst, pen_now_ns());
+        pen_rate_take(&daemon->rates, out_from, config->handshakes_per_s, config->handshake_burst, pen_now_ns());
     if (answer == PEN_RATE_REFUSED_FIRST) {
-        pen_rate_address_text(&address, text);
+        pen_rate_address_text(out_from, text);
         pen_report(PEN_REPORT_WARN,
-                   "connections from %s are closed: %" PRIu64 " at once, then %" PRIu64
+                   "connections from %s are closed: %" PRIu64 " that show no key or ticket at once, then %" PRIu64
                    " a second are allowed (limits.handshake_burst, limits.handshakes_per_s)",
                    text, config->handshake_burst, config->handshakes_per_s);
     }
@@ -254,14 +258,15 @@ static void acceptable(evutil_socket_t fd, short what, void *context)
     int stranger;
     (void)what;
     for (int i = 0; i < ACCEPT_BATCH && !pen_unix_accept((int)fd, &stranger); i++) {
-        if (comes_too_often(daemon, stranger)) {
+        struct pen_rate_address from;
+        if (comes_too_often(daemon, stranger, &from)) {
             close(stranger);
             continue;
         }
         /* Whoever has waited longest gives way: who fills the door with silence keeps nobody out. */
         if (daemon->knock_count >= daemon->config.max_handshakes)
             forget(PEN_CONTAINER(daemon->knocks.next, struct knock, link), false);
-        add_knock(daemon, stranger);
+        add_knock(daemon, stranger, &from);
     }
 }
 

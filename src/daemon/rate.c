@@ -34,18 +34,28 @@ void pen_rate_address_text(const struct pen_rate_address *address, char out[64])
     snprintf(out, 64, "%s%s", text, mapped ? "" : "/64");
 }
 
+static struct pen_rate *find(struct pen_rates *rates, const struct pen_rate_address *address)
+{
+    for (uint32_t i = 0; i < rates->count; i++)
+        if (!memcmp(&rates->items[i].address, address, sizeof *address))
+            return &rates->items[i];
+    return NULL;
+}
+
 /* The address's; for one that is not remembered, an empty place, or that of the fullest bucket. */
 static struct pen_rate *bucket_of(struct pen_rates *rates, const struct pen_rate_address *address)
 {
-    struct pen_rate *fullest = &rates->items[0];
-    for (uint32_t i = 0; i < rates->count; i++) {
-        struct pen_rate *each = &rates->items[i];
-        if (!memcmp(&each->address, address, sizeof *address))
-            return each;
-        if (each->full_ns < fullest->full_ns)
-            fullest = each;
+    struct pen_rate *place = find(rates, address);
+    if (place)
+        return place;
+    if (rates->count < PEN_RATE_ADDRESSES) {
+        place = &rates->items[rates->count++];
+    } else {
+        place = &rates->items[0];
+        for (uint32_t i = 1; i < rates->count; i++)
+            if (rates->items[i].full_ns < place->full_ns)
+                place = &rates->items[i];
     }
-    struct pen_rate *place = rates->count < PEN_RATE_ADDRESSES ? &rates->items[rates->count++] : fullest;
     *place = (struct pen_rate){.address = *address};
     return place;
 }
@@ -66,4 +76,12 @@ enum pen_rate_answer pen_rate_take(struct pen_rates *rates, const struct pen_rat
     bool first = !bucket->refused;
     bucket->refused = true;
     return first ? PEN_RATE_REFUSED_FIRST : PEN_RATE_REFUSED;
+}
+
+void pen_rate_give(struct pen_rates *rates, const struct pen_rate_address *address, uint64_t per_s)
+{
+    const uint64_t token_ns = SECOND_NS / per_s;
+    struct pen_rate *bucket = find(rates, address);
+    if (bucket && bucket->full_ns >= token_ns)
+        bucket->full_ns -= token_ns;
 }

@@ -30,6 +30,8 @@ enum pen_rate_answer { PEN_RATE_OK, PEN_RATE_REFUSED_FIRST /* since its bucket w
 struct pen_rate_address pen_rate_address_of(const struct sockaddr_storage *from);
 /* In words. */
 void pen_rate_address_text(const struct pen_rate_address *address, char out[64]);
+/* Puts one back. */
+void pen_rate_give(struct pen_rates *rates, const struct pen_rate_address *address, uint64_t per_s);
 /* One token, if there is one. per_s and burst are 1 to 1,000,000. */
 enum pen_rate_answer pen_rate_take(struct pen_rates *rates, const struct pen_rate_address *address, uint64_t per_s,
                                    uint64_t burst, uint64_t now_ns);

@@ -161,11 +161,20 @@ class Tenants(harness.Scenario):
                 if i == 60:
                     self.assertEqual(self.devices(alice).returncode, 0)
         self.assertGreater(closed, 50)
-        self.assertEqual(len(re.findall('connections from 127.0.0.2 are closed: 20 at once, then 2 a second', daemon.log())), 1)
+        self.assertEqual(len(re.findall('connections from 127.0.0.2 are closed: 20 that show no key or ticket at once, then 2 a second', daemon.log())), 1)
         time.sleep(1)
         with self.dial(daemon, '127.0.0.2') as sock:
             sock.sendall(hello)
             self.assertTrue(self.says(sock))
+
+    def test_tenants_do_not_count(self):
+        """Programs that make more connections than strangers may, all at once."""
+        daemon = self.open('limits: {handshakes_per_s: 1, handshake_burst: 4}\nworkers: {warm: 4}\n')
+        daemon.expect('connections from 127.0.0.1 are closed')
+        pool = {'PENSTOCK_POOL': daemon.tenant('alice'), 'PENSTOCK_SOCKET': os.devnull}
+        programs = [daemon.start(PROGRAM, 'first', stdout=subprocess.PIPE, **pool) for _ in range(6)]
+        said = [program.communicate(timeout=60 * harness.SLOW)[0] for program in programs]
+        self.assertEqual([program.returncode for program in programs], [0] * 6, said)
 
     def test_silence_ends(self):
         daemon = self.open('limits: {handshake_ms: 200}\n')

@@ -99,6 +99,20 @@ static void test_too_many(void **state)
     assert_int_equal(take("10.0.0.1", SECOND), 0);
 }
 
+static void test_given_back(void **state)
+{
+    (void)state;
+    const struct pen_rate_address from = address("10.0.0.1"), other = address("10.0.0.2");
+    assert_int_equal(take("10.0.0.1", SECOND), 20);
+    for (int i = 0; i < 3; i++)
+        pen_rate_give(&rates, &from, 10);
+    pen_rate_give(&rates, &other, 10); /* it is not remembered */
+    assert_int_equal(take("10.0.0.1", SECOND), 3);
+    for (int i = 0; i < 40; i++) /* as many as it holds */
+        pen_rate_give(&rates, &from, 10);
+    assert_int_equal(take("10.0.0.1", SECOND), 20);
+}
+
 static void test_text(void **state)
 {
     (void)state;
@@ -116,7 +130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_burst_and_rate, start), cmocka_unit_test_setup(test_addresses, start),
         cmocka_unit_test_setup(test_first_refusal, start),  cmocka_unit_test_setup(test_too_many, start),
-        cmocka_unit_test_setup(test_text, start),
+        cmocka_unit_test_setup(test_given_back, start),     cmocka_unit_test_setup(test_text, start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
