@@ -1,14 +1,20 @@
 /* The socket: answers for whoever waits for them, kernels' output, the news that the worker is dead.
  *
  * One thread at a time reads (`reading`), without the lock; the others wait on the condition for what it brings. */
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "client/internal.h"
+
+/* How much longer than its workers a daemon may take to go. */
+#define DAEMON_GOING_MS 20
 
 struct pen_answer {
     struct pen_list link;
@@ -111,6 +117,23 @@ static void sort_frames(struct pen_session *session)
         lose(session, "the worker's answers are malformed", "");
 }
 
+/* The connection's other end was the daemon's at first: the system remembers whose. A daemon that was killed takes its
+ * workers with it, and they may be gone a moment before it. */
+static bool daemon_is_gone(const struct pen_session *session)
+{
+    struct ucred daemon = {0};
+    socklen_t size = sizeof daemon;
+    if (session->features & PEN_FEATURE_REMOTE ||
+        getsockopt(session->socket, SOL_SOCKET, SO_PEERCRED, &daemon, &size) || daemon.pid <= 0)
+        return false;
+    struct pollfd process = {.fd = pidfd_open(daemon.pid, 0), .events = POLLIN};
+    if (process.fd < 0)
+        return errno == ESRCH;
+    bool gone = poll(&process, 1, DAEMON_GOING_MS) == 1;
+    close(process.fd);
+    return gone;
+}
+
 /* Reads what is there, until the socket is empty or so much output is kept that it must be written first. Caller holds
  * answers_lock and has set `reading`, or nobody has. */
 static void read_all(struct pen_session *session)
@@ -120,7 +143,10 @@ static void read_all(struct pen_session *session)
     do {
         got = pen_frame_reader_fill(&session->reader, session->socket);
         if (got == -PEN_EGONE) {
-            lose(session, "the worker died, perhaps by a fault in a kernel that it was running", "");
+            lose(session,
+                 daemon_is_gone(session) ? "penstockd is gone, and its sessions with it"
+                                         : "the worker died, perhaps by a fault in a kernel that it was running",
+                 "");
         } else if (got < 0) {
             lose(session, "reading the worker's answers: ", pen_error_text((int)got));
         } else if (got > 0) {

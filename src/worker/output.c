@@ -122,6 +122,11 @@ int pen_outbox_send(struct pen_outbox *outbox, const void *frame, size_t size)
     return send_frame(outbox, frame, size, true);
 }
 
+int pen_outbox_send_last(struct pen_outbox *outbox, const void *frame, size_t size)
+{
+    return send_frame(outbox, frame, size, false);
+}
+
 bool pen_outbox_flush(struct pen_outbox *outbox)
 {
     pthread_mutex_lock(&outbox->lock);

@@ -33,6 +33,8 @@ int pen_outbox_init(struct pen_outbox *outbox, int fd);
 void pen_outbox_finish(struct pen_outbox *outbox);
 /* Sends what the socket takes now and keeps the rest. -PEN_EGONE when the client is. Waits while the outbox is full. */
 int pen_outbox_send(struct pen_outbox *outbox, const void *frame, size_t size);
+/* The same, and goes over the limit instead of waiting: for the watch, which nothing follows. */
+int pen_outbox_send_last(struct pen_outbox *outbox, const void *frame, size_t size);
 /* Sends what the socket takes now. True when nothing is left. */
 bool pen_outbox_flush(struct pen_outbox *outbox);
 bool pen_outbox_full(struct pen_outbox *outbox);

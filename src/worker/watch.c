@@ -1,6 +1,7 @@
 /* worker/watch.c - see watch.h. */
 #include "worker/watch.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
@@ -101,10 +102,27 @@ static bool daemon_stays(struct pen_watch *watch, const struct pollfd *control)
     return !control->revents || take_control(watch);
 }
 
+/* Last words to the client, if its socket takes them. */
+static void say_daemon_left(struct pen_work *work)
+{
+    const struct pen_msg_fatal fatal = {.status = -PEN_EGONE, .message = "penstockd has ended this session"};
+    _Alignas(8) unsigned char frame[128];
+    size_t size = pen_msg_fatal_size(&fatal);
+    assert(size && size <= sizeof frame);
+    pen_msg_fatal_encode(&fatal, 0, frame);
+    if (!pen_outbox_send_last(&work->outbox, frame, size))
+        pen_outbox_flush(&work->outbox);
+}
+
 /* The client has nothing to say here: anything that comes ends the session. */
 static bool has_left(struct pen_watch *watch, const struct pollfd *fds)
 {
-    return (fds[CLIENT].revents & ~POLLOUT) || !daemon_stays(watch, &fds[CONTROL]);
+    if (fds[CLIENT].revents & ~POLLOUT)
+        return true;
+    if (daemon_stays(watch, &fds[CONTROL]))
+        return false;
+    say_daemon_left(watch->work);
+    return true;
 }
 
 /* Milliseconds for poll. */

@@ -74,11 +74,19 @@ class Sessions:
         sessions = json.loads(daemon.run(harness.PENSTOCK, 'ps', '--json').stdout)
         return next(s['worker'] for s in sessions if s['pid'] == running.pid)
 
-    def assert_lost(self, running, seconds=5):
-        """It has been told within bounded time, and has ended by itself."""
+    def test_daemon_stopped(self):
+        """The same in good order: programs are told that, and not that a worker died."""
+        daemon = self.pool()
+        running = self.begin(daemon, 'loop', 60)
+        daemon.stop()
+        self.assert_lost(running, why='penstockd has ended this session')
+
+    def assert_lost(self, running, seconds=5, why='the worker died'):
+        """It has been told within bounded time, and why, and has ended by itself."""
         out, _ = running.communicate(timeout=seconds * harness.SLOW)
         self.assertEqual(running.returncode, LOST, out)
         self.assertIn('lost: ', out)
+        self.assertRegex(out, 'why: .*' + why)
 
     def assert_as_before(self, daemon, descriptors, spares=1):
         """The spare workers with their directories, and nothing of those that are gone."""
@@ -141,7 +149,7 @@ class Sessions:
         daemon.process.kill()
         daemon.process.wait()
         for one in running:
-            self.assert_lost(one)
+            self.assert_lost(one, why='penstockd (is gone, and its sessions with it|has ended this session)')
         harness.wait_for(lambda: not any(harness.alive(pid) for pid in workers), 5, 'workers gone')
         # The next daemon cleans up after it.
         after = harness.Daemon(daemon.folder, f'backend: {self.backend}\n', environment=self.environment())
@@ -449,6 +457,12 @@ class Pocl(Sessions, harness.Scenario):
 
 
 class NoDaemon(harness.Scenario):
+    def test_no_drivers(self):
+        """The folder that was looked into is the one that is named."""
+        daemon = self.daemon(f'cache: {{dir: {self.path("cache")}}}\ndrivers: {{environment: {{OCL_ICD_VENDORS: /nope}}}}\n')
+        daemon.expect('no OpenCL driver')
+        daemon.wait_log('drivers are named by files in /nope ', 20)
+
     def test_nothing(self):
         """Without a daemon the front end yields nothing, at once, and others are not disturbed."""
         environment = {'PENSTOCK_SOCKET': self.path('none.sock'), 'OCL_ICD_VENDORS': harness.VENDORS}
