@@ -339,10 +339,12 @@ int pen_opencl_init(uint32_t (*partition_units)(void *, const struct pen_backend
         }
     }
     if (!backend.device_count) {
+        const char *vendors = getenv("OCL_ICD_VENDORS");
         pen_opencl_finish();
         return pen_fail(error, -PEN_ENODEV,
-                        "no OpenCL driver here has a device; drivers are named by files in /etc/OpenCL/vendors "
-                        "(OCL_ICD_VENDORS chooses others)");
+                        "no OpenCL driver here has a device; drivers are named by files in %.300s (OCL_ICD_VENDORS "
+                        "chooses others)",
+                        vendors && *vendors ? vendors : "/etc/OpenCL/vendors");
     }
     *out_devices = backend.devices;
     *out_count = backend.device_count;
