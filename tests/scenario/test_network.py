@@ -41,32 +41,66 @@ class Network(harness.Scenario):
 
     def rows(self, *rows, environment=None):
         """What bench/network.c measures."""
-        program = self.start(PROGRAM, 'Penstock', *rows, environment=environment)
+        return self.measured(self.start(PROGRAM, 'Penstock', *rows, environment=environment))
+
+    def native_rows(self, *rows):
+        """The same without Penstock, on this host."""
+        environment = dict(os.environ, OCL_ICD_VENDORS=POCL, POCL_CACHE_DIR=self.path('pocl-native'))
+        return self.measured(subprocess.Popen([PROGRAM, 'Portable', *rows], stdout=subprocess.PIPE, text=True, env=environment))
+
+    def measured(self, program):
         output, _ = program.communicate(timeout=100)
         self.assertEqual(program.returncode, 0)
         return {name: float(value) for name, value in (line.split() for line in output.splitlines())}
 
-    @harness.not_sanitized('a thousand launches take longer than the round trips')
-    def test_a_chain_takes_three_round_trips_more(self):
+    def best_of(self, attempts, good, measure):
+        """What is promised of a machine that does nothing else is asked of the best: what `measure` returns, once it is good."""
+        seen = []
+        while not seen or not good(seen[-1]):
+            self.assertLess(len(seen), attempts, seen)
+            seen.append(measure())
+
+    @harness.not_sanitized('ten thousand launches take longer than the round trips')
+    def test_a_chain_takes_what_it_takes_natively_and_three_round_trips(self):
+        """The round trips are long against what else the machine may do meanwhile."""
         self.open()
-        chains = ('short_chain_events', 'short_chain_in_order')
-        near = self.rows(*chains)
-        self.cable.say('delay 25ms')
-        far = self.rows(*chains)
-        round_trip = self.cable.round_trip() * 1e9
-        for row in chains:
-            self.assertLess((far[row + '_fastest'] - near[row + '_fastest']) / round_trip, 3, (near, far))
+        self.cable.say('offload on')
+        self.cable.say('delay 50ms')
+        round_trip = self.cable.round_trips(9)[4] * 1e9
+        for row in 'chain_events', 'chain_in_order':
+            def more(row=row):
+                return (self.rows(row)[row + '_fastest'] - self.native_rows(row)[row + '_fastest']) / round_trip
+            self.best_of(3, lambda found: found < 3, more)
+
+    def bulk(self, rate_mbit):
+        """Parts of the rate that writes and reads take, and the rows."""
+        found = self.rows('writes', 'reads')
+        return min(found[row] * 8 / rate_mbit / 1e6 for row in ('writes', 'reads')), found
 
     def test_bulk_uses_the_network_while_launches_go_on(self):
-        """With sanitizers for what they find: what part of the link is used is asked of the build that is as fast as it can be."""
+        """With sanitizers for what they find: what part of the link is used is asked of the build that is as fast as it can be. It is less
+        of a slow network, whose queue of 256 KiB is too short for what is under way."""
         self.open()
         self.cable.say('delay 500us')
         self.cable.say('rate 100mbit')
-        found = self.rows('writes', 'reads')
         under_way = 2 * 1024 * 1024 * 8 / 100e6 * 1e9  # ns that they take which network.c has under way
-        for row in ('writes', 'reads'):
-            self.assertGreater(found[row] * 8 / 100e6, 0 if harness.SANITIZED else 0.8, found)
-            self.assertLess(found['launch_beside_' + row], under_way / 2, found)
+
+        def good(measured):
+            part, found = measured
+            return part > (0 if harness.SANITIZED else 0.8) and all(found['launch_beside_' + row] < under_way / 2 for row in ('writes', 'reads'))
+        self.best_of(3, good, lambda: self.bulk(100))
+
+    @harness.not_sanitized('a gigabit a second is more than it can do')
+    def test_bulk_uses_a_fast_network(self):
+        """As far as this machine brings bytes through it at all, which are somebody else's work to encrypt and to copy."""
+        self.open()
+        for command in 'offload on', 'delay 500us', 'rate 1gbit':
+            self.cable.say(command)
+
+        def part():
+            bare = 50_000_000 * 8 / self.cable.transfer(50_000_000) / 1e9
+            return self.bulk(1000)[0] / min(bare, 1), bare
+        self.best_of(3, lambda found: found[0] > 0.9, part)
 
     def test_text_goes_faster_where_both_want_lz4(self):
         rate = 50e6 / 8
