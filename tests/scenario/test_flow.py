@@ -24,6 +24,8 @@ REST = 64 * MIB  # the buffer itself, the ring, what the socket has taken
 COUNT = 12  # transfers: more than what is under way and the rest
 MANY = 20  # more than all of that
 
+LONG = 'gigabytes take minutes; the test that is left moves enough of them'
+
 
 def shared(pid):
     """Bytes of shared memory that the process has, the arena's above all."""
@@ -92,6 +94,7 @@ class Flow(harness.Scenario):
         most = Most(program.pid).watch(1)
         self.assertLess(most[program.pid], UNDER_WAY + REST)
 
+    @harness.not_sanitized(LONG)
     def test_a_stalled_reader(self):
         """It is stopped in the middle of its reads."""
         self.open()
@@ -118,6 +121,7 @@ class Flow(harness.Scenario):
         program.send_signal(signal.SIGCONT)
         self.finish(program)
 
+    @harness.not_sanitized(LONG)
     def test_memory_is_given_back(self):
         """What waited for the program's own event took more than is kept."""
         self.open()
@@ -128,6 +132,7 @@ class Flow(harness.Scenario):
         program.communicate()
         self.assertEqual(program.returncode, 0)
 
+    @harness.not_sanitized(LONG)
     def test_a_slow_writer(self):
         cable = Cable('rate 100mbit')
         self.addCleanup(cable.close)
@@ -139,6 +144,7 @@ class Flow(harness.Scenario):
         for pid in worker, program.pid:
             self.assertLess(most[pid], UNDER_WAY + KEPT + REST)
 
+    @harness.not_sanitized(LONG)
     def test_detached(self):
         """Calls are taken until the bound is met, and wait then; all is done in the end."""
         self.open()
@@ -148,6 +154,7 @@ class Flow(harness.Scenario):
         self.assertEqual(self.pool.run(harness.PENSTOCK, 'attach', '1').returncode, 0)
         self.finish(program)
 
+    @harness.not_sanitized(LONG)
     def test_one_that_is_longer_than_the_bound(self):
         self.open()
         program, _ = self.start('late', '1', str(UNDER_WAY // MIB + 32))
