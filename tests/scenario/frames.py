@@ -9,13 +9,13 @@ OPCODES = {
     'hello': 0x0401, 'refused': 0x0402, 'device_list': 0x0410, 'devices': 0x0411, 'device': 0x0412,
     'device_property': 0x0413, 'session_open': 0x0420, 'session_opened': 0x0421,
     'session_ticket': 0x0422, 'link_hello': 0x0500, 'link_resume': 0x0501, 'link_proof': 0x050a, 'session_resume': 0x0423, 'adopt': 0x0430, 'ready': 0x0431,
-    'session_list': 0x0440, 'sessions': 0x0441, 'record_list': 0x0442, 'session_detach': 0x0443, 'shutdown': 0x0450, 'done': 0x0451,
+    'session_list': 0x0440, 'sessions': 0x0441, 'record_list': 0x0442, 'session_detach': 0x0443, 'shutdown': 0x0450, 'done': 0x0451, 'fatal': 0x0307,
 }
 NAMES = {number: name for name, number in OPCODES.items()}
 
 # Fields in order: I u32, i i32, Q u64, s string, b bytes, k a key of 32 bytes.
 LAYOUT = {
-    'hello': 'IIIIs', 'refused': 'iIs', 'device_list': '', 'devices': 'IIQs', 'device': 'QIIQIIsssss',
+    'hello': 'IIIIs', 'refused': 'iIs', 'fatal': 'iIs', 'device_list': '', 'devices': 'IIQs', 'device': 'QIIQIIsssss',
     'device_property': 'QIIb', 'session_open': 'IIQss', 'session_opened': 'QIIQQIIQQ',
     'session_ticket': 'QQk', 'link_hello': 'QQ', 'link_resume': 'QQ', 'link_proof': 'QQ', 'session_resume': 'QII', 'adopt': 'QIIss', 'ready': 'IIQ',
     'session_list': '', 'record_list': 's', 'session_detach': 'QII', 'shutdown': '', 'done': 'iIs',
