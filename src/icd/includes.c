@@ -423,10 +423,8 @@ static int find_all_computed(struct collector *collector)
     return rc;
 }
 
-static int scan(struct collector *collector, struct text *text, const char *bytes)
+static int scan_joined(struct collector *collector, struct text *text, const char *bytes)
 {
-    if (text->nesting > NESTING)
-        return 0;
     int rc = 0;
     for (const char *cursor = bytes; !rc;) {
         struct pen_directive directive = pen_scan_next(&cursor);
@@ -445,6 +443,18 @@ static int scan(struct collector *collector, struct text *text, const char *byte
             break;
         }
     }
+    return rc;
+}
+
+static int scan(struct collector *collector, struct text *text, const char *bytes)
+{
+    if (text->nesting > NESTING)
+        return 0;
+    char *joined = pen_scan_join(bytes);
+    int rc = joined ? scan_joined(collector, text, joined) : -PEN_ENOMEM;
+    for (uint32_t i = 0; !rc && i < text->rooted.count; i++)
+        text->rooted.at[i] = pen_scan_origin(bytes, text->rooted.at[i]);
+    free(joined);
     return rc;
 }
 
@@ -473,7 +483,7 @@ static const char *include_directory(const struct collector *collector, uint32_t
     return value[2] ? value + 2 : collector->options[i + 1].value;
 }
 
-/* -D NAME=value, -DNAME(parameters)=value. */
+/* -D NAME=value, -DNAME(parameters)=value, -D NAME. */
 static int option_macro(struct collector *collector, const char *options, uint32_t i)
 {
     const struct pen_option *option = &collector->options[i];
@@ -485,7 +495,7 @@ static int option_macro(struct collector *collector, const char *options, uint32
     assert(name);
     const char *equals = strchr(name, '=');
     if (!equals)
-        return 0;
+        return pen_macros_add(&collector->macros, name, strlen(name), "1", 1);
     int rc = pen_macros_add(&collector->macros, name, (size_t)(equals - name), equals + 1, strlen(equals + 1));
     size_t at = (size_t)(option->raw - options) + strcspn(option->raw, "=") + 1;
     return rc ? rc : pen_rooted_add_value(&collector->rooted, options, at);

@@ -4,7 +4,7 @@
  * left to the device's compiler, which has headers of its own and words for what is missing.
  *
  * A name that macros make (`#include NAME`, `#include TEXT(DIRECTORY/file.h)`) is looked for under all that it may come
- * to, with every macro that any text or the options define.
+ * to, with every macro that any text or the options define (not those that the device's compiler has of its own).
  *
  * On the other side the files lie in numbered directories: a file's name is "N/relative/path.h", and the options name
  * directory N as `-I @N@`, which the worker replaces by where it is. N counts the search directories in order: include
@@ -70,16 +70,20 @@ enum pen_directive_kind {
 struct pen_directive {
     enum pen_directive_kind kind;
     bool every;       /* include_next: the file of that name in any directory */
-    const char *name; /* in the text, as are comments and joined lines within; see pen_scan_copy */
+    const char *name; /* in the text, with its comments; see pen_scan_copy */
     size_t name_size;
     const char *value; /* of a define */
     size_t value_size;
 };
 
-/* The next directive at or after *cursor (zero-terminated text), past comments, strings and what else there is; moves
- * the cursor. A cursor starts at the text's beginning. */
+/* The text (zero-terminated) with its joined lines in one; malloc'ed. */
+char *pen_scan_join(const char *text);
+/* Where in the text that is which has this index in the joined one. */
+size_t pen_scan_origin(const char *text, size_t index);
+/* The next directive at or after *cursor of a joined text, past comments, strings and what else there is; moves the
+ * cursor. A cursor starts at the text's beginning. */
 struct pen_directive pen_scan_next(const char **cursor);
-/* A part of a text without comments and joined lines; malloc'ed. */
+/* A part of a joined text without its comments; malloc'ed. */
 char *pen_scan_copy(const char *at, size_t size);
 
 /* ---- macros (expand.c) --------------------------------------------------------------------------------- */

@@ -1,24 +1,68 @@
 /* icd/scan.c - finds #include, __has_include and #define in a program's text; see includes.h.
- * Translation phases 2 to 4 of C, as far as they matter: a backslash at a line's end joins it with the next, a comment
- * is a space, a directive is a # that begins a line. */
+ * Translation phases 1 to 4 of C, as far as they matter: ??= and ??/ are # and a backslash, a backslash at a line's end
+ * joins it with the next, a comment is a space, a directive is a # that begins a line. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "icd/includes.h"
 
-/* Past any backslash-newlines. */
-static const char *joined(const char *at)
+/* ---- joined lines -------------------------------------------------------------------------------------- */
+
+static bool is_trigraph(const char *at)
 {
-    while (at[0] == '\\' && (at[1] == '\n' || (at[1] == '\r' && at[2] == '\n')))
-        at += at[1] == '\n' ? 2 : 3;
+    return at[0] == '?' && at[1] == '?' && (at[2] == '=' || at[2] == '/');
+}
+
+/* The character that is written at `at`; out_size: in how many. */
+static char character(const char *at, size_t *out_size)
+{
+    *out_size = is_trigraph(at) ? 3 : *at != 0;
+    if (is_trigraph(at))
+        return at[2] == '=' ? '#' : '\\';
+    return *at;
+}
+
+/* Past any backslash-newlines. */
+static const char *skip_joins(const char *at)
+{
+    for (size_t size; character(at, &size) == '\\';) {
+        const char *after = at + size;
+        if (after[0] == '\r' && after[1] == '\n')
+            after++;
+        if (*after != '\n')
+            break;
+        at = after + 1;
+    }
     return at;
 }
 
+char *pen_scan_join(const char *text)
+{
+    char *joined = malloc(strlen(text) + 1), *to = joined;
+    size_t size;
+    for (const char *at = skip_joins(text); joined && *at; at = skip_joins(at + size))
+        *to++ = character(at, &size);
+    if (joined)
+        *to = 0;
+    return joined;
+}
+
+size_t pen_scan_origin(const char *text, size_t index)
+{
+    const char *at = skip_joins(text);
+    for (size_t size; index; index--) {
+        character(at, &size);
+        at = skip_joins(at + size);
+    }
+    return (size_t)(at - text);
+}
+
+/* ---- words --------------------------------------------------------------------------------------------- */
+
 static const char *next(const char *at)
 {
-    at = joined(at);
-    return *at ? joined(at + 1) : at;
+    return at + (*at != 0);
 }
 
 static const char *skip_line(const char *at)
@@ -47,7 +91,7 @@ static const char *skip_comment(const char *at)
 /* Past spaces and comments within a line. */
 static const char *skip_space(const char *at)
 {
-    for (at = joined(at);;) {
+    for (;;) {
         const char *after = skip_comment(at);
         if (after)
             at = after;
@@ -101,7 +145,9 @@ static size_t header_name_size(const char *at)
     return close && at[1 + size] == close ? size : 0;
 }
 
-/* Where the line ends that `at` is in: comments, quotes and joined lines are passed. */
+/* ---- directives ---------------------------------------------------------------------------------------- */
+
+/* Where the line ends that `at` is in: comments and quotes are passed. */
 static const char *line_end(const char *at)
 {
     for (at = skip_space(at); *at && *at != '\n'; at = skip_space(at))
@@ -228,15 +274,15 @@ struct pen_directive pen_scan_next(const char **cursor)
 char *pen_scan_copy(const char *at, size_t size)
 {
     char *copy = malloc(size + 1), *to = copy;
-    for (const char *end = at + size; copy && (at = joined(at)) < end;) {
+    for (const char *end = at + size; copy && at < end;) {
         const char *after = skip_space(at);
         if (after > at) {
             *to++ = ' ';
             at = after;
         } else {
             after = *at == '"' || *at == '\'' ? skip_quoted(at) : next(at);
-            for (; at < after; at = next(at))
-                *to++ = *at;
+            to = mempcpy(to, at, (size_t)(after - at));
+            at = after;
         }
     }
     if (copy)

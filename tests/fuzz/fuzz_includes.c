@@ -86,9 +86,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(text, data, size);
     text[size] = 0;
-    scan(text);
+    char *joined = pen_scan_join(text);
+    if (joined) {
+        size_t length = strlen(joined);
+        if (length > size || pen_scan_origin(text, length) != strlen(text))
+            abort();
+        scan(joined);
+        expand(joined);
+    }
+    free(joined);
     split(text);
-    expand(text);
     free(text);
     return 0;
 }

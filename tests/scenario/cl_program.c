@@ -228,6 +228,7 @@ static void check_ways_to_include(struct cl_setup *s)
         {"#include \"empty/../here.h\"", ""},
         {"#include \"../here.h\"", "-I empty"},
         {"%:include \"here.h\"", ""},
+        {"#inc\\\nlude \"he\\\nre.h\"", ""},
         {"#define A \"here.h\"\n#define B A\n#include B", ""},
         {"#define M(x) <x>\n#include M(here.h)", ""},
         {"#define S_(x) #x\n#define S(x) S_(x)\n#include S(here.h)", ""},

@@ -55,8 +55,9 @@ static void test_options(void **state)
 /* What is found, as "Q:name A:name M:name D:name=value". */
 static void assert_directives(const char *text, const char *expected)
 {
-    char got[512] = "";
-    const char *cursor = text;
+    char got[512] = "", *joined = pen_scan_join(text);
+    const char *cursor = joined;
+    assert_non_null(joined);
     for (;;) {
         struct pen_directive d = pen_scan_next(&cursor);
         if (d.kind == PEN_DIRECTIVE_END)
@@ -68,6 +69,7 @@ static void assert_directives(const char *text, const char *expected)
             snprintf(got + used, sizeof got - used, "=%.*s", (int)d.value_size, d.value);
     }
     assert_string_equal(got, expected);
+    free(joined);
 }
 
 static void test_directives(void **state)
@@ -89,7 +91,8 @@ static void test_directives(void **state)
     assert_directives("char c = '\"';\n#include \"a.h\"", "Q:a.h");
     assert_directives("char *s = \"\\\"\\\n#include \\\"x\\\"\";\n#include \"a.h\"", "Q:a.h");
     assert_directives("#error it's\n#include \"a.h\"", "Q:a.h");
-    assert_directives("#inc\\\nlude \"a.h\"", ""); /* a word across lines: nobody writes that */
+    assert_directives("#inc\\\nlude \"a\\\r\n.h\"\n#def\\\n\\\nine X?\?/\n Y\n", "Q:a.h D:X=Y");
+    assert_directives("?\?=include \"a.h\"\n#define Q \"?\?\" ?\?", "Q:a.h D:Q=\"?\?\" ?\?");
     assert_directives("#\\\ninclude \"a.h\"", "Q:a.h");
     assert_directives("#include \\\r\n\"a.h\"\r\n#include <b.h>\r\n", "Q:a.h A:b.h");
     assert_directives("#include NAME\n", "M:NAME");
@@ -97,7 +100,7 @@ static void test_directives(void **state)
     assert_directives("#define NAME \"a.h\"\n#define N2 <b.h>\n#define X 3\n#define\n#define Y\n",
                       "D:NAME=\"a.h\" D:N2=<b.h> D:X=3 D:Y=");
     assert_directives("#define M(a, b) <a/b>\n#define N (x)\n", "D:M(a, b)=<a/b> D:N=(x)");
-    assert_directives("#define M(a \\\n, b) \\\n #a\n#include \"a.h\"", "D:M(a \\\n, b)=#a Q:a.h");
+    assert_directives("#define M(a \\\n, b) \\\n #a\n#include \"a.h\"", "D:M(a , b)=#a Q:a.h");
     assert_directives("#define S /* \n */ \"*/\" // \"b.h\n#include \"a.h\"", "D:S=\"*/\" // \"b.h Q:a.h");
     assert_directives("%:include \"a.h\"\n  %: include <b.h>\nx %: include <c.h>", "Q:a.h A:b.h");
     assert_directives("#if defined(A) && __has_include(\"a.h\") || __has_include ( <b.h> )\n", "Q:a.h A:b.h");
@@ -234,6 +237,7 @@ static void test_computed(void **state)
     (void)state;
     write_file("m/a.h", "a");
     write_file("m/b.h", "b");
+    write_file("1/a.h", "a");
     write_file("m/next.h", "#include NEXT\n");
     write_file("m/names.h", "#define LATE \"b.h\"\n");
     static const char *const all[] = {
@@ -259,6 +263,7 @@ static void test_computed(void **state)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         assert_collected(all[i], "-Im", "2/a.h ", "-I @2@ ");
     assert_collected("#define S(x) #x\n#define T(x) S(x)\n#include T(H)", "-Im -DH=a.h", "2/a.h ", "-I @2@ -DH=a.h");
+    assert_collected("#define S_(x) #x\n#define S(x) S_(x)\n#include S(N/a.h)\n", "-DN", "1/1/a.h ", "-I @1@ -DN");
     assert_collected("#include S(a.h)", "-Im -D 'S(x)=#x'", "2/a.h ", "-I @2@ -D 'S(x)=#x'");
     assert_collected(
         "#define NEXT \"a.h\"\n#include \"m/next.h\"\n#undef NEXT\n#define NEXT \"b.h\"\n#include \"m/next.h\"", "",
@@ -370,6 +375,13 @@ static void test_absolute(void **state)
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         assert_rooted(texts[i][0], texts[i][1], texts[i][2], texts[i][3]);
+    snprintf(source, sizeof source, "#def\\\nine R \\\n \"\\\n%s/abs/b.h\" // \\\n", root);
+    snprintf(name, sizeof name, "#def\\\nine R \\\n \"\\\npenstock-root%s/abs/b.h\" // \\\n", root);
+    strcat(source, "\n#include R");
+    strcat(name, "\n#include R");
+    includes = collect(source, "");
+    assert_string_equal(includes.source, name);
+    pen_includes_finish(&includes);
     /* not elsewhere */
     snprintf(source, sizeof source, "#define R \"%s/abs/a.h\"\n", root);
     assert_collected(source, "", "", "");
