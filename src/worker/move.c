@@ -174,24 +174,27 @@ static struct pen_work_device *device_in(struct pen_work *work, uint32_t domain)
     return NULL;
 }
 
-/* To the device; NULL: to the host. */
-static int bring(struct pen_work_region *root, struct pen_work_device *device)
-{
-    uint32_t to = device ? device->domain->index : PEN_REPLICA_HOST, from = 0;
-    const struct pen_residency before = root->residency;
-    bool watched = root->watched;
-    int rc = 0;
-    for (enum pen_move next; !rc && (next = pen_residency_next(&root->residency, to, &from));) {
-        bool to_host = next == PEN_MOVE_TO_HOST;
-        root->watched = root->watched || to_host;
-        rc = copy(root, to_host ? device_in(root->work, from) : device, to_host, watched, before);
-    }
-    return rc;
-}
-
 int pen_move_home(struct pen_work_region *root)
 {
-    return is_direct(root) ? 0 : bring(root, NULL);
+    const struct pen_residency before = root->residency;
+    uint32_t from = 0;
+    if (is_direct(root) || pen_residency_next(&before, PEN_REPLICA_HOST, &from) != PEN_MOVE_TO_HOST)
+        return 0;
+    bool watched = root->watched;
+    root->watched = true;
+    return copy(root, device_in(root->work, from), true, watched, before);
+}
+
+/* Its contents to the device. */
+static int bring(struct pen_work_region *root, struct pen_work_device *device)
+{
+    const struct pen_residency before = root->residency;
+    bool watched = root->watched;
+    uint32_t to = device->domain->index, from;
+    if (pen_residency_next(&before, to, &from) == PEN_MOVE_NONE)
+        return 0;
+    int rc = pen_move_home(root);
+    return rc ? rc : copy(root, device, false, watched, before);
 }
 
 /* ---- commands ----------------------------------------------------------------------------------------------- */
