@@ -1,7 +1,8 @@
-/* worker/cache.c - see cache.h. A file: struct file_header, the kernels as kernel_info frames, the log with its zero,
- * the binary. */
+/* worker/cache.c - see cache.h. A file: the frames of a cached_build and of its kernels, the log with its zero, the
+ * binary. */
 #include "worker/cache.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <fts.h>
@@ -19,7 +20,7 @@
 #include "worker/files.h"
 
 /* +1 whenever the file's layout or what is in it changes meaning. */
-#define CACHE_MAGIC UINT64_C(0x31656863616e6570) /* "penache1" */
+#define LAYOUT 2u
 /* Over the bound, so much of it is freed at once that not every build has to look. */
 #define EVICT_TO(max) ((max) / 4 * 3)
 /* What a file of a set of headers takes at least, and the set besides. */
@@ -27,15 +28,9 @@
 /* Largest file that is read back. */
 #define FILE_MAX (UINT64_C(512) << 20)
 
-struct file_header {
-    uint64_t magic;
-    uint64_t checksum[2]; /* XXH3-128 of all that follows it */
-    uint64_t key[2];
-    uint64_t global_variable_bytes;
-    uint32_t binary_type, kernel_count;
-    uint64_t kernels_bytes, log_bytes, binary_bytes;
-};
-#define CHECKED_FROM offsetof(struct file_header, key)
+/* A cached_build's frame has one size; its checksum comes first, and is of all behind it. */
+#define HEADER_BYTES (sizeof(struct pen_frame_header) + sizeof(struct pen_msg_cached_build))
+#define CHECKED_FROM (sizeof(struct pen_frame_header) + sizeof(uint64_t[2]))
 
 struct pen_cache {
     char *dir, *builds, *headers;
@@ -115,19 +110,20 @@ static void checksum(const unsigned char *bytes, size_t size, uint64_t out[2])
     out[1] = hash.high64;
 }
 
-static bool is_sound(const unsigned char *bytes, size_t size, const uint64_t key[2], struct file_header *out)
+static bool is_sound(const unsigned char *bytes, size_t size, const uint64_t key[2], struct pen_msg_cached_build *out)
 {
+    struct pen_scratch none = {0};
     uint64_t sum[2];
-    if (size < sizeof *out)
+    if (size < HEADER_BYTES || ((const struct pen_frame_header *)(const void *)bytes)->sequence ||
+        pen_msg_cached_build_decode(bytes, HEADER_BYTES, &none, out))
         return false;
-    memcpy(out, bytes, sizeof *out);
     checksum(bytes, size, sum);
-    if (out->magic != CACHE_MAGIC || memcmp(out->checksum, sum, sizeof sum) || memcmp(out->key, key, sizeof out->key))
+    if (out->layout != LAYOUT || memcmp(out->checksum, sum, sizeof sum) || memcmp(out->key, key, sizeof out->key))
         return false;
-    uint64_t left = size - sizeof *out;
+    uint64_t left = size - HEADER_BYTES;
     return out->kernels_bytes <= left && out->log_bytes <= left - out->kernels_bytes &&
-           out->binary_bytes == left - out->kernels_bytes - out->log_bytes && out->kernel_count <= PEN_LIMIT_KERNELS &&
-           out->log_bytes && !bytes[sizeof *out + out->kernels_bytes + out->log_bytes - 1];
+           out->binary_bytes == left - out->kernels_bytes - out->log_bytes && out->kernels <= PEN_LIMIT_KERNELS &&
+           out->log_bytes && !bytes[HEADER_BYTES + out->kernels_bytes + out->log_bytes - 1];
 }
 
 static bool decode_kernels(struct pen_cache_entry *entry, const unsigned char *at, uint64_t bytes, uint32_t count)
@@ -147,14 +143,14 @@ static bool decode_kernels(struct pen_cache_entry *entry, const unsigned char *a
 
 struct pen_cache_entry *pen_cache_get(struct pen_cache *cache, const uint64_t key[2])
 {
-    struct file_header header;
+    struct pen_msg_cached_build header;
     size_t size = 0;
     struct pen_cache_entry *entry = calloc(1, sizeof *entry);
     char *path = entry ? path_of(cache, key, "") : NULL;
     if (!path || pen_file_read(path, FILE_MAX, &entry->bytes, &size) || !is_sound(entry->bytes, size, key, &header))
         goto miss;
-    const unsigned char *at = (unsigned char *)entry->bytes + sizeof header;
-    if (!decode_kernels(entry, at, header.kernels_bytes, header.kernel_count))
+    const unsigned char *at = (unsigned char *)entry->bytes + HEADER_BYTES;
+    if (!decode_kernels(entry, at, header.kernels_bytes, header.kernels))
         goto miss;
     at += header.kernels_bytes;
     entry->log = header.log_bytes > 1 ? (const char *)at : NULL;
@@ -203,33 +199,34 @@ bool pen_cache_put(struct pen_cache *cache, const uint64_t key[2], const void *b
                    const char *log, const struct pen_build_result *result, const struct pen_msg_kernel_info *kernels,
                    uint32_t kernel_count)
 {
-    struct file_header header = {.magic = CACHE_MAGIC,
-                                 .key = {key[0], key[1]},
-                                 .global_variable_bytes = result->global_variable_bytes,
-                                 .binary_type = result->binary_type,
-                                 .kernel_count = kernel_count,
-                                 .log_bytes = log ? strlen(log) + 1 : 1,
-                                 .binary_bytes = binary_size};
+    struct pen_msg_cached_build header = {.key = {key[0], key[1]},
+                                          .layout = LAYOUT,
+                                          .kernels = kernel_count,
+                                          .log_bytes = log ? strlen(log) + 1 : 1,
+                                          .binary_bytes = binary_size,
+                                          .global_variable_bytes = result->global_variable_bytes,
+                                          .binary_type = result->binary_type};
     for (uint32_t i = 0; i < kernel_count; i++) {
         size_t size = pen_msg_kernel_info_size(&kernels[i]);
         if (!size)
             return false;
         header.kernels_bytes += size;
     }
-    uint64_t size = sizeof header + header.kernels_bytes + header.log_bytes + binary_size;
+    uint64_t size = HEADER_BYTES + header.kernels_bytes + header.log_bytes + binary_size;
     unsigned char *bytes = size < FILE_MAX && pen_cache_take_room(cache, size) ? calloc(1, size) : NULL;
     if (!bytes)
         return false;
-    unsigned char *at = bytes + sizeof header;
+    unsigned char *at = bytes + HEADER_BYTES;
     for (uint32_t i = 0; i < kernel_count; i++) {
         pen_msg_kernel_info_encode(&kernels[i], 0, at);
         at += pen_msg_kernel_info_size(&kernels[i]);
     }
     memcpy(at, log ? log : "", header.log_bytes);
     memcpy(at + header.log_bytes, binary, binary_size);
-    memcpy(bytes, &header, sizeof header);
+    assert(pen_msg_cached_build_size(&header) == HEADER_BYTES);
+    pen_msg_cached_build_encode(&header, 0, bytes);
     checksum(bytes, size, header.checksum);
-    memcpy(bytes, &header, sizeof header);
+    pen_msg_cached_build_encode(&header, 0, bytes);
     bool ok = put(cache, key, bytes, size);
     free(bytes);
     return ok;
