@@ -1,4 +1,4 @@
-/* icd/container.c - see container.h. A recipe is a record whose content is records; a link's inputs nest. */
+/* icd/container.c - see container.h. */
 #include "icd/container.h"
 
 #include <stdlib.h>
@@ -9,137 +9,99 @@
 
 #include "base/error.h"
 #include "base/name.h"
+#include "base/scratch.h"
 #include "penstock-protocol.h"
 
-enum tag {
-    TAG_TYPE = 1,
-    TAG_RECIPE,
-    TAG_KEY,
-    TAG_NATIVE,
-    TAG_STEP,
-    TAG_TEXT,
-    TAG_OPTIONS,
-    TAG_WIRE_OPTIONS,
-    TAG_HEADER,
-    TAG_CONSTANT,
-    TAG_KERNEL
+struct prelude {
+    char magic[8];
+    uint64_t size, checksum;
 };
-
-#define PRELUDE 24u
 
 /* ---- writing ----------------------------------------------------------------------------------------- */
 
 struct writer {
     unsigned char *bytes; /* NULL: count only */
     size_t size;
+    bool failed; /* a message is over a limit */
 };
 
+/* Frames are multiples of 8 as they are. */
 static void put(struct writer *writer, const void *bytes, size_t size)
 {
-    if (writer->bytes && size)
+    size_t padded = (size + 7) & ~(size_t)7;
+    if (writer->bytes && size) {
         memcpy(writer->bytes + writer->size, bytes, size);
-    writer->size += size;
+        memset(writer->bytes + writer->size + size, 0, padded - size);
+    }
+    writer->size += padded;
 }
 
-static void put_u32(struct writer *writer, uint32_t value)
-{
-    unsigned char bytes[4];
-    for (unsigned i = 0; i < 4; i++)
-        bytes[i] = (unsigned char)(value >> (8 * i));
-    put(writer, bytes, sizeof bytes);
-}
-
-static void put_padding(struct writer *writer)
-{
-    static const unsigned char zeros[8];
-    put(writer, zeros, (8 - writer->size % 8) % 8);
-}
-
-/* Returns where the length goes, for close_record. */
-static size_t open_record(struct writer *writer, enum tag tag)
-{
-    put_u32(writer, (uint32_t)tag);
-    size_t at = writer->size;
-    put_u32(writer, 0);
-    return at;
-}
-
-static void close_record(struct writer *writer, size_t at)
-{
-    struct writer length = {writer->bytes ? writer->bytes + at : NULL, 0};
-    put_u32(&length, (uint32_t)(writer->size - at - 4));
-    put_padding(writer);
-}
-
-static void put_record(struct writer *writer, enum tag tag, const void *bytes, size_t size)
-{
-    size_t at = open_record(writer, tag);
-    put(writer, bytes, size);
-    close_record(writer, at);
-}
+#define PUT_MESSAGE(writer_, name_, message_)                                                                          \
+    do {                                                                                                               \
+        size_t put_size_ = pen_msg_##name_##_size(message_);                                                           \
+        if (put_size_ && (writer_)->bytes)                                                                             \
+            pen_msg_##name_##_encode((message_), 0, (writer_)->bytes + (writer_)->size);                               \
+        (writer_)->failed |= !put_size_;                                                                               \
+        (writer_)->size += put_size_;                                                                                  \
+    } while (0)
 
 static void put_recipe(struct writer *writer, const struct pen_recipe *recipe)
 {
-    size_t record = open_record(writer, TAG_RECIPE);
-    size_t at = open_record(writer, TAG_STEP);
-    put_u32(writer, recipe->kind);
-    put_u32(writer, recipe->step);
-    close_record(writer, at);
-    put_record(writer, TAG_TEXT, recipe->text, recipe->size);
-    put_record(writer, TAG_OPTIONS, recipe->options, strlen(recipe->options));
-    put_record(writer, TAG_WIRE_OPTIONS, recipe->wire_options, strlen(recipe->wire_options));
+    const struct pen_msg_container_recipe message = {.kind = recipe->kind,
+                                                     .step = (enum pen_build_step)recipe->step,
+                                                     .text_bytes = recipe->size,
+                                                     .options_bytes = strlen(recipe->options),
+                                                     .wire_options_bytes = strlen(recipe->wire_options),
+                                                     .headers = recipe->header_count,
+                                                     .constants = recipe->constant_count,
+                                                     .inputs = recipe->input_count};
+    PUT_MESSAGE(writer, container_recipe, &message);
+    put(writer, recipe->text, recipe->size);
+    put(writer, recipe->options, strlen(recipe->options));
+    put(writer, recipe->wire_options, strlen(recipe->wire_options));
     for (uint32_t i = 0; i < recipe->header_count; i++) {
-        at = open_record(writer, TAG_HEADER);
-        put(writer, recipe->headers[i].name, strlen(recipe->headers[i].name) + 1);
-        put(writer, recipe->headers[i].text, recipe->headers[i].size);
-        close_record(writer, at);
+        const struct pen_recipe_header *from = &recipe->headers[i];
+        const struct pen_msg_container_header header = {.text_bytes = from->size, .name = from->name};
+        PUT_MESSAGE(writer, container_header, &header);
+        put(writer, from->text, from->size);
     }
     for (uint32_t i = 0; i < recipe->constant_count; i++) {
-        at = open_record(writer, TAG_CONSTANT);
-        put_u32(writer, recipe->constants[i].id);
-        put(writer, recipe->constants[i].value, recipe->constants[i].size);
-        close_record(writer, at);
+        const struct pen_recipe_constant *from = &recipe->constants[i];
+        const struct pen_msg_container_constant constant = {.constant = from->id, .value = {from->value, from->size}};
+        PUT_MESSAGE(writer, container_constant, &constant);
     }
     for (uint32_t i = 0; i < recipe->input_count; i++)
         put_recipe(writer, recipe->inputs[i]);
-    close_record(writer, record);
 }
 
 static void put_container(struct writer *writer, const struct pen_container *container)
 {
-    put(writer, PEN_CONTAINER_MAGIC, 8);
-    put_u32(writer, 0);
-    put_u32(writer, 0);
-    put_u32(writer, 0);
-    put_u32(writer, 0);
-    size_t at = open_record(writer, TAG_TYPE);
-    put_u32(writer, container->binary_type);
-    close_record(writer, at);
+    const struct pen_msg_container message = {.binary_type = container->binary_type,
+                                              .kernels = container->native ? container->kernel_count : 0,
+                                              .native_bytes = container->native ? container->native_size : 0,
+                                              .key = container->key};
+    put(writer, &(struct prelude){PEN_CONTAINER_MAGIC, 0, 0}, sizeof(struct prelude));
+    PUT_MESSAGE(writer, container, &message);
     put_recipe(writer, container->recipe);
-    put_record(writer, TAG_KEY, container->key, strlen(container->key));
-    if (container->native)
-        put_record(writer, TAG_NATIVE, container->native, container->native_size);
-    for (uint32_t i = 0; container->native && i < container->kernel_count; i++)
-        put_record(writer, TAG_KERNEL, container->kernels[i].frame, container->kernels[i].size);
+    put(writer, container->native, message.native_bytes);
+    for (uint32_t i = 0; i < message.kernels; i++)
+        put(writer, container->kernels[i].frame, container->kernels[i].size);
 }
 
 int pen_container_encode(const struct pen_container *container, void **out_bytes, size_t *out_size)
 {
     struct writer writer = {0};
     put_container(&writer, container);
-    if (writer.size > UINT32_MAX)
+    if (writer.failed || writer.size > UINT32_MAX)
         return -PEN_ELIMIT;
     size_t size = writer.size;
     writer = (struct writer){.bytes = malloc(size)};
     if (!writer.bytes)
         return -PEN_ENOMEM;
     put_container(&writer, container);
-    uint64_t checksum = XXH64(writer.bytes + PRELUDE, size - PRELUDE, 0);
-    struct writer prelude = {writer.bytes + 8, 0};
-    put_u32(&prelude, (uint32_t)size);
-    put_u32(&prelude, 0);
-    put_u32(&prelude, (uint32_t)checksum);
-    put_u32(&prelude, (uint32_t)(checksum >> 32));
+    struct prelude *prelude = (struct prelude *)(void *)writer.bytes;
+    prelude->size = size;
+    prelude->checksum = XXH64(prelude + 1, size - sizeof *prelude, 0);
     *out_bytes = writer.bytes;
     *out_size = size;
     return 0;
@@ -148,85 +110,98 @@ int pen_container_encode(const struct pen_container *container, void **out_bytes
 /* ---- reading ----------------------------------------------------------------------------------------- */
 
 struct reader {
-    const unsigned char *at, *end;
+    const unsigned char *at, *end; /* a multiple of 8 apart, and at one */
+    struct pen_scratch scratch;
 };
-
-static uint32_t get_u32(const unsigned char *bytes)
-{
-    return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
-}
-
-/* The next record when it has this tag: moves past it, gives its content. Records begin at multiples of 8. */
-static bool take(struct reader *reader, enum tag tag, struct reader *out_content)
-{
-    if (reader->end - reader->at < 8 || get_u32(reader->at) != (uint32_t)tag)
-        return false;
-    uint64_t length = get_u32(reader->at + 4), padded = (length + 7) & ~UINT64_C(7);
-    if ((uint64_t)(reader->end - reader->at) - 8 < padded)
-        return false;
-    for (uint64_t i = length; i < padded; i++)
-        if (reader->at[8 + i])
-            return false;
-    *out_content = (struct reader){reader->at + 8, reader->at + 8 + length};
-    reader->at += 8 + padded;
-    return true;
-}
 
 static size_t left(const struct reader *reader)
 {
     return (size_t)(reader->end - reader->at);
 }
 
-/* A string without a zero byte inside; malloc'ed, NULL when malformed or out of memory. */
-static char *get_string(const struct reader *content, size_t limit)
+/* So many bytes, and the zeros after them; NULL: they are not there. */
+static const unsigned char *take(struct reader *reader, uint64_t size, uint64_t limit)
 {
-    if (left(content) > limit || memchr(content->at, 0, left(content)))
+    const unsigned char *at = reader->at;
+    if (size > limit || size > left(reader))
         return NULL;
-    return strndup((const char *)content->at, left(content));
+    size_t padded = ((size_t)size + 7) & ~(size_t)7;
+    for (size_t i = size; i < padded; i++)
+        if (at[i])
+            return NULL;
+    reader->at += padded;
+    return at;
 }
 
-static int get_header(const struct reader *content, struct pen_recipe *recipe)
+/* The next frame, whole; NULL: there is none. */
+static const unsigned char *take_frame(struct reader *reader, size_t *out_size)
 {
-    const unsigned char *zero = memchr(content->at, 0, left(content));
-    if (!zero || zero - content->at > PEN_LIMIT_NAME || recipe->header_count == PEN_LIMIT_HEADERS ||
-        !pen_header_name_ok((const char *)content->at) || (size_t)(content->end - zero - 1) > PEN_LIMIT_PROGRAM)
+    const unsigned char *at = reader->at;
+    if (pen_frame_check_header(at, left(reader), out_size) || *out_size > left(reader) ||
+        ((const struct pen_frame_header *)(const void *)at)->sequence)
+        return NULL;
+    reader->at += *out_size;
+    return at;
+}
+
+#define TAKE_MESSAGE(reader_, name_, out_)                                                                             \
+    __extension__({                                                                                                    \
+        size_t take_size_;                                                                                             \
+        const unsigned char *take_at_ = take_frame((reader_), &take_size_);                                            \
+        take_at_ && !pen_msg_##name_##_decode(take_at_, take_size_, &(reader_)->scratch, (out_));                      \
+    })
+
+/* A string without a zero byte inside; malloc'ed, NULL when malformed or out of memory. */
+static char *take_string(struct reader *reader, uint64_t size)
+{
+    const unsigned char *at = take(reader, size, PEN_LIMIT_OPTIONS);
+    return at && !memchr(at, 0, size) ? strndup((const char *)at, size) : NULL;
+}
+
+static int get_header(struct reader *reader, struct pen_recipe *recipe)
+{
+    struct pen_msg_container_header message;
+    const unsigned char *text = NULL;
+    if (TAKE_MESSAGE(reader, container_header, &message))
+        text = take(reader, message.text_bytes, PEN_LIMIT_PROGRAM);
+    if (!text || recipe->header_count == PEN_LIMIT_HEADERS || !pen_header_name_ok(message.name))
         return -PEN_EBINARY;
     struct pen_recipe_header *grown = realloc(recipe->headers, (recipe->header_count + 1) * sizeof *grown);
     if (!grown)
         return -PEN_ENOMEM;
     recipe->headers = grown;
-    struct pen_recipe_header header = {.name = strdup((const char *)content->at),
-                                       .size = (size_t)(content->end - zero - 1)};
-    header.text = malloc(header.size + 1);
+    struct pen_recipe_header header = {
+        .name = strdup(message.name), .text = malloc(message.text_bytes + 1), .size = message.text_bytes};
     if (!header.name || !header.text) {
         free(header.name);
         free(header.text);
         return -PEN_ENOMEM;
     }
-    memcpy(header.text, zero + 1, header.size);
-    ((char *)header.text)[header.size] = 0;
+    *(char *)mempcpy(header.text, text, header.size) = 0;
     recipe->headers[recipe->header_count++] = header;
     return 0;
 }
 
-static int get_constant(const struct reader *content, struct pen_recipe *recipe)
+static int get_constant(struct reader *reader, struct pen_recipe *recipe)
 {
-    size_t size = left(content);
-    if (size < 5 || size > 12 || recipe->constant_count == PEN_LIMIT_ARGUMENTS)
+    struct pen_msg_container_constant message;
+    struct pen_recipe_constant constant;
+    if (!TAKE_MESSAGE(reader, container_constant, &message) || !message.value.size ||
+        message.value.size > sizeof constant.value || recipe->constant_count == PEN_LIMIT_ARGUMENTS)
         return -PEN_EBINARY;
     struct pen_recipe_constant *grown = realloc(recipe->constants, (recipe->constant_count + 1) * sizeof *grown);
     if (!grown)
         return -PEN_ENOMEM;
     recipe->constants = grown;
-    struct pen_recipe_constant constant = {.id = get_u32(content->at), .size = (uint32_t)size - 4};
-    memcpy(constant.value, content->at + 4, size - 4);
+    constant = (struct pen_recipe_constant){.id = message.constant, .size = message.value.size};
+    memcpy(constant.value, message.value.data, message.value.size);
     recipe->constants[recipe->constant_count++] = constant;
     return 0;
 }
 
-static int get_recipe(const struct reader *content, uint32_t depth, struct pen_recipe **out_recipe);
+static int get_recipe(struct reader *reader, uint32_t depth, struct pen_recipe **out_recipe);
 
-static int get_input(const struct reader *content, uint32_t depth, struct pen_recipe *recipe)
+static int get_input(struct reader *reader, uint32_t depth, struct pen_recipe *recipe)
 {
     if (recipe->input_count == PEN_LIMIT_INPUTS)
         return -PEN_EBINARY;
@@ -234,7 +209,7 @@ static int get_input(const struct reader *content, uint32_t depth, struct pen_re
     if (!grown)
         return -PEN_ENOMEM;
     recipe->inputs = grown;
-    int rc = get_recipe(content, depth + 1, &recipe->inputs[recipe->input_count]);
+    int rc = get_recipe(reader, depth + 1, &recipe->inputs[recipe->input_count]);
     if (!rc)
         recipe->input_count++;
     return rc;
@@ -255,36 +230,38 @@ static bool kind_and_step_ok(const struct pen_recipe *recipe)
 }
 
 /* The parts of a recipe that may come several times. */
-static int get_recipe_lists(struct reader *reader, uint32_t depth, struct pen_recipe *recipe)
+static int get_recipe_lists(struct reader *reader, uint32_t depth, const struct pen_msg_container_recipe *message,
+                            struct pen_recipe *recipe)
 {
-    struct reader part;
     int rc = 0;
-    while (!rc && take(reader, TAG_HEADER, &part))
-        rc = get_header(&part, recipe);
-    while (!rc && take(reader, TAG_CONSTANT, &part))
-        rc = get_constant(&part, recipe);
-    while (!rc && take(reader, TAG_RECIPE, &part))
-        rc = get_input(&part, depth, recipe);
+    for (uint32_t i = 0; !rc && i < message->headers; i++)
+        rc = get_header(reader, recipe);
+    for (uint32_t i = 0; !rc && i < message->constants; i++)
+        rc = get_constant(reader, recipe);
+    for (uint32_t i = 0; !rc && i < message->inputs; i++)
+        rc = get_input(reader, depth, recipe);
     if (rc)
         return rc;
     bool inputs_ok = (recipe->input_count > 0) == (recipe->kind == PEN_RECIPE_LINK);
-    return left(reader) == 0 && inputs_ok && kind_and_step_ok(recipe) ? 0 : -PEN_EBINARY;
+    return inputs_ok && kind_and_step_ok(recipe) ? 0 : -PEN_EBINARY;
 }
 
-static int get_recipe(const struct reader *content, uint32_t depth, struct pen_recipe **out_recipe)
+static int get_recipe(struct reader *reader, uint32_t depth, struct pen_recipe **out_recipe)
 {
-    struct reader reader = *content, step, text, options, wire_options;
-    if (depth > PEN_RECIPE_DEPTH || !take(&reader, TAG_STEP, &step) || left(&step) != 8 ||
-        !take(&reader, TAG_TEXT, &text) || left(&text) > PEN_LIMIT_PROGRAM || !take(&reader, TAG_OPTIONS, &options) ||
-        !take(&reader, TAG_WIRE_OPTIONS, &wire_options))
+    struct pen_msg_container_recipe message;
+    const unsigned char *text = NULL;
+    if (depth <= PEN_RECIPE_DEPTH && TAKE_MESSAGE(reader, container_recipe, &message))
+        text = take(reader, message.text_bytes, PEN_LIMIT_PROGRAM);
+    if (!text)
         return -PEN_EBINARY;
-    char *given = get_string(&options, PEN_LIMIT_OPTIONS), *wire = get_string(&wire_options, PEN_LIMIT_OPTIONS);
+    char *given = take_string(reader, message.options_bytes);
+    char *wire = given ? take_string(reader, message.wire_options_bytes) : NULL;
     struct pen_recipe *recipe = NULL;
     int rc = -PEN_EBINARY;
-    if (given && wire) {
-        recipe = pen_recipe_create((enum pen_recipe_kind)get_u32(step.at), get_u32(step.at + 4), text.at, left(&text),
-                                   given, wire);
-        rc = recipe ? get_recipe_lists(&reader, depth, recipe) : -PEN_ENOMEM;
+    if (wire) {
+        recipe =
+            pen_recipe_create((enum pen_recipe_kind)message.kind, message.step, text, message.text_bytes, given, wire);
+        rc = recipe ? get_recipe_lists(reader, depth, &message, recipe) : -PEN_ENOMEM;
     }
     free(given);
     free(wire);
@@ -301,11 +278,12 @@ bool pen_container_is(const void *bytes, size_t size)
     return size >= 7 && memcmp(bytes, PEN_CONTAINER_MAGIC, 7) == 0;
 }
 
-/* Decoders want frames at multiples of 8, so it is the copy that is looked at. */
-static int get_kernel(const struct reader *content, struct pen_container *container)
+static int get_kernel(struct reader *reader, struct pen_container *container)
 {
-    size_t size = left(content), frame_size;
-    if (size < sizeof(struct pen_frame_header) || size > PEN_LIMIT_FRAME ||
+    size_t size;
+    struct pen_msg_kernel_info info;
+    const unsigned char *at = take_frame(reader, &size);
+    if (!at || pen_msg_kernel_info_decode(at, size, &reader->scratch, &info) || info.devices_count ||
         container->kernel_count == PEN_LIMIT_KERNELS)
         return -PEN_EBINARY;
     void *frame = malloc(size);
@@ -316,59 +294,59 @@ static int get_kernel(const struct reader *content, struct pen_container *contai
         free(frame);
         return -PEN_ENOMEM;
     }
-    memcpy(frame, content->at, size);
-    struct pen_scratch scratch = {0};
-    struct pen_msg_kernel_info info;
-    int rc = pen_frame_check_header(frame, size, &frame_size);
-    if (!rc)
-        rc = frame_size == size ? pen_msg_kernel_info_decode(frame, size, &scratch, &info) : -PEN_EBINARY;
-    if (!rc && info.devices_count)
-        rc = -PEN_EBINARY;
-    pen_scratch_finish(&scratch);
-    if (rc) {
-        free(frame);
-        return rc == -PEN_ENOMEM ? rc : -PEN_EBINARY;
-    }
+    memcpy(frame, at, size);
     container->kernels[container->kernel_count++] = (struct pen_container_kernel){frame, size};
     return 0;
 }
 
-static int get_native(struct reader *reader, struct pen_container *container)
+static int get_native(struct reader *reader, const struct pen_msg_container *message, struct pen_container *container)
 {
-    struct reader key, native, kernel;
-    if (!take(reader, TAG_KEY, &key) || !(container->key = get_string(&key, PEN_CONTAINER_KEY)))
+    const unsigned char *native = take(reader, message->native_bytes, PEN_LIMIT_PROGRAM);
+    if (!native || (message->kernels && !message->native_bytes))
         return -PEN_EBINARY;
-    if (!left(reader))
-        return 0;
-    if (!take(reader, TAG_NATIVE, &native) || !left(&native) || left(&native) > PEN_LIMIT_PROGRAM)
-        return -PEN_EBINARY;
-    container->native_size = left(&native);
-    container->native = malloc(container->native_size);
-    if (!container->native)
+    container->native_size = message->native_bytes;
+    if (message->native_bytes && !(container->native = malloc(message->native_bytes)))
         return -PEN_ENOMEM;
-    memcpy(container->native, native.at, container->native_size);
+    if (message->native_bytes)
+        memcpy(container->native, native, message->native_bytes);
     int rc = 0;
-    while (!rc && take(reader, TAG_KERNEL, &kernel))
-        rc = get_kernel(&kernel, container);
+    for (uint32_t i = 0; !rc && i < message->kernels; i++)
+        rc = get_kernel(reader, container);
     return rc ? rc : left(reader) ? -PEN_EBINARY : 0;
+}
+
+static int get_container(struct reader *reader, struct pen_container *container)
+{
+    struct pen_msg_container message;
+    /* CL_PROGRAM_BINARY_TYPE_COMPILED_OBJECT, _LIBRARY, _EXECUTABLE */
+    if (!TAKE_MESSAGE(reader, container, &message) ||
+        (message.binary_type != 1 && message.binary_type != 2 && message.binary_type != 4))
+        return -PEN_EBINARY;
+    container->binary_type = message.binary_type;
+    if (!(container->key = strdup(message.key)))
+        return -PEN_ENOMEM;
+    int rc = get_recipe(reader, 1, &container->recipe);
+    return rc ? rc : get_native(reader, &message, container);
 }
 
 int pen_container_decode(const void *bytes, size_t size, struct pen_container *out_container)
 {
-    const unsigned char *at = bytes;
-    if (size < PRELUDE || memcmp(at, PEN_CONTAINER_MAGIC, 8) != 0 || get_u32(at + 8) != size || get_u32(at + 12) != 0 ||
-        (get_u32(at + 16) | (uint64_t)get_u32(at + 20) << 32) != XXH64(at + PRELUDE, size - PRELUDE, 0))
+    struct prelude prelude;
+    if (size < sizeof prelude || size % 8)
         return -PEN_EBINARY;
-    struct reader reader = {at + PRELUDE, at + size}, type, content;
-    if (!take(&reader, TAG_TYPE, &type) || left(&type) != 4 || !take(&reader, TAG_RECIPE, &content))
+    memcpy(&prelude, bytes, sizeof prelude);
+    if (memcmp(prelude.magic, PEN_CONTAINER_MAGIC, sizeof prelude.magic) != 0 || prelude.size != size ||
+        prelude.checksum != XXH64((const char *)bytes + sizeof prelude, size - sizeof prelude, 0))
         return -PEN_EBINARY;
-    struct pen_container container = {.binary_type = get_u32(type.at)};
-    /* CL_PROGRAM_BINARY_TYPE_COMPILED_OBJECT, _LIBRARY, _EXECUTABLE */
-    if (container.binary_type != 1 && container.binary_type != 2 && container.binary_type != 4)
-        return -PEN_EBINARY;
-    int rc = get_recipe(&content, 1, &container.recipe);
-    if (!rc)
-        rc = get_native(&reader, &container);
+    unsigned char *copy = malloc(size); /* decoders want frames at multiples of 8 */
+    if (!copy)
+        return -PEN_ENOMEM;
+    memcpy(copy, bytes, size);
+    struct reader reader = {.at = copy + sizeof prelude, .end = copy + size};
+    struct pen_container container = {0};
+    int rc = get_container(&reader, &container);
+    pen_scratch_finish(&reader.scratch);
+    free(copy);
     if (rc) {
         pen_container_finish(&container);
         return rc;

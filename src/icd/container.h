@@ -1,12 +1,12 @@
 /* icd/container.h - the portable program binary: what clGetProgramInfo(CL_PROGRAM_BINARIES) gives and
  * clCreateProgramWithBinary takes back, on any device.
  *
- *   "PENBIN\0\1"                          the last byte is the version of the format
+ *   "PENBIN\0\2"                          the last byte is the version of the format
  *   u64 size                              of the whole container
  *   u64 checksum                          XXH64 of what follows
- *   records: u32 tag, u32 length, bytes, zeros to a multiple of 8; a tag's order and number are fixed
+ *   messages container, container_recipe, ... of the schema, with the bytes that they announce
  *
- * All integers are little-endian. Equal programs give equal bytes.
+ * Equal programs give equal bytes.
  * The decoder trusts nothing: lengths, counts, strings, nesting are checked before anything is allocated by them.
  * Ownership: encode allocates, the caller frees; decode's result holds one reference on the recipe.
  * Threads:   none shared. Errors: 0 or -PEN_E*; outputs untouched on failure. */
@@ -15,8 +15,7 @@
 
 #include "icd/recipe.h"
 
-#define PEN_CONTAINER_MAGIC "PENBIN\0\1"
-#define PEN_CONTAINER_KEY   4096u
+#define PEN_CONTAINER_MAGIC "PENBIN\0\2"
 
 struct pen_container_kernel { /* a whole frame of message kernel_info, without devices; it decodes */
     void *frame;
@@ -26,7 +25,7 @@ struct pen_container_kernel { /* a whole frame of message kernel_info, without d
 struct pen_container {
     uint32_t binary_type; /* CL_PROGRAM_BINARY_TYPE_*: compiled object, library or executable */
     struct pen_recipe *recipe;
-    char *key;    /* names the device and driver that native code in here is for (at most PEN_CONTAINER_KEY bytes) */
+    char *key;    /* names the device and driver that native code in here is for (limit NAME) */
     void *native; /* the device's own binary, or NULL */
     size_t native_size;
     struct pen_container_kernel *kernels; /* with `native`, which may tell less than a build from source does */
