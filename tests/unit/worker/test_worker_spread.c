@@ -166,11 +166,13 @@ static void test_many(void **state)
     rig_stop(&rig);
 }
 
-/* What comes late in a queue of a higher priority waits for what the devices have been given, and for no more. */
+/* What comes last, in a queue of a higher priority, waits for what the devices have been given, and for no more. All
+ * are there when the first goes: they wait for an event of the program's. */
 static void test_priorities(void **state)
 {
     (void)state;
     enum { MANY = 20 };
+    const uint64_t gate = E + 1;
     struct rig rig;
     uint32_t done = 0;
     prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true}, PEN_QUEUE_FLAG_OUT_OF_ORDER);
@@ -178,10 +180,13 @@ static void test_priorities(void **state)
              .priority = PEN_HINT_HIGH);
     send_sleep(&rig, 20, E, 1, NULL, 0); /* how long they run is known from then on */
     assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    is_queued(&rig, 1);
+    RIG_SEND(&rig, event_create, .event = gate, .slot = 1);
     for (uint32_t i = 0; i < MANY; i++)
-        send_sleep(&rig, 20, E + 2 + i, 2 + i, NULL, 0);
-    rig_launch(&rig, OTHER, SLEEP, 1, E + 1, MANY + 2, NULL, 0);
-    assert_int_equal(rig_wait_slot(&rig, MANY + 2), 0);
+        send_sleep(&rig, 20, E + 2 + i, 2 + i, &gate, 1);
+    rig_launch(&rig, OTHER, SLEEP, 1, E + 2 + MANY, 2 + MANY, &gate, 1);
+    RIG_SEND(&rig, event_set, .event = gate, .status = 0);
+    assert_int_equal(rig_wait_slot(&rig, 2 + MANY), 0);
     for (uint32_t i = 0; i < MANY; i++)
         done += rig_slot(&rig, 2 + i) == PEN_STATE_COMPLETE;
     assert_in_range(done, 1, MANY / 2);
