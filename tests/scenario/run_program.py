@@ -139,7 +139,7 @@ def natively(command, environment):
 def main(*words):
     lost = words[0] == '--lost'
     words = words[lost:]
-    layer = {'OPENCL_LAYERS': words[1]} if words[0] == '--layer' else {}
+    layer = {'OPENCL_LAYERS': os.path.abspath(words[1])} if words[0] == '--layer' else {}
     mode, program, *arguments = words[2 * len(layer):]
     if not os.path.exists(POCL):
         return 77
