@@ -121,5 +121,11 @@ int main(int argc, char **argv)
     say("right");
     while (getchar() != EOF)
         ;
+    if (event)
+        CHECK(clReleaseEvent(event));
+    for (int i = 0; i < 2; i++) {
+        free(sent[i]);
+        free(found[i]);
+    }
     return 0;
 }
