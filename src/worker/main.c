@@ -46,7 +46,9 @@ struct worker {
     struct pen_offer *offers;
     uint32_t offer_count;
     struct pen_log_writer *log;
-    struct pen_work_memory memory; /* of the session to come */
+    struct pen_work_memory memory;  /* of the session to come */
+    struct pen_unix_frame adoption; /* what came for it; its texts and lists are in the scratch, too */
+    struct pen_scratch scratch;
     int client_fd;
 };
 
@@ -273,9 +275,9 @@ static int say_ready(void *context, int control_fd)
 }
 
 /* Waits for the session to serve; 1 with it, 0 when the daemon wants no more of us. */
-static int wait_for_adoption(struct worker *worker, struct pen_unix_frame *frame, struct pen_msg_adopt *out,
-                             struct pen_scratch *scratch, struct pen_error *error)
+static int wait_for_adoption(struct worker *worker, struct pen_msg_adopt *out, struct pen_error *error)
 {
+    struct pen_unix_frame *frame = &worker->adoption;
     int rc = pen_work_memory_create((uint32_t)worker->options.ring_bytes, worker->options.arena_bytes, &worker->memory,
                                     error);
     if (rc)
@@ -288,8 +290,8 @@ static int wait_for_adoption(struct worker *worker, struct pen_unix_frame *frame
     rc = pen_unix_receive(worker->options.control_fd, frame, UINT64_MAX);
     if (rc == -PEN_EGONE || (!rc && frame->opcode == PEN_OP_SHUTDOWN))
         return 0;
-    if (rc || frame->opcode != PEN_OP_ADOPT || (rc = pen_msg_adopt_decode(frame->data, frame->size, scratch, out)) ||
-        !frame->fd_count)
+    if (rc || frame->opcode != PEN_OP_ADOPT ||
+        (rc = pen_msg_adopt_decode(frame->data, frame->size, &worker->scratch, out)) || !frame->fd_count)
         return pen_fail(error, rc ? rc : -PEN_EPROTO, "the daemon sent something else than adopt with a descriptor");
     worker->client_fd = frame->fds[0];
     frame->fds[0] = -1;
@@ -326,12 +328,10 @@ static bool program_left(int rc)
 
 static int serve(struct worker *worker)
 {
-    struct pen_unix_frame frame = {0};
-    struct pen_scratch scratch = {0};
     struct pen_msg_adopt adopt = {0};
     struct pen_error error = {0};
     struct pen_work *work;
-    int rc = wait_for_adoption(worker, &frame, &adopt, &scratch, &error);
+    int rc = wait_for_adoption(worker, &adopt, &error);
     if (rc > 0)
         link_caches(worker); /* the disk may have become full meanwhile, or the opposite */
     if (rc <= 0)
