@@ -6,6 +6,8 @@ import os
 import re
 import sys
 
+import report
+
 # folder -> the folders that it may include from. Whatever is not here has no place yet: give it one.
 BELOW = {
     "base": (),
@@ -56,11 +58,5 @@ def judge(place, part, target, header):
         yield f"{place}: of {target}, only {', '.join(OFFERED[target])} may be included from outside"
 
 
-def main(src=os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src")):
-    found = list(mistakes(os.path.normpath(src)))
-    print("\n".join(found), end="\n" if found else "")
-    return 1 if found else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(report.main(mistakes))

@@ -6,6 +6,8 @@ import os
 import re
 import sys
 
+import report
+
 TABLE = os.path.join("daemon", "config.c")
 BESIDE = {"drivers.environment"}  # its pairs have any names
 KEY = re.compile(r'\{"([a-z_]+(?:\.[a-z0-9_]+)?)", KIND_')
@@ -36,11 +38,5 @@ def mistakes(src):
                         yield f"{path}:{line}: there is no setting {setting}"
 
 
-def main(src=os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src")):
-    found = list(mistakes(os.path.normpath(src)))
-    print("\n".join(found), end="\n" if found else "")
-    return 1 if found else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(report.main(mistakes))
