@@ -601,20 +601,27 @@ static ssize_t deaf_send(struct pen_stream *stream, const struct iovec *parts, i
     return bytes;
 }
 
+/* A link over the stream, whose descriptor can always be written to. */
+static struct pen_link *attach_writable(struct pen_stream *stream, int fds[2])
+{
+    const struct pen_link_owner owner = {count_frame, NULL, NULL};
+    struct pen_link *link;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    stream->fd = fds[0];
+    assert_int_equal(pen_link_create(&owner, &link), 0);
+    assert_int_equal(pen_link_attach(link, stream, 0), 0);
+    return link;
+}
+
 /* The peer acknowledges nothing: when no more may be kept, what goes beside waits, and nobody spins meanwhile. */
 static void sleeps_while_no_part_is_made(void **unused)
 {
     static const struct pen_stream_ops ops = {deaf_send, stubborn_receive, stubborn_destroy, NULL, NULL};
     static unsigned char frame[PEN_LIMIT_FRAME], arena[64];
-    const struct pen_link_owner owner = {count_frame, NULL, NULL};
     struct pen_stream stream = {.ops = &ops};
-    struct pen_link *link;
     int fds[2], turns = 0;
     (void)unused;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-    stream.fd = fds[0]; /* always writable */
-    assert_int_equal(pen_link_create(&owner, &link), 0);
-    assert_int_equal(pen_link_attach(link, &stream, 0), 0);
+    struct pen_link *link = attach_writable(&stream, fds);
     assert_int_equal(pen_link_add_range(link, arena, 0, sizeof arena, 1), 0);
     while (!pen_link_add(link, frame, sizeof frame))
         ;
@@ -659,15 +666,10 @@ static void add_to_burst(struct pen_link *link)
 static void bursts_are_gathered(void **unused)
 {
     static const struct pen_stream_ops ops = {far_send, stubborn_receive, stubborn_destroy, NULL, far_round_trip_ns};
-    const struct pen_link_owner owner = {count_frame, NULL, NULL};
     struct pen_stream stream = {.ops = &ops};
-    struct pen_link *link;
     int fds[2], turns = 0;
     (void)unused;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-    stream.fd = fds[0]; /* always writable */
-    assert_int_equal(pen_link_create(&owner, &link), 0);
-    assert_int_equal(pen_link_attach(link, &stream, 0), 0);
+    struct pen_link *link = attach_writable(&stream, fds);
     uint64_t begin = pen_now_ns();
     add_to_burst(link);
     assert_int_equal(far_sends, 1);
