@@ -115,10 +115,9 @@ static bool decide(uint32_t freed)
         options[i] = (struct pen_place_option){.place = &devices[candidates[i]].place,
                                                .bring_ns = missing_at(task, candidates[i]) / 4,
                                                .run_ns = task->run_ns};
-    int chosen = pen_place_choose(options, count, 0, &end_ns);
-    if (chosen < 0)
+    if (!count)
         return false;
-    give(task, candidates[chosen]);
+    give(task, candidates[pen_place_choose(options, count, 0, &end_ns)]);
     return add(task);
 }
 

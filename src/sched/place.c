@@ -13,17 +13,16 @@ static uint64_t later(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-int pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns, uint64_t *out_end_ns)
+uint32_t pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns, uint64_t *out_end_ns)
 {
-    int best = -1;
+    uint32_t best = 0;
     assert(count);
     for (uint32_t i = 0; i < count; i++) {
-        const struct pen_place *place = options[i].place;
-        uint64_t begin = later(now_ns + place->ahead_ns, options[i].ready_ns);
+        uint64_t begin = later(now_ns + options[i].place->ahead_ns, options[i].ready_ns);
         uint64_t end = begin + options[i].bring_ns + options[i].run_ns;
-        if (best >= 0 && end >= *out_end_ns)
+        if (i && end >= *out_end_ns)
             continue;
-        best = (int)i;
+        best = i;
         *out_end_ns = end;
     }
     return best;

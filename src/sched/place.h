@@ -1,10 +1,12 @@
 /* sched/place.h - which device a ready command goes to: the one where it is expected to be complete first. Pure: the
  * caller tells the time.
  *
- * Method:  earliest finish time (the second half of HEFT: Topcuoglu, Hariri and Wu, IEEE TPDS 13(3), 2002), with
- *          what waits for the best one waiting for it (availability: US20130185725). A device is expected to be free
- * when what it was given has run; how long a command runs is learnt, by kernel, device and size class, as a moving
- * average. Threads: one. Errors:  none. */
+ * Method:  earliest finish time (the second half of HEFT: Topcuoglu, Hariri and Wu, IEEE TPDS 13(3), 2002); what has
+ *          no room where it would be done first waits for it (availability: US20130185725). A device is expected to
+ *          be free when what it was given has run; how long a command runs is learnt, by kernel, device and size
+ *          class, as a moving average.
+ * Threads: one.
+ * Errors:  none. */
 #ifndef PEN_SCHED_PLACE_H
 #define PEN_SCHED_PLACE_H
 
@@ -54,7 +56,8 @@ static inline uint32_t pen_size_class(uint64_t items)
 
 /* The option that ends first, and when; the first of equal ones. Of at least one. Its device may have no room: then it
  * is worth waiting for. */
-int pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns, uint64_t *out_end_ns);
+uint32_t pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns,
+                          uint64_t *out_end_ns);
 /* The command goes there; it is expected to run for run_ns. */
 void pen_place_enter(struct pen_place *place, uint64_t run_ns);
 /* It is done, or was not done after all. The same run_ns. */

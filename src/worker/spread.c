@@ -135,7 +135,7 @@ bool pen_spread_choose(struct pen_work_command *command, struct pen_work_task *t
                                       .run_ns = expected_run(command, accesses, count, lane->device)};
         lanes[option_count++] = lane;
     }
-    int chosen = pen_place_choose(options, option_count, pen_now_ns(), &task->expected_end_ns);
+    uint32_t chosen = pen_place_choose(options, option_count, pen_now_ns(), &task->expected_end_ns);
     if (!pen_place_has_room(options[chosen].place)) {
         task->awaits = options[chosen].place;
         return false;

@@ -7,8 +7,6 @@
 #include "worker/remote.h"
 #include "worker/work.h"
 
-#define LOOKS 64u /* at commands for which there is no room, in a row */
-
 /* ---- life --------------------------------------------------------------------------------------------- */
 
 static struct pen_work_task *task_create(struct pen_work *work, struct pen_work_queue *queue, uint32_t slot,
