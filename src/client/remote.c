@@ -299,6 +299,13 @@ static bool may_pass(int rc)
            rc == -PEN_EDETACHED;
 }
 
+/* A session that is detached is kept for as long as that lasts: the window begins with the last sign that it may, which
+ * is everything but that nobody listens where the pool was. */
+static bool may_be_kept(const struct pen_remote_end *end, int rc)
+{
+    return end->detached && rc != -PEN_ENOENT;
+}
+
 /* True when the link has a connection again. Else the session is lost, or it is time to stop. */
 static bool reconnect(struct pen_remote_end *end)
 {
@@ -310,7 +317,7 @@ static bool reconnect(struct pen_remote_end *end)
         if (!rc)
             return true;
         uint64_t now = pen_now_ns();
-        if (end->detached) /* the session is kept longer */
+        if (may_be_kept(end, rc))
             until = now + end->config.reconnect_ns;
         if (!may_pass(rc) || now >= until)
             break;

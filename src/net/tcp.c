@@ -57,7 +57,7 @@ static int resolve(const char *text, int flags, struct addrinfo **out_list, stru
     if (rc)
         return rc;
     int failed = getaddrinfo(address.host, address.port, &hints, out_list);
-    return failed ? pen_fail(error, -PEN_ENOENT, "looking up %s: %s", text, gai_strerror(failed)) : 0;
+    return failed ? pen_fail(error, -PEN_EIO, "looking up %s: %s", text, gai_strerror(failed)) : 0;
 }
 
 static int not_loopback(const char *text, struct pen_error *error)
@@ -168,23 +168,50 @@ static uint64_t share_of(uint64_t deadline_ns, const struct addrinfo *list)
     return now < deadline_ns ? now + (deadline_ns - now) / count : deadline_ns;
 }
 
+/* Of the reasons why a name's addresses cannot be connected to, the heaviest counts. */
+static int weight(int code)
+{
+    switch (code) {
+    case ENETUNREACH:
+    case EADDRNOTAVAIL:
+    case EAFNOSUPPORT:
+        return 0; /* this host has no way to such addresses */
+    case ECONNREFUSED:
+        return 1; /* nobody is there */
+    default:
+        return 2; /* somebody may be */
+    }
+}
+
+static int meaning(int code)
+{
+    switch (code) {
+    case ECONNREFUSED:
+        return -PEN_ENOENT;
+    case ETIMEDOUT:
+        return -PEN_ETIMEOUT;
+    case ECONNRESET:
+        return -PEN_EGONE;
+    default:
+        return -PEN_EIO;
+    }
+}
+
 int pen_tcp_connect(const char *text, bool anywhere, uint64_t deadline_ns, int *out_fd, struct pen_error *error)
 {
     struct addrinfo *list;
-    int rc = resolve(text, 0, &list, error), code = ENOENT;
+    int rc = resolve(text, 0, &list, error), code = ENETUNREACH;
     if (rc)
         return rc;
-    for (const struct addrinfo *at = list; at && code && !rc; at = at->ai_next)
-        if (!anywhere && !is_loopback(at->ai_addr))
+    for (const struct addrinfo *at = list; at && code; at = at->ai_next) {
+        if (!anywhere && !is_loopback(at->ai_addr)) {
             rc = not_loopback(text, error);
-        else
-            code = try_one(at, share_of(deadline_ns, at), out_fd);
+            break;
+        }
+        int failed = try_one(at, share_of(deadline_ns, at), out_fd);
+        if (!failed || weight(failed) >= weight(code))
+            code = failed;
+    }
     freeaddrinfo(list);
-    if (rc || !code)
-        return rc;
-    return pen_fail(error,
-                    code == ETIMEDOUT    ? -PEN_ETIMEOUT
-                    : code == ECONNRESET ? -PEN_EGONE
-                                         : -PEN_ENOENT,
-                    "connecting to %s: %s", text, strerror(code));
+    return rc || !code ? rc : pen_fail(error, meaning(code), "connecting to %s: %s", text, strerror(code));
 }

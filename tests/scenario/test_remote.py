@@ -480,6 +480,21 @@ class Remote(harness.Scenario):
         status, out = self.finish(program)
         self.assertEqual(status, 0, out)
 
+    def test_detached_and_ended(self):
+        """Its pool ends for good: nobody listens there any more, so that the program waits for the window, and not for ever."""
+        self.open('1 s')
+        program = self.start('loop', '60', pool=self.host.tenant('alice'))
+        worker = self.worker()
+        self.manage('detach')
+        self.host.wait_log('refused tenant alice: session 1 is detached')
+        self.kill_daemon()
+        begin = time.monotonic()
+        status, out = self.finish(program)
+        self.assertEqual(status, LOST, out)
+        self.assertRegex(out, 'could not be made again: .*refused')
+        self.assertGreater(time.monotonic() - begin, 0.5)
+        self.gone(worker)
+
     def test_detached_and_revoked(self):
         self.open()
         program = self.start('loop', '60', pool=self.pool())
