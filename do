@@ -58,6 +58,10 @@ python3-opencv       a real program
 hashcat              a real program
 "
 
+packages_bench="
+libstarpu-dev        a runtime of task graphs, to measure beside
+"
+
 install() { # GROUP...
     local group name meaning missing=()
     command -v dpkg-query >/dev/null || { echo "not a Debian system: the packages are listed in ./do"; return; }
@@ -306,7 +310,7 @@ do_lint() { # format, static analysis, include directions, builds without warnin
     finish
 }
 
-do_bench() { # native and Penstock, interleaved, to build/bench/*.json: [all|calls|remote|network|span|programs] [OPTION...] (--help)
+do_bench() { # native and Penstock, interleaved, to build/bench/*.json: [all|calls|remote|network|span|tasks|programs] [OPTION...] (--help)
     local what=all part
     case ${1:-} in
     '' | -*) ;;
@@ -314,19 +318,24 @@ do_bench() { # native and Penstock, interleaved, to build/bench/*.json: [all|cal
     esac
     case $what in
     all)
-        for part in calls remote network span programs; do
+        for part in calls remote network span tasks programs; do
             do_bench "$part" "$@" || return
         done
         ;;
     calls) do_build && python3 bench/callpath.py "$@" ;;
     remote) do_build && python3 bench/remote.py "$@" ;;
     span) do_build && python3 bench/span.py "$@" ;;
+    tasks)
+        install packages_build packages_bench
+        build_main || return
+        [ -x build/bench/tasks_starpu ] || meson setup --reconfigure build && build_main && python3 bench/tasks.py "$@"
+        ;;
     network | programs)
         install packages_build packages_test packages_conformance
         build_main && python3 "bench/$what.py" "$@"
         ;;
     *)
-        echo "./do bench: \"$what\" is no part of it; there are all, calls, remote, network, span and programs" >&2
+        echo "./do bench: \"$what\" is no part of it; there are all, calls, remote, network, span, tasks and programs" >&2
         exit 2
         ;;
     esac
