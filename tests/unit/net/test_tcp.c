@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "net/tcp.h"
+#include "net/unix.h"
 #include "wire/futex.h"
 
 #define PATIENCE_MS 5000
