@@ -48,20 +48,22 @@ static uint64_t in_bounds(float run_ns)
 
 uint64_t pen_estimate_run(const struct pen_estimate *estimate, uint64_t items)
 {
-    int class = (int)pen_size_class(items);
-    for (int away = 0; away < 64; away++) {
-        float times = (float)(UINT64_C(1) << away);
-        if (class - away >= 0 && estimate->run_ns[class - away] > 0) /* a smaller one: as much longer as it is larger */
-            return in_bounds(estimate->run_ns[class - away] * times);
-        if (class + away < 64 && estimate->run_ns[class + away] > 0)
-            return in_bounds(estimate->run_ns[class + away] / times);
-    }
-    return PEN_PLACE_UNKNOWN_NS;
+    if (!estimate->known)
+        return PEN_PLACE_UNKNOWN_NS;
+    uint32_t class = pen_size_class(items);
+    uint64_t smaller = estimate->known << (63 - class), larger = estimate->known >> class; /* it is in both */
+    int below = smaller ? __builtin_clzll(smaller) : 64, above = larger ? __builtin_ctzll(larger) : 64;
+    if (below <= above) /* a smaller one: as much longer as it is larger */
+        return in_bounds(estimate->run_ns[class - below] * (float)(UINT64_C(1) << below));
+    return in_bounds(estimate->run_ns[class + above] / (float)(UINT64_C(1) << above));
 }
 
 void pen_estimate_note(struct pen_estimate *estimate, uint64_t items, uint64_t run_ns)
 {
-    float *known = &estimate->run_ns[pen_size_class(items)];
+    uint32_t class = pen_size_class(items);
+    uint64_t bit = UINT64_C(1) << class;
+    float *average = &estimate->run_ns[class];
     float run = run_ns ? (float)run_ns : 1;
-    *known = *known > 0 ? *known + LEARN * (run - *known) : run;
+    *average = estimate->known & bit ? *average + LEARN * (run - *average) : run;
+    estimate->known |= bit;
 }

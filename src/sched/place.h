@@ -45,7 +45,8 @@ struct pen_place_option {
 
 /* How long commands of one kind run on one device. Zero-initialize. */
 struct pen_estimate {
-    float run_ns[64]; /* by size class; 0: not known */
+    uint64_t known;   /* bits of the size classes that one has run of */
+    float run_ns[64]; /* by size class */
 };
 
 /* Work items into a size class: powers of two. */

@@ -73,6 +73,9 @@ static void test_estimate(void **state)
     for (int i = 0; i < 50; i++)
         pen_estimate_note(&estimate, 1024, 9000);
     assert_in_range(pen_estimate_run(&estimate, 1024), 8900, 9000); /* it follows what the kernel does now */
+    pen_estimate_note(&estimate, 1 << 14, 1000);
+    assert_in_range(pen_estimate_run(&estimate, 1 << 12), 35000, 36000); /* of two as near, from the smaller one */
+    assert_int_equal(pen_estimate_run(&estimate, 1 << 13), 500);
     pen_estimate_note(&estimate, 1 << 20, 0);
     assert_in_range(pen_estimate_run(&estimate, 1 << 20), 0, 1);
 }
