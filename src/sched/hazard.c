@@ -318,13 +318,22 @@ static int read_range(struct pen_hazards *hazards, struct pen_hazard_region *reg
     return rc;
 }
 
+/* Makes pieces begin and end where the range does. */
+static int cut(struct pen_hazards *hazards, struct pen_hazard_region *region, uint64_t begin, uint64_t end)
+{
+    uint32_t at = find(region, begin);
+    if (at < region->count && region->pieces[at]->begin == begin && region->pieces[at]->end == end)
+        return 0; /* as of most, which name whole regions */
+    if (region->count >= PEN_HAZARD_PIECES && thin_out(hazards, region))
+        return -PEN_ENOMEM;
+    return split(hazards, region, begin) || split(hazards, region, end) ? -PEN_ENOMEM : 0;
+}
+
 int pen_hazard_access(struct pen_hazards *hazards, struct pen_hazard_region *region, uint64_t begin, uint64_t end,
                       enum pen_hazard_mode mode, struct pen_hazard_node *node, pen_hazard_meet *meet, void *context)
 {
     const struct meeting meeting = {node, meet, context};
-    if (region->count >= PEN_HAZARD_PIECES && thin_out(hazards, region))
-        return -PEN_ENOMEM;
-    if (split(hazards, region, begin) || split(hazards, region, end))
+    if (cut(hazards, region, begin, end))
         return -PEN_ENOMEM;
     return mode == PEN_HAZARD_WRITE ? write_range(hazards, region, begin, end, &meeting)
                                     : read_range(hazards, region, begin, end, &meeting);
