@@ -22,10 +22,20 @@ static bool is_root(const struct pen_work_region *region)
 }
 
 /* A slice lies in its root where its arena range does; a view lies over all of what it is of. */
+static void set_whole(struct pen_access *access, const struct pen_work_region *region, enum pen_hazard_mode mode)
+{
+    access->root = region->root;
+    access->begin = region->arena_offset - region->root->arena_offset;
+    access->end = access->begin + region->size;
+    access->mode = mode;
+    access->fresh = false;
+}
+
 static struct pen_access whole(const struct pen_work_region *region, enum pen_hazard_mode mode)
 {
-    uint64_t begin = region->arena_offset - region->root->arena_offset;
-    return (struct pen_access){.root = region->root, .begin = begin, .end = begin + region->size, .mode = mode};
+    struct pen_access access;
+    set_whole(&access, region, mode);
+    return access;
 }
 
 static struct pen_access part(const struct pen_work_region *region, const struct pen_box *box, const uint64_t extent[3],
@@ -50,10 +60,10 @@ static uint32_t of_launch(const struct pen_work_command *command, struct pen_acc
     for (uint32_t i = 0; i < kernel->argument_count && !kernel->error; i++) {
         const struct pen_work_argument *argument = &command->u.launch.arguments[i];
         const struct pen_work_region *region = argument->object;
-        if (argument->kind == PEN_ARGUMENT_KIND_REGION && region && !argument->error && pen_region_alive(region))
-            out[count++] =
-                whole(region, pen_access_kernel_writes(&kernel->info->arguments[i], region) ? PEN_HAZARD_WRITE
-                                                                                            : PEN_HAZARD_READ);
+        if (argument->kind != PEN_ARGUMENT_KIND_REGION || !region || argument->error || !pen_region_alive(region))
+            continue;
+        bool writes = pen_access_kernel_writes(&kernel->info->arguments[i], region);
+        set_whole(&out[count++], region, writes ? PEN_HAZARD_WRITE : PEN_HAZARD_READ);
     }
     return count;
 }
