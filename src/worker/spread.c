@@ -61,19 +61,26 @@ static uint64_t expected_run(const struct pen_work_command *command, const struc
     return count ? 1000 + (accesses[0].end - accesses[0].begin) / 8 : 1000;
 }
 
-/* When what a command waits for is expected to be done, on a device: what another device does has to become known
- * first. */
-struct readiness {
-    const struct pen_work_device *device;
-    uint64_t ready_ns;
+/* The devices that a command may go to. */
+struct choice {
+    struct pen_place_option options[PEN_LIMIT_DEVICES];
+    struct pen_work_lane *lanes[PEN_LIMIT_DEVICES];
+    uint32_t count;
+    const struct pen_work_domain *domain; /* whose devices are to wait for what is visited; NULL: all */
 };
 
-static void await(struct readiness *readiness, const struct pen_work_task *wait)
+/* When it is expected to be done, on each device: what another one does has to become known there first. */
+static void await(struct choice *choice, const struct pen_work_task *wait)
 {
-    bool crosses = wait->lane && wait->lane->device != readiness->device;
-    uint64_t at = wait->expected_end_ns + (crosses ? PEN_PLACE_CROSS_NS : 0);
-    if (wait->node.state != PEN_GRAPH_DONE && at > readiness->ready_ns)
-        readiness->ready_ns = at;
+    if (wait->node.state == PEN_GRAPH_DONE)
+        return;
+    for (uint32_t i = 0; i < choice->count; i++) {
+        const struct pen_work_device *device = choice->lanes[i]->device;
+        bool crosses = wait->lane && wait->lane->device != device;
+        uint64_t at = wait->expected_end_ns + (crosses ? PEN_PLACE_CROSS_NS : 0);
+        if ((!choice->domain || choice->domain == device->domain) && at > choice->options[i].ready_ns)
+            choice->options[i].ready_ns = at;
+    }
 }
 
 static void visit(void *context, const struct pen_hazard_node *before)
@@ -81,15 +88,28 @@ static void visit(void *context, const struct pen_hazard_node *before)
     await(context, PEN_CONTAINER((struct pen_hazard_node *)(uintptr_t)before, struct pen_work_task, hazard));
 }
 
-static uint64_t ready_at(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
-                         const struct pen_work_device *device)
+/* What the access would come after. The devices of one driver find it in the same history, all devices if its region
+ * is direct: each history is looked at once. */
+static void await_access(struct choice *choice, const struct pen_access *access)
 {
-    struct readiness readiness = {.device = device};
+    bool direct = access->root->flags & PEN_REGION_FLAG_DIRECT;
+    for (uint32_t i = 0; i < (direct ? 1 : choice->count); i++) {
+        const struct pen_work_device *device = choice->lanes[i]->device;
+        if (i && device->domain == choice->domain)
+            continue;
+        choice->domain = direct ? NULL : device->domain;
+        pen_move_visit(access, device, visit, choice);
+    }
+    choice->domain = NULL;
+}
+
+static void await_all(struct choice *choice, const struct pen_work_command *command, const struct pen_access *accesses,
+                      uint32_t count)
+{
     for (uint32_t i = 0; i < command->wait_count; i++)
-        await(&readiness, command->waits[i]);
+        await(choice, command->waits[i]);
     for (uint32_t i = 0; i < count; i++)
-        pen_move_visit(&accesses[i], device, visit, &readiness);
-    return readiness.ready_ns;
+        await_access(choice, &accesses[i]);
 }
 
 /* Bytes that are not valid there. */
@@ -117,31 +137,38 @@ uint64_t pen_spread_missing(const struct pen_work_task *task)
     return missing(accesses, count, device);
 }
 
+static void list_devices(struct choice *choice, const struct pen_work_command *command,
+                         const struct pen_access *accesses, uint32_t count)
+{
+    choice->count = 0;
+    choice->domain = NULL;
+    for (uint32_t i = 0; i < command->queue->lane_count; i++) {
+        struct pen_work_lane *lane = &command->queue->lanes[i];
+        if (!is_eligible(command, lane))
+            continue;
+        choice->lanes[choice->count] = lane;
+        choice->options[choice->count++] =
+            (struct pen_place_option){.place = &lane->device->place,
+                                      .bring_ns = missing(accesses, count, lane->device) / MOVED_PER_NS,
+                                      .run_ns = expected_run(command, accesses, count, lane->device)};
+    }
+}
+
 bool pen_spread_choose(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
                        uint32_t count)
 {
-    struct pen_place_option options[PEN_LIMIT_DEVICES];
-    struct pen_work_lane *lanes[PEN_LIMIT_DEVICES];
-    struct pen_work_queue *queue = command->queue;
-    uint32_t option_count = 0;
-    for (uint32_t i = 0; i < queue->lane_count; i++) {
-        struct pen_work_lane *lane = &queue->lanes[i];
-        if (!is_eligible(command, lane))
-            continue;
-        options[option_count] =
-            (struct pen_place_option){.place = &lane->device->place,
-                                      .ready_ns = ready_at(command, accesses, count, lane->device),
-                                      .bring_ns = missing(accesses, count, lane->device) / MOVED_PER_NS,
-                                      .run_ns = expected_run(command, accesses, count, lane->device)};
-        lanes[option_count++] = lane;
-    }
-    uint32_t chosen = pen_place_choose(options, option_count, pen_now_ns(), &task->expected_end_ns);
-    if (!pen_place_has_room(options[chosen].place)) {
-        task->awaits = options[chosen].place;
+    struct choice choice;
+    list_devices(&choice, command, accesses, count);
+    await_all(&choice, command, accesses, count);
+    uint64_t now = pen_now_ns();
+    uint32_t chosen = pen_place_choose(choice.options, choice.count, now, &task->expected_end_ns);
+    if (!pen_place_has_room(choice.options[chosen].place)) {
+        task->awaits = choice.options[chosen].place;
         return false;
     }
-    task->expected_run_ns = options[chosen].run_ns;
-    command->lane = task->lane = lanes[chosen];
+    task->submitted_ns = now; /* unless it is held there */
+    task->expected_run_ns = choice.options[chosen].run_ns;
+    command->lane = task->lane = choice.lanes[chosen];
     pen_place_enter(&task->lane->device->place, task->expected_run_ns);
     task->placed = true;
     if (command->opcode == PEN_OP_LAUNCH) {
@@ -154,7 +181,8 @@ bool pen_spread_choose(struct pen_work_command *command, struct pen_work_task *t
 
 /* ---- what became of it ---------------------------------------------------------------------------------------- */
 
-/* Of a device that has one command at a time, a command has begun when the one before it had ended. */
+/* Of a device that has one command at a time, a command has begun when the one before it had ended. One that never ran
+ * has no end. */
 static void learn(struct pen_work_task *task)
 {
     uint64_t *last_end_ns = &task->lane->device->last_end_ns;
@@ -168,8 +196,7 @@ static void learn(struct pen_work_task *task)
 
 void pen_spread_left(struct pen_work_task *task)
 {
-    if (task->submitted_ns)
-        learn(task);
+    learn(task);
     pen_place_leave(&task->lane->device->place, task->expected_run_ns);
     if (task->kernel)
         pen_kernel_unref(task->kernel);

@@ -381,7 +381,8 @@ static int fill_order(struct pen_work_queue *queue, struct pen_work_task *task, 
 /* How long it runs is to be learnt. */
 static void note_start(const struct pen_work_command *command, struct pen_work_task *task)
 {
-    task->submitted_ns = pen_now_ns();
+    if (task->node.state != PEN_GRAPH_PLACED) /* else it has just been placed */
+        task->submitted_ns = pen_now_ns();
     for (uint32_t i = 0; i < command->wait_count; i++)
         if (command->waits[i]->node.state == PEN_GRAPH_SUBMITTED && command->waits[i]->lane != task->lane)
             task->crosses = true;
