@@ -18,6 +18,8 @@ enum { QUEUE = 1, PROGRAM = 2, KERNEL = 10, REGION = 100, REAP_EVERY = 64, REGIO
 #define ARENA (UINT64_C(64) << 20)
 
 struct session {
+    struct pen_backend_device devices[INSTANT_DEVICES];
+    const struct pen_backend_device *members[INSTANT_DEVICES];
     struct pen_work *work;
     struct pen_crash_page *crash;
     int crash_fd, ends[2];
@@ -48,13 +50,12 @@ static void start(struct session *session)
     static const uint64_t allowed[] = {1};
     struct pen_error error = {0};
     struct pen_work_memory memory;
-    struct pen_backend_device devices[INSTANT_DEVICES];
-    const struct pen_backend_device *members[INSTANT_DEVICES];
     for (uint32_t i = 0; i < INSTANT_DEVICES; i++) {
-        devices[i] = instant_device(i, true, true);
-        members[i] = &devices[i];
+        session->devices[i] = instant_device(i, true, true);
+        session->members[i] = &session->devices[i];
     }
-    struct pen_offer offer = {.device = devices[0], .members = members, .member_count = INSTANT_DEVICES};
+    struct pen_offer offer = {
+        .device = session->devices[0], .members = session->members, .member_count = INSTANT_DEVICES};
     offer.device.domain = NULL;
     if (pen_crash_create(&session->crash, &session->crash_fd) ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, session->ends) ||
@@ -146,8 +147,15 @@ static void enqueue(struct session *session, const struct shape_task *task)
     struct pen_work *work = session->work;
     struct pen_work_kernel *kernel = session->kernels[task->count - 1];
     set_arguments(session, kernel, task);
-    struct pen_work_command command = {.opcode = PEN_OP_LAUNCH, .sequence = ++work->sequence, .queue = session->queue};
+    struct pen_work_command command; /* filled as commands_queue.c does */
+    command.opcode = PEN_OP_LAUNCH;
+    command.sequence = ++work->sequence;
+    command.queue = session->queue;
+    command.lane = NULL;
     command.order_from = UINT32_MAX;
+    command.kept = false;
+    command.held_bytes = 0;
+    memset(&command.u.launch, 0, sizeof command.u.launch);
     command.u.launch.kernel = kernel;
     command.u.launch.arguments = kernel->arguments;
     command.u.launch.version = kernel->version;
@@ -177,6 +185,8 @@ static uint64_t run(const struct shape *shape)
     while (pen_task_flying(session.work) || session.work->graph.held)
         look(session.work);
     uint64_t took = pen_now_ns() - begin;
+    if (atomic_load(&session.crash->failed) || atomic_load(&session.crash->launches) != shape->task_count)
+        fail("not every task was carried out");
     stop(&session);
     return took;
 }
