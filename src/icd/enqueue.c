@@ -255,8 +255,8 @@ void pen_enqueue_done_here(struct pen_enqueue *e, uint64_t started_ns)
 
 int pen_enqueue_wait(struct pen_enqueue *e)
 {
-    struct pen_session *session = e->queue->context->session;
-    int rc = pen_wait_slot(session, e->slot);
-    pen_settle(session);
+    cl_context context = e->queue->context;
+    int rc = pen_wait_slot(context->session, e->slot);
+    pen_settle(context);
     return rc;
 }

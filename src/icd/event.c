@@ -105,7 +105,7 @@ cl_int pen_event_status(cl_event event)
     cl_int status = pen_event_peek(event);
     if (status > CL_COMPLETE)
         return status;
-    pen_settle(event->context->session);
+    pen_settle(event->context);
     /* Whoever was first is right: a user event's own status may have come between. */
     if (atomic_compare_exchange_strong_explicit(&event->local, &local, status, memory_order_acq_rel,
                                                 memory_order_acquire))
@@ -137,7 +137,7 @@ cl_int CL_API_CALL pen_clWaitForEvents(cl_uint count, const cl_event *events)
     for (cl_uint i = count; i-- > 0;)
         if (pen_event_wait(events[i]))
             result = CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST;
-    pen_settle(session);
+    pen_settle(events[0]->context);
     if (result ? pen_session_alive(session) : pen_hostptr_lost(session)) {
         pen_context_tell_lost(events[0]->context);
         return CL_DEVICE_NOT_AVAILABLE;

@@ -5,28 +5,23 @@
 static bool handled; /* guarded by platform.c's lock, but in a child, which has one thread then */
 
 /* In the order of the locks: README.md, threads. */
-static void at_fork(enum pen_fork when)
-{
-    pen_running_at_fork(when);
-    pen_farewell_at_fork(when);
-    pen_hostptr_at_fork(when);
-    pen_action_at_fork(when);
-}
-
 static void prepare(void)
 {
     pen_session_before_fork(); /* or all would wait at our locks while a silent daemon is waited for */
-    at_fork(PEN_FORK_PREPARE);
+    pen_farewell_at_fork(PEN_FORK_PREPARE);
+    pen_hostptr_at_fork(PEN_FORK_PREPARE);
 }
 
 static void parent(void)
 {
-    at_fork(PEN_FORK_PARENT);
+    pen_hostptr_at_fork(PEN_FORK_PARENT);
+    pen_farewell_at_fork(PEN_FORK_PARENT);
 }
 
 static void child(void)
 {
-    at_fork(PEN_FORK_CHILD);
+    pen_hostptr_at_fork(PEN_FORK_CHILD);
+    pen_farewell_at_fork(PEN_FORK_CHILD);
     pen_platform_forked();
     handled = true; /* or this would not be called */
 }

@@ -28,22 +28,25 @@ struct lane {
 
 _Atomic uint32_t pen_hostptr_count; /* regions, and farewells (memory.c) to say; relaxed: a hint */
 
-/* Guards: regions, the uses of each, its host_push and host_resend, and lanes; of the range of a use that is listed,
- * the shadow is the fetching thread's. Held while commands are sent, never while one is waited for or an object may
- * end: what is to go is collected in struct leavings. */
-static pthread_mutex_t regions_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct pen_list regions = {&regions, &regions};
-static struct pen_list lanes = {&lanes, &lanes};
-/* guarded by regions_lock: one thread at a time brings a session's bytes back, without the lock; the others wait for
- * it, since they may not say that a command is complete before its bytes are there. It calls nothing that takes a turn.
- */
-static struct pen_list turns = {&turns, &turns}; /* struct turn, of those threads */
-static pthread_cond_t fetched = PTHREAD_COND_INITIALIZER;
+/* `sharing` of each pool guards: its regions, the uses of each, its host_push and host_resend, and lanes; of the range
+ * of a use that is listed, the shadow is the fetching thread's. Held while commands are sent, never while one is waited
+ * for or an object may end: what is to go is collected in struct leavings.
+ *
+ * `fetching`: a thread brings bytes back, without the lock; others wait for it, since they may not say that a command
+ * is complete before its bytes are there. It calls nothing that takes a turn. */
+static void init_sharing(struct pen_home *home)
+{
+    home->sharing = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    home->fetched = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+    home->fetching = false;
+}
 
-struct turn {
-    struct pen_list link;
-    const struct pen_session *session;
-};
+void pen_home_init_hostptr(struct pen_home *home)
+{
+    init_sharing(home);
+    pen_list_init(&home->regions);
+    pen_list_init(&home->lanes);
+}
 
 /* ---- what goes once the lock is dropped ----------------------------------------------------------------- */
 
@@ -86,10 +89,10 @@ static void use_leave(struct use *use, struct leavings *leavings)
 
 /* ---- lanes --------------------------------------------------------------------------------------------- */
 
-/* The caller holds regions_lock. */
+/* The caller holds `sharing`. */
 static cl_command_queue lane_find(cl_context context, cl_device_id device)
 {
-    PEN_LIST_EACH(node, next, &lanes)
+    PEN_LIST_EACH(node, next, &context->home->lanes)
     {
         cl_command_queue queue = PEN_CONTAINER(node, struct lane, link)->queue;
         if (queue->context == context && queue->device == device)
@@ -110,11 +113,11 @@ static int lane_make(cl_context context, cl_device_id device)
         int gone = pen_session_alive(context->session);
         return gone ? gone : -PEN_ELIMIT;
     }
-    pthread_mutex_lock(&regions_lock);
+    pthread_mutex_lock(&context->home->sharing);
     bool late = lane_find(context, device) != NULL;
     if (!late)
-        pen_list_append(&lanes, &lane->link);
-    pthread_mutex_unlock(&regions_lock);
+        pen_list_append(&context->home->lanes, &lane->link);
+    pthread_mutex_unlock(&context->home->sharing);
     if (late) {
         (void)pen_release(lane->queue, PEN_MAGIC_QUEUE, CL_INVALID_COMMAND_QUEUE);
         free(lane);
@@ -127,22 +130,22 @@ static cl_command_queue lane_get(cl_context context, cl_device_id device)
 {
     cl_command_queue queue;
     do {
-        pthread_mutex_lock(&regions_lock);
+        pthread_mutex_lock(&context->home->sharing);
         queue = lane_find(context, device);
         if (queue)
             pen_ref(queue);
-        pthread_mutex_unlock(&regions_lock);
+        pthread_mutex_unlock(&context->home->sharing);
     } while (!queue && lane_make(context, device) == 0);
     return queue;
 }
 
-/* Those of a context that has no region any more; they hold it. The caller holds regions_lock. */
+/* Those of a context that has no region any more; they hold it. The caller holds `sharing`. */
 static void lanes_take(cl_context context, struct pen_list *out_taken)
 {
-    PEN_LIST_EACH(node, next, &regions)
+    PEN_LIST_EACH(node, next, &context->home->regions)
     if (PEN_CONTAINER(node, struct _cl_mem, in_host_ptrs)->context == context)
         return;
-    PEN_LIST_EACH(node, next, &lanes)
+    PEN_LIST_EACH(node, next, &context->home->lanes)
     {
         if (PEN_CONTAINER(node, struct lane, link)->queue->context != context)
             continue;
@@ -261,7 +264,7 @@ static int supplies_get(struct supplies *supplies, cl_context context, cl_device
     supplies->staging_bytes = 0;
     pen_staging_take_room(context, supplies->wanted_bytes);
     pen_staging_give_room(context->home, supplies->wanted_bytes); /* it is taken again with the range */
-    error = pen_staging_alloc(context->session, supplies->wanted_bytes, &supplies->staging);
+    error = pen_staging_alloc(context, supplies->wanted_bytes, &supplies->staging);
     if (!error)
         supplies->staging_bytes = supplies->wanted_bytes;
     return error;
@@ -341,7 +344,7 @@ static int push_indirect(struct pen_enqueue *e, cl_mem root, size_t first, size_
     return 0;
 }
 
-/* Devices see the program's bytes before the command of `e` runs. The caller holds regions_lock. */
+/* Devices see the program's bytes before the command of `e` runs. The caller holds `sharing`. */
 static int push(struct pen_enqueue *e, cl_mem root, size_t first, size_t size, struct supplies *supplies,
                 struct leavings *leavings)
 {
@@ -352,7 +355,7 @@ static int push(struct pen_enqueue *e, cl_mem root, size_t first, size_t size, s
     return push_indirect(e, root, first, size, supplies, leavings);
 }
 
-/* A push under way, whoever asked for it, comes before the command of `e`. The caller holds regions_lock. */
+/* A push under way, whoever asked for it, comes before the command of `e`. The caller holds `sharing`. */
 static int push_await(struct pen_enqueue *e, cl_mem root)
 {
     if (!root->host_push || pen_event_peek(root->host_push) == CL_COMPLETE)
@@ -401,17 +404,8 @@ static void use_merge(struct use *use, struct leavings *leavings)
     }
 }
 
-/* Does a thread bring bytes back? The caller holds regions_lock. */
-static bool fetching(const struct pen_session *session)
-{
-    PEN_LIST_EACH(node, next, &turns)
-    if (PEN_CONTAINER(node, struct turn, link)->session == session)
-        return true;
-    return false;
-}
-
 /* Forgets uses that later ones stand for: among the oldest, as commands complete, and the last but one, once the last
- * command is sent. The caller holds regions_lock; nobody is fetching. */
+ * command is sent. The caller holds `sharing`; nobody is fetching. */
 static void uses_merge(cl_mem root, struct leavings *leavings)
 {
     if (!pen_list_empty(&root->host_uses))
@@ -451,10 +445,10 @@ static bool is_contested(const struct use *use)
     return false;
 }
 
-/* The caller holds regions_lock. The command has an event. */
+/* The caller holds `sharing`. The command has an event. */
 static int use_add(struct pen_enqueue *e, cl_mem root, size_t first, size_t size, struct leavings *leavings)
 {
-    if (!fetching(root->context->session))
+    if (!root->context->home->fetching)
         uses_merge(root, leavings);
     else
         contest(root, first, size);
@@ -501,7 +495,7 @@ static bool fetched_for_later(const struct use *use, const struct pen_list *batc
     return false;
 }
 
-/* The caller does not hold regions_lock, and has its turn. Each byte once, for the last use of it: a recorded
+/* The caller does not hold `sharing`, and has its turn. Each byte once, for the last use of it: a recorded
  * session is to fetch behind that command, too. */
 static void fetch(struct pen_list *batch)
 {
@@ -515,7 +509,7 @@ static void fetch(struct pen_list *batch)
     }
 }
 
-/* Notes what commands that are complete may have written; `all`: whether complete or not. The caller holds regions_lock
+/* Notes what commands that are complete may have written; `all`: whether complete or not. The caller holds `sharing`
  * and has its turn. */
 static void collect(cl_mem root, bool all, struct pen_list *batch, struct leavings *leavings)
 {
@@ -530,24 +524,23 @@ static void collect(cl_mem root, bool all, struct pen_list *batch, struct leavin
     }
 }
 
-static void enter_in_turn(const struct pen_session *session)
+static void enter_in_turn(struct pen_home *home)
 {
-    pthread_mutex_lock(&regions_lock);
-    while (fetching(session))
-        pthread_cond_wait(&fetched, &regions_lock);
+    pthread_mutex_lock(&home->sharing);
+    while (home->fetching)
+        pthread_cond_wait(&home->fetched, &home->sharing);
 }
 
-/* Brings back what has been collected of a session. The lock is dropped meanwhile; the uses stay listed, so that nobody
- * overwrites what devices wrote. */
-static void bring_back(const struct pen_session *session, struct pen_list *batch, struct leavings *leavings)
+/* Brings back what has been collected. The lock is dropped meanwhile; the uses stay listed, so that nobody overwrites
+ * what devices wrote. */
+static void bring_back(struct pen_home *home, struct pen_list *batch, struct leavings *leavings)
 {
-    struct turn turn = {.session = session};
     if (pen_list_empty(batch))
         return;
-    pen_list_append(&turns, &turn.link);
-    pthread_mutex_unlock(&regions_lock);
+    home->fetching = true;
+    pthread_mutex_unlock(&home->sharing);
     fetch(batch);
-    pthread_mutex_lock(&regions_lock);
+    pthread_mutex_lock(&home->sharing);
     PEN_LIST_EACH(node, next, batch)
     {
         struct use *use = PEN_CONTAINER(node, struct use, batch);
@@ -558,8 +551,8 @@ static void bring_back(const struct pen_session *session, struct pen_list *batch
         }
         use_leave(use, leavings);
     }
-    pen_list_remove(&turn.link);
-    pthread_cond_broadcast(&fetched);
+    home->fetching = false;
+    pthread_cond_broadcast(&home->fetched);
 }
 
 /* ---- what the others call ------------------------------------------------------------------------------ */
@@ -583,13 +576,13 @@ static int prepare(struct pen_enqueue *e, cl_mem root, size_t first, size_t size
     leavings_init(&leavings);
     int error;
     do {
-        pthread_mutex_lock(&regions_lock);
+        pthread_mutex_lock(&root->context->home->sharing);
         error = newest || !may_be_newer(root, first, size) ? push(e, root, first, size, &supplies, &leavings) : 0;
         if (!error)
             error = push_await(e, root);
         if (!error && writes)
             error = use_add(e, root, first, size, &leavings);
-        pthread_mutex_unlock(&regions_lock);
+        pthread_mutex_unlock(&root->context->home->sharing);
         leavings_drop(&leavings);
     } while (error == LACKING && (error = supplies_get(&supplies, root->context, e->queue->device)) == 0);
     supplies_drop(&supplies, root->context);
@@ -618,17 +611,18 @@ void pen_hostptr_not_sent(cl_event event)
 {
     if (!pen_hostptr_any())
         return;
+    struct pen_home *home = event->context->home;
     struct leavings leavings;
     leavings_init(&leavings);
-    enter_in_turn(event->context->session);
-    PEN_LIST_EACH(region, next_region, &regions)
+    enter_in_turn(home);
+    PEN_LIST_EACH(region, next_region, &home->regions)
     PEN_LIST_EACH(node, next, &PEN_CONTAINER(region, struct _cl_mem, in_host_ptrs)->host_uses)
     {
         struct use *use = PEN_CONTAINER(node, struct use, link);
         if (use->event == event)
             use_leave(use, &leavings);
     }
-    pthread_mutex_unlock(&regions_lock);
+    pthread_mutex_unlock(&home->sharing);
     leavings_drop(&leavings);
 }
 
@@ -644,23 +638,25 @@ void pen_hostptr_wrote_here(cl_mem memory, size_t first, size_t reach)
         fetch_direct(root, base + first, reach);
 }
 
-void pen_hostptr_after_sync(struct pen_session *session)
+void pen_hostptr_after_sync(cl_context context)
 {
     if (!pen_hostptr_any())
         return;
+    struct pen_home *home = context->home;
+    struct pen_session *session = context->session;
     struct pen_list batch;
     struct leavings leavings;
     pen_list_init(&batch);
     leavings_init(&leavings);
-    enter_in_turn(session);
-    PEN_LIST_EACH(node, next, &regions)
+    enter_in_turn(home);
+    PEN_LIST_EACH(node, next, &home->regions)
     {
         cl_mem root = PEN_CONTAINER(node, struct _cl_mem, in_host_ptrs);
         if (root->context->session == session)
             collect(root, false, &batch, &leavings);
     }
-    bring_back(session, &batch, &leavings);
-    pthread_mutex_unlock(&regions_lock);
+    bring_back(home, &batch, &leavings);
+    pthread_mutex_unlock(&home->sharing);
     leavings_drop(&leavings);
     pen_farewell_run(session);
 }
@@ -676,24 +672,26 @@ int pen_hostptr_add(cl_mem memory)
         }
         memcpy(memory->host_shadow, memory->host_ptr, reach);
     }
-    pthread_mutex_lock(&regions_lock);
-    pen_list_append(&regions, &memory->in_host_ptrs);
-    pthread_mutex_unlock(&regions_lock);
+    struct pen_home *home = memory->context->home;
+    pthread_mutex_lock(&home->sharing);
+    pen_list_append(&home->regions, &memory->in_host_ptrs);
+    pthread_mutex_unlock(&home->sharing);
     atomic_fetch_add_explicit(&pen_hostptr_count, 1, memory_order_relaxed);
     return 0;
 }
 
 bool pen_hostptr_settled(cl_mem memory)
 {
+    struct pen_home *home = memory->context->home;
     struct pen_list batch;
     struct leavings leavings;
     pen_list_init(&batch);
     leavings_init(&leavings);
-    enter_in_turn(memory->context->session);
+    enter_in_turn(home);
     collect(memory, false, &batch, &leavings);
-    bring_back(memory->context->session, &batch, &leavings);
+    bring_back(home, &batch, &leavings);
     bool settled = pen_list_empty(&memory->host_uses);
-    pthread_mutex_unlock(&regions_lock);
+    pthread_mutex_unlock(&home->sharing);
     leavings_drop(&leavings);
     return settled;
 }
@@ -702,15 +700,16 @@ void pen_hostptr_remove(cl_mem memory)
 {
     if (memory->parent || !memory->host_ptr)
         return;
+    struct pen_home *home = memory->context->home;
     struct pen_list batch, taken;
     struct leavings leavings;
     pen_list_init(&batch);
     pen_list_init(&taken);
     leavings_init(&leavings);
-    enter_in_turn(memory->context->session);
+    enter_in_turn(home);
     if (memory->direct) {
         collect(memory, true, &batch, &leavings);
-        bring_back(memory->context->session, &batch, &leavings);
+        bring_back(home, &batch, &leavings);
     }
     PEN_LIST_EACH(node, next, &memory->host_uses)
     use_leave(PEN_CONTAINER(node, struct use, link), &leavings);
@@ -718,7 +717,7 @@ void pen_hostptr_remove(cl_mem memory)
     memory->host_push = NULL;
     pen_list_remove(&memory->in_host_ptrs);
     lanes_take(memory->context, &taken);
-    pthread_mutex_unlock(&regions_lock);
+    pthread_mutex_unlock(&home->sharing);
     leavings_drop(&leavings);
     lanes_drop(&taken);
     atomic_fetch_sub_explicit(&pen_hostptr_count, 1, memory_order_relaxed);
@@ -731,17 +730,15 @@ void pen_hostptr_remove(cl_mem memory)
  * that was fetching. */
 void pen_hostptr_at_fork(enum pen_fork when)
 {
-    switch (when) {
-    case PEN_FORK_PREPARE:
-        pthread_mutex_lock(&regions_lock);
-        break;
-    case PEN_FORK_PARENT:
-        pthread_mutex_unlock(&regions_lock);
-        break;
-    case PEN_FORK_CHILD:
-        regions_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-        fetched = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
-        pen_list_init(&turns);
-        break;
-    }
+    static struct pen_home *homes; /* the forking thread's: another may load the platform meanwhile */
+    static uint32_t count;
+    if (when == PEN_FORK_PREPARE)
+        homes = pen_homes(&count);
+    for (uint32_t i = 0; i < count; i++)
+        if (when == PEN_FORK_PREPARE)
+            pthread_mutex_lock(&homes[i].sharing);
+        else if (when == PEN_FORK_PARENT)
+            pthread_mutex_unlock(&homes[i].sharing);
+        else
+            init_sharing(&homes[i]);
 }

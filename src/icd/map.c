@@ -133,7 +133,7 @@ static cl_int map_in_place(struct pen_enqueue *e, const struct map_plan *plan, c
     if (!ready && of_program && map_writes(plan->flags))
         mapping_keep_event(mapping, e);
     /* What earlier commands have left to do comes before the program looks. */
-    pen_settle(e->queue->context->session);
+    pen_settle(e->queue->context);
     return map_end(plan, mapping, pen_enqueue_nothing(e, ready), out_mapping);
 }
 
@@ -147,7 +147,7 @@ static cl_int map_staged(struct pen_enqueue *e, const struct map_plan *plan, cl_
     /* What is mapped is the program's; what it maps again and again is still on its way back. */
     pen_staging_take_room(e->queue->context, bytes);
     pen_staging_give_room(e->queue->context->home, bytes);
-    int error = pen_staging_alloc(session, bytes, &staging);
+    int error = pen_staging_alloc(e->queue->context, bytes, &staging);
     if (error)
         return pen_enqueue_end(e, error);
     struct pen_mapping *mapping = mapping_new(plan, pen_arena_at(session, staging), &tight);

@@ -62,10 +62,10 @@ static bool is_remote(const struct pen_session *session)
     return pen_session_features(session) & PEN_FEATURE_REMOTE;
 }
 
-int pen_staging_alloc(struct pen_session *session, uint64_t size, uint64_t *out_offset)
+int pen_staging_alloc(cl_context context, uint64_t size, uint64_t *out_offset)
 {
-    pen_recycle(session);
-    return pen_arena_alloc(session, size, STAGING_ALIGN, out_offset);
+    pen_recycle(context);
+    return pen_arena_alloc(context->session, size, STAGING_ALIGN, out_offset);
 }
 
 struct staged {
@@ -180,7 +180,7 @@ static cl_int move_staged(struct pen_enqueue *e, const struct pen_move *move, bo
 
     if (room)
         pen_staging_take_room(e->queue->context, room);
-    int error = pen_staging_alloc(session, bytes, &offset);
+    int error = pen_staging_alloc(e->queue->context, bytes, &offset);
     if (error)
         goto out_room;
     if (!waits) {
@@ -223,7 +223,7 @@ static cl_int move_here(struct pen_enqueue *e, const struct pen_move *move)
 {
     uint64_t started_ns = pen_enqueue_clock(e);
     /* A read of before may have its bytes still in staging; they must not land on those of this one. */
-    pen_settle(move->memory->context->session);
+    pen_settle(move->memory->context);
     int error = pen_session_alive(move->memory->context->session);
     if (!error)
         error = pen_hostptr_before_use(e, move->memory, false);
@@ -408,7 +408,8 @@ static cl_int move_pieces(cl_command_queue queue, const struct pen_move *move, c
 
     /* Pieces are whole rows or slices: shorter than what they have, and more than the bytes would need. */
     size_t bytes = pen_span_bytes(&move->span);
-    int error = pen_staging_alloc(session, bytes <= piece_bytes ? bytes : count * piece_bytes, &pieces[0].staging);
+    int error =
+        pen_staging_alloc(queue->context, bytes <= piece_bytes ? bytes : count * piece_bytes, &pieces[0].staging);
     if (error)
         return pen_status(error);
     for (unsigned i = 1; i < count; i++)

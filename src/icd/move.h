@@ -53,7 +53,7 @@ cl_int pen_enqueue_wait_turn(struct pen_enqueue *e, cl_uint wait_count, const cl
 
 /* A range of the arena for bytes under way. Recycles what is free; waits for no command but, where the arena is full
  * and regions are on their way out, for those. */
-int pen_staging_alloc(struct pen_session *session, uint64_t size, uint64_t *out_offset);
+int pen_staging_alloc(cl_context context, uint64_t size, uint64_t *out_offset);
 /* Frees the range of so many bytes once the enqueue's command has completed; it has an event. Takes the range, whether
  * there is room for it or not. */
 int pen_staging_free_after(struct pen_enqueue *e, uint64_t offset, uint64_t bytes);

@@ -310,9 +310,9 @@ struct pen_action {
 void pen_action_add(struct pen_action *action);
 /* Runs every action whose event is complete, and shows the program what commands that are complete have written. Cheap
  * when there is nothing (loads). Called by all synchronizing calls. */
-void pen_settle(struct pen_session *session);
+void pen_settle(cl_context context);
 /* Gives back what complete commands have used: the same, but the program is not to look. */
-void pen_recycle(struct pen_session *session);
+void pen_recycle(cl_context context);
 
 /* ---- memory ------------------------------------------------------------------------------------------ */
 
@@ -371,7 +371,7 @@ int pen_hostptr_before_use(struct pen_enqueue *e, cl_mem memory, bool writes);
 /* The command of before, which is not going to be sent, writes nothing. Its event; pen_enqueue_end calls it. */
 void pen_hostptr_not_sent(cl_event event);
 /* After a synchronizing call (pen_settle calls it): the program may look. */
-void pen_hostptr_after_sync(struct pen_session *session);
+void pen_hostptr_after_sync(cl_context context);
 /* After pen_settle: -PEN_EGONE when what complete commands wrote may have been lost with the session. */
 static inline int pen_hostptr_lost(struct pen_session *session)
 {

@@ -28,6 +28,8 @@ static int make_home(cl_platform_id platform, struct pen_home *home, const struc
 {
     home->pool = pool;
     pen_home_init_session(home);
+    pen_home_init_actions(home);
+    pen_home_init_hostptr(home);
     pen_home_init_service(home);
     for (uint32_t i = 0; i < pool->device_count; i++) {
         int rc = pen_device_init_root(&platform->devices[platform->device_count], platform, home, &pool->devices[i]);
@@ -127,6 +129,7 @@ void pen_platform_forked(void)
     lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER; /* the thread that may have asked is not here */
     for (uint32_t i = 0; i < count; i++) {
         pen_home_init_session(&homes[i]);
+        pen_home_init_actions(&homes[i]);
         pen_home_init_service(&homes[i]);
     }
 }

@@ -349,7 +349,7 @@ int pen_queue_wait(cl_command_queue queue)
 {
     pen_queue_tell(queue);
     int rc = queue->in_order ? wait_in_order(queue) : wait_unordered(queue);
-    pen_settle(queue->context->session);
+    pen_settle(queue->context);
     if (!rc)
         rc = pen_hostptr_lost(queue->context->session);
     if (rc == -PEN_EGONE)

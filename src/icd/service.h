@@ -19,6 +19,18 @@ struct pen_home {
     /* The last one opened, alive or lost; written under `opening`. Lost ones are never freed, for objects of the
      * program point to them; but when the last context of one is gone, its memory is. */
     struct pen_session *_Atomic session;
+    /* action.c's */
+    pthread_mutex_t running;      /* held while actions run: whoever asks meanwhile is told only when they have */
+    struct pen_list due;          /* guarded by running: actions found complete, in the order they were added */
+    pthread_mutex_t noting;       /* taken after running */
+    struct pen_list pending;      /* guarded by noting: the others, likewise */
+    _Atomic uint32_t outstanding; /* actions that have not run */
+    /* hostptr.c's: see there */
+    pthread_mutex_t sharing;
+    pthread_cond_t fetched;
+    /* guarded by sharing */
+    struct pen_list regions, lanes;
+    bool fetching;
     /* move.c's: reads whose bytes an action is to copy out of staging. Release: they are where they belong */
     _Atomic uint32_t reads_staged;
     /* staging.c's; relaxed */
@@ -36,6 +48,7 @@ struct pen_home {
 };
 /* Locks and lists as they are at first, and again in a forked child. */
 void pen_home_init_session(struct pen_home *home); /* session.c */
+void pen_home_init_actions(struct pen_home *home); /* action.c: in a child, nothing is to be done any more */
 void pen_home_init_service(struct pen_home *home); /* service.c */
 /* platform.c: those of the platform, if it has been loaded; this does not load it. */
 struct pen_home *pen_homes(uint32_t *out_count);
@@ -61,10 +74,10 @@ void pen_service_kick(struct pen_home *home);
 /* Around fork: hold the file's own locks, so that the child finds its data whole; the child makes new locks and forgets
  * what only the parent can finish. In the order in which the locks are taken (icd/README.md, threads). */
 enum pen_fork { PEN_FORK_PREPARE, PEN_FORK_PARENT, PEN_FORK_CHILD };
-void pen_running_at_fork(enum pen_fork when);  /* action.c */
 void pen_farewell_at_fork(enum pen_fork when); /* memory.c */
 void pen_hostptr_at_fork(enum pen_fork when);
-void pen_action_at_fork(enum pen_fork when);
+/* hostptr.c: at first; in a child, pen_hostptr_at_fork does it. */
+void pen_home_init_hostptr(struct pen_home *home);
 /* platform.c, in the child: what is locked while a daemon is asked, and what of the homes is the parent's. */
 void pen_platform_forked(void);
 /* fork.c: has all of that called. Before the platform is loaded, under its lock. -PEN_ENOMEM. */

@@ -40,7 +40,7 @@ void pen_staging_take_room(cl_context context, uint64_t bytes)
     while (!take_room(home, bytes)) {
         uint32_t seen = pen_epoch(session);
         uint64_t now = pen_now_ns(), before = ends;
-        pen_recycle(session);
+        pen_recycle(context);
         ends = atomic_load_explicit(&home->stagings_ended, memory_order_relaxed);
         if (!until || ends != before || !may_wait_for_program(home, session))
             until = now + PATIENCE_NS;

@@ -12,6 +12,10 @@
  * hostptr: a kernel of each device writes to the program's memory (CL_MEM_USE_HOST_PTR); prints "ready", waits for a
  * line, then waits for each device by a thread of its own, and prints how long that took.
  *
+ * full: prints "ready", waits for a line, then sends to the first device until there is no room for more; by then a
+ * read of it has left something to be done. Prints how long the second device takes meanwhile, and then what became of
+ * the first.
+ *
  * loop SECONDS: each device by a thread of its own, until the time is over or it is gone; prints "running" when all
  * have been used.
  *
@@ -283,6 +287,19 @@ static void wait_for_line(void)
         wrong("fgets", 0);
 }
 
+/* A read that is not done at once, so that it is noted as outstanding. */
+static void read_later(struct use *use)
+{
+    cl_uint data[ITEMS];
+    cl_int status;
+    cl_event user = clCreateUserEvent(use->context, &status);
+    check(status, "clCreateUserEvent");
+    note(use, clEnqueueReadBuffer(use->queue, use->buffer, CL_FALSE, 0, sizeof data, data, 1, &user, NULL));
+    CHECK(clSetUserEventStatus(user, CL_COMPLETE));
+    note(use, clFinish(use->queue));
+    CHECK(clReleaseEvent(user));
+}
+
 static cl_uint host[DEVICES_MOST][ITEMS];
 
 /* The bytes come back in clFinish. */
@@ -296,29 +313,134 @@ static void *finish_one(void *context)
     return NULL;
 }
 
+/* A buffer in the program's memory, and a kernel that writes to it. */
+struct shared {
+    cl_mem buffer;
+    cl_kernel inc;
+    cl_uint *data;
+};
+static struct shared shares[DEVICES_MOST];
+
+static void set_up_share(struct use *use, struct shared *shared)
+{
+    cl_int status;
+    shared->data = host[use - uses];
+    shared->buffer = clCreateBuffer(use->context, CL_MEM_USE_HOST_PTR, sizeof host[0], shared->data, &status);
+    check(status, "clCreateBuffer");
+    shared->inc = clCreateKernel(use->program, "inc", &status);
+    check(status, "clCreateKernel");
+    CHECK(clSetKernelArg(shared->inc, 0, sizeof shared->buffer, &shared->buffer));
+}
+
+/* The memory has changed since the last time. */
+static void share(struct use *use, struct shared *shared)
+{
+    size_t items = ITEMS;
+    shared->data[ITEMS - 1]++;
+    note(use, clEnqueueNDRangeKernel(use->queue, shared->inc, 1, NULL, &items, NULL, 0, NULL, NULL));
+    note(use, clFlush(use->queue));
+}
+
+static void tear_down_share(const struct use *use, struct shared *shared, cl_uint expected)
+{
+    cl_uint value = shared->data[ITEMS - 1];
+    if (!use->status && value != expected)
+        wrong("what a kernel wrote", (cl_int)value);
+    CHECK(clReleaseKernel(shared->inc));
+    CHECK(clReleaseMemObject(shared->buffer));
+}
+
 static void hostptr(void)
 {
-    cl_mem buffers[DEVICES_MOST];
-    size_t items = ITEMS;
-    cl_int status;
     set_up_all();
     for (cl_uint i = 0; i < device_count; i++) {
-        struct use *use = &uses[i];
-        buffers[i] = clCreateBuffer(use->context, CL_MEM_USE_HOST_PTR, sizeof host[i], host[i], &status);
-        check(status, "clCreateBuffer");
-        CHECK(clSetKernelArg(use->inc, 0, sizeof buffers[i], &buffers[i]));
-        CHECK(clEnqueueNDRangeKernel(use->queue, use->inc, 1, NULL, &items, NULL, 0, NULL, NULL));
-        CHECK(clFlush(use->queue));
+        set_up_share(&uses[i], &shares[i]);
+        share(&uses[i], &shares[i]);
     }
     usleep(500000); /* the kernels have run, and it is known here */
     wait_for_line();
     start_all(finish_one);
     join_all();
-    for (cl_uint i = 0; i < device_count; i++) {
-        if (!uses[i].status && host[i][ITEMS - 1] != 1)
-            wrong("what a kernel wrote", (cl_int)host[i][ITEMS - 1]);
-        CHECK(clReleaseMemObject(buffers[i]));
+    for (cl_uint i = 0; i < device_count; i++)
+        tear_down_share(&uses[i], &shares[i], 2);
+    tear_down_all();
+}
+
+static _Atomic bool full;     /* no more is to be sent */
+static _Atomic unsigned sent; /* kernels */
+
+static void *fill_one(void *context)
+{
+    struct use *use = context;
+    size_t items = 1;
+    while (!atomic_load(&full) &&
+           note(use, clEnqueueNDRangeKernel(use->queue, use->inc, 1, NULL, &items, NULL, 0, NULL, NULL)))
+        atomic_fetch_add(&sent, 1);
+    return NULL;
+}
+
+static void *share_one(void *context)
+{
+    share(context, &shares[0]);
+    return NULL;
+}
+
+/* A queue whose end is to be sent by whoever copies its read's bytes, which are here. */
+static void leave_read(struct use *use)
+{
+    static cl_uint data[ITEMS];
+    cl_int status;
+    cl_command_queue queue = clCreateCommandQueueWithProperties(use->context, use->device, NULL, &status);
+    check(status, "clCreateCommandQueueWithProperties");
+    CHECK(clEnqueueReadBuffer(queue, use->buffer, CL_FALSE, 0, sizeof data, data, 0, NULL, NULL));
+    CHECK(clFlush(queue));
+    CHECK(clReleaseCommandQueue(queue));
+    usleep(500000);
+}
+
+static void fill_first(void)
+{
+    if (pthread_create(&uses[0].thread, NULL, fill_one, &uses[0]))
+        wrong("pthread_create", 0);
+    for (unsigned before = 0, now = 1; now != before; now = atomic_load(&sent)) {
+        before = now;
+        usleep(1000000);
     }
+    atomic_store(&full, true);
+}
+
+/* All that may wait for what others do. */
+static void use_other(struct use *use)
+{
+    round_trip(use);
+    read_later(use);
+    share(use, &shares[use - uses]);
+    note(use, clFinish(use->queue));
+}
+
+static void fill(void)
+{
+    struct use *first = &uses[0], *last = &uses[1];
+    pthread_t sharer;
+    set_up_all();
+    for (cl_uint i = 0; i < device_count; i++)
+        set_up_share(&uses[i], &shares[i]);
+    leave_read(first);
+    wait_for_line();
+    fill_first();
+    double begin = now_ms();
+    use_other(last); /* the first device's read has left something to be done */
+    if (pthread_create(&sharer, NULL, share_one, first))
+        wrong("pthread_create", 0);
+    usleep(200000); /* it waits for room, too */
+    use_other(last);
+    printf("%u MiB: %d after %.0f ms\n", memory_mib(last->device), (int)last->status, now_ms() - begin);
+    fflush(stdout);
+    pthread_join(first->thread, NULL);
+    pthread_join(sharer, NULL);
+    finish_one(first);
+    tear_down_share(first, &shares[0], 2);
+    tear_down_share(last, &shares[1], 4);
     tear_down_all();
 }
 
@@ -347,19 +469,6 @@ static void loop(double seconds)
 }
 
 #define FORKS_AFTER_US 200000 /* whoever opens a session is waiting for its daemon by then */
-
-/* A read that is not done at once, so that it is noted as outstanding. */
-static void read_later(struct use *use)
-{
-    cl_uint data[ITEMS];
-    cl_int status;
-    cl_event user = clCreateUserEvent(use->context, &status);
-    check(status, "clCreateUserEvent");
-    note(use, clEnqueueReadBuffer(use->queue, use->buffer, CL_FALSE, 0, sizeof data, data, 1, &user, NULL));
-    CHECK(clSetUserEventStatus(user, CL_COMPLETE));
-    note(use, clFinish(use->queue));
-    CHECK(clReleaseEvent(user));
-}
 
 /* By the time it reads, another thread has begun to fork. */
 static void *use_one(void *context)
@@ -421,6 +530,8 @@ int main(int argc, char **argv)
         callbacks();
     else if (!strcmp(mode, "hostptr"))
         hostptr();
+    else if (!strcmp(mode, "full"))
+        fill();
     else if (!strcmp(mode, "loop"))
         loop(number);
     else if (!strcmp(mode, "late"))

@@ -251,11 +251,15 @@ class Pools(harness.Scenario):
             with self.subTest(window=window):
                 self.break_connection(window, back, status)
 
-    def break_connection(self, window, back, status):
+    def test_full(self):
+        """Nor does anybody wait with those who have sent to it until there was no room for more."""
+        self.break_connection('60 s', True, '0', 'full')
+
+    def break_connection(self, window, back, status, mode='hostptr'):
         far = self.daemon(f'backend: fake\nsession: {{reconnect_window: {window}}}\n' + harness.listen(self.path(f'daemon{len(self.daemons)}')),
                           environment={'PENSTOCK_FAKE_MEMORY': str(32 << 20)})
         proxy = harness.Proxy(far.address(), lambda: None, harness.seeded())
-        program = self.start('hostptr', pools=f'{far.tenant("alice").replace(far.address(), proxy.address)} local')
+        program = self.start(mode, pools=f'{far.tenant("alice").replace(far.address(), proxy.address)} local')
         self.assertEqual(program.stdout.readline(), 'ready\n')
         proxy.open = False
         proxy.cut_all()
