@@ -53,6 +53,7 @@ uint64_t pen_estimate_run(const struct pen_estimate *estimate, uint64_t items)
     uint32_t class = pen_size_class(items);
     uint64_t smaller = estimate->known << (63 - class), larger = estimate->known >> class; /* it is in both */
     int below = smaller ? __builtin_clzll(smaller) : 64, above = larger ? __builtin_ctzll(larger) : 64;
+    assert(below < 64 || above < 64);
     if (below <= above) /* a smaller one: as much longer as it is larger */
         return in_bounds(estimate->run_ns[class - below] * (float)(UINT64_C(1) << below));
     return in_bounds(estimate->run_ns[class + above] / (float)(UINT64_C(1) << above));

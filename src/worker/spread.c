@@ -93,6 +93,7 @@ static void visit(void *context, const struct pen_hazard_node *before)
 static void await_access(struct choice *choice, const struct pen_access *access)
 {
     bool direct = access->root->flags & PEN_REGION_FLAG_DIRECT;
+    assert(choice->count); /* the first lane is always eligible */
     for (uint32_t i = 0; i < (direct ? 1 : choice->count); i++) {
         const struct pen_work_device *device = choice->lanes[i]->device;
         if (i && device->domain == choice->domain)
