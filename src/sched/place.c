@@ -13,18 +13,68 @@ static uint64_t later(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-uint32_t pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns, uint64_t *out_end_ns)
+static uint64_t end_of(const struct pen_place_option *option, uint64_t now_ns)
+{
+    uint64_t begin = later(now_ns + option->place->ahead_ns, option->ready_ns);
+    return begin + option->bring_ns + option->run_ns;
+}
+
+static uint32_t first_to_end(const struct pen_place_option *options, uint32_t count, uint64_t now_ns)
 {
     uint32_t best = 0;
+    for (uint32_t i = 1; i < count; i++)
+        if (end_of(&options[i], now_ns) < end_of(&options[best], now_ns))
+            best = i;
+    return best;
+}
+
+/* How long the device is busy, the command included, if it never has to wait. */
+static uint64_t busy_ns(const struct pen_place_option *option)
+{
+    return option->place->ahead_ns + option->run_ns;
+}
+
+static uint32_t least_busy(const struct pen_place_option *options, uint32_t count)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < count; i++)
+        if (busy_ns(&options[i]) < busy_ns(&options[best]))
+            best = i;
+    return best;
+}
+
+static bool is_nearer(const struct pen_place_option *a, const struct pen_place_option *b)
+{
+    return a->bring_ns < b->bring_ns || (a->bring_ns == b->bring_ns && busy_ns(a) < busy_ns(b));
+}
+
+/* What is brought for one command is missed where it was by the next ones, which no end of this one shows: were each to
+ * end as soon as it can, neighbours would take turns with the rows of a matrix, and bring every one. */
+static uint32_t nearest(const struct pen_place_option *options, uint32_t count)
+{
+    uint32_t near = 0, idle = least_busy(options, count);
+    for (uint32_t i = 1; i < count; i++)
+        if (is_nearer(&options[i], &options[near]))
+            near = i;
+    uint64_t stay = PEN_PLACE_STAY * options[idle].run_ns;
+    uint64_t cost = PEN_PLACE_CROSS_NS + options[idle].bring_ns - options[near].bring_ns;
+    stay = stay < PEN_PLACE_STAY_NS ? stay : PEN_PLACE_STAY_NS;
+    return busy_ns(&options[near]) > busy_ns(&options[idle]) + later(stay, cost) ? idle : near;
+}
+
+static bool is_to_be_brought(const struct pen_place_option *options, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (options[i].bring_ns)
+            return true;
+    return false;
+}
+
+uint32_t pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns, uint64_t *out_end_ns)
+{
     assert(count);
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t begin = later(now_ns + options[i].place->ahead_ns, options[i].ready_ns);
-        uint64_t end = begin + options[i].bring_ns + options[i].run_ns;
-        if (i && end >= *out_end_ns)
-            continue;
-        best = i;
-        *out_end_ns = end;
-    }
+    uint32_t best = is_to_be_brought(options, count) ? nearest(options, count) : first_to_end(options, count, now_ns);
+    *out_end_ns = end_of(&options[best], now_ns);
     return best;
 }
 

@@ -1,4 +1,5 @@
-/* sched/place.h - which device a ready command goes to: the one where it is expected to be complete first. Pure: the
+/* sched/place.h - which device a ready command goes to: the one where it is expected to be complete first; where its
+ * data would have to be brought to others, the one that has most of it, while it is not busy for much longer. Pure: the
  * caller tells the time.
  *
  * Method:  earliest finish time (the second half of HEFT: Topcuoglu, Hariri and Wu, IEEE TPDS 13(3), 2002); what has
@@ -23,6 +24,12 @@
 /* What it costs to wait for another device's command: between two devices that are equal otherwise, a chain of
  * commands stays where it is. */
 #define PEN_PLACE_CROSS_NS 20000u
+
+/* A device that has more of a command's data gets it, though another has time sooner: by as many runs of it as that,
+ * and by no more than that time. Enough that a device's part of a graph grows until its border is short; less than a
+ * device is given at a time, so that others are not left idle. */
+#define PEN_PLACE_STAY    16u
+#define PEN_PLACE_STAY_NS 1600000u
 
 /* A device's load. Zero-initialize. */
 struct pen_place {
@@ -55,7 +62,7 @@ static inline uint32_t pen_size_class(uint64_t items)
     return items ? 63u - (uint32_t)__builtin_clzll(items) : 0;
 }
 
-/* The option that ends first, and when; the first of equal ones. Of at least one. Its device may have no room: then it
+/* The option to take, and when it ends; the first of equal ones. Of at least one. Its device may have no room: then it
  * is worth waiting for. */
 uint32_t pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns,
                           uint64_t *out_end_ns);

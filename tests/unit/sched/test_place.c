@@ -18,15 +18,40 @@ static void test_choose(void **state)
     assert_int_equal(pen_place_choose(options, 3, 1000, &end), 1); /* the first of equal ones */
     assert_int_equal(end, 1150);
     options[1].ready_ns = 2000; /* what it waits for there takes longer than the other devices' work */
-    options[2].bring_ns = 600;
+    options[2].ready_ns = 2001;
     assert_int_equal(pen_place_choose(options, 3, 1000, &end), 0);
     assert_int_equal(end, 1550);
     options[0].run_ns = 1000; /* the kernel is slow there */
-    assert_int_equal(pen_place_choose(options, 3, 1000, &end), 2);
-    options[0].run_ns = 50;
-    options[2].bring_ns = 300; /* to bring the data is worth it */
-    assert_int_equal(pen_place_choose(options, 3, 1000, &end), 2);
-    assert_int_equal(end, 1450);
+    assert_int_equal(pen_place_choose(options, 3, 1000, &end), 1);
+    assert_int_equal(end, 2050);
+}
+
+/* It goes to where its data is, until another device has time so much sooner that bringing it is worth while. */
+static void test_nearest(void **state)
+{
+    (void)state;
+    const uint64_t run = 50000, bring = 10000;
+    struct pen_place places[2] = {{0}};
+    struct pen_place_option options[2] = {{.place = &places[0], .bring_ns = bring, .run_ns = run},
+                                          {.place = &places[1], .run_ns = run}};
+    uint64_t end;
+    places[1].ahead_ns = PEN_PLACE_STAY * run;
+    assert_int_equal(pen_place_choose(options, 2, 1000, &end), 1);
+    assert_int_equal(end, 1000 + (PEN_PLACE_STAY + 1) * run);
+    places[1].ahead_ns++;
+    assert_int_equal(pen_place_choose(options, 2, 1000, &end), 0);
+    assert_int_equal(end, 1000 + bring + run);
+    options[0].bring_ns = PEN_PLACE_STAY * run; /* which takes longer than to wait */
+    assert_int_equal(pen_place_choose(options, 2, 1000, &end), 1);
+    options[1].bring_ns = options[0].bring_ns; /* no device has it */
+    assert_int_equal(pen_place_choose(options, 2, 1000, &end), 0);
+    options[0].run_ns = options[1].run_ns = PEN_PLACE_STAY_NS; /* of long ones, none is kept waiting for many others */
+    options[0].bring_ns = bring;
+    options[1].bring_ns = 0;
+    places[1].ahead_ns = PEN_PLACE_STAY_NS;
+    assert_int_equal(pen_place_choose(options, 2, 1000, &end), 1);
+    places[1].ahead_ns++;
+    assert_int_equal(pen_place_choose(options, 2, 1000, &end), 0);
 }
 
 /* What would be done first where there is no room waits for that, until another is better. */
@@ -82,7 +107,7 @@ static void test_estimate(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_choose), cmocka_unit_test(test_room),
-                                       cmocka_unit_test(test_estimate)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_choose), cmocka_unit_test(test_nearest),
+                                       cmocka_unit_test(test_room), cmocka_unit_test(test_estimate)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
