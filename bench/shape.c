@@ -70,7 +70,6 @@ static struct shape chain(uint32_t regions)
     return shape;
 }
 
-/* Tiles by rows: each reads the one above and the one to the left of it. */
 static void add_wavefront(struct shape *shape, uint32_t side)
 {
     for (uint32_t at = 0; at < side * side; at++) {
@@ -82,6 +81,13 @@ static void add_wavefront(struct shape *shape, uint32_t side)
         regions[count++] = at;
         add(shape, count, regions);
     }
+}
+
+struct shape shape_wavefront(uint32_t side)
+{
+    struct shape shape = create(side * side, side * side);
+    add_wavefront(&shape, side);
+    return shape;
 }
 
 static struct shape wavefronts(void)

@@ -21,4 +21,8 @@ struct shape {
  * `ROW NS`, of one task, after a run to warm up. The program's exit status. */
 int shape_measure(int argc, char **argv, uint64_t (*run)(const struct shape *shape));
 
+/* Tiles of a square of so many, by rows: each reads the one above and the one to the left of it. The caller frees the
+ * tasks. */
+struct shape shape_wavefront(uint32_t side);
+
 #endif

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Measure what the worker's graph costs of a task that does nothing (tasks.c) beside StarPU (tasks_starpu.c), interleaved in one run:
 hazards, placement, submission and completion, of graphs that both build while they run. StarPU's figure of a row is that of the
-scheduler and the number of workers with which it is best.
+scheduler and the number of workers with which it is best. Then what is copied of a wavefront, on two devices with memories of their own
+(copies.c).
 
 Exit status 0 also when goals are missed: the table says so, and bench/README.md how to read it.
 """
@@ -49,6 +50,23 @@ def best_of(sides):
     return [{row: side[number][row] for row, side in of_row.items()} for number in range(len(sides[0]))]
 
 
+COPIES = 1300        # of a wavefront of 32 x 32 tiles
+KERNELS = (50, 100)  # us
+
+
+def measure_copies(options):
+    """In the devices' own time, and so the same in every run."""
+    program, table = os.path.join(options.build, "bench", "copies"), []
+    print()
+    for kernel in KERNELS:
+        figures = callpath.measure([program, str(kernel * 1000)])
+        met = figures["copies"] <= COPIES
+        print(f"copies of a wavefront of 32 x 32 tiles on two devices, kernels of {kernel} us: {figures['copies']:.0f}, <= {COPIES}: "
+              f"{'met' if met else 'MISSED'} (in {figures['time']:.2f} of one device's time)")
+        table.append({"row": f"copies_{kernel}", "ours": figures["copies"], "time": figures["time"], "bound": COPIES, "met": met})
+    return table
+
+
 def main():
     options = callpath.parser_of_rows(__doc__).parse_args()
     program = os.path.join(options.build, "bench", "tasks")
@@ -59,7 +77,8 @@ def main():
     sides |= {setting: starpu(options, *setting) for setting in SETTINGS}
     samples = callpath.interleaved(options.rounds, sides)
     samples["starpu"] = best_of([samples[setting] for setting in SETTINGS])
-    callpath.write(options, "tasks", rows=callpath.compare(ROWS, samples, "penstock", "Penstock", base="starpu"))
+    table = callpath.compare(ROWS, samples, "penstock", "Penstock", base="starpu")
+    callpath.write(options, "tasks", rows=table + measure_copies(options))
 
 
 if __name__ == "__main__":
