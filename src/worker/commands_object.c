@@ -174,6 +174,7 @@ static struct pen_work_region *derive(struct pen_work *work, struct pen_work_reg
     region->arena_offset = parent->arena_offset;
     region->size = parent->size;
     region->parent = parent;
+    parent->children++;
     region->root = parent->root;
     pen_region_use(parent);
     return region;

@@ -85,6 +85,32 @@ static int note(struct pen_work_command *command, struct pen_work_task *task, co
                    : -PEN_ENOMEM;
 }
 
+struct users {
+    bool any, bound; /* bound: all of them have been submitted, and so with the memory that there was */
+};
+
+static void look_at_user(void *context, const struct pen_hazard_node *before)
+{
+    const struct pen_work_task *task =
+        PEN_CONTAINER((struct pen_hazard_node *)(uintptr_t)before, struct pen_work_task, hazard);
+    struct users *users = context;
+    users->any = true;
+    users->bound = users->bound && task->node.state >= PEN_GRAPH_SUBMITTED;
+}
+
+/* A command that leaves no old byte need not wait for those that are at them, on a queue where it would: it gets a
+ * memory of its own, if there is one to be had, whose history begins with it. */
+static void step_aside(const struct pen_work_command *command, const struct pen_access *access)
+{
+    struct pen_work_device *device = command->lane->device;
+    struct users users = {.bound = true};
+    if (!pen_is_spread(command->queue))
+        return;
+    pen_move_visit(access, device, look_at_user, &users);
+    if (users.any && users.bound && !pen_region_replace(access->root, device))
+        pen_hazard_forget(&access->root->work->hazards, &access->root->histories[1 + device->domain->index]);
+}
+
 /* ---- copies ------------------------------------------------------------------------------------------------- */
 
 /* What was submitted where the region was not watched yet may be at it still: wait for all of it. */
@@ -250,7 +276,9 @@ int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, 
             rc = note(command, task, &accesses[i], PEN_REPLICA_HOST);
             continue;
         }
-        if (!accesses[i].fresh)
+        if (accesses[i].fresh)
+            step_aside(command, &accesses[i]);
+        else
             rc = bring(root, device);
         if (!rc)
             rc = note(command, task, &accesses[i], device->domain->index);

@@ -98,8 +98,10 @@ void pen_region_unuse(struct pen_work_region *region)
         atomic_fetch_sub_explicit(&work->crash->region_bytes, region->size, memory_order_relaxed);
     destroy_memories(region);
     region->memory_count = 0;
-    if (region->parent)
+    if (region->parent) {
+        region->parent->children--;
         pen_region_unuse(region->parent);
+    }
     region->parent = region->root = NULL;
     pen_region_unref(region);
 }
@@ -135,6 +137,52 @@ int pen_region_memory(struct pen_work_region *region, struct pen_work_device *de
     if (!rc)
         *out = region->memories[at];
     return rc;
+}
+
+struct replaced {
+    struct pen_work *work;
+    uint64_t bytes;
+};
+
+/* Any thread. */
+static void replaced_is_gone(void *context)
+{
+    struct replaced *replaced = context;
+    struct pen_work *work = replaced->work;
+    /* Relaxed: a count. */
+    atomic_fetch_sub_explicit(&work->replaced, replaced->bytes, memory_order_relaxed);
+    free(replaced);
+    atomic_fetch_sub_explicit(&work->callbacks, 1, memory_order_release);
+}
+
+int pen_region_replace(struct pen_work_region *region, struct pen_work_device *device)
+{
+    struct pen_work *work = region->work;
+    uint32_t at = device->domain->index;
+    struct pen_backend_memory *old, *memory;
+    /* Relaxed: dispatch alone adds to it. */
+    if (region->children ||
+        atomic_load_explicit(&work->replaced, memory_order_relaxed) + region->size > PEN_WORK_REPLACED)
+        return -PEN_ELIMIT;
+    int rc = pen_region_memory(region, device, &old);
+    if (rc)
+        return rc;
+    struct replaced *replaced = malloc(sizeof *replaced);
+    if (!replaced)
+        return -PEN_ENOMEM;
+    region->memories[at] = NULL;
+    rc = pen_region_memory(region, device, &memory);
+    if (rc) {
+        region->memories[at] = old;
+        free(replaced);
+        return rc;
+    }
+    *replaced = (struct replaced){work, region->size};
+    atomic_fetch_add_explicit(&work->replaced, region->size, memory_order_relaxed);
+    atomic_fetch_add_explicit(&work->callbacks, 1, memory_order_relaxed);
+    work->ops->memory_destroy(old, replaced_is_gone, replaced);
+    pen_kernel_forget_regions(work);
+    return 0;
 }
 
 void pen_region_let_go(struct pen_work_region *region)

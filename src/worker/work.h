@@ -43,6 +43,7 @@ struct pen_builder;
 #define PEN_WORK_DEPTH      64u                   /* slices and views between a region and its root */
 #define PEN_WORK_UNITS_KEPT 64u                   /* built programs kept for the next build of the same */
 #define PEN_WORK_BACKLOG    (UINT64_C(32) << 20)  /* bytes of them beyond which those without room have the ring wait */
+#define PEN_WORK_REPLACED   (UINT64_C(64) << 20)  /* bytes of memories that others stand for, and drivers use still */
 #define PEN_WORK_UNTRACKED  64u                   /* commands of an in-order queue between two completions asked for */
 
 struct pen_work_domain {
@@ -173,6 +174,7 @@ struct pen_work_region {
     struct pen_image_desc image;
     struct pen_work_region *parent; /* slice, view; a use of it */
     uint32_t depth;                 /* its parent's + 1; of a root 0 */
+    uint32_t children;              /* slices and views of itself */
     struct pen_work_region *root;
     uint64_t parent_offset;
     struct pen_residency residency; /* of the root */
@@ -415,6 +417,7 @@ struct pen_work {
     _Atomic uint32_t holding;   /* some are held or put off: finished tasks must wake dispatch; seq_cst with finished */
     _Atomic uint32_t callbacks; /* drivers' threads in `done`, and regions on their way out */
     _Atomic uint32_t printers;  /* programs alive that may print */
+    _Atomic uint64_t replaced;  /* bytes, see PEN_WORK_REPLACED */
     _Atomic(struct pen_work_task *) finished; /* pushed by drivers, taken as a whole by dispatch */
     _Atomic(struct pen_work_task *) early;    /* the same: those to be put off */
     _Atomic bool stop;                        /* pen_work_stop */
@@ -522,6 +525,10 @@ static inline bool pen_region_alive(const struct pen_work_region *region)
 }
 /* The backend's memory for it in the device's domain. */
 int pen_region_memory(struct pen_work_region *region, struct pen_work_device *device, struct pen_backend_memory **out);
+/* Another memory for it in the device's domain, for a command that leaves no old byte: what has been submitted goes on
+ * with the one there was, which goes when drivers have let go of it. An error leaves that one: there is no memory, or
+ * slices lie in it, or it would exceed PEN_WORK_REPLACED. */
+int pen_region_replace(struct pen_work_region *region, struct pen_work_device *device);
 /* Frees its memories in all domains, unless only they have its contents. A slice's go before those of what it is of. */
 void pen_region_let_go(struct pen_work_region *region);
 

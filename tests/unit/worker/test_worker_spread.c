@@ -401,9 +401,106 @@ static void test_random(void **state)
     }
 }
 
+/* ---- complete overwrites -------------------------------------------------------------------------------------- */
+
+enum { SLEEPS = 1, READS, WRITES, READS_NEW, WRITES_AGAIN };
+
+/* R holds 7, and is read into R + 1 once a sleep is over; R + 3 holds 9. Memory of their own; what touches the same
+ * alone is in order. */
+static void prepare_reader(struct rig *rig, uint64_t words)
+{
+    const uint64_t sleeps = E + SLEEPS;
+    prepare(rig, &(struct rig_options){.domains = 3, .span = true, .shared = true, .indirect = true},
+            PEN_QUEUE_FLAG_OUT_OF_ORDER);
+    for (uint32_t i = 0; i < 4; i++)
+        rig_buffer(rig, R + i, AT(i), i % 3 ? WORDS : words, true);
+    *(uint32_t *)(void *)(rig->arena + AT(0)) = 7;
+    *(uint32_t *)(void *)(rig->arena + AT(3)) = 9;
+    send_sleep(rig, 500, E + SLEEPS, SLEEPS, NULL, 0);
+    send_mix(rig, Q, R + 1, R, 0, E + READS, READS, &sleeps, 1);
+}
+
+static void overwrite(struct rig *rig, uint64_t words, uint32_t slot)
+{
+    is_queued(rig, slot);
+    RIG_SEND(rig, copy, .queue = Q, .event = E + slot, .slot = slot, .source = R + 3, .target = R,
+             .extent = {words * 4, 1, 1});
+}
+
+static uint32_t word_of(struct rig *rig, uint64_t region)
+{
+    assert_int_equal(rig_read(rig, Q, region, 1, RIG_ARENA - (2u << 20)), 0);
+    return *(uint32_t *)(void *)(rig->arena + RIG_ARENA - (2u << 20));
+}
+
+/* What leaves no old byte does not wait for who reads them, and who comes after it does not either. */
+static void test_overwrite_passes_reader(void **state)
+{
+    (void)state;
+    struct rig rig;
+    prepare_reader(&rig, WORDS);
+    overwrite(&rig, WORDS, WRITES);
+    send_mix(&rig, Q, R + 2, R, 0, E + READS_NEW, READS_NEW, NULL, 0);
+    assert_int_equal(rig_wait_slot(&rig, WRITES), 0);
+    assert_int_equal(rig_wait_slot(&rig, READS_NEW), 0);
+    assert_true(rig_slot(&rig, SLEEPS) > 0);
+    assert_true(rig_slot(&rig, READS) > 0);
+    assert_int_equal(rig_wait_slot(&rig, READS), 0);
+    assert_int_equal(word_of(&rig, R), 9);
+    assert_int_equal(word_of(&rig, R + 1), 7);
+    assert_int_equal(word_of(&rig, R + 2), 9);
+    assert_int_equal(atomic_load(&rig.work->replaced), 0);
+    rig_stop(&rig);
+}
+
+/* A slice lies in the memory that there is. */
+static void test_overwrite_under_a_slice(void **state)
+{
+    (void)state;
+    struct rig rig;
+    prepare_reader(&rig, WORDS);
+    RIG_SEND(&rig, region_slice, .region = S, .parent = R, .offset = 0, .size = WORDS * 2,
+             .flags = PEN_REGION_FLAG_KERNEL_READS | PEN_REGION_FLAG_KERNEL_WRITES);
+    overwrite(&rig, WORDS, WRITES);
+    usleep(100000);
+    assert_true(rig_slot(&rig, SLEEPS) > 0);
+    assert_true(rig_slot(&rig, WRITES) > 0);
+    assert_int_equal(rig_wait_slot(&rig, WRITES), 0);
+    assert_int_equal(rig_slot(&rig, READS), PEN_STATE_COMPLETE);
+    assert_int_equal(word_of(&rig, R + 1), 7);
+    assert_int_equal(word_of(&rig, S), 9);
+    rig_stop(&rig);
+}
+
+/* The memories that readers keep are no more than PEN_WORK_REPLACED: who comes later waits. */
+static void test_overwrites_are_bounded(void **state)
+{
+    (void)state;
+    const uint64_t words = PEN_WORK_REPLACED / 4 / 4 * 3, sleeps = E + SLEEPS;
+    struct rig rig;
+    prepare_reader(&rig, words);
+    overwrite(&rig, words, WRITES);
+    send_mix(&rig, Q, R + 2, R, 0, E + READS_NEW, READS_NEW, &sleeps, 1);
+    overwrite(&rig, words, WRITES_AGAIN);
+    while (rig_slot(&rig, WRITES_AGAIN) > PEN_STATE_SUBMITTED)
+        usleep(1000);
+    assert_int_equal(atomic_load(&rig.work->replaced), words * 4);
+    assert_true(rig_slot(&rig, SLEEPS) > 0);
+    assert_true(rig_slot(&rig, WRITES_AGAIN) > 0);
+    assert_int_equal(rig_wait_slot(&rig, WRITES_AGAIN), 0);
+    assert_int_equal(rig_slot(&rig, READS_NEW), PEN_STATE_COMPLETE);
+    assert_int_equal(word_of(&rig, R), 9);
+    assert_int_equal(word_of(&rig, R + 1), 7);
+    assert_int_equal(word_of(&rig, R + 2), 9);
+    rig_stop(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_overwrite_passes_reader),
+        cmocka_unit_test(test_overwrite_under_a_slice),
+        cmocka_unit_test(test_overwrites_are_bounded),
         cmocka_unit_test(test_independent_commands_overlap),
         cmocka_unit_test(test_times_are_in_order),
         cmocka_unit_test(test_a_gate),
