@@ -32,6 +32,7 @@ class Program:
     points: Optional[Callable[[str], dict]] = None  # what passed by name, for programs that are many tests; None: one test
     drivers: tuple = ("pocl",)          # where it runs natively within its time
     devices: tuple = (1, 2)             # with how many of one driver's it can be compared
+    span: bool = True                   # on a device that spans parts of one
     mixed: tuple = ()                   # uses all devices: also with such a driver's and PoCL's behind one platform
     timeout_s: int = 300
     environment: dict = field(default_factory=dict)
@@ -47,6 +48,8 @@ OWN_ANSWERS = re.compile(r"CL_DEVICE_(SVM_CAPABILITIES|EXECUTION_CAPABILITIES|BU
                          r"QUEUE_ON_HOST_PROPERTIES)\b")
 # Two of PoCL's are natively two whole devices, which it numbers; through Penstock they are parts of one.
 WHOLE_ANSWERS = re.compile(r"CL_DEVICE_(MAX_COMPUTE_UNITS|PARTITION_MAX_SUB_DEVICES|PARTITION_PROPERTIES|VENDOR_ID)\b")
+# A device that spans others is not cut again, and always weighs its queues' priorities.
+UNCUT_ANSWERS = re.compile(r"CL_DEVICE_(PARTITION_MAX_SUB_DEVICES|PARTITION_PROPERTIES)\b")
 
 
 def device_answers(text: str) -> str:
@@ -57,6 +60,11 @@ def device_answers(text: str) -> str:
 
 def answers_of_two(text: str) -> str:
     return "\n".join(line for line in device_answers(text).splitlines() if not WHOLE_ANSWERS.match(line))
+
+
+def answers_of_span(text: str) -> str:
+    kept = (line for line in device_answers(text).splitlines() if not UNCUT_ANSWERS.match(line))
+    return "\n".join(re.sub(r" cl_khr_priority_hints(:\w+)?", "", line) for line in kept)
 
 
 # ------------------------------------------------------------------------------------------------ clpeak
@@ -217,8 +225,9 @@ def may_fail_natively(program, driver, devices):
 
 def programs():
     table = [
-        Program("clinfo", ["clinfo", "--raw"], quick=True, normalize=device_answers, drivers=DRIVERS, devices=(1,)),
-        Program("clinfo", ["clinfo", "--raw"], quick=True, normalize=answers_of_two, drivers=DRIVERS, devices=(2,), mixed=MIXED),
+        Program("clinfo", ["clinfo", "--raw"], quick=True, normalize=device_answers, drivers=DRIVERS, devices=(1,), span=False),
+        Program("clinfo", ["clinfo", "--raw"], quick=True, normalize=answers_of_two, drivers=DRIVERS, devices=(2,), span=False, mixed=MIXED),
+        Program("clinfo", ["clinfo", "--raw"], quick=True, normalize=answers_of_span, devices=()),
         Program("clpeak latency", ["clpeak", "--kernel-latency"], quick=True, normalize=clpeak_rows, drivers=("pocl", "rusticl"), mixed=MIXED),
         Program("clpeak transfers", ["clpeak", "--transfer-bandwidth"], normalize=clpeak_rows, drivers=("pocl", "rusticl"),
                 mixed=("rusticl",), timeout_s=600),

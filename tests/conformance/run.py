@@ -6,7 +6,8 @@ since nothing was compared. Exit status 1 when one is lost: it passes natively a
 with `N passed, N failed`.
 
 Two devices: of PoCL, its device in parts of one compute unit, natively PoCL's own two; of another driver, its device and PoCL's behind
-one platform, natively two platforms; then only programs run that use all devices they find.
+one platform, natively two platforms; then only programs run that use all devices they find. A span (--span): PoCL's device in so many
+parts, offered as one device that spans them; natively that one device.
 """
 import argparse
 import concurrent.futures
@@ -103,10 +104,10 @@ class RemotePool(Pool):
     """One that programs also reach by an address of `host`, where `wrapper` starts it: over["tls"] is the environment of a tenant's,
     over["tcp"] of one without protection, which that host alone has."""
 
-    def __init__(self, build, folder, driver, devices, host="127.0.0.1", wrapper=()):
+    def __init__(self, build, folder, driver, devices, host="127.0.0.1", arguments=(), wrapper=()):
         tenants = os.path.join(folder, "tenants")
         super().__init__(build, folder, driver, devices, extra=f'listen: {{tcp: "{host}:0", tenants: {tenants}}}\n',
-                         arguments=["--plain-tcp", "127.0.0.1:0"], wrapper=wrapper)
+                         arguments=["--plain-tcp", "127.0.0.1:0", *arguments], wrapper=wrapper)
         with open(self.log.name, encoding="utf-8", errors="replace") as file:
             log = file.read()
         plain = re.search(r"listens without protection at (\S+)", log).group(1)
@@ -120,9 +121,9 @@ class RemotePool(Pool):
 class FarPool(RemotePool):
     """One at the far end of a network (tests/net/cable.c, which `network` is told), for programs at the near one."""
 
-    def __init__(self, build, folder, driver, devices, network):
+    def __init__(self, build, folder, driver, devices, network, arguments=()):
         self.cable = Cable(*network, build=build)
-        super().__init__(build, folder, driver, devices, host=self.cable.address["b"], wrapper=self.cable.at("b"))
+        super().__init__(build, folder, driver, devices, host=self.cable.address["b"], arguments=arguments, wrapper=self.cable.at("b"))
         self.environment = self.over["tls"]
         self.at = self.cable.at("a")
 
@@ -197,15 +198,21 @@ def stop(*_):
     sys.exit(143)
 
 
+def head_of(options):
+    """Which pool the results are of."""
+    return {"driver": options.driver, "devices": options.devices, "span": options.span}
+
+
 def already(options):
-    """The results that an earlier run with the same driver and devices left in the --json file."""
+    """The results that an earlier run with the same pool left in the --json file."""
     if not options.resume or not options.json or not os.path.exists(options.json):
         return []
     with open(options.json, encoding="utf-8") as file:
         earlier = json.load(file)
-    if (earlier["driver"], earlier["devices"]) != (options.driver, options.devices):
-        sys.exit(f"{options.json}: results of {earlier['driver']} with {earlier['devices']} devices, asked for are "
-                 f"{options.driver} with {options.devices}")
+    asked = head_of(options)
+    held = {name: earlier[name] for name in asked}
+    if held != asked:
+        sys.exit(f"{options.json}: results of {held}, asked for are those of {asked}")
     return earlier["results"]
 
 
@@ -217,6 +224,8 @@ def keep(path, head, results):
 
 
 def fits(program, options):
+    if options.span > 1:
+        return program.span
     if options.devices > 1 and options.driver != "pocl":
         return options.driver in program.mixed
     return options.devices in program.devices
@@ -227,6 +236,7 @@ def main():
     parser.add_argument("--build", default=os.path.join(TOP, "build"), help="the build folder (default: build)")
     parser.add_argument("--driver", choices=DRIVERS, default="pocl")
     parser.add_argument("--devices", type=int, choices=(1, 2), default=1)
+    parser.add_argument("--span", type=int, default=1, metavar="N", help="PoCL's device as one that spans N parts of it")
     parser.add_argument("--quick", action="store_true", help="only the quick programs, those of ./do test")
     parser.add_argument("--only", help="only programs whose name this regular expression is found in")
     parser.add_argument("--jobs", type=int, default=1, help="programs at a time (default: 1; more make the times worth nothing)")
@@ -237,6 +247,8 @@ def main():
     parser.add_argument("--keep", action="store_true", help="keep the working folder, and print it")
     options = parser.parse_args()
     options.build = os.path.abspath(options.build)
+    if options.span > 1 and (options.driver, options.devices) != ("pocl", 1):
+        parser.error("--span is of PoCL's one device: without --driver and --devices")
 
     table = [p for p in programs() if options.driver in p.drivers and fits(p, options) and (p.quick or not options.quick)
              and (not options.only or re.search(options.only, p.name))]
@@ -250,7 +262,8 @@ def main():
     table = [program for program in table if program.name not in done]
     folder = tempfile.mkdtemp(prefix="penstock-conformance-")
     where = (options.build, folder, options.driver, options.devices)
-    pool = FarPool(*where, options.network) if options.network else Pool(*where)
+    span = ["--span", str(options.span)] if options.span > 1 else []
+    pool = FarPool(*where, options.network, arguments=span) if options.network else Pool(*where, arguments=span)
     table = [dataclasses.replace(program, command=[*pool.at, *program.command]) for program in table]
     native_environment = dict(VENDOR_ENVIRONMENT)
     native_environment["OCL_ICD_VENDORS"] = vendors(os.path.join(folder, "native"), drivers_of(options.driver, options.devices))
@@ -258,7 +271,7 @@ def main():
         native_environment["POCL_DEVICES"] = "pthread pthread"
     drivers = versions(native_environment)
     signal.signal(signal.SIGTERM, stop)
-    head = {"driver": options.driver, "devices": options.devices, "versions": drivers}
+    head = {**head_of(options), "versions": drivers}
     workers = concurrent.futures.ThreadPoolExecutor(options.jobs)
     try:
         pairs = [workers.submit(compare, program, os.path.join(folder, str(number)), native_environment, pool.environment)

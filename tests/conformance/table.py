@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The tables of docs/conformance.md, "Real programs", from the files that run.py --json wrote.
 
-A program that several files of the same driver and number of devices have is told by the last. Exit status 1 when one is lost.
+A program that several files of the same pool have is told by the last. Exit status 1 when one is lost.
 """
 import argparse
 import json
@@ -16,13 +16,15 @@ def read(paths):
     for path in paths:
         with open(path, encoding="utf-8") as file:
             run = json.load(file)
-        pool = pools.setdefault((run["driver"], run["devices"]), {"results": {}})
+        pool = pools.setdefault((run["driver"], run["devices"], run["span"]), {"results": {}})
         pool["versions"] = run["versions"]
         pool["results"].update((result["program"], result) for result in run["results"])
     return pools
 
 
-def title(driver, devices):
+def title(driver, devices, span):
+    if span > 1:
+        return f"{driver}, a span of {span}"
     if devices == 1:
         return driver
     return "pocl, two parts" if driver == "pocl" else f"{driver} and pocl"
