@@ -1,5 +1,5 @@
 /* worker/access.c - which bytes of which regions a command reads and writes. Of a kernel: what its arguments may reach,
- * by their qualifiers and the regions' flags; of a transfer: from the box's first byte to its last. */
+ * by their qualifiers; of a transfer: from the box's first byte to its last. */
 #include "mem/box.h"
 #include "worker/work.h"
 
@@ -8,10 +8,10 @@
 #define ACCESS_READ_ONLY 0x11A0u
 #define QUALIFIER_CONST  1u
 
-bool pen_access_kernel_writes(const struct pen_argument_info *info, const struct pen_work_region *region)
+/* May a kernel write through the argument? That the region was made for kernels to read only says nothing: hashcat's
+ * write to such buffers, and no driver minds. */
+static bool may_write(const struct pen_argument_info *info)
 {
-    if (!(region->flags & PEN_REGION_FLAG_KERNEL_WRITES))
-        return false;
     return !info->known || !(info->address == ADDRESS_CONSTANT || info->access == ACCESS_READ_ONLY ||
                              (info->qualifiers & QUALIFIER_CONST));
 }
@@ -62,8 +62,7 @@ static uint32_t of_launch(const struct pen_work_command *command, struct pen_acc
         const struct pen_work_region *region = argument->object;
         if (argument->kind != PEN_ARGUMENT_KIND_REGION || !region || argument->error || !pen_region_alive(region))
             continue;
-        bool writes = pen_access_kernel_writes(&kernel->info->arguments[i], region);
-        set_whole(&out[count++], region, writes ? PEN_HAZARD_WRITE : PEN_HAZARD_READ);
+        set_whole(&out[count++], region, may_write(&kernel->info->arguments[i]) ? PEN_HAZARD_WRITE : PEN_HAZARD_READ);
     }
     return count;
 }

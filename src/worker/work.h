@@ -649,8 +649,6 @@ struct pen_access {
 
 /* How many, of PEN_LIMIT_ARGUMENTS at most. What it does not name it does not touch. */
 uint32_t pen_command_accesses(const struct pen_work_command *command, struct pen_access out[PEN_LIMIT_ARGUMENTS]);
-/* May a kernel write to the region through the argument? */
-bool pen_access_kernel_writes(const struct pen_argument_info *info, const struct pen_work_region *region);
 
 /* ---- move.c ---------------------------------------------------------------------------------------------- */
 

@@ -345,6 +345,21 @@ static void check_order(struct rig *rig, uint32_t commands)
     }
 }
 
+/* Every other one is made for kernels to read only; that they write to it all the same is no less ordered, as no driver
+ * minds. With a slice of it. */
+static void make_buffer(struct rig *rig, uint32_t i)
+{
+    uint32_t flags = PEN_REGION_FLAG_KERNEL_READS;
+    if (i % 2)
+        flags |= PEN_REGION_FLAG_KERNEL_WRITES;
+    if (rig->features & PEN_FEATURE_DIRECT)
+        flags |= PEN_REGION_FLAG_DIRECT;
+    RIG_SEND(rig, region_create, .region = R + i, .size = WORDS * 4, .arena_offset = AT(i), .flags = flags,
+             .initialized = true);
+    RIG_SEND(rig, region_slice, .region = S + i, .parent = R + i, .offset = WORDS * 2, .size = WORDS * 2,
+             .flags = flags);
+}
+
 static void run_random(uint64_t seed, const struct rig_options *options, bool ordered)
 {
     struct rig rig;
@@ -354,10 +369,7 @@ static void run_random(uint64_t seed, const struct rig_options *options, bool or
         for (uint32_t w = 0; w < WORDS; w++)
             model.words[i][w] = pick(&model, 1000000);
         memcpy(rig.arena + AT(i), model.words[i], sizeof model.words[i]);
-        rig_buffer(&rig, R + i, AT(i), WORDS, true);
-        RIG_SEND(&rig, region_slice, .region = S + i, .parent = R + i, .offset = WORDS * 2, .size = WORDS * 2,
-                 .flags = PEN_REGION_FLAG_KERNEL_READS | PEN_REGION_FLAG_KERNEL_WRITES |
-                          (rig.features & PEN_FEATURE_DIRECT ? PEN_REGION_FLAG_DIRECT : 0));
+        make_buffer(&rig, i);
     }
     uint32_t commands = 40 + pick(&model, 100);
     for (uint32_t slot = 1; slot <= commands; slot++) {
