@@ -20,7 +20,7 @@ void pen_trace_placed(const struct pen_work_command *command, struct pen_work_ta
         placed.bytes = command->u.transfer.region->size;
     }
     for (uint32_t i = 0; i < command->wait_count && placed.after_count < PEN_LIMIT_WAITS; i++)
-        if (command->waits[i]->node.state != PEN_GRAPH_DONE && command->waits[i]->queue)
+        if (command->waits[i]->queue)
             after[placed.after_count++] = command->waits[i]->sequence;
     size_t size = pen_msg_placed_size(&placed);
     if (!size || size > PEN_LIMIT_FRAME)
