@@ -1,5 +1,7 @@
 """README, "From another host": its lines, as they are there, on a host that has nothing of Penstock's yet. What they write to is
-this test's own: they run in namespaces, with a copy of /etc, and a network of their own."""
+this test's own: they run in namespaces, with a copy of /etc, and a network of their own. "What a session did": its pictures are what
+the tools print."""
+import json
 import os
 import re
 import shutil
@@ -22,11 +24,57 @@ until (exec 3<>/dev/tcp/127.0.0.1/{PORT}) 2>/dev/null; do sleep 0.1; done
 """
 
 
-def commands():
-    """The section's two blocks of commands."""
+POCL = '/etc/OpenCL/vendors/pocl.icd'
+
+
+def section(title):
     with open(os.path.join(harness.TOP, 'README.md'), encoding='utf-8') as file:
-        section = re.search(r'\n## From another host\n(.*?)\n## ', file.read(), re.DOTALL)[1]
-    return [block.strip('\n') for block in re.findall(r'(?:^    .*\n)+', section, re.MULTILINE)]
+        return re.search(rf'\n## {title}\n(.*?)\n## ', file.read(), re.DOTALL)[1]
+
+
+def commands():
+    """The two blocks of commands."""
+    return [block.strip('\n') for block in re.findall(r'(?:^    .*\n)+', section('From another host'), re.MULTILINE)]
+
+
+def picture(kind):
+    """The lines of a Mermaid block."""
+    return re.search(rf'```mermaid\n{kind}.*?\n(.*?)```', section('What a session did'), re.DOTALL)[1].splitlines()
+
+
+def numbered(names, edges):
+    """A graph whose nodes are numbered anew, in their order: (names, edges). Ids are (is a copy, number)."""
+    order = sorted(names)
+    return [names[node] for node in order], sorted((order.index(a), order.index(b)) for a, b in edges)
+
+
+def drawn_graph():
+    names, edges = {}, []
+    for line in picture('graph'):
+        chain = [(mark == 'c', int(number), name) for mark, number, name in re.findall(r'\b([cn])(\d+)\b[\[(]*([a-z ]*)', line)]
+        names |= {node[:2]: node[2].strip() for node in chain if node[2].strip()}
+        edges += [(a[:2], b[:2]) for a, b in zip(chain, chain[1:])]
+    return numbered(names, edges)
+
+
+def printed_graph(text):
+    def node(number):
+        return int(number) >= 1 << 63, int(number)
+    names = {node(number): name for number, name in re.findall(r'(?m)^  n(\d+) \[.*label="([a-z ]+)\\n', text)}
+    return numbered(names, [(node(a), node(b)) for a, b in re.findall(r'(?m)^  n(\d+) -> n(\d+);', text)])
+
+
+def drawn_lanes():
+    """The lanes, and what is in any."""
+    lines = picture('gantt')
+    return (sorted(line.split('section ')[1] for line in lines if 'section ' in line),
+            sorted(re.match(r' *([a-z]+)', line)[1] for line in lines if ' :' in line))
+
+
+def printed_lanes(text):
+    events = json.loads(text)['traceEvents']
+    return (sorted(re.search(r'part .*', event['args']['name'])[0] for event in events if event['ph'] == 'M'),
+            sorted(event['name'] for event in events if event['ph'] == 'X'))
 
 
 class Readme(harness.Scenario):
@@ -73,6 +121,20 @@ class Readme(harness.Scenario):
         with open(self.path('line'), encoding='ascii') as file:
             self.assertRegex(file.read(), rf'^penstock://{os.uname().nodename}:{PORT}/alice#\S{{43}}\n$')
         self.assertIn(f'{self.sysconfdir()}/penstock/penstock.yaml', done.stderr)
+
+
+@unittest.skipUnless(os.path.exists(POCL), 'PoCL is not installed')
+class Pictures(harness.Scenario):
+    def test_what_a_session_did(self):
+        drivers = self.path('drivers')
+        os.mkdir(drivers)
+        shutil.copy(POCL, drivers)
+        daemon = self.daemon('devices: [{match: "*", parts: 2, span: 2}]\n', environment={'OCL_ICD_VENDORS': drivers})
+        log = self.path('session.log')
+        done = daemon.run(harness.PENSTOCK, 'log', 'record', log, '--', os.path.join(harness.BUILD, 'examples/chains'))
+        self.assertEqual((done.returncode, done.stdout), (0, '65536 sums, 0 of them wrong\n'), done.stderr)
+        self.assertEqual(printed_graph(daemon.run(harness.PENSTOCK, 'log', 'graph', log).stdout), drawn_graph())
+        self.assertEqual(printed_lanes(daemon.run(harness.PENSTOCK, 'trace', log).stdout), drawn_lanes())
 
 
 if __name__ == '__main__':
