@@ -1,4 +1,4 @@
-/* A link's frames (net/link.c: pen_link_flush, pen_link_flush_burst, is_gathering, pen_link_turn): threads that add frames
+/* A link's frames (net/link_send.c: pen_link_flush, pen_link_flush_burst, pen_link_is_gathering): threads that add frames
  * send them themselves, or leave them to who sends already, or, in a burst, to the turning thread for a little later.
  * Every frame is sent, without anybody's doing anything more.
  *

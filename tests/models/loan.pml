@@ -1,5 +1,5 @@
-/* Bytes of a program's that a link sends from where they lie (net/link.c: send_all, pen_link_let_go), and that the program takes
- * back while they may be under way, or be sent once more over the next connection: from then on nothing is read there.
+/* Bytes of a program's that a link sends from where they lie (net/link_send.c: send_all; net/link.c: pen_link_let_go), and that the
+ * program takes back while they may be under way, or be sent once more over the next connection: from then on nothing is read there.
  *
  * -DNO_WAIT: what is not sent yet is exchanged without waiting for who sends; -DSENT_STAYS: what was sent once is left as it
  * is, though it may be sent again. Either way the program's memory is read after it was taken back. */

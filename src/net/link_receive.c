@@ -1,0 +1,261 @@
+/* A link's receiving: frames, and after some of them the bytes of a part of a range, each where it goes. The turning
+ * thread's. */
+#include <string.h>
+
+#include "net/link_state.h"
+#include "net/pack.h"
+#include "penstock-protocol.h"
+#include "wire/arena.h"
+#include "wire/futex.h"
+
+/* Read at once after a part, since most of what comes then is another's, and goes elsewhere. */
+#define HEAD_BYTES 1024u
+
+static int take_ack(struct pen_link *link, const void *frame, size_t size)
+{
+    struct pen_scratch scratch = {0};
+    struct pen_msg_link_ack ack;
+    int rc = pen_msg_link_ack_decode(frame, size, &scratch, &ack);
+    pen_scratch_finish(&scratch);
+    if (rc)
+        return rc;
+    pthread_mutex_lock(&link->lock);
+    if (ack.received > link->added) {
+        rc = -PEN_EPROTO;
+    } else if (ack.received > link->acknowledged) {
+        link->acknowledged = ack.received;
+        pen_link_drop_kept(link);
+    }
+    pthread_mutex_unlock(&link->lock);
+    pen_link_note_round_trip(link, link->stream);
+    return rc;
+}
+
+/* Something that wants an acknowledgement. */
+static void note_received(struct pen_link *link)
+{
+    if (!link->unacked_since)
+        link->unacked_since = pen_now_ns();
+}
+
+/* What the frame said of what follows it. */
+static int expect_bulk(struct pen_link *link, const void *frame, size_t size, uint64_t bytes)
+{
+    void *packed = NULL;
+    bool is_packed = ((const struct pen_frame_header *)frame)->opcode == PEN_OP_LINK_PACKED;
+    int rc = is_packed ? pen_pack_expect(link->pack, frame, size, &packed, &bytes) : 0;
+    if (rc)
+        return rc;
+    link->in_bulk = link->after_bulk = bytes != 0;
+    link->bulk_left = bytes;
+    link->packed = packed;
+    return 0;
+}
+
+/* What link_part and link_packed both say. */
+static int decode_part(const void *frame, size_t size, struct pen_msg_link_part *out)
+{
+    struct pen_scratch scratch = {0};
+    struct pen_msg_link_packed packed;
+    if (((const struct pen_frame_header *)frame)->opcode == PEN_OP_LINK_PART)
+        return pen_msg_link_part_decode(frame, size, &scratch, out);
+    int rc = pen_msg_link_packed_decode(frame, size, &scratch, &packed);
+    if (!rc)
+        *out = (struct pen_msg_link_part){packed.offset, packed.bytes, packed.number};
+    return rc;
+}
+
+int pen_link_take_part(const void *frame, size_t size, unsigned char *arena, uint64_t arena_bytes, void **out_bulk,
+                       uint64_t *out_bulk_bytes, uint64_t *out_number)
+{
+    struct pen_msg_link_part part;
+    if (decode_part(frame, size, &part) || !pen_arena_range_ok(arena_bytes, part.offset, part.bytes))
+        return -PEN_EPROTO;
+    *out_bulk = arena + part.offset;
+    *out_bulk_bytes = part.bytes;
+    *out_number = part.number;
+    return 0;
+}
+
+static bool is_part(uint16_t opcode)
+{
+    return opcode == PEN_OP_LINK_PART || opcode == PEN_OP_LINK_PACKED;
+}
+
+/* Which range of the arena comes after the part. */
+static void expect_part(struct pen_link *link, const void *frame, size_t size)
+{
+    struct pen_msg_link_part part = {.offset = PEN_NO_OFFSET};
+    (void)decode_part(frame, size, &part); /* the owner refuses a malformed one */
+    pthread_mutex_lock(&link->bulk_lock);
+    link->bulk = NULL;
+    link->bulk_offset = part.offset;
+    pthread_mutex_unlock(&link->bulk_lock);
+}
+
+static int take_frame(struct pen_link *link, const void *frame, size_t size)
+{
+    uint16_t opcode = ((const struct pen_frame_header *)frame)->opcode;
+    if (opcode == PEN_OP_LINK_ACK)
+        return take_ack(link, frame, size);
+    if (opcode == PEN_OP_LINK_PACKED && !link->pack)
+        return -PEN_EPROTO;
+    uint64_t bulk_bytes = 0;
+    if (is_part(opcode))
+        expect_part(link, frame, size);
+    int rc = link->owner.frame(link->owner.context, frame, size, &link->bulk, &bulk_bytes);
+    link->refused = rc == PEN_LINK_LATER;
+    if (!rc)
+        rc = expect_bulk(link, frame, size, bulk_bytes);
+    if (!rc)
+        note_received(link);
+    return rc;
+}
+
+/* All of it is there. */
+static int unpack(struct pen_link *link)
+{
+    pthread_mutex_lock(&link->bulk_lock);
+    int rc = pen_pack_unpack(link->pack, link->bulk);
+    pthread_mutex_unlock(&link->bulk_lock);
+    return rc;
+}
+
+static int bulk_came(struct pen_link *link, uint64_t bytes)
+{
+    note_received(link);
+    link->bulk_left -= bytes;
+    if (link->bulk_left)
+        return 0;
+    link->in_bulk = false;
+    int rc = link->packed ? unpack(link) : 0;
+    return rc || !link->owner.bulk ? rc : link->owner.bulk(link->owner.context);
+}
+
+/* Under bulk_lock. Where the next of what comes goes; then, that so many have come. */
+static void *bulk_place(const struct pen_link *link)
+{
+    return link->packed ? link->packed : link->bulk;
+}
+
+static void bulk_placed(struct pen_link *link, uint64_t bytes)
+{
+    if (link->packed)
+        link->packed += bytes;
+    else {
+        link->bulk = (unsigned char *)link->bulk + bytes;
+        link->bulk_offset += bytes;
+    }
+}
+
+/* What the reader holds of the bulk. */
+static int take_buffered_bulk(struct pen_link *link)
+{
+    struct pen_frame_reader *reader = &link->reader;
+    uint64_t bytes = reader->end - reader->start;
+    if (bytes > link->bulk_left)
+        bytes = link->bulk_left;
+    pthread_mutex_lock(&link->bulk_lock);
+    memcpy(bulk_place(link), reader->buffer + reader->start, bytes);
+    bulk_placed(link, bytes);
+    pthread_mutex_unlock(&link->bulk_lock);
+    reader->start += bytes;
+    pen_frame_reader_align(reader);
+    return bulk_came(link, bytes);
+}
+
+/* All that is buffered. 0: more bytes are needed, or room. */
+static int digest(struct pen_link *link)
+{
+    for (;;) {
+        const void *frame;
+        size_t size, start = link->reader.start;
+        int rc;
+        if (link->in_bulk) {
+            if (link->reader.end == link->reader.start)
+                return 0;
+            rc = take_buffered_bulk(link);
+        } else {
+            rc = pen_frame_reader_next(&link->reader, &frame, &size);
+            if (rc == 0)
+                return 0;
+            if (rc > 0)
+                rc = take_frame(link, frame, size);
+        }
+        if (rc == PEN_LINK_LATER) {
+            link->reader.start = start;
+            return 0;
+        }
+        if (rc)
+            return rc;
+    }
+}
+
+/* One read from the socket: bytes, 0 when there is nothing, or an error. */
+static ssize_t receive_bulk(struct pen_link *link)
+{
+    struct pen_stream *stream = link->stream;
+    pthread_mutex_lock(&link->bulk_lock);
+    ssize_t got = stream->ops->receive(stream, bulk_place(link), link->bulk_left);
+    if (got > 0)
+        bulk_placed(link, (uint64_t)got);
+    pthread_mutex_unlock(&link->bulk_lock);
+    if (got <= 0)
+        return got;
+    link->received += (uint64_t)got;
+    int rc = bulk_came(link, (uint64_t)got);
+    return rc ? rc : got;
+}
+
+/* The same. */
+static ssize_t receive_frames(struct pen_link *link)
+{
+    struct pen_stream *stream = link->stream;
+    void *at;
+    size_t space;
+    int rc = pen_frame_reader_space(&link->reader, &at, &space);
+    if (rc)
+        return rc;
+    ssize_t got = stream->ops->receive(stream, at, link->after_bulk && space > HEAD_BYTES ? HEAD_BYTES : space);
+    if (got > 0) {
+        link->received += (uint64_t)got;
+        pen_frame_reader_filled(&link->reader, (size_t)got);
+        rc = digest(link);
+    }
+    return rc ? rc : got;
+}
+
+int pen_link_acknowledge(struct pen_link *link)
+{
+    if (!link->unacked_since ||
+        (link->received - link->acked < PEN_LINK_ACK_BYTES && pen_now_ns() - link->unacked_since < PEN_LINK_ACK_NS))
+        return 0;
+    _Alignas(8) unsigned char frame[64];
+    const struct pen_msg_link_ack ack = {.received = link->received};
+    pen_msg_link_ack_encode(&ack, 0, frame);
+    link->acked = link->received;
+    link->unacked_since = 0;
+    return pen_link_add(link, frame, pen_msg_link_ack_size(&ack));
+}
+
+ssize_t pen_link_receive(struct pen_link *link)
+{
+    ssize_t got = link->refused ? digest(link) : 0;
+    uint64_t limit = link->received + PEN_LINK_TURN_BYTES;
+    bool more = false;
+    while (got >= 0 && link->stream && !link->refused && !atomic_load(&link->broken)) {
+        more = link->received >= limit; /* a stream may hold bytes that its socket does not show */
+        if (more || (got = link->in_bulk ? receive_bulk(link) : receive_frames(link)) == 0)
+            break;
+    }
+    atomic_store(&link->more, more);
+    return got < 0 ? got : 0;
+}
+
+void pen_link_swap_received(struct pen_link *link, const struct pen_swap *swap)
+{
+    pthread_mutex_lock(&link->bulk_lock);
+    if (pen_swap_has(swap, link->bulk, link->bulk_offset))
+        link->bulk = swap->instead + ((unsigned char *)link->bulk - swap->memory);
+    pthread_mutex_unlock(&link->bulk_lock);
+}
