@@ -300,7 +300,8 @@ static inline void pen_enqueue_note(struct pen_enqueue *e, uint64_t sequence)
 /* ---- actions: what this process must do when a command has completed ---------------------------------- */
 
 /* E.g. copy what a non-blocking read has left in the arena to the program's pointer, and free the arena range.
- * Runs once, on the first thread that notices the completion, before any call reports it. */
+ * Runs once, on the first thread of those that use the pool which notices the completion, before any call reports it:
+ * others wait for it meanwhile, so it sends nothing, and lets no object go. */
 struct pen_action {
     struct pen_list link;
     cl_event event;                                     /* referenced until it has run */
