@@ -120,6 +120,14 @@ static int add_read(struct pen_hazard_piece *piece, const struct access *access)
     return 0;
 }
 
+/* All that it knew is met. */
+static void set_write(struct pen_hazard_piece *piece, struct pen_hazard_node *node)
+{
+    piece->accesses[0] = (struct access){node, node->ticket};
+    piece->count = piece->writes = 1;
+    piece->joined = false;
+}
+
 static int copy_accesses(struct pen_hazard_piece *to, const struct pen_hazard_piece *from)
 {
     if (reserve(to, from->count))
@@ -288,9 +296,7 @@ static int write_range(struct pen_hazards *hazards, struct pen_hazard_region *re
     }
     piece->begin = begin;
     piece->end = end;
-    piece->accesses[0] = (struct access){meeting->node, meeting->node->ticket};
-    piece->count = piece->writes = 1;
-    piece->joined = false;
+    set_write(piece, meeting->node);
     return 0;
 }
 
@@ -318,22 +324,35 @@ static int read_range(struct pen_hazards *hazards, struct pen_hazard_region *reg
     return rc;
 }
 
-/* Makes pieces begin and end where the range does. */
-static int cut(struct pen_hazards *hazards, struct pen_hazard_region *region, uint64_t begin, uint64_t end)
+/* The piece that has just these bytes, as of most accesses, which name whole regions; NULL: there is none. */
+static struct pen_hazard_piece *find_exact(const struct pen_hazard_region *region, uint64_t begin, uint64_t end)
 {
     uint32_t at = find(region, begin);
-    if (at < region->count && region->pieces[at]->begin == begin && region->pieces[at]->end == end)
-        return 0; /* as of most, which name whole regions */
-    if (region->count >= PEN_HAZARD_PIECES && thin_out(hazards, region))
-        return -PEN_ENOMEM;
-    return split(hazards, region, begin) || split(hazards, region, end) ? -PEN_ENOMEM : 0;
+    struct pen_hazard_piece *piece = at < region->count ? region->pieces[at] : NULL;
+    return piece && piece->begin == begin && piece->end == end ? piece : NULL;
+}
+
+static int access_piece(struct pen_hazard_piece *piece, enum pen_hazard_mode mode, const struct meeting *meeting)
+{
+    int rc = meet_all(meeting, piece, mode);
+    if (rc)
+        return rc;
+    if (mode == PEN_HAZARD_READ)
+        return add_read(piece, &(struct access){meeting->node, meeting->node->ticket});
+    set_write(piece, meeting->node);
+    return 0;
 }
 
 int pen_hazard_access(struct pen_hazards *hazards, struct pen_hazard_region *region, uint64_t begin, uint64_t end,
                       enum pen_hazard_mode mode, struct pen_hazard_node *node, pen_hazard_meet *meet, void *context)
 {
     const struct meeting meeting = {node, meet, context};
-    if (cut(hazards, region, begin, end))
+    struct pen_hazard_piece *piece = find_exact(region, begin, end);
+    if (piece)
+        return access_piece(piece, mode, &meeting);
+    if (region->count >= PEN_HAZARD_PIECES && thin_out(hazards, region))
+        return -PEN_ENOMEM;
+    if (split(hazards, region, begin) || split(hazards, region, end))
         return -PEN_ENOMEM;
     return mode == PEN_HAZARD_WRITE ? write_range(hazards, region, begin, end, &meeting)
                                     : read_range(hazards, region, begin, end, &meeting);

@@ -138,9 +138,18 @@ uint64_t pen_spread_missing(const struct pen_work_task *task)
     return missing(accesses, count, device);
 }
 
+static bool any_moves(const struct pen_access *accesses, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (!(accesses[i].root->flags & PEN_REGION_FLAG_DIRECT))
+            return true;
+    return false;
+}
+
 static void list_devices(struct choice *choice, const struct pen_work_command *command,
                          const struct pen_access *accesses, uint32_t count)
 {
+    bool moves = any_moves(accesses, count);
     choice->count = 0;
     choice->domain = NULL;
     for (uint32_t i = 0; i < command->queue->lane_count; i++) {
@@ -150,7 +159,7 @@ static void list_devices(struct choice *choice, const struct pen_work_command *c
         choice->lanes[choice->count] = lane;
         choice->options[choice->count++] =
             (struct pen_place_option){.place = &lane->device->place,
-                                      .bring_ns = missing(accesses, count, lane->device) / MOVED_PER_NS,
+                                      .bring_ns = moves ? missing(accesses, count, lane->device) / MOVED_PER_NS : 0,
                                       .run_ns = expected_run(command, accesses, count, lane->device)};
     }
 }
