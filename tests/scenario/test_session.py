@@ -290,16 +290,16 @@ class Sessions:
         return folder, wrapper
 
     def assert_builds(self, daemon):
-        done = daemon.run(PROGRAM, 'include', '5', cwd=self.folder)
+        done = daemon.run(PROGRAM, 'include', '2', cwd=self.folder)
         self.assertEqual(done.stdout, 'built\n', daemon.log())
 
     FILL = 'head -c 4m /dev/zero > "$0/filler" 2>/dev/null || true'
 
     def test_cache_full(self):
         """On a small disk, which becomes full; on one that is full; and on one that becomes so when a worker is warm."""
-        folder, wrapper = self.small_disk('64k')
+        folder, wrapper = self.small_disk('16k')
         daemon = self.pool(f'cache: {{dir: {folder}}}\n', wrapper=wrapper)
-        self.assertEqual(daemon.run(PROGRAM, 'build', '20').stdout, 'built\n')
+        self.assertEqual(daemon.run(PROGRAM, 'build', '8').stdout, 'built\n')
         self.assert_builds(daemon)
         inside = f'/proc/{daemon.pid}/root{folder}'
         self.assertIn('builds', os.listdir(inside))

@@ -95,9 +95,8 @@ static int take_range(struct end *end)
     struct pen_bulk range = range_of(end->number);
     if (end->number != ++end->ranges_come)
         return end->failure = -PEN_EPROTO;
-    for (uint64_t i = range.offset; i < range.offset + range.size; i++)
-        if (end->beside[i] != (unsigned char)(i * 31))
-            return end->failure = -PEN_EIO;
+    if (memcmp(end->beside + range.offset, end->source + range.offset, range.size)) // both ends' are the same
+        return end->failure = -PEN_EIO;
     memset(end->beside + range.offset, 0, range.size);
     return 0;
 }
@@ -107,9 +106,8 @@ static int take_bulk(void *context)
     struct end *end = context;
     if (end->in_beside)
         return take_range(end);
-    for (uint64_t i = 0; i < end->bulk.size; i++)
-        if (end->target[end->bulk.offset + i] != (unsigned char)((end->bulk.offset + i) * 31))
-            return end->failure = -PEN_EIO;
+    if (memcmp(end->target + end->bulk.offset, end->source + end->bulk.offset, end->bulk.size))
+        return end->failure = -PEN_EIO;
     memset(end->target + end->bulk.offset, 0, end->bulk.size);
     end->expected++;
     return 0;
