@@ -1,6 +1,6 @@
 /* sched/place.h - which device a ready command goes to: the one where it is expected to be complete first; where its
- * data would have to be brought to others, the one that has most of it, while it is not busy for much longer. Pure: the
- * caller tells the time.
+ * data would have to be brought to others, the one that has most of it, while it is not busy for much longer (decision
+ * 0015). Pure: the caller tells the time.
  *
  * Method:  earliest finish time (the second half of HEFT: Topcuoglu, Hariri and Wu, IEEE TPDS 13(3), 2002); what has
  *          no room where it would be done first waits for it (availability: US20130185725). A device is expected to
