@@ -211,7 +211,14 @@ static int take_times(struct pen_remote_end *end, const void *frame, size_t size
     return 0;
 }
 
-static int take_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
+static int take_part(void *context, const struct pen_msg_link_part *part, void **out_bulk)
+{
+    struct pen_remote_end *end = context;
+    end->arriving = part->number;
+    return pen_loans_take_part(&end->loans, part, out_bulk);
+}
+
+static int take_frame(void *context, const void *frame, size_t size)
 {
     struct pen_remote_end *end = context;
     uint16_t opcode = ((const struct pen_frame_header *)frame)->opcode;
@@ -226,9 +233,6 @@ static int take_frame(void *context, const void *frame, size_t size, void **out_
     case PEN_OP_LINK_DETACH:
         end->detached = true; /* the connection ends now */
         return 0;
-    case PEN_OP_LINK_PART:
-    case PEN_OP_LINK_PACKED:
-        return pen_loans_take_part(&end->loans, frame, size, out_bulk, out_bulk_bytes, &end->arriving);
     default:
         return info && info->direction == PEN_DIRECTION_REPLY ? answer(end, opcode, frame, size) : -PEN_EPROTO;
     }
@@ -429,7 +433,7 @@ void pen_remote_end_forget(struct pen_remote_end *end, uint64_t offset, uint64_t
 
 static int make_link(struct pen_remote_end *end, struct pen_stream *stream)
 {
-    const struct pen_link_owner owner = {take_frame, take_bulk, end};
+    const struct pen_link_owner owner = {take_frame, take_part, take_bulk, end};
     int rc = pen_link_create(&owner, &end->link);
     if (!rc) {
         pen_pump_init(&end->pump, end->link);

@@ -20,6 +20,7 @@
 #include "net/stream.h"
 
 struct pen_link;
+struct pen_msg_link_part;
 
 /* Bytes of frames that a link keeps until they are acknowledged: who adds more waits (pen_link_wait_room). */
 #define PEN_LINK_KEPT_BYTES (UINT64_C(16) << 20)
@@ -40,11 +41,12 @@ struct pen_link;
 
 /* What a link does with what comes; in pen_link_turn. An error ends the turn with it: the session has failed. */
 struct pen_link_owner {
-    /* A frame, 8-aligned; its header has been checked, nothing else. When bytes come beside it, *out_bulk is where they
-     * go, from then on until pen_link_let_go, and *out_bulk_bytes how many (preset to 0); `bulk` (NULL: nobody asks) is
-     * called when they are all there.
-     * PEN_LINK_LATER: nothing more is received until the frame has been taken. */
-    int (*frame)(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes);
+    /* A frame, 8-aligned; its header has been checked, nothing else. PEN_LINK_LATER: nothing more is received until it
+     * has been taken. */
+    int (*frame)(void *context, const void *frame, size_t size);
+    /* A part of a range comes next, unchecked: its bytes go to *out_bulk, from then on until pen_link_let_go; `bulk`
+     * (NULL: nobody asks) is called when they are all there. PEN_LINK_LATER: likewise. */
+    int (*part)(void *context, const struct pen_msg_link_part *part, void **out_bulk);
     int (*bulk)(void *context);
     void *context;
 };
@@ -63,14 +65,10 @@ void pen_link_forked(struct pen_link *link);
 
 /* Adds a frame to what is to be sent; pen_link_flush sends. -PEN_ENOMEM. */
 int pen_link_add(struct pen_link *link, const void *frame, size_t size);
-/* The same with bytes beside it, which stay the caller's and must not change until acknowledged. */
-int pen_link_add_bulk(struct pen_link *link, const void *frame, size_t size, const void *bulk, uint64_t bulk_bytes);
-/* The arena's bytes from `offset` on, which lie at `memory`, as link_part or link_packed messages; the other end's
- * pen_link_take_part says where they go. number 0: ahead of what is added after them. Else they go beside it, in small
- * parts whenever no frame waits, in the order of the calls; the last part has the number. */
+/* The arena's bytes from `offset` on, which lie at `memory`, stay the caller's and must not change until acknowledged;
+ * the other end's owner says where they go. number 0: ahead of what is added after them. Else they go beside it, in
+ * small parts whenever no frame waits, in the order of the calls; the last part has the number. */
 int pen_link_add_range(struct pen_link *link, const void *memory, uint64_t offset, uint64_t bytes, uint64_t number);
-int pen_link_take_part(const void *frame, size_t size, unsigned char *arena, uint64_t arena_bytes, void **out_bulk,
-                       uint64_t *out_bulk_bytes, uint64_t *out_number);
 /* From now on nothing is sent from these bytes of somebody's, nor received there, that stood for the arena's range at
  * `offset`: `instead` takes their place, with whatever it holds. For bytes that the peer has had, or has no claim to.
  * Any thread. */

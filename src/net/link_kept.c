@@ -17,6 +17,7 @@
 #define PART_MOST  (UINT64_C(1) << 20)
 /* A part of what goes beside is added when less than this is left to send. */
 #define LEFT_BYTES (UINT64_C(128) << 10)
+
 struct pen_piece {
     struct pen_piece *next;
     const unsigned char *bytes;
@@ -176,19 +177,14 @@ static int append_with_bulk(struct pen_link *link, const void *frame, size_t siz
     return 0;
 }
 
-int pen_link_add_bulk(struct pen_link *link, const void *frame, size_t size, const void *bulk, uint64_t bulk_bytes)
+int pen_link_add(struct pen_link *link, const void *frame, size_t size)
 {
     pthread_mutex_lock(&link->lock);
-    int rc = append_with_bulk(link, frame, size, bulk, bulk_bytes, PEN_NO_OFFSET);
+    int rc = append_with_bulk(link, frame, size, NULL, 0, 0);
     link->frames += size;
     note_unsent(link);
     pthread_mutex_unlock(&link->lock);
     return rc;
-}
-
-int pen_link_add(struct pen_link *link, const void *frame, size_t size)
-{
-    return pen_link_add_bulk(link, frame, size, NULL, 0);
 }
 
 /* ---- ranges ------------------------------------------------------------------------------------------ */
@@ -242,7 +238,7 @@ static int append_packed(struct pen_link *link, struct pen_range *range, uint64_
     link->packing = NULL;
     if (!size)
         return append_part(link, range, most);
-    int rc = append_with_bulk(link, packed, size, NULL, 0, PEN_NO_OFFSET);
+    int rc = append_with_bulk(link, packed, size, NULL, 0, 0);
     if (!rc)
         shorten(link, range, bytes);
     return rc;

@@ -5,7 +5,6 @@
 #include "net/link_state.h"
 #include "net/pack.h"
 #include "penstock-protocol.h"
-#include "wire/arena.h"
 #include "wire/futex.h"
 
 /* Read at once after a part, since most of what comes then is another's, and goes elsewhere. */
@@ -38,59 +37,59 @@ static void note_received(struct pen_link *link)
         link->unacked_since = pen_now_ns();
 }
 
-/* What the frame said of what follows it. */
-static int expect_bulk(struct pen_link *link, const void *frame, size_t size, uint64_t bytes)
+/* So many bytes follow the frame; packed ones go to `packed` first. */
+static void expect_bulk(struct pen_link *link, uint64_t bytes, void *packed)
 {
-    void *packed = NULL;
-    bool is_packed = ((const struct pen_frame_header *)frame)->opcode == PEN_OP_LINK_PACKED;
-    int rc = is_packed ? pen_pack_expect(link->pack, frame, size, &packed, &bytes) : 0;
-    if (rc)
-        return rc;
     link->in_bulk = link->after_bulk = bytes != 0;
     link->bulk_left = bytes;
     link->packed = packed;
-    return 0;
 }
 
-/* What link_part and link_packed both say. */
-static int decode_part(const void *frame, size_t size, struct pen_msg_link_part *out)
+/* The owner says where they go in the end. */
+static int ask_place(struct pen_link *link, const struct pen_msg_link_part *part)
+{
+    pthread_mutex_lock(&link->bulk_lock);
+    link->bulk = NULL;
+    link->bulk_offset = part->offset;
+    pthread_mutex_unlock(&link->bulk_lock);
+    return link->owner.part(link->owner.context, part, &link->bulk);
+}
+
+static int take_part(struct pen_link *link, const void *frame, size_t size)
 {
     struct pen_scratch scratch = {0};
-    struct pen_msg_link_packed packed;
-    if (((const struct pen_frame_header *)frame)->opcode == PEN_OP_LINK_PART)
-        return pen_msg_link_part_decode(frame, size, &scratch, out);
-    int rc = pen_msg_link_packed_decode(frame, size, &scratch, &packed);
+    struct pen_msg_link_part part;
+    int rc = pen_msg_link_part_decode(frame, size, &scratch, &part);
+    pen_scratch_finish(&scratch);
     if (!rc)
-        *out = (struct pen_msg_link_part){packed.offset, packed.bytes, packed.number};
+        rc = ask_place(link, &part);
+    if (!rc)
+        expect_bulk(link, part.bytes, NULL);
     return rc;
 }
 
-int pen_link_take_part(const void *frame, size_t size, unsigned char *arena, uint64_t arena_bytes, void **out_bulk,
-                       uint64_t *out_bulk_bytes, uint64_t *out_number)
+static int take_packed(struct pen_link *link, const void *frame, size_t size)
 {
-    struct pen_msg_link_part part;
-    if (decode_part(frame, size, &part) || !pen_arena_range_ok(arena_bytes, part.offset, part.bytes))
-        return -PEN_EPROTO;
-    *out_bulk = arena + part.offset;
-    *out_bulk_bytes = part.bytes;
-    *out_number = part.number;
+    struct pen_scratch scratch = {0};
+    struct pen_msg_link_packed packed;
+    void *at;
+    int rc = link->pack ? pen_msg_link_packed_decode(frame, size, &scratch, &packed) : -PEN_EPROTO;
+    pen_scratch_finish(&scratch);
+    if (rc)
+        return rc;
+    const struct pen_msg_link_part part = {packed.offset, packed.bytes, packed.number};
+    if ((rc = ask_place(link, &part)) || (rc = pen_pack_expect(link->pack, &packed, &at)))
+        return rc;
+    expect_bulk(link, packed.packed, at);
     return 0;
 }
 
-static bool is_part(uint16_t opcode)
+static int take_other(struct pen_link *link, const void *frame, size_t size)
 {
-    return opcode == PEN_OP_LINK_PART || opcode == PEN_OP_LINK_PACKED;
-}
-
-/* Which range of the arena comes after the part. */
-static void expect_part(struct pen_link *link, const void *frame, size_t size)
-{
-    struct pen_msg_link_part part = {.offset = PEN_NO_OFFSET};
-    (void)decode_part(frame, size, &part); /* the owner refuses a malformed one */
-    pthread_mutex_lock(&link->bulk_lock);
-    link->bulk = NULL;
-    link->bulk_offset = part.offset;
-    pthread_mutex_unlock(&link->bulk_lock);
+    int rc = link->owner.frame(link->owner.context, frame, size);
+    if (!rc)
+        expect_bulk(link, 0, NULL);
+    return rc;
 }
 
 static int take_frame(struct pen_link *link, const void *frame, size_t size)
@@ -98,15 +97,10 @@ static int take_frame(struct pen_link *link, const void *frame, size_t size)
     uint16_t opcode = ((const struct pen_frame_header *)frame)->opcode;
     if (opcode == PEN_OP_LINK_ACK)
         return take_ack(link, frame, size);
-    if (opcode == PEN_OP_LINK_PACKED && !link->pack)
-        return -PEN_EPROTO;
-    uint64_t bulk_bytes = 0;
-    if (is_part(opcode))
-        expect_part(link, frame, size);
-    int rc = link->owner.frame(link->owner.context, frame, size, &link->bulk, &bulk_bytes);
+    int rc = opcode == PEN_OP_LINK_PART     ? take_part(link, frame, size)
+             : opcode == PEN_OP_LINK_PACKED ? take_packed(link, frame, size)
+                                            : take_other(link, frame, size);
     link->refused = rc == PEN_LINK_LATER;
-    if (!rc)
-        rc = expect_bulk(link, frame, size, bulk_bytes);
     if (!rc)
         note_received(link);
     return rc;

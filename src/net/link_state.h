@@ -18,8 +18,6 @@
 /* What pen_link_flush_burst is called for so soon after the last goes together: so soon, or within a small part of a
  * round trip, if that is more. It waits for at most twice as long. */
 #define PEN_LINK_BURST_NS 20000u
-/* Bytes of somebody's that are no arena's. */
-#define PEN_NO_OFFSET UINT64_MAX
 /* Pieces written at once. */
 #define PEN_LINK_GATHER 64
 
@@ -46,7 +44,7 @@ struct pen_link {
     uint64_t part_bytes, part_frames; /* of the next part; `frames` at the last */
     uint64_t kept;                    /* of copied bytes: in pieces, and for ranges */
     uint64_t ranges_end;              /* of the last part of a range, as `added` */
-    uint64_t frames;                  /* bytes of pen_link_add_bulk's frames since the session began */
+    uint64_t frames;                  /* bytes of frames that were added since the session began */
     struct pen_stream *stream;
 
     struct pen_pack *pack; /* NULL: not agreed; its two sides are the sending thread's and the turning thread's */
@@ -72,7 +70,7 @@ struct pen_link {
     _Atomic uint64_t unacked_since; /* ns; 0: nothing but acknowledgements has come since the last */
 
     pthread_mutex_t bulk_lock;
-    void *bulk; /* where the next of the bytes goes that come; guarded by bulk_lock, or the owner's lock in frame() */
+    void *bulk; /* where the next of the bytes goes that come; guarded by bulk_lock, or the owner's lock in part() */
     uint64_t bulk_offset; /* of the arena range that it is, or stands for; guarded by bulk_lock */
 
     /* the turning thread's */

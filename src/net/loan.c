@@ -1,5 +1,6 @@
 #include "net/loan.h"
 
+#include "penstock-protocol.h"
 #include "wire/arena.h"
 
 void pen_loans_init(struct pen_loans *loans, struct pen_link *link, void *arena, uint64_t arena_bytes)
@@ -49,15 +50,12 @@ int pen_loans_add_range(struct pen_loans *loans, uint64_t offset, uint64_t bytes
     return rc;
 }
 
-int pen_loans_take_part(struct pen_loans *loans, const void *frame, size_t size, void **out_bulk,
-                        uint64_t *out_bulk_bytes, uint64_t *out_number)
+int pen_loans_take_part(struct pen_loans *loans, const struct pen_msg_link_part *part, void **out_bulk)
 {
-    void *at;
-    int rc = pen_link_take_part(frame, size, loans->arena, loans->arena_bytes, &at, out_bulk_bytes, out_number);
-    if (rc)
-        return rc;
+    if (!pen_arena_range_ok(loans->arena_bytes, part->offset, part->bytes))
+        return -PEN_EPROTO;
     pthread_mutex_lock(&loans->lock); /* until the link has it, so that pen_loan_end finds it there */
-    *out_bulk = place(loans, (uint64_t)((unsigned char *)at - loans->arena), *out_bulk_bytes, true);
+    *out_bulk = place(loans, part->offset, part->bytes, true);
     pthread_mutex_unlock(&loans->lock);
     return 0;
 }

@@ -188,22 +188,15 @@ void pen_pack_part(struct pen_pack *pack, uint64_t offset, uint64_t bytes, uint6
 
 /* ---- receiving --------------------------------------------------------------------------------------- */
 
-int pen_pack_expect(struct pen_pack *pack, const void *frame, size_t size, void **out_at, uint64_t *out_bytes)
+int pen_pack_expect(struct pen_pack *pack, const struct pen_msg_link_packed *packed, void **out_at)
 {
-    struct pen_scratch scratch = {0};
-    struct pen_msg_link_packed message;
-    int rc = pen_msg_link_packed_decode(frame, size, &scratch, &message);
-    pen_scratch_finish(&scratch);
-    if (rc)
-        return rc;
-    if (message.bytes > PEN_LIMIT_BLOCK || !message.packed || message.packed >= message.bytes)
+    if (packed->bytes > PEN_LIMIT_BLOCK || !packed->packed || packed->packed >= packed->bytes)
         return -PEN_EPROTO;
     if (!pack->in && !(pack->in = malloc(PEN_LIMIT_BLOCK)))
         return -PEN_ENOMEM;
-    pack->in_bytes = message.packed;
-    pack->whole_bytes = message.bytes;
+    pack->in_bytes = packed->packed;
+    pack->whole_bytes = packed->bytes;
     *out_at = pack->in;
-    *out_bytes = message.packed;
     return 0;
 }
 

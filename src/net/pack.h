@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct pen_pack;
+struct pen_msg_link_packed;
 
 /* Whether there is LZ4 here: loads the library, which stays. Any thread. */
 bool pen_pack_available(void);
@@ -35,8 +36,8 @@ void pen_pack_part(struct pen_pack *pack, uint64_t offset, uint64_t bytes, uint6
 
 /* ---- receiving --------------------------------------------------------------------------------------- */
 
-/* A link_packed frame has come: what follows it goes to *out_at, and is *out_bytes long. -PEN_EPROTO; -PEN_ENOMEM. */
-int pen_pack_expect(struct pen_pack *pack, const void *frame, size_t size, void **out_at, uint64_t *out_bytes);
+/* The block that `packed` announces, as long as it says, goes to *out_at. -PEN_EPROTO; -PEN_ENOMEM. */
+int pen_pack_expect(struct pen_pack *pack, const struct pen_msg_link_packed *packed, void **out_at);
 /* All of it is there, and goes to `memory`, where it is as long as the frame said. -PEN_EPROTO: it is not. */
 int pen_pack_unpack(struct pen_pack *pack, void *memory);
 

@@ -120,14 +120,11 @@ static int into_ring(struct pen_remote *remote, const void *frame, size_t size)
 
 /* Dispatch turns the link, and a part has come: before it takes a long one, it has a look at the write whose bytes they
  * are, which may be in the ring still. */
-static int make_way(struct pen_remote *remote, const void *frame, size_t size)
+static int make_way(struct pen_remote *remote, const struct pen_msg_link_part *part)
 {
     struct pen_work *work = remote->dispatch;
-    void *at;
-    uint64_t bytes, number;
-    int rc = pen_link_take_part(frame, size, remote->loans.arena, remote->loans.arena_bytes, &at, &bytes, &number);
-    if (rc || bytes < PEN_LINK_INLINE_BYTES)
-        return rc;
+    if (part->bytes < PEN_LINK_INLINE_BYTES)
+        return 0;
     if (pen_ring_ready(&work->ring) || (atomic_load(&work->holding) && atomic_load(&work->finished)))
         return PEN_LINK_LATER;
     pthread_mutex_lock(&remote->lock);
@@ -135,7 +132,7 @@ static int make_way(struct pen_remote *remote, const void *frame, size_t size)
         pen_list_empty(&remote->awaited) ? NULL : PEN_CONTAINER(remote->awaited.next, struct pen_work_task, held);
     pthread_mutex_unlock(&remote->lock);
     if (awaited && awaited->write &&
-        at == remote->loans.arena + awaited->write->command->u.transfer.arena_offset) /* the first of them */
+        part->offset == awaited->write->command->u.transfer.arena_offset) /* the first of them */
         pen_here_lend(awaited->write);
     return 0;
 }
@@ -153,17 +150,23 @@ static int take_forget(struct pen_remote *remote, const void *frame, size_t size
     return 0;
 }
 
-static int take_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
+static int take_part(void *context, const struct pen_msg_link_part *part, void **out_bulk)
+{
+    struct pen_remote *remote = context;
+    int rc = remote->dispatch ? make_way(remote, part) : 0;
+    if (rc)
+        return rc;
+    remote->arriving = part->number;
+    return pen_loans_take_part(&remote->loans, part, out_bulk);
+}
+
+static int take_frame(void *context, const void *frame, size_t size)
 {
     struct pen_remote *remote = context;
     uint16_t opcode = ((const struct pen_frame_header *)frame)->opcode;
     if (opcode == PEN_OP_LINK_END) {
         lose(remote);
         return -PEN_EGONE; /* the connection is closed: that is what the program waits for */
-    }
-    if (opcode == PEN_OP_LINK_PART || opcode == PEN_OP_LINK_PACKED) {
-        int rc = remote->dispatch ? make_way(remote, frame, size) : 0;
-        return rc ? rc : pen_loans_take_part(&remote->loans, frame, size, out_bulk, out_bulk_bytes, &remote->arriving);
     }
     if (opcode == PEN_OP_LINK_FORGET)
         return take_forget(remote, frame, size);
@@ -376,7 +379,7 @@ int pen_remote_init(struct pen_remote *remote, uint64_t session, uint64_t reconn
                     const struct pen_remote_offer *first, struct pen_crash_page *crash, struct pen_shared_view *view,
                     void *arena, uint64_t arena_bytes)
 {
-    const struct pen_link_owner owner = {take_frame, take_bulk, remote};
+    const struct pen_link_owner owner = {take_frame, take_part, take_bulk, remote};
     struct pen_remote_offer offer = *first;
     *remote = (struct pen_remote){.session = session, .reconnect_ns = reconnect_ns, .crash = crash, .view = *view};
     pthread_mutex_init(&remote->lock, NULL);

@@ -8,6 +8,7 @@
 
 #include "net/link.h"
 #include "net/unix.h"
+#include "wire/arena.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -80,16 +81,33 @@ static void note(struct owner *owner, const unsigned char *bytes, size_t size)
         owner->hash = (owner->hash ^ bytes[i]) * 1099511628211u;
 }
 
-static int take_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
+/* Now and then there is no room. */
+static bool has_room(struct owner *owner)
+{
+    return ++owner->frames % 5;
+}
+
+static int take_part(void *context, const struct pen_msg_link_part *part, void **out_bulk)
+{
+    struct owner *owner = context;
+    if (!has_room(owner))
+        return PEN_LINK_LATER;
+    note(owner, (const unsigned char *)part, sizeof *part);
+    if (!pen_arena_range_ok(ARENA, part->offset, part->bytes))
+        return -PEN_EPROTO;
+    owner->number = part->number;
+    *out_bulk = owner->arena + part->offset;
+    return 0;
+}
+
+static int take_frame(void *context, const void *frame, size_t size)
 {
     struct owner *owner = context;
     const struct pen_frame_header *header = frame;
     require((uintptr_t)frame % 8 == 0 && header->size == size && size <= PEN_LIMIT_FRAME);
-    if (++owner->frames % 5 == 0)
+    if (!has_room(owner))
         return PEN_LINK_LATER;
     note(owner, frame, size);
-    if (header->opcode == PEN_OP_LINK_PART || header->opcode == PEN_OP_LINK_PACKED)
-        return pen_link_take_part(frame, size, owner->arena, ARENA, out_bulk, out_bulk_bytes, &owner->number);
     const struct pen_message_info *info = pen_message_info(header->opcode);
     if (!info || info->direction != PEN_DIRECTION_COMMAND)
         return -PEN_EPROTO;
@@ -128,7 +146,7 @@ static int turn(struct pen_link *link)
 static uint64_t outcome(const uint8_t *data, size_t size, size_t cut, size_t step)
 {
     struct owner owner = {.arena = calloc(1, ARENA), .hash = 14695981039346656037u};
-    const struct pen_link_owner calls = {take_frame, take_bulk, &owner};
+    const struct pen_link_owner calls = {take_frame, take_part, take_bulk, &owner};
     unsigned char source[128] = {0};
     uint64_t sent = 0;
     struct pen_link *link = NULL;

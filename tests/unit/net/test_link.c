@@ -18,6 +18,7 @@
 #include "net/link.h"
 #include "net/tls.h"
 #include "net/unix.h"
+#include "wire/arena.h"
 #include "wire/futex.h"
 
 #define FRAMES     4000u
@@ -29,14 +30,15 @@
 
 enum way { PLAIN, PROTECTED, SLOW /* and packed */ };
 
-/* One end: sends numbered frames, every few with bulk, and ranges that go beside them; checks the peer's. */
+/* One end: sends numbered frames, every few with bulk after it, which is named as if it lay behind the arena, and
+ * ranges that go beside them; checks the peer's. */
 struct end {
     struct pen_link *link;
     unsigned char *source, *target, *beside; /* ARENA bytes each */
     uint64_t sent, expected;                 /* frames are numbered from 1 */
     uint64_t ranges_sent, ranges_come;       /* the same */
-    struct pen_bulk bulk;                    /* of the frame that came last */
-    uint64_t number;                         /* of the part that came last */
+    struct pen_bulk bulk;                    /* of the frame that came last: what is still to come */
+    uint64_t number, part_bytes;             /* of the part that came last */
     bool in_beside;
     uint32_t seed;
     int failure;
@@ -67,24 +69,41 @@ static struct pen_bulk range_of(uint64_t number)
 }
 
 /* Every third time there is no room. */
-static int take_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
+static bool has_room(struct end *end)
+{
+    return next_random(&end->seed) % 3;
+}
+
+static int take_frame(void *context, const void *frame, size_t size)
 {
     struct end *end = context;
     struct pen_scratch scratch = {0};
-    struct pen_msg_link_part part;
+    struct pen_msg_link_forget bulk;
     const struct pen_frame_header *header = frame;
-    if (next_random(&end->seed) % 3 == 0)
+    if (!has_room(end))
         return PEN_LINK_LATER;
-    end->in_beside = !header->sequence;
-    if (end->in_beside)
-        return pen_link_take_part(frame, size, end->beside, ARENA, out_bulk, out_bulk_bytes, &end->number);
-    if (header->sequence != end->expected || pen_msg_link_part_decode(frame, size, &scratch, &part))
+    if (header->sequence != end->expected || end->bulk.size || pen_msg_link_forget_decode(frame, size, &scratch, &bulk))
         return end->failure = -PEN_EPROTO;
     pen_scratch_finish(&scratch);
-    end->bulk = (struct pen_bulk){part.offset, part.bytes};
-    *out_bulk = end->target + part.offset;
-    *out_bulk_bytes = part.bytes;
-    end->expected += part.bytes == 0;
+    end->bulk = (struct pen_bulk){bulk.offset, bulk.bytes};
+    end->expected += bulk.bytes == 0;
+    return 0;
+}
+
+static int take_part(void *context, const struct pen_msg_link_part *part, void **out_bulk)
+{
+    struct end *end = context;
+    bool beside = part->offset < ARENA;
+    uint64_t offset = part->offset - (beside ? 0 : ARENA);
+    if (!has_room(end))
+        return PEN_LINK_LATER;
+    if (!pen_arena_range_ok(ARENA, offset, part->bytes) ||
+        (!beside && (offset != end->bulk.offset || part->bytes > end->bulk.size)))
+        return end->failure = -PEN_EPROTO;
+    end->in_beside = beside;
+    end->number = part->number;
+    end->part_bytes = part->bytes;
+    *out_bulk = (beside ? end->beside : end->target) + offset;
     return 0;
 }
 
@@ -95,7 +114,7 @@ static int take_range(struct end *end)
     struct pen_bulk range = range_of(end->number);
     if (end->number != ++end->ranges_come)
         return end->failure = -PEN_EPROTO;
-    if (memcmp(end->beside + range.offset, end->source + range.offset, range.size)) // both ends' are the same
+    if (memcmp(end->beside + range.offset, end->source + range.offset, range.size)) /* both ends' are the same */
         return end->failure = -PEN_EIO;
     memset(end->beside + range.offset, 0, range.size);
     return 0;
@@ -106,16 +125,18 @@ static int take_bulk(void *context)
     struct end *end = context;
     if (end->in_beside)
         return take_range(end);
-    if (memcmp(end->target + end->bulk.offset, end->source + end->bulk.offset, end->bulk.size))
+    unsigned char *bytes = end->target + end->bulk.offset;
+    if (memcmp(bytes, end->source + end->bulk.offset, end->part_bytes))
         return end->failure = -PEN_EIO;
-    memset(end->target + end->bulk.offset, 0, end->bulk.size);
-    end->expected++;
+    memset(bytes, 0, end->part_bytes);
+    end->bulk = (struct pen_bulk){end->bulk.offset + end->part_bytes, end->bulk.size - end->part_bytes};
+    end->expected += end->bulk.size == 0;
     return 0;
 }
 
 static void end_init(struct end *end, uint32_t seed)
 {
-    const struct pen_link_owner owner = {take_frame, take_bulk, end};
+    const struct pen_link_owner owner = {take_frame, take_part, take_bulk, end};
     *end = (struct end){
         .seed = seed, .source = malloc(ARENA), .target = calloc(1, ARENA), .beside = calloc(1, ARENA), .expected = 1};
     assert_int_equal(pen_link_create(&owner, &end->link), 0);
@@ -135,10 +156,10 @@ static void send_one(struct end *end)
 {
     _Alignas(8) unsigned char frame[64];
     struct pen_bulk bulk = bulk_of(++end->sent);
-    const struct pen_msg_link_part part = {bulk.offset, bulk.size, 0};
-    pen_msg_link_part_encode(&part, end->sent, frame);
-    assert_int_equal(
-        pen_link_add_bulk(end->link, frame, pen_msg_link_part_size(&part), end->source + bulk.offset, bulk.size), 0);
+    const struct pen_msg_link_forget announced = {bulk.offset, bulk.size};
+    pen_msg_link_forget_encode(&announced, end->sent, frame);
+    assert_int_equal(pen_link_add(end->link, frame, pen_msg_link_forget_size(&announced)), 0);
+    assert_int_equal(pen_link_add_range(end->link, end->source + bulk.offset, ARENA + bulk.offset, bulk.size, 0), 0);
     if (end->sent % (FRAMES / RANGES) == 0 && end->ranges_sent < RANGES) {
         struct pen_bulk range = range_of(++end->ranges_sent);
         assert_int_equal(
@@ -378,17 +399,24 @@ struct overtaking {
     uint64_t bytes, at_frame, frames, number, whole;
 };
 
-static int note_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
+static int note_frame(void *context, const void *frame, size_t size)
 {
     struct overtaking *seen = context;
-    if (((const struct pen_frame_header *)frame)->opcode != PEN_OP_LINK_PART) {
-        seen->at_frame = seen->bytes;
-        seen->frames++;
-        return 0;
-    }
-    int rc = pen_link_take_part(frame, size, seen->arena, LONG_RANGE, out_bulk, out_bulk_bytes, &seen->number);
-    seen->bytes += *out_bulk_bytes;
-    return rc;
+    (void)frame, (void)size;
+    seen->at_frame = seen->bytes;
+    seen->frames++;
+    return 0;
+}
+
+static int note_part(void *context, const struct pen_msg_link_part *part, void **out_bulk)
+{
+    struct overtaking *seen = context;
+    if (!pen_arena_range_ok(LONG_RANGE, part->offset, part->bytes))
+        return -PEN_EPROTO;
+    seen->number = part->number;
+    seen->bytes += part->bytes;
+    *out_bulk = seen->arena + part->offset;
+    return 0;
 }
 
 static int note_bulk(void *context)
@@ -402,7 +430,8 @@ static int note_bulk(void *context)
 static void frames_overtake(void **unused)
 {
     struct overtaking seen = {.arena = calloc(1, LONG_RANGE)}, none = {0};
-    const struct pen_link_owner to = {note_frame, note_bulk, &seen}, from = {note_frame, NULL, &none};
+    const struct pen_link_owner to = {note_frame, note_part, note_bulk, &seen},
+                                from = {.frame = note_frame, .context = &none};
     unsigned char *arena = malloc(LONG_RANGE);
     struct pen_link *sending, *receiving;
     _Alignas(8) unsigned char frame[64];
@@ -463,12 +492,11 @@ struct counts {
     uint64_t next[SENDERS], all;
 };
 
-static int count_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
+static int count_frame(void *context, const void *frame, size_t size)
 {
     struct counts *counts = context;
     struct pen_scratch scratch = {0};
     struct pen_msg_link_queue queue;
-    (void)out_bulk, (void)out_bulk_bytes;
     if (pen_msg_link_queue_decode(frame, size, &scratch, &queue) || queue.slot >= SENDERS ||
         queue.completed != counts->next[queue.slot]++)
         return -PEN_EPROTO;
@@ -480,7 +508,8 @@ static int count_frame(void *context, const void *frame, size_t size, void **out
 static void many_senders(void **unused)
 {
     struct counts counts = {0}, none = {0};
-    const struct pen_link_owner to = {count_frame, NULL, &counts}, from = {count_frame, NULL, &none};
+    const struct pen_link_owner to = {.frame = count_frame, .context = &counts},
+                                from = {.frame = count_frame, .context = &none};
     struct pen_link *sending, *receiving;
     struct sender senders[SENDERS];
     pthread_t threads[SENDERS];
@@ -555,7 +584,7 @@ static void *flush_once(void *context)
 static void nobody_sleeps_over_it(void **unused)
 {
     static const struct pen_stream_ops ops = {stubborn_send, stubborn_receive, stubborn_destroy, NULL, NULL};
-    const struct pen_link_owner owner = {count_frame, NULL, NULL};
+    const struct pen_link_owner owner = {.frame = count_frame};
     struct stubborn stubborn = {.stream = {.ops = &ops}};
     _Alignas(8) unsigned char frame[64];
     const struct pen_msg_link_queue queue = {.completed = 1};
@@ -602,7 +631,7 @@ static ssize_t deaf_send(struct pen_stream *stream, const struct iovec *parts, i
 /* A link over the stream, whose descriptor can always be written to. */
 static struct pen_link *attach_writable(struct pen_stream *stream, int fds[2])
 {
-    const struct pen_link_owner owner = {count_frame, NULL, NULL};
+    const struct pen_link_owner owner = {.frame = count_frame};
     struct pen_link *link;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     stream->fd = fds[0];

@@ -29,10 +29,11 @@ struct end {
     int socket;
 };
 
-static int take_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
+static int take_part(void *context, const struct pen_msg_link_part *part, void **out_bulk)
 {
     struct end *end = context;
-    return pen_loans_take_part(&end->loans, frame, size, out_bulk, out_bulk_bytes, &end->number);
+    end->number = part->number;
+    return pen_loans_take_part(&end->loans, part, out_bulk);
 }
 
 static int take_bulk(void *context)
@@ -44,7 +45,7 @@ static int take_bulk(void *context)
 
 static void end_init(struct end *end)
 {
-    const struct pen_link_owner owner = {take_frame, take_bulk, end};
+    const struct pen_link_owner owner = {.part = take_part, .bulk = take_bulk, .context = end};
     *end = (struct end){.arena = calloc(1, ARENA)};
     assert_int_equal(pen_link_create(&owner, &end->link), 0);
     pen_loans_init(&end->loans, end->link, end->arena, ARENA);

@@ -30,10 +30,10 @@ struct rig {
 
 static _Thread_local bool is_own;
 
-static int take_frame(void *context, const void *frame, size_t size, void **out_bulk, uint64_t *out_bulk_bytes)
+static int take_frame(void *context, const void *frame, size_t size)
 {
     struct rig *rig = context;
-    (void)frame, (void)size, (void)out_bulk, (void)out_bulk_bytes;
+    (void)frame, (void)size;
     if (is_own)
         atomic_fetch_add(&rig->by_own, 1);
     atomic_fetch_add(&rig->frames, 1);
@@ -57,7 +57,7 @@ static void *run(void *context)
 
 static void rig_start(struct rig *rig)
 {
-    const struct pen_link_owner owner = {take_frame, NULL, rig};
+    const struct pen_link_owner owner = {.frame = take_frame, .context = rig};
     struct pen_stream *stream;
     int fds[2];
     *rig = (struct rig){0};
