@@ -419,7 +419,7 @@ enum { SLEEPS = 1, READS, WRITES, READS_NEW, WRITES_AGAIN };
 
 /* R holds 7, and is read into R + 1 once a sleep is over; R + 3 holds 9. Memory of their own; what touches the same
  * alone is in order. */
-static void prepare_reader(struct rig *rig, uint64_t words)
+static void prepare_reader(struct rig *rig, uint64_t words, uint32_t sleep_ms)
 {
     const uint64_t sleeps = E + SLEEPS;
     prepare(rig, &(struct rig_options){.domains = 3, .span = true, .shared = true, .indirect = true},
@@ -428,7 +428,7 @@ static void prepare_reader(struct rig *rig, uint64_t words)
         rig_buffer(rig, R + i, AT(i), i % 3 ? WORDS : words, true);
     *(uint32_t *)(void *)(rig->arena + AT(0)) = 7;
     *(uint32_t *)(void *)(rig->arena + AT(3)) = 9;
-    send_sleep(rig, 500, E + SLEEPS, SLEEPS, NULL, 0);
+    send_sleep(rig, sleep_ms, E + SLEEPS, SLEEPS, NULL, 0);
     send_mix(rig, Q, R + 1, R, 0, E + READS, READS, &sleeps, 1);
 }
 
@@ -450,7 +450,7 @@ static void test_overwrite_passes_reader(void **state)
 {
     (void)state;
     struct rig rig;
-    prepare_reader(&rig, WORDS);
+    prepare_reader(&rig, WORDS, 500);
     overwrite(&rig, WORDS, WRITES);
     send_mix(&rig, Q, R + 2, R, 0, E + READS_NEW, READS_NEW, NULL, 0);
     assert_int_equal(rig_wait_slot(&rig, WRITES), 0);
@@ -470,7 +470,7 @@ static void test_overwrite_under_a_slice(void **state)
 {
     (void)state;
     struct rig rig;
-    prepare_reader(&rig, WORDS);
+    prepare_reader(&rig, WORDS, 500);
     RIG_SEND(&rig, region_slice, .region = S, .parent = R, .offset = 0, .size = WORDS * 2,
              .flags = PEN_REGION_FLAG_KERNEL_READS | PEN_REGION_FLAG_KERNEL_WRITES);
     overwrite(&rig, WORDS, WRITES);
@@ -490,7 +490,7 @@ static void test_overwrites_are_bounded(void **state)
     (void)state;
     const uint64_t words = PEN_WORK_REPLACED / 4 / 4 * 3, sleeps = E + SLEEPS;
     struct rig rig;
-    prepare_reader(&rig, words);
+    prepare_reader(&rig, words, 1500); /* so much memory takes its time to be had */
     overwrite(&rig, words, WRITES);
     send_mix(&rig, Q, R + 2, R, 0, E + READS_NEW, READS_NEW, &sleeps, 1);
     overwrite(&rig, words, WRITES_AGAIN);
