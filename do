@@ -244,13 +244,14 @@ lint() {
     step "clang-tidy" check_tidy
 }
 
-sanitized() { # asan|tsan: unit, wire and scenario tests
-    local before=$failed
-    step "build-$1: build" build_sanitized "$1"
+sanitized() { # asan|tsan SUITE...
+    local before=$failed folder=build-$1
+    step "$folder: build" build_sanitized "$1"
+    shift
     [ "$failed" -eq "$before" ] || return
     # Oclgrind's own errors would be found. Scenarios wait as much as they compute, and what times they promise is the
     # plain build's to keep: one more than there are cores leaves none of them idle.
-    patience=4 may_skip=1 at_once=$((jobs + 1)) suites "build-$1" unit wire scenario
+    patience=4 may_skip=1 at_once=$((jobs + 1)) suites "$folder" "$@"
 }
 
 sanitize() {
@@ -263,8 +264,8 @@ sanitize() {
     # A worker whose kernel faults is to die of that signal, as it would without a sanitizer. At its end a process sleeps,
     # for races with what still goes on: a second if nothing else is said, and the scenarios start hundreds of processes.
     export TSAN_OPTIONS=suppressions=$options/tsan.supp:second_deadlock_stack=1:handle_segv=0:handle_sigbus=0:atexit_sleep_ms=100
-    sanitized asan
-    sanitized tsan
+    sanitized asan unit wire scenario
+    sanitized tsan unit scenario # the protocol's own tests have one thread
 }
 
 fuzz() { # SECONDS for each target
