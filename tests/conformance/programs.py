@@ -130,10 +130,10 @@ FILTERS = {
 }
 
 
-def ffmpeg(name, spec, part=1):
-    """part: of the clip's width, height and length, for an interpreter."""
+def ffmpeg_command(name, spec, seconds=2, times=1, part=1):
+    """Of clips that are so many times, or such a part, as wide and as high as 320x240."""
     def clip(source, width, height):
-        return f"{source}=size={width // part}x{height // part}:rate=10:duration={2 / part}"
+        return f"{source}=size={width * times // part}x{height * times // part}:rate=10:duration={seconds}"
     fmt = "bgra" if name == "colorkey" else "yuv420p"
     command = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin", "-init_hw_device", "opencl=ocl:0.0",
                "-filter_hw_device", "ocl", "-f", "lavfi", "-i", clip("testsrc2", 320, 240)]
@@ -142,8 +142,13 @@ def ffmpeg(name, spec, part=1):
                     f"[0]format={fmt},hwupload[a];[1]format={fmt},hwupload[b];[a][b]{spec},hwdownload,format={fmt}"]
     else:
         command += ["-filter_complex", f"format={fmt},hwupload,{spec},hwdownload,format={fmt}"]
+    return command + ["-f", "md5", "-"]
+
+
+def ffmpeg(name, spec, part=1):
+    """part: of the clip's width, height and length, for an interpreter."""
     slow = name in ("nlmeans", "deshake")
-    return Program(f"ffmpeg {name}" + (", small" if part > 1 else ""), command + ["-f", "md5", "-"], quick=not slow,
+    return Program(f"ffmpeg {name}" + (", small" if part > 1 else ""), ffmpeg_command(name, spec, 2 / part, part=part), quick=not slow,
                    drivers=("oclgrind",) if part > 1 else ("pocl", "rusticl"), timeout_s=300)
 
 
