@@ -300,6 +300,7 @@ do_test() { # build, and run every test (under 20 minutes on 2 cores)
     suites build unit model wire net scenario
     programs python3 tests/conformance/run.py --quick --jobs "$jobs"
     programs python3 tests/conformance/run.py --quick --jobs "$jobs" --devices 2
+    programs python3 tests/conformance/run.py --quick --jobs "$jobs" --span 2 --only '^clinfo|PyOpenCL threads|ffmpeg (convolution|unsharp)'
     programs python3 tests/conformance/run.py --quick --network 'delay 500us' --network 'loss 1%' \
         --only '^clinfo|ffmpeg (overlay|transpose)'
     wait
@@ -346,7 +347,7 @@ do_bench() { # native and Penstock, interleaved, to build/bench/*.json: [all|cal
     esac
 }
 
-do_conformance() { # all real programs, on each driver, with one and two devices (hours; --resume goes on where it was stopped)
+do_conformance() { # all real programs, on each driver, with one and two devices, and a span (hours; --resume goes on where it was stopped)
     install packages_build packages_test packages_conformance
     step "build" build_main
     [ "$failed" -eq 0 ] || finish
@@ -358,7 +359,8 @@ do_conformance() { # all real programs, on each driver, with one and two devices
                 "$@" --json "build/conformance/$driver-$devices.json"
         done
     done
-    python3 tests/conformance/table.py build/conformance/{pocl,rusticl,oclgrind}-{1,2}.json
+    programs python3 tests/conformance/run.py --span 2 --jobs "$jobs" "$@" --json build/conformance/pocl-span.json
+    python3 tests/conformance/table.py build/conformance/{pocl-{1,2,span},{rusticl,oclgrind}-{1,2}}.json
     finish
 }
 
