@@ -250,6 +250,11 @@ int pen_kernel_prepare(struct pen_work_kernel *kernel, struct pen_work_argument 
     int rc = instance_of(kernel, device, &instance);
     if (rc || (rc = check_arguments(kernel, arguments, version)))
         return rc;
+    if (instance->memory_epoch != kernel->work->memory_epoch) {
+        instance->version = 0;
+        memset(instance->versions, 0, kernel->argument_count * sizeof(uint64_t));
+        instance->memory_epoch = kernel->work->memory_epoch;
+    }
     if (instance->version != version || !version) {
         instance->version = 0; /* of no launch, should the driver take a part only */
         for (uint32_t i = 0; i < kernel->argument_count; i++) {
@@ -263,20 +268,6 @@ int pen_kernel_prepare(struct pen_work_kernel *kernel, struct pen_work_argument 
     }
     *out = instance->backend;
     return 0;
-}
-
-void pen_kernel_forget_regions(struct pen_work *work)
-{
-    for (uint32_t i = 0; i < work->kernels.capacity; i++) {
-        if (!work->kernels.entries[i].key)
-            continue;
-        const struct pen_work_kernel *kernel = work->kernels.entries[i].value;
-        for (uint32_t at = 0; at < kernel->instance_count; at++)
-            if (kernel->instances[at]) {
-                kernel->instances[at]->version = 0;
-                memset(kernel->instances[at]->versions, 0, kernel->argument_count * sizeof(uint64_t));
-            }
-    }
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */

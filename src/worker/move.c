@@ -1,5 +1,6 @@
 /* worker/move.c - contents go from replica to replica as commands of their own, in a queue of each domain's: ordered by
  * what they read and write, waited for where they are needed, beside everything else. Model: README rule 12. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "mem/box.h"
@@ -98,13 +99,23 @@ static void look_at_user(void *context, const struct pen_hazard_node *before)
     users->bound = users->bound && task->node.state >= PEN_GRAPH_SUBMITTED;
 }
 
+/* Something that it waits for may fail, or has failed: then it never runs, and leaves every old byte. */
+static bool may_be_refused(const struct pen_work_command *command)
+{
+    for (uint32_t i = 0; i < command->order_from; i++)
+        if (command->waits[i]->node.state != PEN_GRAPH_DONE || command->waits[i]->node.status < 0)
+            return true;
+    return false;
+}
+
 /* A command that leaves no old byte need not wait for those that are at them, on a queue where it would: it gets a
- * memory of its own, if there is one to be had, whose history begins with it. */
+ * memory of its own, if there is one to be had, whose history begins with it. The access is the command's last, so that
+ * all whose failing would be the command's are known. */
 static void step_aside(const struct pen_work_command *command, const struct pen_access *access)
 {
     struct pen_work_device *device = command->lane->device;
     struct users users = {.bound = true};
-    if (!pen_is_spread(command->queue))
+    if (!pen_is_spread(command->queue) || may_be_refused(command))
         return;
     pen_move_visit(access, device, look_at_user, &users);
     if (users.any && users.bound && !pen_region_replace(access->root, device))
@@ -276,6 +287,7 @@ int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, 
             rc = note(command, task, &accesses[i], PEN_REPLICA_HOST);
             continue;
         }
+        assert(!accesses[i].fresh || i == count - 1);
         if (accesses[i].fresh)
             step_aside(command, &accesses[i]);
         else

@@ -55,7 +55,7 @@ void pen_park_step(struct pen_work *work)
         }
         for (uint32_t depth = PEN_WORK_DEPTH + 1; depth-- > 0;)
             for_each_region(work, let_go, &depth);
-        pen_kernel_forget_regions(work);
+        work->memory_epoch++;
     }
     atomic_store_explicit(&work->crash->parked, wanted, memory_order_relaxed);
 }

@@ -181,7 +181,7 @@ int pen_region_replace(struct pen_work_region *region, struct pen_work_device *d
     atomic_fetch_add_explicit(&work->replaced, region->size, memory_order_relaxed);
     atomic_fetch_add_explicit(&work->callbacks, 1, memory_order_relaxed);
     work->ops->memory_destroy(old, replaced_is_gone, replaced);
-    pen_kernel_forget_regions(work);
+    work->memory_epoch++;
     return 0;
 }
 

@@ -261,7 +261,7 @@ struct pen_work_argument {
 /* A kernel in a driver's hands, and which arguments it was last given. */
 struct pen_work_instance {
     struct pen_backend_kernel *backend;
-    uint64_t version;
+    uint64_t version, memory_epoch;
     struct pen_estimate estimate; /* of what spanning devices' queues had it do here */
     uint64_t versions[];          /* by argument */
 };
@@ -388,6 +388,7 @@ struct pen_work {
     uint64_t held_bytes, source_bytes;
     uint64_t version;       /* last given to an argument */
     uint64_t destroy_epoch; /* +1 whenever a region goes */
+    uint64_t memory_epoch;  /* +1 whenever one has other memory than it had, which drivers' kernels are to be told */
     struct pen_list queue_list, touched;
     struct pen_list own_events; /* the program's, not set yet */
     struct pen_graph graph;
@@ -580,8 +581,6 @@ int pen_kernel_prepare(struct pen_work_kernel *kernel, struct pen_work_argument 
 /* A copy of the arguments, for a held launch: uses the regions. */
 int pen_kernel_snapshot(const struct pen_work_kernel *kernel, struct pen_work_argument **out, size_t *out_bytes);
 void pen_kernel_snapshot_free(struct pen_work_argument *arguments, uint32_t count);
-/* Regions have other memories now: the drivers' kernels are given theirs again. */
-void pen_kernel_forget_regions(struct pen_work *work);
 
 /* ---- task.c --------------------------------------------------------------------------------------------- */
 

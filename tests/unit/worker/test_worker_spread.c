@@ -415,28 +415,30 @@ static void test_random(void **state)
 
 /* ---- complete overwrites -------------------------------------------------------------------------------------- */
 
-enum { SLEEPS = 1, READS, WRITES, READS_NEW, WRITES_AGAIN };
+enum { SLEEPS = 1, READS, WRITES, READS_NEW, WRITES_AGAIN, BRINGS, GATE, FAILS };
 
-/* R holds 7, and is read into R + 1 once a sleep is over; R + 3 holds 9. Memory of their own; what touches the same
- * alone is in order. */
-static void prepare_reader(struct rig *rig, uint64_t words, uint32_t sleep_ms)
+/* R holds 7, and is read into R + 1 once a sleep is over; R + 3 holds 9, and is on the devices. Memory of their own;
+ * what touches the same alone is in order. */
+static void prepare_reader(struct rig *rig, uint64_t words, uint32_t sleep_ms, const char *fail)
 {
     const uint64_t sleeps = E + SLEEPS;
-    prepare(rig, &(struct rig_options){.domains = 3, .span = true, .shared = true, .indirect = true},
+    prepare(rig, &(struct rig_options){.domains = 3, .span = true, .shared = true, .indirect = true, .fail = fail},
             PEN_QUEUE_FLAG_OUT_OF_ORDER);
-    for (uint32_t i = 0; i < 4; i++)
+    for (uint32_t i = 0; i < 6; i++)
         rig_buffer(rig, R + i, AT(i), i % 3 ? WORDS : words, true);
     *(uint32_t *)(void *)(rig->arena + AT(0)) = 7;
     *(uint32_t *)(void *)(rig->arena + AT(3)) = 9;
+    send_mix(rig, Q, R + 4, R + 3, 0, E + BRINGS, BRINGS, NULL, 0);
+    assert_int_equal(rig_wait_slot(rig, BRINGS), 0);
     send_sleep(rig, sleep_ms, E + SLEEPS, SLEEPS, NULL, 0);
     send_mix(rig, Q, R + 1, R, 0, E + READS, READS, &sleeps, 1);
 }
 
-static void overwrite(struct rig *rig, uint64_t words, uint32_t slot)
+static void overwrite(struct rig *rig, uint64_t words, uint32_t slot, const uint64_t *wait)
 {
     is_queued(rig, slot);
     RIG_SEND(rig, copy, .queue = Q, .event = E + slot, .slot = slot, .source = R + 3, .target = R,
-             .extent = {words * 4, 1, 1});
+             .extent = {words * 4, 1, 1}, .waits = wait, .waits_count = wait ? 1 : 0);
 }
 
 static uint32_t word_of(struct rig *rig, uint64_t region)
@@ -450,8 +452,8 @@ static void test_overwrite_passes_reader(void **state)
 {
     (void)state;
     struct rig rig;
-    prepare_reader(&rig, WORDS, 500);
-    overwrite(&rig, WORDS, WRITES);
+    prepare_reader(&rig, WORDS, 500, NULL);
+    overwrite(&rig, WORDS, WRITES, NULL);
     send_mix(&rig, Q, R + 2, R, 0, E + READS_NEW, READS_NEW, NULL, 0);
     assert_int_equal(rig_wait_slot(&rig, WRITES), 0);
     assert_int_equal(rig_wait_slot(&rig, READS_NEW), 0);
@@ -470,10 +472,10 @@ static void test_overwrite_under_a_slice(void **state)
 {
     (void)state;
     struct rig rig;
-    prepare_reader(&rig, WORDS, 500);
+    prepare_reader(&rig, WORDS, 500, NULL);
     RIG_SEND(&rig, region_slice, .region = S, .parent = R, .offset = 0, .size = WORDS * 2,
              .flags = PEN_REGION_FLAG_KERNEL_READS | PEN_REGION_FLAG_KERNEL_WRITES);
-    overwrite(&rig, WORDS, WRITES);
+    overwrite(&rig, WORDS, WRITES, NULL);
     usleep(100000);
     assert_true(rig_slot(&rig, SLEEPS) > 0);
     assert_true(rig_slot(&rig, WRITES) > 0);
@@ -484,16 +486,58 @@ static void test_overwrite_under_a_slice(void **state)
     rig_stop(&rig);
 }
 
+/* A launch that was called before the kernel was released, and goes after R has another memory: to whatever device,
+ * each has had the kernel with R before. */
+static void test_overwrite_and_a_released_kernel(void **state)
+{
+    (void)state;
+    const uint64_t targets[] = {R + 2, R + 4, R + 5}, sleeps = E + SLEEPS, gate = E + GATE, overwritten = E + WRITES;
+    struct rig rig;
+    prepare_reader(&rig, WORDS, 500, NULL);
+    for (uint32_t i = 0; i < 12; i++) {
+        rig_set_region(&rig, MIX, 0, targets[i % 3]);
+        rig_launch(&rig, Q, MIX, WORDS, 0, 0, &sleeps, 1);
+    }
+    rig_set_region(&rig, MIX, 0, R + 1);
+    is_queued(&rig, GATE);
+    RIG_SEND(&rig, event_create, .event = gate, .slot = GATE);
+    overwrite(&rig, WORDS, WRITES, &gate);
+    rig_launch(&rig, Q, MIX, WORDS, E + READS_NEW, READS_NEW, &overwritten, 1);
+    RIG_SEND(&rig, kernel_destroy, .kernel = MIX);
+    RIG_SEND(&rig, event_set, .event = gate, .status = 0);
+    assert_int_equal(rig_wait_slot(&rig, READS_NEW), 0);
+    assert_int_equal(word_of(&rig, R), 9);
+    assert_int_equal(word_of(&rig, R + 1), 7 * 1664525 + 9);
+    rig_stop(&rig);
+}
+
+/* What fails before an overwrite that waits for it leaves what was there. */
+static void test_overwrite_that_never_runs(void **state)
+{
+    (void)state;
+    const uint64_t sleeps = E + SLEEPS, fails = E + FAILS;
+    struct rig rig;
+    prepare_reader(&rig, WORDS, 200, "launch:4:late");
+    rig_launch(&rig, Q, NOP, 1, fails, FAILS, &sleeps, 1);
+    overwrite(&rig, WORDS, WRITES, &fails);
+    assert_true(rig_wait_slot(&rig, WRITES) < 0);
+    assert_true(rig_slot(&rig, FAILS) < 0);
+    assert_int_equal(rig_wait_slot(&rig, READS), 0);
+    assert_int_equal(word_of(&rig, R), 7);
+    assert_int_equal(word_of(&rig, R + 1), 7);
+    rig_stop(&rig);
+}
+
 /* The memories that readers keep are no more than PEN_WORK_REPLACED: who comes later waits. */
 static void test_overwrites_are_bounded(void **state)
 {
     (void)state;
     const uint64_t words = PEN_WORK_REPLACED / 4 / 4 * 3, sleeps = E + SLEEPS;
     struct rig rig;
-    prepare_reader(&rig, words, 1500); /* so much memory takes its time to be had */
-    overwrite(&rig, words, WRITES);
+    prepare_reader(&rig, words, 1500, NULL); /* so much memory takes its time to be had */
+    overwrite(&rig, words, WRITES, NULL);
     send_mix(&rig, Q, R + 2, R, 0, E + READS_NEW, READS_NEW, &sleeps, 1);
-    overwrite(&rig, words, WRITES_AGAIN);
+    overwrite(&rig, words, WRITES_AGAIN, NULL);
     while (rig_slot(&rig, WRITES_AGAIN) > PEN_STATE_SUBMITTED)
         usleep(1000);
     assert_int_equal(atomic_load(&rig.work->replaced), words * 4);
@@ -512,6 +556,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_overwrite_passes_reader),
         cmocka_unit_test(test_overwrite_under_a_slice),
+        cmocka_unit_test(test_overwrite_and_a_released_kernel),
+        cmocka_unit_test(test_overwrite_that_never_runs),
         cmocka_unit_test(test_overwrites_are_bounded),
         cmocka_unit_test(test_independent_commands_overlap),
         cmocka_unit_test(test_times_are_in_order),
