@@ -204,30 +204,40 @@ class Workers(harness.Scenario):
         daemon.wait_log('sent something unexpected')
         daemon.wait_log('session 1 of scenario .* is lost')
 
-    def answers_at_once(self, daemon, seconds):
-        """It answers others for as long."""
-        end = time.monotonic() + seconds
+    def slowest_answer(self, daemon, seconds):
+        """To others, who ask for as long."""
+        slowest, end = 0, time.monotonic() + seconds
         while time.monotonic() < end:
             begin = time.monotonic()
             connection = daemon.dial()
             connection.send('session_list')
             self.assertEqual(connection.receive()[0], 'sessions')
-            self.assertLess(time.monotonic() - begin, 0.8 * harness.SLOW) # a second, when it waits
             connection.close()
+            slowest = max(slowest, time.monotonic() - begin)
+        return slowest
+
+    def answers_at_once(self, seconds, start):
+        """The daemon that start() makes does. One that waits takes a second, each time that it is made; a busy machine does not."""
+        for _ in range(3):
+            daemon = start()
+            slowest = self.slowest_answer(daemon, seconds)
+            if slowest < 0.8 * harness.SLOW:
+                return daemon
+        self.fail(f'an answer took {slowest} s')
 
     def test_word_from_a_session(self):
         """Kernels can write where a worker speaks to the daemon: the daemon does not listen for more."""
-        daemon = self.daemon('workers: {warm: 0}\n', stub='adopt-byte adopt-stay')
-        connection, _ = daemon.open_session()
-        self.answers_at_once(daemon, 1.2)
+        def start():
+            daemon = self.daemon('workers: {warm: 0}\n', stub='adopt-byte adopt-stay')
+            daemon.open_session()
+            return daemon
+        daemon = self.answers_at_once(1.2, start)
         daemon.wait_log('sent something unexpected')
         daemon.wait_log('session 1 of scenario .* is lost: .*signal 9')
-        connection.close()
 
     def test_slow_word_from_a_worker(self):
         """A worker may take its time to say that it is ready; nobody waits for it."""
-        daemon = self.daemon(stub='start-trickle')
-        self.answers_at_once(daemon, 2.5)
+        daemon = self.answers_at_once(2.5, lambda: self.daemon(stub='start-trickle'))
         daemon.wait_log('is warm')
         connection, (name, _) = daemon.open_session()
         self.assertEqual(name, 'session_opened')
