@@ -244,12 +244,10 @@ def programs():
                 drivers=("pocl", "rusticl"), mixed=("rusticl",), timeout_s=900),
         hashcat("MD5", 0, "a722c63db8ec8625af6cf71cb8c2d939", "?l?l?l?l?d"),
         hashcat("SHA-256", 1400, "e6c3da5b206634d7f3f3586d747ffdb36b5c675757b380c6a5fe5c570c714349", "?l?l?l?l?d"),
-        # Most of its time is the compiler's, for reductions, scans and sorting: these are quick's business on one device alone.
-        Program("PyOpenCL", pyopencl(), quick=True, drivers=DRIVERS, devices=(1,), mixed=("rusticl",), timeout_s=600),
-        Program("PyOpenCL", pyopencl(), devices=(2,), span=False, timeout_s=600),
-        # For a GPU of 32 KiB of local memory, which is what Oclgrind shows, PyOpenCL writes scans that PoCL compiles for ten minutes.
-        Program("PyOpenCL but scans", pyopencl("but-scans"), quick=True, drivers=("pocl", "oclgrind"), devices=(2,), span=False,
-                mixed=("oclgrind",)),
+        Program("PyOpenCL", pyopencl(), drivers=DRIVERS, mixed=("rusticl",), timeout_s=600),
+        # Most of its time is the compiler's, for reductions, scans and sorting. For a GPU of 32 KiB of local memory, which is what Oclgrind
+        # shows, PyOpenCL writes scans that PoCL compiles for ten minutes.
+        Program("PyOpenCL but scans", pyopencl("but-scans"), quick=True, drivers=("pocl", "oclgrind"), mixed=("oclgrind",)),
         Program("PyOpenCL threads", pyopencl("threads"), quick=True, drivers=("pocl", "rusticl"),
                 mixed=("rusticl",)),
         Program("OpenCV UMat", [PYTHON, "-u", os.path.join(HERE, "opencv_umat.py")], drivers=DRIVERS, timeout_s=600,
