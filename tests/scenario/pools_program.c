@@ -52,7 +52,7 @@ struct use {
     cl_kernel inc;
     cl_mem buffer;
     pthread_t thread;
-    cl_int status; /* the first that was not CL_SUCCESS */
+    _Atomic cl_int status; /* the first that was not CL_SUCCESS; several threads may use a device */
     unsigned rounds;
 };
 
@@ -106,8 +106,8 @@ static void find_devices(void)
 
 static bool note(struct use *use, cl_int status)
 {
-    if (!use->status)
-        use->status = status;
+    cl_int none = CL_SUCCESS;
+    atomic_compare_exchange_strong(&use->status, &none, status);
     return use->status == CL_SUCCESS;
 }
 
