@@ -208,7 +208,7 @@ def already(options):
     if not options.resume or not options.json or not os.path.exists(options.json):
         return []
     with open(options.json, encoding="utf-8") as file:
-        earlier = json.load(file)
+        earlier = {"span": 1} | json.load(file)  # older files do not name it
     asked = head_of(options)
     held = {name: earlier[name] for name in asked}
     if held != asked:

@@ -16,7 +16,7 @@ def read(paths):
     for path in paths:
         with open(path, encoding="utf-8") as file:
             run = json.load(file)
-        pool = pools.setdefault((run["driver"], run["devices"], run["span"]), {"results": {}})
+        pool = pools.setdefault((run["driver"], run["devices"], run.get("span", 1)), {"results": {}})
         pool["versions"] = run["versions"]
         pool["results"].update((result["program"], result) for result in run["results"])
     return pools
