@@ -190,27 +190,41 @@ static void kernel_destroy(struct pen_backend_kernel *kernel)
     (void)kernel;
 }
 
-static int kernel_info(struct pen_backend_kernel *kernel, struct pen_msg_kernel_info *out)
+static bool describe(struct pen_argument_info *arguments, uint32_t count)
 {
-    struct pen_argument_info *arguments = calloc(kernel->regions, sizeof *arguments);
-    char *name;
-    if (!arguments || asprintf(&name, "task%u", kernel->regions) < 0)
-        return -PEN_ENOMEM;
-    for (uint32_t i = 0; i < kernel->regions; i++)
+    bool whole = true;
+    for (uint32_t i = 0; i < count; i++) {
         arguments[i] = (struct pen_argument_info){.kind = PEN_ARGUMENT_KIND_REGION,
                                                   .address = ADDRESS_GLOBAL,
                                                   .access = ACCESS_NONE,
-                                                  .qualifiers = i + 1 < kernel->regions ? QUALIFIER_CONST : 0,
+                                                  .qualifiers = i + 1 < count ? QUALIFIER_CONST : 0,
                                                   .known = 1,
                                                   .type_name = strdup("int*"),
                                                   .name = strdup("")};
-    *out = (struct pen_msg_kernel_info){.name = name,
-                                        .attributes = strdup(""),
-                                        .arguments = arguments,
-                                        .arguments_count = kernel->regions,
-                                        .devices = calloc(1, sizeof(struct pen_kernel_device_info)),
-                                        .devices_count = 1};
-    return 0;
+        whole = whole && arguments[i].type_name && arguments[i].name;
+    }
+    return whole;
+}
+
+static int kernel_info(struct pen_backend_kernel *kernel, struct pen_msg_kernel_info *out)
+{
+    struct pen_argument_info *arguments = calloc(kernel->regions, sizeof *arguments);
+    struct pen_kernel_device_info *devices = calloc(1, sizeof *devices);
+    char *name = NULL;
+    if (asprintf(&name, "task%u", kernel->regions) < 0)
+        name = NULL;
+    struct pen_msg_kernel_info info = {.name = name,
+                                       .attributes = strdup(""),
+                                       .arguments = arguments,
+                                       .arguments_count = arguments ? kernel->regions : 0,
+                                       .devices = devices,
+                                       .devices_count = 1};
+    if (name && info.attributes && devices && arguments && describe(arguments, kernel->regions)) {
+        *out = info;
+        return 0;
+    }
+    pen_backend_kernel_info_free(&info);
+    return -PEN_ENOMEM;
 }
 
 static int set_memory(struct pen_backend_kernel *kernel, uint32_t index, struct pen_backend_memory *memory)
