@@ -17,6 +17,7 @@ void pen_action_add(struct pen_action *action)
     pen_ref(action->event);
     pthread_mutex_lock(&home->noting);
     pen_list_append(&home->pending, &action->link);
+    /* Relaxed, without a pair: the list is guarded by noting, and who asks about the command knows of it from us. */
     atomic_fetch_add_explicit(&home->outstanding, 1, memory_order_relaxed);
     pthread_mutex_unlock(&home->noting);
 }
@@ -52,6 +53,7 @@ static cl_event run_next(struct pen_home *home)
     cl_event event = action->event;
     pen_list_remove(&action->link);
     action->run(action, outcome(event));
+    /* Release: pairs with the acquire in any_outstanding; who finds none sees what the actions did. */
     atomic_fetch_sub_explicit(&home->outstanding, 1, memory_order_release);
     return event;
 }

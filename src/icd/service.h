@@ -20,11 +20,12 @@ struct pen_home {
      * program point to them; but when the last context of one is gone, its memory is. */
     struct pen_session *_Atomic session;
     /* action.c's */
-    pthread_mutex_t running;      /* held while actions run: whoever asks meanwhile is told only when they have */
-    struct pen_list due;          /* guarded by running: actions found complete, in the order they were added */
-    pthread_mutex_t noting;       /* taken after running */
-    struct pen_list pending;      /* guarded by noting: the others, likewise */
-    _Atomic uint32_t outstanding; /* actions that have not run */
+    pthread_mutex_t running; /* held while actions run: whoever asks meanwhile is told only when they have */
+    struct pen_list due;     /* guarded by running: actions found complete, in the order they were added */
+    pthread_mutex_t noting;  /* taken after running */
+    struct pen_list pending; /* guarded by noting: the others, likewise */
+    /* actions that have not run. Release, when one has; pairs with acquire in any_outstanding: what it did is seen */
+    _Atomic uint32_t outstanding;
     /* hostptr.c's: see there */
     pthread_mutex_t sharing;
     pthread_cond_t fetched;

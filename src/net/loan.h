@@ -37,8 +37,7 @@ void pen_loan_begin(struct pen_loans *loans, struct pen_loan *loan);
 void pen_loan_end(struct pen_loans *loans, struct pen_loan *loan);
 
 /* As pen_link_add_range and its owner's `part`, of lent memory where there is some; the latter after it has been
- * checked
- * (-PEN_EPROTO). A range is lent whole, or not. */
+ * checked (-PEN_EPROTO). A range is lent whole, or not. */
 int pen_loans_add_range(struct pen_loans *loans, uint64_t offset, uint64_t bytes, uint64_t number);
 int pen_loans_take_part(struct pen_loans *loans, const struct pen_msg_link_part *part, void **out_bulk);
 
