@@ -14,7 +14,7 @@
  *
  * full: prints "ready", waits for a line, then sends to the first device until there is no room for more; by then a
  * read of it has left something to be done. Prints how long the second device takes meanwhile, and then what became of
- * the first.
+ * the first. It is wrong if any of those who send to the first has not waited.
  *
  * loop SECONDS: each device by a thread of its own, until the time is over or it is gone; prints "running" when all
  * have been used.
@@ -366,22 +366,27 @@ static void hostptr(void)
     tear_down_all();
 }
 
-static _Atomic bool full;     /* no more is to be sent */
-static _Atomic unsigned sent; /* kernels */
+static _Atomic bool full;            /* no more is to be sent */
+static _Atomic unsigned begun, sent; /* kernels; the one that is begun and not sent is being sent */
+static _Atomic bool has_shared;      /* the thread that does is through */
 
 static void *fill_one(void *context)
 {
     struct use *use = context;
     size_t items = 1;
-    while (!atomic_load(&full) &&
-           note(use, clEnqueueNDRangeKernel(use->queue, use->inc, 1, NULL, &items, NULL, 0, NULL, NULL)))
+    while (!atomic_load(&full)) {
+        atomic_fetch_add(&begun, 1);
+        if (!note(use, clEnqueueNDRangeKernel(use->queue, use->inc, 1, NULL, &items, NULL, 0, NULL, NULL)))
+            break;
         atomic_fetch_add(&sent, 1);
+    }
     return NULL;
 }
 
 static void *share_one(void *context)
 {
     share(context, &shares[0]);
+    atomic_store(&has_shared, true);
     return NULL;
 }
 
@@ -434,6 +439,10 @@ static void fill(void)
         wrong("pthread_create", 0);
     usleep(200000); /* it waits for room, too */
     use_other(last);
+    if (atomic_load(&begun) == atomic_load(&sent))
+        wrong("there was room", (cl_int)atomic_load(&sent));
+    if (atomic_load(&has_shared))
+        wrong("who shares has not waited", 0);
     printf("%u MiB: %d after %.0f ms\n", memory_mib(last->device), (int)last->status, now_ms() - begin);
     fflush(stdout);
     pthread_join(first->thread, NULL);
