@@ -726,19 +726,39 @@ void pen_hostptr_remove(cl_mem memory)
     memory->host_ptr = NULL;
 }
 
+/* How many pools' locks the forking thread has: handlers of fork take no argument. Guarded by farewell_lock, which it
+ * has all the while. Another thread may load the platform meanwhile; then there are more pools than that. */
+static uint32_t fork_has;
+
+static void unlock_after_fork(struct pen_home *homes)
+{
+    while (fork_has)
+        pthread_mutex_unlock(&homes[--fork_has].sharing);
+}
+
+bool pen_hostptr_before_fork(void)
+{
+    uint32_t count;
+    struct pen_home *homes = pen_homes(&count);
+    for (fork_has = 0; fork_has < count; fork_has++) {
+        if (pthread_mutex_trylock(&homes[fork_has].sharing)) {
+            unlock_after_fork(homes);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The parent's commands are the parent's to finish; its regions' session is gone in the child, and so is the thread
  * that was fetching. */
-void pen_hostptr_at_fork(enum pen_fork when)
+void pen_hostptr_after_fork(bool in_child)
 {
-    static struct pen_home *homes; /* the forking thread's: another may load the platform meanwhile */
-    static uint32_t count;
-    if (when == PEN_FORK_PREPARE)
-        homes = pen_homes(&count);
+    uint32_t count;
+    struct pen_home *homes = pen_homes(&count);
+    if (!in_child) {
+        unlock_after_fork(homes);
+        return;
+    }
     for (uint32_t i = 0; i < count; i++)
-        if (when == PEN_FORK_PREPARE)
-            pthread_mutex_lock(&homes[i].sharing);
-        else if (when == PEN_FORK_PARENT)
-            pthread_mutex_unlock(&homes[i].sharing);
-        else
-            init_sharing(&homes[i]);
+        init_sharing(&homes[i]);
 }

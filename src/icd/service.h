@@ -76,8 +76,10 @@ void pen_service_kick(struct pen_home *home);
  * what only the parent can finish. In the order in which the locks are taken (icd/README.md, threads). */
 enum pen_fork { PEN_FORK_PREPARE, PEN_FORK_PARENT, PEN_FORK_CHILD };
 void pen_farewell_at_fork(enum pen_fork when); /* memory.c */
-void pen_hostptr_at_fork(enum pen_fork when);
-/* hostptr.c: at first; in a child, pen_hostptr_at_fork does it. */
+/* hostptr.c, under memory.c's; does not wait. False: another thread has one of the locks, and none is held. */
+bool pen_hostptr_before_fork(void);
+void pen_hostptr_after_fork(bool in_child);
+/* hostptr.c: at first; in a child, pen_hostptr_after_fork does it. */
 void pen_home_init_hostptr(struct pen_home *home);
 /* platform.c, in the child: what is locked while a daemon is asked, and what of the homes is the parent's. */
 void pen_platform_forked(void);

@@ -16,6 +16,9 @@
  * read of it has left something to be done. Prints how long the second device takes meanwhile, and then what became of
  * the first. It is wrong if any of those who send to the first has not waited.
  *
+ * full-fork: the same, but that nothing is left to be done, and a thread forks while another sends what has changed in
+ * the program's memory; it has to wait, too.
+ *
  * loop SECONDS: each device by a thread of its own, until the time is over or it is gone; prints "running" when all
  * have been used.
  *
@@ -332,13 +335,18 @@ static void set_up_share(struct use *use, struct shared *shared)
     CHECK(clSetKernelArg(shared->inc, 0, sizeof shared->buffer, &shared->buffer));
 }
 
+static void use_share(struct use *use, struct shared *shared)
+{
+    size_t items = ITEMS;
+    note(use, clEnqueueNDRangeKernel(use->queue, shared->inc, 1, NULL, &items, NULL, 0, NULL, NULL));
+    note(use, clFlush(use->queue));
+}
+
 /* The memory has changed since the last time. */
 static void share(struct use *use, struct shared *shared)
 {
-    size_t items = ITEMS;
     shared->data[ITEMS - 1]++;
-    note(use, clEnqueueNDRangeKernel(use->queue, shared->inc, 1, NULL, &items, NULL, 0, NULL, NULL));
-    note(use, clFlush(use->queue));
+    use_share(use, shared);
 }
 
 static void tear_down_share(const struct use *use, struct shared *shared, cl_uint expected)
@@ -366,9 +374,9 @@ static void hostptr(void)
     tear_down_all();
 }
 
-static _Atomic bool full;            /* no more is to be sent */
-static _Atomic unsigned begun, sent; /* kernels; the one that is begun and not sent is being sent */
-static _Atomic bool has_shared;      /* the thread that does is through */
+static _Atomic bool full;                   /* no more is to be sent */
+static _Atomic unsigned begun, sent;        /* kernels; the one that is begun and not sent is being sent */
+static _Atomic bool has_shared, has_forked; /* the threads that do are through */
 
 static void *fill_one(void *context)
 {
@@ -388,6 +396,18 @@ static void *share_one(void *context)
     share(context, &shares[0]);
     atomic_store(&has_shared, true);
     return NULL;
+}
+
+static void *fork_one(void *context)
+{
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(0);
+    atomic_store(&has_forked, true);
+    if (waitpid(child, &status, 0) != child || status)
+        wrong("the child", status);
+    return context;
 }
 
 /* A queue whose end is to be sent by whoever copies its read's bytes, which are here. */
@@ -423,32 +443,53 @@ static void use_other(struct use *use)
     note(use, clFinish(use->queue));
 }
 
-static void fill(void)
+/* Of the next time that its memory is shared, what may have to wait for room is the sending of its bytes. */
+static void prepare_share(struct use *use, struct shared *shared)
+{
+    share(use, shared); /* makes a queue for them */
+    CHECK(clFinish(use->queue));
+    use_share(use, shared); /* lets the event go of those that were sent */
+    CHECK(clFinish(use->queue));
+}
+
+static void start(pthread_t *thread, void *(*run)(void *), struct use *use)
+{
+    if (pthread_create(thread, NULL, run, use))
+        wrong("pthread_create", 0);
+    usleep(200000); /* it waits by then */
+}
+
+static void fill(bool forks)
 {
     struct use *first = &uses[0], *last = &uses[1];
-    pthread_t sharer;
+    pthread_t sharer, forker;
     set_up_all();
     for (cl_uint i = 0; i < device_count; i++)
         set_up_share(&uses[i], &shares[i]);
-    leave_read(first);
+    if (forks)
+        prepare_share(first, &shares[0]);
+    else
+        leave_read(first);
     wait_for_line();
     fill_first();
     double begin = now_ms();
-    use_other(last); /* the first device's read has left something to be done */
-    if (pthread_create(&sharer, NULL, share_one, first))
-        wrong("pthread_create", 0);
-    usleep(200000); /* it waits for room, too */
+    use_other(last);
+    start(&sharer, share_one, first);
+    if (forks)
+        start(&forker, fork_one, first);
     use_other(last);
     if (atomic_load(&begun) == atomic_load(&sent))
         wrong("there was room", (cl_int)atomic_load(&sent));
-    if (atomic_load(&has_shared))
-        wrong("who shares has not waited", 0);
+    if (atomic_load(&has_shared) || atomic_load(&has_forked))
+        wrong("who shares, or forks, has not waited", atomic_load(&has_forked));
     printf("%u MiB: %d after %.0f ms\n", memory_mib(last->device), (int)last->status, now_ms() - begin);
     fflush(stdout);
     pthread_join(first->thread, NULL);
     pthread_join(sharer, NULL);
+    if (forks)
+        pthread_join(forker, NULL);
     finish_one(first);
-    tear_down_share(first, &shares[0], 2);
+    tear_down_share(first, &shares[0], forks ? 5 : 2);
     tear_down_share(last, &shares[1], 4);
     tear_down_all();
 }
@@ -540,7 +581,9 @@ int main(int argc, char **argv)
     else if (!strcmp(mode, "hostptr"))
         hostptr();
     else if (!strcmp(mode, "full"))
-        fill();
+        fill(false);
+    else if (!strcmp(mode, "full-fork"))
+        fill(true);
     else if (!strcmp(mode, "loop"))
         loop(number);
     else if (!strcmp(mode, "late"))

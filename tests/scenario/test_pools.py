@@ -255,6 +255,10 @@ class Pools(harness.Scenario):
         """Nor does anybody wait with those who have sent to it until there was no room for more."""
         self.break_connection('60 s', True, '0', 'full')
 
+    def test_full_and_fork(self):
+        """Nor with a thread that forks then, which does wait with them."""
+        self.break_connection('60 s', True, '0', 'full-fork')
+
     def break_connection(self, window, back, status, mode='hostptr'):
         far = self.daemon(f'backend: fake\nsession: {{reconnect_window: {window}}}\n' + harness.listen(self.path(f'daemon{len(self.daemons)}')),
                           environment={'PENSTOCK_FAKE_MEMORY': str(32 << 20)})
