@@ -3,6 +3,18 @@
 #include "state/log.h"
 #include "worker/work.h"
 
+/* Between replicas: move.c numbers them so. */
+static bool is_copy(const struct pen_work_task *task)
+{
+    return task->sequence >> 63;
+}
+
+/* A copy that was made for a command may be over before it is placed. */
+static bool is_named(const struct pen_work_task *wait)
+{
+    return wait->queue && (wait->node.state != PEN_GRAPH_DONE || is_copy(wait));
+}
+
 void pen_trace_placed(const struct pen_work_command *command, struct pen_work_task *task)
 {
     struct pen_work *work = task->work;
@@ -20,7 +32,7 @@ void pen_trace_placed(const struct pen_work_command *command, struct pen_work_ta
         placed.bytes = command->u.transfer.region->size;
     }
     for (uint32_t i = 0; i < command->wait_count && placed.after_count < PEN_LIMIT_WAITS; i++)
-        if (command->waits[i]->queue)
+        if (is_named(command->waits[i]))
             after[placed.after_count++] = command->waits[i]->sequence;
     size_t size = pen_msg_placed_size(&placed);
     if (!size || size > PEN_LIMIT_FRAME)

@@ -164,6 +164,65 @@ static void test_read_that_never_ran(void **state)
     pen_log_reader_destroy(reader);
 }
 
+/* What the node of `sequence` comes after, as the log in fd has it: how many, and the first. */
+static uint32_t after_of(int fd, uint64_t sequence, uint64_t *out_first)
+{
+    struct pen_scratch scratch = {0};
+    struct pen_error error = {0};
+    struct pen_log_reader *reader;
+    struct pen_log_entry entry;
+    struct pen_msg_placed where = {0};
+    lseek(fd, 0, SEEK_SET);
+    assert_int_equal(pen_log_reader_create(dup(fd), &reader, &error), 0);
+    while (where.node != sequence) {
+        assert_int_equal(pen_log_next(reader, &entry, &error), 1);
+        if (entry.opcode == PEN_OP_PLACED)
+            assert_int_equal(pen_msg_placed_decode(entry.frame, entry.size, &scratch, &where), 0);
+    }
+    uint32_t count = where.after_count;
+    if (count)
+        *out_first = where.after[0];
+    pen_scratch_finish(&scratch);
+    pen_log_reader_destroy(reader);
+    return count;
+}
+
+/* What the program has it wait for and was over when it was placed is not named. The copy made for it is; and so is, by
+ * that, the one before it, which is over when that goes. */
+static void test_what_is_over(void **state)
+{
+    (void)state;
+    const uint64_t waits[] = {E + 1, E};
+    struct pen_log_writer *log;
+    struct rig rig;
+    uint64_t first = 0;
+    int fd = memfd_create("log", MFD_CLOEXEC);
+    assert_int_equal(pen_log_writer_create(dup(fd), &log), 0);
+    rig_start(&rig, &(struct rig_options){.domains = 2, .log = log, .features = PEN_FEATURE_RECORD, .no_thread = true});
+    rig_program(&rig, P, text);
+    assert_int_equal(rig_build(&rig, P, 2), 0);
+    rig_kernel(&rig, INC, P, "inc");
+    rig_queue(&rig, Q, 1, 0, 0);
+    rig_queue(&rig, Q + 1, 2, 0, 0);
+    rig_buffer(&rig, A, 0, 16, true);
+    rig_set_region(&rig, INC, 0, A);
+    RIG_SEND(&rig, event_create, .event = E, .slot = 2);
+    rig_launch(&rig, Q, INC, 16, E + 1, 1, NULL, 0);
+    rig_pump(&rig);
+    assert_int_equal(rig_slot(&rig, 1), 0);
+    uint64_t launch = rig_launch(&rig, Q + 1, INC, 16, 0, 0, waits, 2);
+    rig_pump(&rig);
+    RIG_SEND(&rig, event_set, .event = E);
+    rig_pump(&rig);
+    rig_stop(&rig);
+    assert_int_equal(pen_log_writer_destroy(log), 0);
+    assert_int_equal(after_of(fd, launch, &first), 1);
+    assert_true(first >> 63);
+    assert_int_equal(after_of(fd, first, &first), 1);
+    assert_true(first >> 63);
+    close(fd);
+}
+
 /* A disk without room: the session that asked for a record fails, with a sentence, though no further command follows
  * the one that could not be written. */
 static void test_disk_full(void **state)
@@ -189,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_record),
         cmocka_unit_test(test_read_that_never_ran),
+        cmocka_unit_test(test_what_is_over),
         cmocka_unit_test(test_disk_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
