@@ -172,7 +172,7 @@ int pen_daemon_send(const struct pen_daemon_peer *peer, void *frame, size_t size
 int pen_daemon_take_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
                            struct pen_error *error);
 /* A new connection of an open session; link_resume is next. -PEN_EPERM, -PEN_EDEVICEGONE: the pool will not have the
- * session any more. Else it may be tried again. */
+ * session any more. Else it may be tried again; -PEN_ENOENT and -PEN_ENOMEM: as pen_tcp_connect. */
 int pen_daemon_resume(const struct pen_pool_address *address, const struct pen_msg_session_resume *resume,
                       uint64_t deadline_ns, struct pen_stream **out_stream, struct pen_error *error);
 

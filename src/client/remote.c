@@ -281,7 +281,7 @@ static int go_on(struct pen_remote_end *end, struct pen_stream *stream, uint64_t
     return rc;
 }
 
-/* 0; as pen_daemon_resume; -PEN_EPROTO: the ends do not agree about what was sent. */
+/* 0; as pen_daemon_resume; -PEN_EPROTO: the ends do not agree about what was sent; -PEN_ENOMEM: of this host. */
 static int try_to_reconnect(struct pen_remote_end *end, struct pen_error *error)
 {
     struct pen_stream *stream;
@@ -291,9 +291,10 @@ static int try_to_reconnect(struct pen_remote_end *end, struct pen_error *error)
     if (rc)
         return rc;
     rc = go_on(end, stream, deadline_ns);
-    return rc ? pen_fail(error, rc == -PEN_EPROTO ? rc : -PEN_EGONE, "going on with the session: %s",
-                         pen_error_text(rc))
-              : 0;
+    if (!rc)
+        return 0;
+    bool says_more = rc == -PEN_EPROTO || rc == -PEN_ENOMEM;
+    return pen_fail(error, says_more ? rc : -PEN_EGONE, "going on with the session: %s", pen_error_text(rc));
 }
 
 /* The pool, or the way to it, may be back soon. */
@@ -304,10 +305,10 @@ static bool may_pass(int rc)
 }
 
 /* A session that is detached is kept for as long as that lasts: the window begins with the last sign that it may, which
- * is everything but that nobody listens where the pool was. */
+ * is everything but that nobody listens where the pool was, and what this host lacks for a connection. */
 static bool may_be_kept(const struct pen_remote_end *end, int rc)
 {
-    return end->detached && rc != -PEN_ENOENT;
+    return end->detached && rc != -PEN_ENOENT && rc != -PEN_ENOMEM;
 }
 
 /* True when the link has a connection again. Else the session is lost, or it is time to stop. */

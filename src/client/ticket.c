@@ -25,8 +25,9 @@ static int present(int fd, const char *host, const struct pen_msg_session_ticket
     explicit_bzero(&key, sizeof key);
     if (!rc)
         return 0;
-    pen_fail(error, -PEN_EGONE, "opening the session's connection to %s: %s", host, pen_error_text(rc));
-    return -PEN_EGONE;
+    int code = rc == -PEN_ENOMEM ? rc : -PEN_EGONE;
+    pen_fail(error, code, "opening the session's connection to %s: %s", host, pen_error_text(rc));
+    return code;
 }
 
 /* Takes the descriptor. */

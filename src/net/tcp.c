@@ -49,6 +49,25 @@ static bool is_loopback(const struct sockaddr *address)
            IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
 }
 
+static int meaning(int code)
+{
+    switch (code) {
+    case ECONNREFUSED:
+        return -PEN_ENOENT;
+    case ETIMEDOUT:
+        return -PEN_ETIMEOUT;
+    case ECONNRESET:
+        return -PEN_EGONE;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        return -PEN_ENOMEM;
+    default:
+        return -PEN_EIO;
+    }
+}
+
 static int resolve(const char *text, int flags, struct addrinfo **out_list, struct pen_error *error)
 {
     struct address address;
@@ -57,7 +76,12 @@ static int resolve(const char *text, int flags, struct addrinfo **out_list, stru
     if (rc)
         return rc;
     int failed = getaddrinfo(address.host, address.port, &hints, out_list);
-    return failed ? pen_fail(error, -PEN_EIO, "looking up %s: %s", text, gai_strerror(failed)) : 0;
+    if (!failed)
+        return 0;
+    if (failed == EAI_SYSTEM)
+        return pen_fail(error, meaning(errno), "looking up %s: %s", text, strerror(errno));
+    return pen_fail(error, failed == EAI_MEMORY ? -PEN_ENOMEM : -PEN_EIO, "looking up %s: %s", text,
+                    gai_strerror(failed));
 }
 
 static int not_loopback(const char *text, struct pen_error *error)
@@ -180,20 +204,6 @@ static int weight(int code)
         return 1; /* nobody is there */
     default:
         return 2; /* somebody may be */
-    }
-}
-
-static int meaning(int code)
-{
-    switch (code) {
-    case ECONNREFUSED:
-        return -PEN_ENOENT;
-    case ETIMEDOUT:
-        return -PEN_ETIMEOUT;
-    case ECONNRESET:
-        return -PEN_EGONE;
-    default:
-        return -PEN_EIO;
     }
 }
 

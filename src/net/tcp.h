@@ -14,7 +14,8 @@ int pen_tcp_listen(const char *address, bool anywhere, int *out_fd, struct pen_e
 /* Where a listening socket is: "127.0.0.1:4711"; "?" when nobody knows. */
 void pen_tcp_local(int fd, char *out, size_t size);
 /* Tries each address of the name in turn. -PEN_ENOENT: nobody listens at any that this host has a way to. What does not
- * tell whether somebody does: -PEN_ETIMEOUT; -PEN_EGONE, it broke at once; -PEN_EIO, no way there, or no such name. */
+ * tell whether somebody does: -PEN_ETIMEOUT; -PEN_EGONE, it broke at once; -PEN_EIO, no way there, or no such name;
+ * -PEN_ENOMEM, this host or this process has no memory or no descriptor for a connection. */
 int pen_tcp_connect(const char *address, bool anywhere, uint64_t deadline_ns, int *out_fd, struct pen_error *error);
 
 /* For frames that shall not wait: they are sent at once, and find few bytes ahead of them in the socket's buffer. Other

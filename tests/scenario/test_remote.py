@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import select
 import signal
 import socket
@@ -63,9 +64,9 @@ class Remote(harness.Scenario):
     def pool(self, tenant='alice'):
         return self.host.tenant(tenant).replace(self.host.address(), self.proxy.address)
 
-    def start(self, *arguments, pool):
+    def start(self, *arguments, pool, **environment):
         program = self.host.start(PROGRAM, *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, PENSTOCK_POOL=pool,
-                                  PENSTOCK_SOCKET=os.devnull)
+                                  PENSTOCK_SOCKET=os.devnull, **environment)
         self.addCleanup(program.kill)  # one that waits would keep our output open
         if arguments[0] in ('loop', 'idle', 'hold', 'keep', 'busy', 'enqueue'):
             self.assertEqual(program.stdout.readline(), 'running\n')
@@ -494,6 +495,19 @@ class Remote(harness.Scenario):
         self.assertRegex(out, 'could not be made again: .*refused')
         self.assertGreater(time.monotonic() - begin, 0.5)
         self.gone(worker)
+
+    def test_detached_and_short_of_descriptors(self):
+        """What the program itself lacks is no sign that its session is kept."""
+        self.open('1 s')
+        # ThreadSanitizer needs descriptors, too, to see which threads are known to be left.
+        options = os.environ.get('TSAN_OPTIONS', '') + ':report_thread_leaks=0'
+        program = self.start('loop', '60', pool=self.host.tenant('alice'), TSAN_OPTIONS=options)
+        self.manage('detach')
+        self.host.wait_log('refused tenant alice: session 1 is detached')
+        resource.prlimit(program.pid, resource.RLIMIT_NOFILE, (0, resource.prlimit(program.pid, resource.RLIMIT_NOFILE)[1]))
+        status, out = self.finish(program)
+        self.assertEqual(status, LOST, out)
+        self.assertRegex(out, 'could not be made again: .*open files')
 
     def test_detached_and_revoked(self):
         self.open()

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -45,11 +46,28 @@ static void test_no_such_name(void **state)
     assert_non_null(strstr(error.message, "looking up"));
 }
 
+/* Nor does that, but of ourselves. */
+static void test_no_descriptor(void **state)
+{
+    struct rlimit before, none;
+    struct pen_error error;
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int rc = connect_to("127.0.0.1:1", &error);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(rc, -PEN_ENOMEM);
+    assert_non_null(strstr(error.message, "open files"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nobody_listens),
         cmocka_unit_test(test_no_such_name),
+        cmocka_unit_test(test_no_descriptor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
