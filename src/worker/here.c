@@ -18,8 +18,8 @@ bool pen_here_may(const struct pen_work_command *command)
     const struct pen_work_region *region = command->u.transfer.region;
     const uint64_t *extent = command->u.transfer.extent;
     const struct pen_box *box = &command->u.transfer.box, *host = &command->u.transfer.host;
-    return (region->flags & PEN_REGION_FLAG_DIRECT) && region->kind == PEN_REGION_KIND_BUFFER && extent[1] == 1 &&
-           extent[2] == 1 && is_one_run(box->origin) && is_one_run(host->origin) && !host->origin[0] &&
+    return pen_region_is_direct(region) && region->kind == PEN_REGION_KIND_BUFFER && extent[1] == 1 && extent[2] == 1 &&
+           is_one_run(box->origin) && is_one_run(host->origin) && !host->origin[0] &&
            command->u.transfer.arena_size == extent[0];
 }
 

@@ -232,7 +232,7 @@ static int check_arguments(struct pen_work_kernel *kernel, const struct pen_work
             continue;
         if (!pen_region_alive(region))
             return -PEN_EKERNELARGS;
-        plain = plain && region->flags & PEN_REGION_FLAG_DIRECT;
+        plain = plain && pen_region_is_direct(region);
     }
     if (plain) {
         kernel->plain_version = version;

@@ -24,15 +24,10 @@ static struct pen_hazard_region *history_at(struct pen_work_region *root, uint32
     return &root->histories[index];
 }
 
-static bool is_direct(const struct pen_work_region *root)
-{
-    return root->flags & PEN_REGION_FLAG_DIRECT;
-}
-
 bool pen_move_missing(const struct pen_access *access, const struct pen_work_device *device)
 {
     const struct pen_residency *residency = &access->root->residency;
-    return !is_direct(access->root) && !access->fresh && residency->valid &&
+    return !pen_region_is_direct(access->root) && !access->fresh && residency->valid &&
            !pen_residency_valid(residency, device->domain->index);
 }
 
@@ -40,7 +35,7 @@ void pen_move_visit(const struct pen_access *access, const struct pen_work_devic
                     void (*visit)(void *context, const struct pen_hazard_node *before), void *context)
 {
     const struct pen_work_region *root = access->root;
-    uint32_t index = is_direct(root) ? 0 : 1 + device->domain->index;
+    uint32_t index = pen_region_is_direct(root) ? 0 : 1 + device->domain->index;
     if (index < root->history_count)
         pen_hazard_visit(&root->histories[index], access->begin, access->end, access->mode, visit, context);
 }
@@ -215,7 +210,7 @@ int pen_move_home(struct pen_work_region *root)
 {
     const struct pen_residency before = root->residency;
     uint32_t from = 0;
-    if (is_direct(root) || pen_residency_next(&before, PEN_REPLICA_HOST, &from) != PEN_MOVE_TO_HOST)
+    if (pen_region_is_direct(root) || pen_residency_next(&before, PEN_REPLICA_HOST, &from) != PEN_MOVE_TO_HOST)
         return 0;
     bool watched = root->watched;
     root->watched = true;
@@ -265,11 +260,11 @@ bool pen_move_pass(const struct pen_work_command *command)
     uint32_t count = is_plain(command) ? 0 : pen_command_accesses(command, accesses);
     for (uint32_t i = 0; i < count; i++) {
         const struct pen_work_region *root = accesses[i].root;
-        if ((!is_direct(root) && (root->watched || root->moving)) || pen_move_missing(&accesses[i], device))
+        if ((!pen_region_is_direct(root) && (root->watched || root->moving)) || pen_move_missing(&accesses[i], device))
             return false;
     }
     for (uint32_t i = 0; i < count; i++)
-        if (!is_direct(accesses[i].root))
+        if (!pen_region_is_direct(accesses[i].root))
             set_valid(&accesses[i], device);
     return true;
 }
@@ -283,7 +278,7 @@ int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, 
     command->order_from = command->wait_count;
     for (uint32_t i = 0; i < count && !rc; i++) {
         struct pen_work_region *root = accesses[i].root;
-        if (is_direct(root)) {
+        if (pen_region_is_direct(root)) {
             rc = note(command, task, &accesses[i], PEN_REPLICA_HOST);
             continue;
         }

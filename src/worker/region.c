@@ -112,7 +112,7 @@ int pen_region_memory(struct pen_work_region *region, struct pen_work_device *de
 {
     struct pen_work *work = region->work;
     uint32_t at = device->domain->index;
-    bool direct = region->flags & PEN_REGION_FLAG_DIRECT;
+    bool direct = pen_region_is_direct(region);
     uint32_t needed =
         region->root->kind == PEN_REGION_KIND_BUFFER ? PEN_DEVICE_FLAG_DIRECT : PEN_DEVICE_FLAG_DIRECT_IMAGES;
     if (direct && !(device->backend->flags & needed))
@@ -188,7 +188,7 @@ int pen_region_replace(struct pen_work_region *region, struct pen_work_device *d
 void pen_region_let_go(struct pen_work_region *region)
 {
     struct pen_residency *residency = &region->root->residency;
-    bool direct = region->flags & PEN_REGION_FLAG_DIRECT;
+    bool direct = pen_region_is_direct(region);
     if (direct || (residency->valid && !pen_residency_valid(residency, PEN_REPLICA_HOST)))
         return;
     for (uint32_t i = 0; i < region->memory_count; i++) {

@@ -92,7 +92,7 @@ static void visit(void *context, const struct pen_hazard_node *before)
  * is direct: each history is looked at once. */
 static void await_access(struct choice *choice, const struct pen_access *access)
 {
-    bool direct = access->root->flags & PEN_REGION_FLAG_DIRECT;
+    bool direct = pen_region_is_direct(access->root);
     assert(choice->count); /* the first lane is always eligible */
     for (uint32_t i = 0; i < (direct ? 1 : choice->count); i++) {
         const struct pen_work_device *device = choice->lanes[i]->device;
@@ -141,7 +141,7 @@ uint64_t pen_spread_missing(const struct pen_work_task *task)
 static bool any_moves(const struct pen_access *accesses, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (!(accesses[i].root->flags & PEN_REGION_FLAG_DIRECT))
+        if (!pen_region_is_direct(accesses[i].root))
             return true;
     return false;
 }

@@ -524,6 +524,11 @@ static inline bool pen_region_alive(const struct pen_work_region *region)
 {
     return region->uses != 0;
 }
+/* It has one memory, the host's, for all devices: nothing moves. */
+static inline bool pen_region_is_direct(const struct pen_work_region *region)
+{
+    return region->flags & PEN_REGION_FLAG_DIRECT;
+}
 /* The backend's memory for it in the device's domain. */
 int pen_region_memory(struct pen_work_region *region, struct pen_work_device *device, struct pen_backend_memory **out);
 /* Another memory for it in the device's domain, for a command that leaves no old byte: what has been submitted goes on
