@@ -13,9 +13,16 @@ static uint64_t later(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+/* How long it is busy with what it has, as expected. What takes longer than all of that is to take as long again. */
+static uint64_t ahead_ns(const struct pen_place *place, uint64_t now_ns)
+{
+    uint64_t at_it = place->flying && now_ns > place->since_ns ? now_ns - place->since_ns : 0;
+    return later(place->ahead_ns, at_it);
+}
+
 static uint64_t end_of(const struct pen_place_option *option, uint64_t now_ns)
 {
-    uint64_t begin = later(now_ns + option->place->ahead_ns, option->ready_ns);
+    uint64_t begin = later(now_ns + ahead_ns(option->place, now_ns), option->ready_ns);
     return begin + option->bring_ns + option->run_ns;
 }
 
@@ -29,37 +36,37 @@ static uint32_t first_to_end(const struct pen_place_option *options, uint32_t co
 }
 
 /* How long the device is busy, the command included, if it never has to wait. */
-static uint64_t busy_ns(const struct pen_place_option *option)
+static uint64_t busy_ns(const struct pen_place_option *option, uint64_t now_ns)
 {
-    return option->place->ahead_ns + option->run_ns;
+    return ahead_ns(option->place, now_ns) + option->run_ns;
 }
 
-static uint32_t least_busy(const struct pen_place_option *options, uint32_t count)
+static uint32_t least_busy(const struct pen_place_option *options, uint32_t count, uint64_t now_ns)
 {
     uint32_t best = 0;
     for (uint32_t i = 1; i < count; i++)
-        if (busy_ns(&options[i]) < busy_ns(&options[best]))
+        if (busy_ns(&options[i], now_ns) < busy_ns(&options[best], now_ns))
             best = i;
     return best;
 }
 
-static bool is_nearer(const struct pen_place_option *a, const struct pen_place_option *b)
+static bool is_nearer(const struct pen_place_option *a, const struct pen_place_option *b, uint64_t now_ns)
 {
-    return a->bring_ns < b->bring_ns || (a->bring_ns == b->bring_ns && busy_ns(a) < busy_ns(b));
+    return a->bring_ns < b->bring_ns || (a->bring_ns == b->bring_ns && busy_ns(a, now_ns) < busy_ns(b, now_ns));
 }
 
 /* What is brought for one command is missed where it was by the next ones, which no end of this one shows: were each to
  * end as soon as it can, neighbours would take turns with the rows of a matrix, and bring every one. */
-static uint32_t nearest(const struct pen_place_option *options, uint32_t count)
+static uint32_t nearest(const struct pen_place_option *options, uint32_t count, uint64_t now_ns)
 {
-    uint32_t near = 0, idle = least_busy(options, count);
+    uint32_t near = 0, idle = least_busy(options, count, now_ns);
     for (uint32_t i = 1; i < count; i++)
-        if (is_nearer(&options[i], &options[near]))
+        if (is_nearer(&options[i], &options[near], now_ns))
             near = i;
     uint64_t stay = PEN_PLACE_STAY * options[idle].run_ns;
     uint64_t cost = PEN_PLACE_CROSS_NS + options[idle].bring_ns - options[near].bring_ns;
     stay = stay < PEN_PLACE_STAY_NS ? stay : PEN_PLACE_STAY_NS;
-    return busy_ns(&options[near]) > busy_ns(&options[idle]) + later(stay, cost) ? idle : near;
+    return busy_ns(&options[near], now_ns) > busy_ns(&options[idle], now_ns) + later(stay, cost) ? idle : near;
 }
 
 static bool is_to_be_brought(const struct pen_place_option *options, uint32_t count)
@@ -73,22 +80,25 @@ static bool is_to_be_brought(const struct pen_place_option *options, uint32_t co
 uint32_t pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns, uint64_t *out_end_ns)
 {
     assert(count);
-    uint32_t best = is_to_be_brought(options, count) ? nearest(options, count) : first_to_end(options, count, now_ns);
+    uint32_t best =
+        is_to_be_brought(options, count) ? nearest(options, count, now_ns) : first_to_end(options, count, now_ns);
     *out_end_ns = end_of(&options[best], now_ns);
     return best;
 }
 
-void pen_place_enter(struct pen_place *place, uint64_t run_ns)
+void pen_place_enter(struct pen_place *place, uint64_t run_ns, uint64_t now_ns)
 {
     place->ahead_ns += run_ns;
-    place->flying++;
+    if (!place->flying++)
+        place->since_ns = now_ns;
 }
 
-void pen_place_leave(struct pen_place *place, uint64_t run_ns)
+void pen_place_leave(struct pen_place *place, uint64_t run_ns, uint64_t ended_ns)
 {
     assert(place->flying && place->ahead_ns >= run_ns);
     place->ahead_ns -= run_ns;
     place->flying--;
+    place->since_ns = later(place->since_ns, ended_ns);
 }
 
 static uint64_t in_bounds(float run_ns)

@@ -4,8 +4,8 @@
  *
  * Method:  earliest finish time (the second half of HEFT: Topcuoglu, Hariri and Wu, IEEE TPDS 13(3), 2002); what has
  *          no room where it would be done first waits for it (availability: US20130185725). A device is expected to
- *          be free when what it was given has run; how long a command runs is learnt, by kernel, device and size
- *          class, as a moving average.
+ *          be free when what it was given has run, or, once that is late, in as long as it has taken; how long a
+ *          command runs is learnt, by kernel, device and size class, as a moving average.
  * Threads: one.
  * Errors:  none. */
 #ifndef PEN_SCHED_PLACE_H
@@ -34,6 +34,7 @@
 /* A device's load. Zero-initialize. */
 struct pen_place {
     uint64_t ahead_ns; /* of what it was given and has not done, as expected */
+    uint64_t since_ns; /* when it began with what it does now, of what it has not done */
     uint32_t flying;
 };
 
@@ -66,10 +67,10 @@ static inline uint32_t pen_size_class(uint64_t items)
  * is worth waiting for. */
 uint32_t pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns,
                           uint64_t *out_end_ns);
-/* The command goes there; it is expected to run for run_ns. */
-void pen_place_enter(struct pen_place *place, uint64_t run_ns);
-/* It is done, or was not done after all. The same run_ns. */
-void pen_place_leave(struct pen_place *place, uint64_t run_ns);
+/* The command goes there now; it is expected to run for run_ns. */
+void pen_place_enter(struct pen_place *place, uint64_t run_ns, uint64_t now_ns);
+/* It has ended then; 0: it was not done after all. The same run_ns. */
+void pen_place_leave(struct pen_place *place, uint64_t run_ns, uint64_t ended_ns);
 
 /* What a command of `items` work items is expected to run. Of a size that was not seen yet: from the nearest that was.
  */

@@ -97,23 +97,29 @@ static void look_at_user(void *context, const struct pen_hazard_node *before)
 /* Something that it waits for may fail, or has failed: then it never runs, and leaves every old byte. */
 static bool may_be_refused(const struct pen_work_command *command)
 {
-    for (uint32_t i = 0; i < command->order_from; i++)
+    for (uint32_t i = 0; i < command->wait_count && i < command->order_from; i++)
         if (command->waits[i]->node.state != PEN_GRAPH_DONE || command->waits[i]->node.status < 0)
             return true;
     return false;
 }
 
-/* A command that leaves no old byte need not wait for those that are at them, on a queue where it would: it gets a
- * memory of its own, if there is one to be had, whose history begins with it. The access is the command's last, so that
- * all whose failing would be the command's are known. */
-static void step_aside(const struct pen_work_command *command, const struct pen_access *access)
+bool pen_move_overtakes(const struct pen_work_command *command, const struct pen_access *access,
+                        const struct pen_work_device *device)
+{
+    struct users users = {.bound = true};
+    if (!access->fresh || pen_region_is_direct(access->root) || !pen_is_spread(command->queue) ||
+        may_be_refused(command))
+        return false;
+    pen_move_visit(access, device, look_at_user, &users);
+    return users.any && users.bound && pen_region_may_replace(access->root);
+}
+
+/* It gets a memory of its own, if there is one to be had, whose history begins with it. The access is the command's
+ * last, so that all whose failing would be the command's are known. */
+static void overtake(const struct pen_work_command *command, const struct pen_access *access)
 {
     struct pen_work_device *device = command->lane->device;
-    struct users users = {.bound = true};
-    if (!pen_is_spread(command->queue) || may_be_refused(command))
-        return;
-    pen_move_visit(access, device, look_at_user, &users);
-    if (users.any && users.bound && !pen_region_replace(access->root, device))
+    if (pen_move_overtakes(command, access, device) && !pen_region_replace(access->root, device))
         pen_hazard_forget(&access->root->work->hazards, &access->root->histories[1 + device->domain->index]);
 }
 
@@ -284,7 +290,7 @@ int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, 
         }
         assert(!accesses[i].fresh || i == count - 1);
         if (accesses[i].fresh)
-            step_aside(command, &accesses[i]);
+            overtake(command, &accesses[i]);
         else
             rc = bring(root, device);
         if (!rc)

@@ -155,14 +155,19 @@ static void replaced_is_gone(void *context)
     atomic_fetch_sub_explicit(&work->callbacks, 1, memory_order_release);
 }
 
+bool pen_region_may_replace(const struct pen_work_region *region)
+{
+    /* Relaxed: dispatch alone adds to it. */
+    uint64_t replaced = atomic_load_explicit(&region->work->replaced, memory_order_relaxed);
+    return !region->children && replaced + region->size <= PEN_WORK_REPLACED;
+}
+
 int pen_region_replace(struct pen_work_region *region, struct pen_work_device *device)
 {
     struct pen_work *work = region->work;
     uint32_t at = device->domain->index;
     struct pen_backend_memory *old, *memory;
-    /* Relaxed: dispatch alone adds to it. */
-    if (region->children ||
-        atomic_load_explicit(&work->replaced, memory_order_relaxed) + region->size > PEN_WORK_REPLACED)
+    if (!pen_region_may_replace(region))
         return -PEN_ELIMIT;
     int rc = pen_region_memory(region, device, &old);
     if (rc)

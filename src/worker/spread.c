@@ -90,7 +90,7 @@ static void visit(void *context, const struct pen_hazard_node *before)
 
 /* What the access would come after. The devices of one driver find it in the same history, all devices if its region
  * is direct: each history is looked at once. */
-static void await_access(struct choice *choice, const struct pen_access *access)
+static void await_access(struct choice *choice, const struct pen_work_command *command, const struct pen_access *access)
 {
     bool direct = pen_region_is_direct(access->root);
     assert(choice->count); /* the first lane is always eligible */
@@ -99,7 +99,8 @@ static void await_access(struct choice *choice, const struct pen_access *access)
         if (i && device->domain == choice->domain)
             continue;
         choice->domain = direct ? NULL : device->domain;
-        pen_move_visit(access, device, visit, choice);
+        if (!pen_move_overtakes(command, access, device))
+            pen_move_visit(access, device, visit, choice);
     }
     choice->domain = NULL;
 }
@@ -110,7 +111,7 @@ static void await_all(struct choice *choice, const struct pen_work_command *comm
     for (uint32_t i = 0; i < command->wait_count; i++)
         await(choice, command->waits[i]);
     for (uint32_t i = 0; i < count; i++)
-        await_access(choice, &accesses[i]);
+        await_access(choice, command, &accesses[i]);
 }
 
 /* Bytes that are not valid there. */
@@ -179,7 +180,7 @@ bool pen_spread_choose(struct pen_work_command *command, struct pen_work_task *t
     task->submitted_ns = now; /* unless it is held there */
     task->expected_run_ns = choice.options[chosen].run_ns;
     command->lane = task->lane = choice.lanes[chosen];
-    pen_place_enter(&task->lane->device->place, task->expected_run_ns);
+    pen_place_enter(&task->lane->device->place, task->expected_run_ns, now);
     task->placed = true;
     if (command->opcode == PEN_OP_LAUNCH) {
         task->kernel = command->u.launch.kernel;
@@ -207,7 +208,7 @@ static void learn(struct pen_work_task *task)
 void pen_spread_left(struct pen_work_task *task)
 {
     learn(task);
-    pen_place_leave(&task->lane->device->place, task->expected_run_ns);
+    pen_place_leave(&task->lane->device->place, task->expected_run_ns, task->ended_ns);
     if (task->kernel)
         pen_kernel_unref(task->kernel);
     task->kernel = NULL;

@@ -1017,9 +1017,10 @@ bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, u
                       const uint64_t *waits, uint32_t wait_count)
 {
     struct pen_work_queue *queue = command->queue;
-    bool held = false, poison = false;
-    /* The program may know already that a copy has failed: where the contents are now has to be known here, too. */
-    if (work->moving && atomic_load(&work->finished))
+    bool held = false, poison = false, spread = pen_is_spread(queue);
+    /* The program may know already that a copy has failed: where the contents are now has to be known here, too. So has
+     * which devices are free. */
+    if ((work->moving || spread) && atomic_load(&work->finished))
         pen_task_reap(work);
     if (!resolve_waits(work, command, waits, wait_count, &held, &poison))
         return false;
@@ -1027,7 +1028,6 @@ bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, u
         note_reads(command);
     held = held || waits_for_held_queue(command);
     bool delivers = (work->log || work->config.remote) && command->opcode == PEN_OP_READ;
-    bool spread = pen_is_spread(queue);
     bool track =
         spread || work->log ||
         (queue->in_order && (work->last || queue->untracked + 1 >= PEN_WORK_UNTRACKED || pen_here_may(command)));

@@ -535,6 +535,8 @@ int pen_region_memory(struct pen_work_region *region, struct pen_work_device *de
  * with the one there was, which goes when drivers have let go of it. An error leaves that one: there is no memory, or
  * slices lie in it, or it would exceed PEN_WORK_REPLACED. */
 int pen_region_replace(struct pen_work_region *region, struct pen_work_device *device);
+/* Nothing but memory stands against that. */
+bool pen_region_may_replace(const struct pen_work_region *region);
 /* Frees its memories in all domains, unless only they have its contents. A slice's go before those of what it is of. */
 void pen_region_let_go(struct pen_work_region *region);
 
@@ -668,6 +670,10 @@ bool pen_move_missing(const struct pen_access *access, const struct pen_work_dev
 /* What watched commands on the device would have to come after. */
 void pen_move_visit(const struct pen_access *access, const struct pen_work_device *device,
                     void (*visit)(void *context, const struct pen_hazard_node *before), void *context);
+/* The access leaves no old byte, and need not come after those that are at them on the device: it is to have a memory
+ * of its own there. Its command's waits are known; nothing that they wait for can fail. */
+bool pen_move_overtakes(const struct pen_work_command *command, const struct pen_access *access,
+                        const struct pen_work_device *device);
 void pen_move_forget(struct pen_work_region *root);
 /* Begins to make the host's replica valid, if only others are. -PEN_E*. */
 int pen_move_home(struct pen_work_region *root);

@@ -81,7 +81,7 @@ static void submit(struct wavefront *front, uint32_t device)
     for (uint32_t i = 0; i < count; i++)
         command->taken_ns[i] = bring(front, inputs[i], device);
     pen_residency_written(&front->tiles[tile], device);
-    pen_place_enter(&front->places[device], front->run_ns);
+    pen_place_enter(&front->places[device], front->run_ns, front->now_ns);
     front->given[device]++;
 }
 
@@ -119,7 +119,7 @@ static void go_on(struct wavefront *front)
     front->now_ns = when;
     if (command->started) {
         command->done = true;
-        pen_place_leave(&front->places[command->device], front->run_ns);
+        pen_place_leave(&front->places[command->device], front->run_ns, front->now_ns);
     } else {
         command->started = true;
         command->end_ns = front->free_ns[command->device] = when + front->run_ns;

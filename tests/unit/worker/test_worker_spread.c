@@ -415,10 +415,10 @@ static void test_random(void **state)
 
 /* ---- complete overwrites -------------------------------------------------------------------------------------- */
 
-enum { SLEEPS = 1, READS, WRITES, READS_NEW, WRITES_AGAIN, BRINGS, GATE, FAILS };
+enum { SLEEPS = 1, READS, WRITES, READS_NEW, WRITES_AGAIN, BRINGS, SLEPT, GATE, FAILS };
 
-/* R holds 7, and is read into R + 1 once a sleep is over; R + 3 holds 9, and is on the devices. Memory of their own;
- * what touches the same alone is in order. */
+/* R holds 7, and is read into R + 1 once a sleep is over, which one would expect to take a while; R + 3 holds 9, and is
+ * on the devices. Memory of their own; what touches the same alone is in order. */
 static void prepare_reader(struct rig *rig, uint64_t words, uint32_t sleep_ms, const char *fail)
 {
     const uint64_t sleeps = E + SLEEPS;
@@ -430,6 +430,8 @@ static void prepare_reader(struct rig *rig, uint64_t words, uint32_t sleep_ms, c
     *(uint32_t *)(void *)(rig->arena + AT(3)) = 9;
     send_mix(rig, Q, R + 4, R + 3, 0, E + BRINGS, BRINGS, NULL, 0);
     assert_int_equal(rig_wait_slot(rig, BRINGS), 0);
+    send_sleep(rig, 20, E + SLEPT, SLEPT, NULL, 0);
+    assert_int_equal(rig_wait_slot(rig, SLEPT), 0);
     send_sleep(rig, sleep_ms, E + SLEEPS, SLEEPS, NULL, 0);
     send_mix(rig, Q, R + 1, R, 0, E + READS, READS, &sleeps, 1);
 }
@@ -517,7 +519,7 @@ static void test_overwrite_that_never_runs(void **state)
     (void)state;
     const uint64_t sleeps = E + SLEEPS, fails = E + FAILS;
     struct rig rig;
-    prepare_reader(&rig, WORDS, 200, "launch:4:late");
+    prepare_reader(&rig, WORDS, 200, "launch:5:late");
     rig_launch(&rig, Q, NOP, 1, fails, FAILS, &sleeps, 1);
     overwrite(&rig, WORDS, WRITES, &fails);
     assert_true(rig_wait_slot(&rig, WRITES) < 0);
