@@ -7,6 +7,7 @@
  *   PENSTOCK_FAKE_LAZY=1        commands begin when their queue is flushed, not before
  *   PENSTOCK_FAKE_SEED=n        commands take up to 200 us, overtake each other, and are told of as late, when others
  *                               that waited for them have begun; all by this seed (0: no)
+ *   PENSTOCK_FAKE_SLOW=n        what the n-th device's queues read and write takes 3 ms more (0: none)
  *   PENSTOCK_FAKE_DEAF=1        commands do not wait for events: a driver's fault, for tests that must find it
  *   PENSTOCK_FAKE_FAIL=launch:3,write:1:late
  *                               the third launch is refused, the first write fails when it runs. Also: read copy fill
@@ -20,6 +21,7 @@
 #include "backend/fake.h"
 
 #define JITTER_NS 200000
+#define SLOW_NS   3000000
 #define TOLD_LATE 4u /* one in so many */
 
 /* ---- events and commands ------------------------------------------------------------------------------- */
@@ -56,7 +58,7 @@ struct pen_backend_queue {
     pthread_t thread;
     struct pen_list commands; /* not begun; with what follows guarded by pen_fake.lock */
     bool running, stopping;
-    bool in_order, profiling;
+    bool in_order, profiling, slow;
     uint64_t random;
 };
 
@@ -236,11 +238,16 @@ static struct command *choose(struct pen_backend_queue *queue)
     return chosen;
 }
 
-static void rest(struct pen_backend_queue *queue)
+static void rest(uint64_t ns)
 {
-    struct timespec rest = {.tv_nsec = (long)(next_random(&queue->random) % JITTER_NS)};
+    struct timespec rest = {.tv_nsec = (long)ns};
 
     nanosleep(&rest, NULL);
+}
+
+static uint64_t jitter(struct pen_backend_queue *queue)
+{
+    return next_random(&queue->random) % JITTER_NS;
 }
 
 static void end_event(struct pen_backend_event *event, int status)
@@ -258,14 +265,16 @@ static void run_command(struct pen_backend_queue *queue, struct command *command
     bool late = queue->random && next_random(&queue->random) % TOLD_LATE == 0;
 
     if (queue->random && !status)
-        rest(queue);
+        rest(jitter(queue));
     command->times.started = now_ns();
+    if (queue->slow && (command->call == PEN_FAKE_READ || command->call == PEN_FAKE_WRITE))
+        rest(SLOW_NS);
     if (!status)
         status = touch_memory(command);
     command->times.ended = now_ns();
     if (late) {
         end_event(command->event, status);
-        rest(queue);
+        rest(jitter(queue));
     }
     if (command->done)
         command->done(command->context, status, queue->profiling ? &command->times : NULL);
@@ -313,6 +322,7 @@ static int fake_queue_create(struct pen_backend_domain *domain, uint32_t device,
     pen_list_init(&queue->commands);
     queue->in_order = !(desc->flags & PEN_QUEUE_FLAG_OUT_OF_ORDER);
     queue->profiling = desc->flags & PEN_QUEUE_FLAG_PROFILING;
+    queue->slow = device + 1 == pen_fake.slow;
     pthread_mutex_lock(&pen_fake.lock);
     pen_fake.queues_made++;
     queue->random = pen_fake.seed ? pen_fake.seed * UINT64_C(0x9E3779B97F4A7C15) + pen_fake.queues_made : 0;

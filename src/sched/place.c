@@ -50,9 +50,17 @@ static uint32_t least_busy(const struct pen_place_option *options, uint32_t coun
     return best;
 }
 
+/* How far away data is is measured: what is within an eighth is as far. */
+static bool is_much_more(uint64_t a_ns, uint64_t b_ns)
+{
+    return a_ns > b_ns && a_ns - b_ns > a_ns / 8;
+}
+
 static bool is_nearer(const struct pen_place_option *a, const struct pen_place_option *b, uint64_t now_ns)
 {
-    return a->bring_ns < b->bring_ns || (a->bring_ns == b->bring_ns && busy_ns(a, now_ns) < busy_ns(b, now_ns));
+    if (is_much_more(a->bring_ns, b->bring_ns))
+        return false;
+    return is_much_more(b->bring_ns, a->bring_ns) || busy_ns(a, now_ns) < busy_ns(b, now_ns);
 }
 
 /* What is brought for one command is missed where it was by the next ones, which no end of this one shows: were each to
@@ -64,9 +72,11 @@ static uint32_t nearest(const struct pen_place_option *options, uint32_t count, 
         if (is_nearer(&options[i], &options[near], now_ns))
             near = i;
     uint64_t stay = PEN_PLACE_STAY * options[idle].run_ns;
-    uint64_t cost = PEN_PLACE_CROSS_NS + options[idle].bring_ns - options[near].bring_ns;
+    uint64_t more = later(options[idle].bring_ns, options[near].bring_ns) - options[near].bring_ns;
     stay = stay < PEN_PLACE_STAY_NS ? stay : PEN_PLACE_STAY_NS;
-    return busy_ns(&options[near], now_ns) > busy_ns(&options[idle], now_ns) + later(stay, cost) ? idle : near;
+    return busy_ns(&options[near], now_ns) > busy_ns(&options[idle], now_ns) + later(stay, PEN_PLACE_CROSS_NS + more)
+               ? idle
+               : near;
 }
 
 static bool is_to_be_brought(const struct pen_place_option *options, uint32_t count)

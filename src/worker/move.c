@@ -6,6 +6,9 @@
 #include "mem/box.h"
 #include "worker/work.h"
 
+/* Of a copy of which nothing is known, about. */
+#define BYTES_PER_NS 8
+
 /* ---- histories ---------------------------------------------------------------------------------------------- */
 
 /* Of the replica where commands on the device find the region; NULL: out of memory. A direct region has one for all. */
@@ -210,6 +213,49 @@ static struct pen_work_device *device_in(struct pen_work *work, uint32_t domain)
         if (work->devices[i]->domain && work->devices[i]->domain->index == domain)
             return work->devices[i];
     return NULL;
+}
+
+/* It has failed. Where the contents were is where they are, whoever was to write what it would have brought; but for a
+ * command that leaves nothing of it. */
+static void lose(struct pen_work_task *copy)
+{
+    struct pen_residency *residency = &copy->moves->residency;
+    if (copy->overwrites != copy->moves->overwrites)
+        return;
+    pen_residency_lost(residency, copy->moves_to);
+    if (!residency->valid)
+        *residency = copy->moves_from;
+}
+
+void pen_move_over(struct pen_work_task *copy)
+{
+    struct pen_work_domain *domain = copy->lane->device->domain;
+    struct pen_estimate *link = copy->moves_to == PEN_REPLICA_HOST ? &domain->to_host : &domain->from_host;
+    if (copy->node.status < 0)
+        lose(copy);
+    else if (copy->timed)
+        pen_estimate_note(link, copy->moves->size, copy->times.ended - copy->times.started);
+    copy->moves->moving--;
+    copy->work->moving--;
+    pen_region_unref(copy->moves);
+    copy->moves = NULL;
+}
+
+static uint64_t expected_ns(const struct pen_estimate *link, uint64_t bytes)
+{
+    return link->known ? pen_estimate_run(link, bytes) : bytes / BYTES_PER_NS;
+}
+
+uint64_t pen_move_expected_ns(const struct pen_access *access, const struct pen_work_device *device)
+{
+    const struct pen_work_region *root = access->root;
+    uint32_t from;
+    if (!pen_move_missing(access, device))
+        return 0;
+    uint64_t ns = expected_ns(&device->domain->from_host, root->size);
+    if (pen_residency_next(&root->residency, device->domain->index, &from) == PEN_MOVE_TO_HOST)
+        ns += expected_ns(&device_in(root->work, from)->domain->to_host, root->size);
+    return ns;
 }
 
 int pen_move_home(struct pen_work_region *root)

@@ -207,7 +207,7 @@ int pen_queue_create(struct pen_work *work, struct pen_work_device *device, cons
 
 int pen_queue_of_domain(struct pen_work *work, struct pen_work_device *device, struct pen_work_queue **out)
 {
-    const struct pen_msg_queue_create how = {.flags = PEN_QUEUE_FLAG_OUT_OF_ORDER};
+    const struct pen_msg_queue_create how = {.flags = PEN_QUEUE_FLAG_OUT_OF_ORDER | PEN_QUEUE_FLAG_PROFILING};
     int rc = 0;
     if (!device->domain->transfer)
         rc = pen_queue_create(work, device, &how, &device->domain->transfer);

@@ -4,9 +4,6 @@
 
 #include "worker/work.h"
 
-/* Bytes that both copies through the host's memory bring in a nanosecond, about. */
-#define MOVED_PER_NS 4
-
 /* ---- what it waits for ---------------------------------------------------------------------------------------- */
 
 bool pen_spread_is_marker(const struct pen_work_command *command)
@@ -124,6 +121,15 @@ static uint64_t missing(const struct pen_access *accesses, uint32_t count, const
     return bytes;
 }
 
+/* How long it takes until they are. */
+static uint64_t bring_ns(const struct pen_access *accesses, uint32_t count, const struct pen_work_device *device)
+{
+    uint64_t ns = 0;
+    for (uint32_t i = 0; i < count; i++)
+        ns += pen_move_expected_ns(&accesses[i], device);
+    return ns;
+}
+
 /* May it run there? A program's own variables are the first device's. */
 static bool is_eligible(const struct pen_work_command *command, const struct pen_work_lane *lane)
 {
@@ -160,7 +166,7 @@ static void list_devices(struct choice *choice, const struct pen_work_command *c
         choice->lanes[choice->count] = lane;
         choice->options[choice->count++] =
             (struct pen_place_option){.place = &lane->device->place,
-                                      .bring_ns = moves ? missing(accesses, count, lane->device) / MOVED_PER_NS : 0,
+                                      .bring_ns = moves ? bring_ns(accesses, count, lane->device) : 0,
                                       .run_ns = expected_run(command, accesses, count, lane->device)};
     }
 }

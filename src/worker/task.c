@@ -27,32 +27,14 @@ static struct pen_work_task *task_create(struct pen_work *work, struct pen_work_
     return task;
 }
 
-/* The copy has failed. Where the contents were is where they are, whoever was to write what it would have brought; but
- * for a command that leaves nothing of it. */
-static void lose(struct pen_work_task *task)
-{
-    struct pen_residency *residency = &task->moves->residency;
-    if (task->overwrites != task->moves->overwrites)
-        return;
-    pen_residency_lost(residency, task->moves_to);
-    if (!residency->valid)
-        *residency = task->moves_from;
-}
-
 /* It is over, or never will be. */
 static void leave(struct pen_work_task *task)
 {
     task->hazard.ticket = 0;
     if (task->placed)
         pen_spread_left(task);
-    if (task->moves) {
-        if (task->node.status < 0)
-            lose(task);
-        task->moves->moving--;
-        task->work->moving--;
-        pen_region_unref(task->moves);
-    }
-    task->moves = NULL;
+    if (task->moves)
+        pen_move_over(task);
 }
 
 static void forget_before(struct pen_work_task *task)

@@ -48,8 +48,9 @@ struct pen_builder;
 
 struct pen_work_domain {
     struct pen_backend_domain *backend;
-    uint32_t index;                  /* its replica's number */
-    struct pen_work_queue *transfer; /* for copies between replicas; made at first use */
+    uint32_t index;                         /* its replica's number */
+    struct pen_work_queue *transfer;        /* for copies between replicas; made at first use */
+    struct pen_estimate to_host, from_host; /* how long those run, by bytes */
 };
 
 struct pen_work_device {
@@ -667,6 +668,10 @@ int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, 
                   uint32_t count);
 /* Has what the access is to find to be brought to the device first? */
 bool pen_move_missing(const struct pen_access *access, const struct pen_work_device *device);
+/* How long that is expected to take. */
+uint64_t pen_move_expected_ns(const struct pen_access *access, const struct pen_work_device *device);
+/* The copy is over, or never will be: the region's, which is no longer the task's. */
+void pen_move_over(struct pen_work_task *copy);
 /* What watched commands on the device would have to come after. */
 void pen_move_visit(const struct pen_access *access, const struct pen_work_device *device,
                     void (*visit)(void *context, const struct pen_hazard_node *before), void *context);

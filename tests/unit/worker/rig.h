@@ -31,6 +31,7 @@ struct rig_options {
     const char *firsts;  /* how the first arguments of the kernels that are built are described, one after the other:
                           * 'r' as they are, regions; 'v' as values; '?' not known. NULL: as they are */
     const char *seed;    /* PENSTOCK_FAKE_SEED */
+    const char *slow;    /* PENSTOCK_FAKE_SLOW */
     const char *fail;    /* PENSTOCK_FAKE_FAIL */
     const char *cache_dir;
     const char *vendor_name, *driver, *driver_version; /* NULL: the fake's own */

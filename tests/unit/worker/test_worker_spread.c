@@ -413,6 +413,30 @@ static void test_random(void **state)
     }
 }
 
+/* ---- links ------------------------------------------------------------------------------------------------------- */
+
+/* How long contents take to a device is learnt: what others would have sooner goes there. */
+static void test_a_slow_link(void **state)
+{
+    (void)state;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .indirect = true, .slow = "2"}, 0);
+    for (uint32_t i = 0; i < 12; i++) {
+        rig_buffer(&rig, R + i, AT(i), WORDS, true);
+        rig_set_region(&rig, FILL, 0, R + i);
+        rig_set_word(&rig, FILL, 1, 5);
+        rig_launch(&rig, Q, FILL, WORDS - 1, E + i, 1 + i, NULL, 0);
+        if (i == 1)
+            assert_int_equal(rig_wait_slot(&rig, 2), 0); /* each device has had one */
+    }
+    assert_int_equal(rig_wait_slot(&rig, 12), 0);
+    struct pen_work_domain *fast = rig.work->domains[0], *slow = rig.work->domains[1];
+    assert_int_equal(fast->transfer->submitted - slow->transfer->submitted, 10); /* copies are numbered */
+    assert_true(pen_estimate_run(&slow->from_host, WORDS * 4) >= 3000000);
+    assert_true(pen_estimate_run(&fast->from_host, WORDS * 4) < 3000000);
+    rig_stop(&rig);
+}
+
 /* ---- complete overwrites -------------------------------------------------------------------------------------- */
 
 enum { SLEEPS = 1, READS, WRITES, READS_NEW, WRITES_AGAIN, BRINGS, SLEPT, GATE, FAILS };
@@ -561,6 +585,7 @@ int main(void)
         cmocka_unit_test(test_overwrite_and_a_released_kernel),
         cmocka_unit_test(test_overwrite_that_never_runs),
         cmocka_unit_test(test_overwrites_are_bounded),
+        cmocka_unit_test(test_a_slow_link),
         cmocka_unit_test(test_independent_commands_overlap),
         cmocka_unit_test(test_times_are_in_order),
         cmocka_unit_test(test_a_gate),
