@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/list.h"
 #include "base/map.h"
 #include "base/scratch.h"
 #include "cli/cli.h"
@@ -21,7 +20,7 @@ struct node {
     bool copies, to_host, done;
     int status;
     uint64_t started_ns, ended_ns;
-    const char *name; /* the kernel's, or the command's; borrowed */
+    char *name;
     uint64_t *after;
     uint32_t after_count;
 };
@@ -29,57 +28,52 @@ struct node {
 struct execution {
     struct node **nodes; /* in the order in which they were placed */
     uint32_t count, room;
-    struct pen_map by_id;    /* -> struct node */
-    struct pen_map kernels;  /* id -> malloc'ed name */
-    struct pen_map commands; /* sequence -> name, borrowed: of those not placed yet */
-    struct pen_map devices;  /* id -> malloc'ed name */
-    struct pen_list names;   /* all kernels' names: nodes outlive kernels */
+    struct pen_map by_id;   /* -> struct node */
+    struct pen_map devices; /* id -> malloc'ed name */
     struct pen_scratch scratch;
-};
-
-struct name {
-    struct pen_list link;
-    char text[];
 };
 
 /* ---- reading ------------------------------------------------------------------------------------------------ */
 
-static const char *keep_name(struct execution *execution, const char *text)
+static int name_device(struct execution *execution, const struct pen_msg_device *device)
 {
-    struct name *name = malloc(sizeof *name + strlen(text) + 1);
+    char *name = strdup(device->name);
     if (!name)
-        return NULL;
-    strcpy(name->text, text);
-    pen_list_append(&execution->names, &name->link);
-    return name->text;
-}
-
-static int name_object(struct execution *execution, struct pen_map *map, uint64_t id, const char *text)
-{
-    const char *name = id ? keep_name(execution, text) : NULL;
-    if (!id)
-        return -PEN_EPROTO;
-    return name ? pen_map_set(map, id, (void *)(uintptr_t)name) : -PEN_ENOMEM;
-}
-
-static int add_node(struct execution *execution, const struct pen_msg_placed *placed)
-{
-    const char *name = pen_map_remove(&execution->commands, placed->node);
-    struct node *node = calloc(1, sizeof *node);
-    uint64_t *after = malloc((placed->after_count + 1) * sizeof *after);
-    if (execution->count == execution->room) {
-        uint32_t room = execution->room ? 2 * execution->room : 256;
-        struct node **more = realloc(execution->nodes, room * sizeof(struct node *));
-        if (more) {
-            execution->nodes = more;
-            execution->room = room;
-        }
-    }
-    if (!node || !after || execution->count == execution->room || pen_map_set(&execution->by_id, placed->node, node)) {
-        free(node);
-        free(after);
         return -PEN_ENOMEM;
-    }
+    free(pen_map_remove(&execution->devices, device->device));
+    int rc = pen_map_set(&execution->devices, device->device, name);
+    if (rc)
+        free(name);
+    return rc;
+}
+
+static void free_node(struct node *node)
+{
+    if (!node)
+        return;
+    free(node->name);
+    free(node->after);
+    free(node);
+}
+
+static int reserve(struct execution *execution)
+{
+    if (execution->count < execution->room)
+        return 0;
+    uint32_t room = execution->room ? 2 * execution->room : 256;
+    struct node **more = realloc(execution->nodes, room * sizeof(struct node *));
+    if (!more)
+        return -PEN_ENOMEM;
+    execution->nodes = more;
+    execution->room = room;
+    return 0;
+}
+
+static struct node *make_node(const struct pen_msg_placed *placed)
+{
+    struct node *node = calloc(1, sizeof *node);
+    if (!node)
+        return NULL;
     *node = (struct node){.id = placed->node,
                           .device = placed->device,
                           .lane = placed->lane,
@@ -87,12 +81,24 @@ static int add_node(struct execution *execution, const struct pen_msg_placed *pl
                           .bytes = placed->bytes,
                           .copies = placed->region != 0,
                           .to_host = placed->to_host,
-                          .name = placed->region ? "copy"
-                                  : name         ? name
-                                                 : "command",
-                          .after = after,
+                          .name = strdup(placed->name),
+                          .after = malloc((placed->after_count + 1) * sizeof *node->after),
                           .after_count = placed->after_count};
-    memcpy(after, placed->after, placed->after_count * sizeof *after);
+    if (!node->name || !node->after) {
+        free_node(node);
+        return NULL;
+    }
+    memcpy(node->after, placed->after, placed->after_count * sizeof *node->after);
+    return node;
+}
+
+static int add_node(struct execution *execution, const struct pen_msg_placed *placed)
+{
+    struct node *node = make_node(placed);
+    if (!node || reserve(execution) || pen_map_set(&execution->by_id, placed->node, node)) {
+        free_node(node);
+        return -PEN_ENOMEM;
+    }
     execution->nodes[execution->count++] = node;
     return 0;
 }
@@ -108,80 +114,39 @@ static void end_node(struct execution *execution, const struct pen_msg_executed 
     node->ended_ns = executed->ended;
 }
 
-/* A command whose place comes later: its name is its kernel's, or what it does. */
-static int note_command(struct execution *execution, const struct pen_log_entry *entry)
-{
-    const char *name = pen_message_info(entry->opcode)->name;
-    struct pen_msg_launch launch;
-    int rc = 0;
-    if (entry->opcode == PEN_OP_LAUNCH) {
-        rc = pen_msg_launch_decode(entry->frame, entry->size, &execution->scratch, &launch);
-        const char *kernel = rc ? NULL : pen_map_get(&execution->kernels, launch.kernel);
-        name = kernel ? kernel : name;
-    }
-    if (!rc && !entry->sequence)
-        rc = -PEN_EPROTO;
-    return rc ? rc : pen_map_set(&execution->commands, entry->sequence, (void *)(uintptr_t)name);
-}
-
 static int read_entry(struct execution *execution, const struct pen_log_entry *entry)
 {
     union {
         struct pen_msg_device device;
-        struct pen_msg_kernel_create create;
-        struct pen_msg_kernel_clone clone;
         struct pen_msg_placed placed;
         struct pen_msg_executed executed;
     } m;
     struct pen_scratch *scratch = &execution->scratch;
-    const char *name;
-    int rc;
+    int rc = 0;
     pen_scratch_reset(scratch);
-    switch (entry->opcode) {
-    case PEN_OP_DEVICE:
+    if (entry->opcode == PEN_OP_DEVICE) {
         rc = pen_msg_device_decode(entry->frame, entry->size, scratch, &m.device);
-        return rc ? rc : name_object(execution, &execution->devices, m.device.device, m.device.name);
-    case PEN_OP_KERNEL_CREATE:
-        rc = pen_msg_kernel_create_decode(entry->frame, entry->size, scratch, &m.create);
-        return rc ? rc : name_object(execution, &execution->kernels, m.create.kernel, m.create.name);
-    case PEN_OP_KERNEL_CLONE:
-        rc = pen_msg_kernel_clone_decode(entry->frame, entry->size, scratch, &m.clone);
-        name = rc || !m.clone.kernel ? NULL : pen_map_get(&execution->kernels, m.clone.source);
-        return name ? pen_map_set(&execution->kernels, m.clone.kernel, (void *)(uintptr_t)name) : rc;
-    case PEN_OP_PLACED:
+        return rc ? rc : m.device.device ? name_device(execution, &m.device) : -PEN_EPROTO;
+    }
+    if (entry->opcode == PEN_OP_PLACED) {
         rc = pen_msg_placed_decode(entry->frame, entry->size, scratch, &m.placed);
         return rc ? rc : m.placed.node ? add_node(execution, &m.placed) : -PEN_EPROTO;
-    case PEN_OP_EXECUTED:
-        rc = pen_msg_executed_decode(entry->frame, entry->size, scratch, &m.executed);
-        if (!rc)
-            end_node(execution, &m.executed);
-        return rc;
-    case PEN_OP_LAUNCH:
-    case PEN_OP_WRITE:
-    case PEN_OP_READ:
-    case PEN_OP_COPY:
-    case PEN_OP_FILL:
-    case PEN_OP_MIGRATE:
-    case PEN_OP_MARKER:
-    case PEN_OP_BARRIER:
-        return note_command(execution, entry);
-    default:
-        return 0;
     }
+    if (entry->opcode == PEN_OP_EXECUTED &&
+        !(rc = pen_msg_executed_decode(entry->frame, entry->size, scratch, &m.executed)))
+        end_node(execution, &m.executed);
+    return rc;
 }
 
 static void finish(struct execution *execution)
 {
-    for (uint32_t i = 0; i < execution->count; i++) {
-        free(execution->nodes[i]->after);
-        free(execution->nodes[i]);
-    }
+    for (uint32_t i = 0; i < execution->count; i++)
+        free_node(execution->nodes[i]);
     free(execution->nodes);
-    PEN_LIST_EACH(link, next, &execution->names)
-    free(PEN_CONTAINER(link, struct name, link));
+    for (uint32_t i = 0; i < execution->devices.capacity; i++)
+        if (execution->devices.entries[i].key)
+            free(execution->devices.entries[i].value);
     pen_map_finish(&execution->by_id);
-    pen_map_finish(&execution->kernels);
-    pen_map_finish(&execution->commands);
     pen_map_finish(&execution->devices);
     pen_scratch_finish(&execution->scratch);
 }
@@ -193,7 +158,6 @@ static int load(const char *file, struct execution *out)
     struct pen_log_entry entry;
     struct pen_error error = {0};
     *out = (struct execution){0};
-    pen_list_init(&out->names);
     int rc = pen_cli_open_log(file, &reader);
     if (rc)
         return rc;

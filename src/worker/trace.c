@@ -15,12 +15,20 @@ static bool is_named(const struct pen_work_task *wait)
     return wait->queue && (wait->node.state != PEN_GRAPH_DONE || is_copy(wait));
 }
 
+static const char *name_of(const struct pen_work_command *command, const struct pen_work_task *task)
+{
+    if (task->moves)
+        return "copy";
+    return command->opcode == PEN_OP_LAUNCH ? command->u.launch.kernel->name : pen_message_info(command->opcode)->name;
+}
+
 void pen_trace_placed(const struct pen_work_command *command, struct pen_work_task *task)
 {
     struct pen_work *work = task->work;
     const struct pen_work_device *device = command->lane->device;
     uint64_t after[PEN_LIMIT_WAITS];
-    struct pen_msg_placed placed = {.node = command->sequence, .device = device->id, .after = after};
+    struct pen_msg_placed placed = {
+        .node = command->sequence, .device = device->id, .after = after, .name = name_of(command, task)};
     if (device->span) {
         placed.device = device->span->id;
         while (device->span->members[placed.lane] != device)
