@@ -17,7 +17,7 @@
 struct node {
     uint64_t id, device, region, bytes;
     uint32_t lane;
-    bool copies, to_host, done;
+    bool copies, to_host, done, observed;
     int status;
     uint64_t started_ns, ended_ns;
     char *name;
@@ -110,6 +110,7 @@ static void end_node(struct execution *execution, const struct pen_msg_executed 
         return;
     node->done = true;
     node->status = executed->status;
+    node->observed = executed->observed;
     node->started_ns = executed->started;
     node->ended_ns = executed->ended;
 }
@@ -151,16 +152,13 @@ static void finish(struct execution *execution)
     pen_scratch_finish(&execution->scratch);
 }
 
-/* An exit status. A log that stops in the middle is good as far as it goes. */
-static int load(const char *file, struct execution *out)
+/* An exit status. A log that stops in the middle is good as far as it goes. Takes the reader. */
+static int load(struct pen_log_reader *reader, const char *what, struct execution *out)
 {
-    struct pen_log_reader *reader = NULL;
     struct pen_log_entry entry;
     struct pen_error error = {0};
+    int rc;
     *out = (struct execution){0};
-    int rc = pen_cli_open_log(file, &reader);
-    if (rc)
-        return rc;
     while ((rc = pen_log_next(reader, &entry, &error)) == 1) {
         if ((rc = read_entry(out, &entry))) {
             pen_fail(&error, rc, "byte %" PRIu64 ": %s", entry.file_offset, pen_error_text(rc));
@@ -168,14 +166,22 @@ static int load(const char *file, struct execution *out)
         }
     }
     pen_log_reader_destroy(reader);
-    if (rc < 0)
-        return pen_cli_fail(PEN_EXIT_FAILED, "%s: %s", file, error.message);
-    if (!out->count)
-        return pen_cli_fail(PEN_EXIT_FAILED,
-                            "%s has no executed command: it was recorded by an older version, or its "
-                            "program ran none",
-                            file);
-    return 0;
+    return rc < 0 ? pen_cli_fail(PEN_EXIT_FAILED, "%s: %s", what, error.message) : 0;
+}
+
+static int load_file(const char *file, struct execution *out)
+{
+    struct pen_log_reader *reader = NULL;
+    *out = (struct execution){0};
+    int status = pen_cli_open_log(file, &reader);
+    if (!status)
+        status = load(reader, file, out);
+    if (!status && !out->count)
+        status = pen_cli_fail(PEN_EXIT_FAILED,
+                              "%s has no executed command: it was recorded by an older version, or its "
+                              "program ran none",
+                              file);
+    return status;
 }
 
 /* ---- graph -------------------------------------------------------------------------------------------------- */
@@ -216,7 +222,7 @@ int pen_cli_graph(const char *file, bool json)
     struct execution execution;
     if (json)
         return pen_cli_fail(PEN_EXIT_USAGE, "log graph prints for Graphviz; penstock trace prints JSON");
-    int status = load(file, &execution);
+    int status = load_file(file, &execution);
     if (!status) {
         puts("digraph session {\n  node [shape=box, style=filled, fontname=sans];");
         for (uint32_t i = 0; i < execution.count; i++)
@@ -293,34 +299,64 @@ static void print_arrows(const struct execution *execution, const struct node *n
     }
 }
 
-int pen_cli_timeline(const char *file, bool json)
+/* A copy's number is the worker's, from 2^63 on: here it counts from 0. */
+static json_t *event_of(const struct node *node, uint64_t origin_ns)
 {
-    struct execution execution;
-    uint64_t origin_ns = UINT64_MAX;
+    json_t *event = json_pack(
+        "{s:o, s:s, s:s, s:i, s:I, s:f, s:f, s:{s:I, s:i}}", "name", pen_json_text(node->name), "cat",
+        node->copies ? "copy" : "command", "ph", "X", "pid", 1, "tid", lane_of(node), "ts",
+        microseconds(node->started_ns, origin_ns), "dur", (double)(node->ended_ns - node->started_ns) / 1e3, "args",
+        node->copies ? "copy" : "command", (json_int_t)(node->id & INT64_MAX), "status", node->status);
+    json_t *args = json_object_get(event, "args");
+    if (node->copies)
+        json_object_set_new(args, "bytes", json_integer((json_int_t)node->bytes));
+    if (node->observed)
+        json_object_set_new(args, "times", json_string("observed"));
+    return event;
+}
+
+static uint64_t first_start(const struct execution *execution)
+{
+    uint64_t first_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < execution->count; i++)
+        if (execution->nodes[i]->started_ns && execution->nodes[i]->started_ns < first_ns)
+            first_ns = execution->nodes[i]->started_ns;
+    return first_ns;
+}
+
+static void print_timeline(const struct execution *execution)
+{
+    uint64_t origin_ns = first_start(execution);
     json_int_t arrows = 0;
     bool first = true;
-    (void)json;
-    int status = load(file, &execution);
-    for (uint32_t i = 0; i < execution.count; i++)
-        if (execution.nodes[i]->started_ns && execution.nodes[i]->started_ns < origin_ns)
-            origin_ns = execution.nodes[i]->started_ns;
-    if (!status) {
-        fputs("{\"displayTimeUnit\": \"ns\", \"traceEvents\": [", stdout);
-        name_lanes(&execution, &first);
-        for (uint32_t i = 0; i < execution.count; i++) {
-            const struct node *node = execution.nodes[i];
-            if (!node->started_ns || node->ended_ns < node->started_ns)
-                continue;
-            print_event(json_pack("{s:o, s:s, s:s, s:i, s:I, s:f, s:f, s:{s:I, s:I, s:i}}", "name",
-                                  pen_json_text(node->name), "cat", node->copies ? "copy" : "command", "ph", "X", "pid",
-                                  1, "tid", lane_of(node), "ts", microseconds(node->started_ns, origin_ns), "dur",
-                                  (double)(node->ended_ns - node->started_ns) / 1e3, "args", "command",
-                                  (json_int_t)node->id, "bytes", (json_int_t)node->bytes, "status", node->status),
-                        &first);
-            print_arrows(&execution, node, origin_ns, &arrows, &first);
-        }
-        puts("\n]}");
+    fputs("{\"displayTimeUnit\": \"ns\", \"traceEvents\": [", stdout);
+    name_lanes(execution, &first);
+    for (uint32_t i = 0; i < execution->count; i++) {
+        const struct node *node = execution->nodes[i];
+        if (!node->started_ns || node->ended_ns < node->started_ns)
+            continue;
+        print_event(event_of(node, origin_ns), &first);
+        print_arrows(execution, node, origin_ns, &arrows, &first);
     }
+    puts("\n]}");
+}
+
+int pen_cli_timeline(const char *file)
+{
+    struct execution execution;
+    int status = load_file(file, &execution);
+    if (!status)
+        print_timeline(&execution);
+    finish(&execution);
+    return status;
+}
+
+int pen_timeline_read(struct pen_log_reader *reader, const char *what)
+{
+    struct execution execution;
+    int status = load(reader, what, &execution);
+    if (!status)
+        print_timeline(&execution);
     finish(&execution);
     return status;
 }

@@ -1,4 +1,4 @@
-/* cli/log.c - penstock log record, dump, replay and graph; penstock trace. */
+/* cli/log.c - penstock log record, dump, replay and graph. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -89,11 +89,6 @@ static int of_file(const char *command, int argc, char **argv, int (*work)(const
     if (!file)
         return pen_cli_fail(PEN_EXIT_USAGE, "%s needs a file: penstock %s FILE", command, command);
     return work(file, json);
-}
-
-int pen_cli_trace(int argc, char **argv)
-{
-    return of_file("trace", argc, argv, pen_cli_timeline);
 }
 
 int pen_cli_log(int argc, char **argv)

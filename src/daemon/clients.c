@@ -273,6 +273,25 @@ static int on_session_detach(struct client *client, const void *frame, size_t si
     return 0;
 }
 
+/* 1: the connection is the worker's. */
+static int on_session_trace(struct client *client, const void *frame, size_t size, struct pen_scratch *scratch)
+{
+    struct pen_msg_session_trace message;
+    struct pen_error error;
+    int rc = pen_msg_session_trace_decode(frame, size, scratch, &message);
+    if (rc)
+        return rc;
+    await_request(client);
+    if (!may_manage(client, "trace its sessions"))
+        return 0;
+    if ((rc = pen_workers_trace(client->daemon, message.session, client->fd, &error))) {
+        say_no(client, rc, "%s", error.message);
+        return 0;
+    }
+    destroy(client);
+    return 1;
+}
+
 static int on_shutdown(struct client *client, bool hands_over)
 {
     await_request(client);
@@ -451,6 +470,8 @@ static int request(struct client *client, uint16_t opcode, const void *frame, si
         return on_record_list(client, frame, size, scratch);
     case PEN_OP_SESSION_DETACH:
         return on_session_detach(client, frame, size, scratch);
+    case PEN_OP_SESSION_TRACE:
+        return on_session_trace(client, frame, size, scratch);
     case PEN_OP_SHUTDOWN:
     case PEN_OP_HAND_OVER:
         rc = pen_message_check(frame, size, scratch);

@@ -160,6 +160,9 @@ int pen_workers_serve(const struct pen_daemon *daemon, const struct pen_msg_sess
  * program is on this host. */
 int pen_workers_detach(struct pen_daemon *daemon, uint64_t session, bool detached, bool parked,
                        struct pen_error *error);
+/* Hands the connection to the worker of the session, which traces it; it has its own copy of the descriptor from then
+ * on. -PEN_ENOENT: there is no such session. */
+int pen_workers_trace(struct pen_daemon *daemon, uint64_t session, int client_fd, struct pen_error *error);
 /* Hands a new connection to the worker of session request->resume, which has its own copy of the descriptor from then
  * on. Or as pen_workers_serve. */
 int pen_workers_relink(struct pen_daemon *daemon, const struct pen_session_request *request);

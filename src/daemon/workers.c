@@ -718,6 +718,23 @@ int pen_workers_detach(struct pen_daemon *daemon, uint64_t session, bool detache
     return 0;
 }
 
+int pen_workers_trace(struct pen_daemon *daemon, uint64_t session, int client_fd, struct pen_error *error)
+{
+    const struct worker *worker = of_session(daemon, session);
+    _Alignas(8) unsigned char frame[64];
+    if (!worker)
+        return pen_fail(error, -PEN_ENOENT, "there is no session %" PRIu64, session);
+    const struct pen_msg_trace message = {0};
+    pen_msg_trace_encode(&message, 0, frame);
+    int rc = pen_unix_send(worker->control_fd, frame, pen_msg_trace_size(&message), &client_fd, 1,
+                           pen_deadline_ms(CONTROL_MS));
+    if (rc)
+        return pen_fail(error, rc, "the worker of session %" PRIu64 " does not answer: %s", session,
+                        pen_error_text(rc));
+    pen_report(PEN_REPORT_INFO, "session %" PRIu64 " of %s: traced", session, worker->program);
+    return 0;
+}
+
 int pen_workers_relink(struct pen_daemon *daemon, const struct pen_session_request *request)
 {
     struct worker *worker = serving(daemon, request->resume, request->tenant);

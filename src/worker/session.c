@@ -108,36 +108,6 @@ static int send_opened(struct pen_work *work)
     return rc;
 }
 
-/* A log begins with who ran and on which devices. */
-static int start_log(struct pen_work *work)
-{
-    _Alignas(8) unsigned char frame[8192];
-    const struct pen_msg_hello hello = {.major = PEN_PROTOCOL_MAJOR,
-                                        .minor = PEN_PROTOCOL_MINOR,
-                                        .pid = (uint32_t)getpid(),
-                                        .name = work->config.program ? work->config.program : ""};
-    pen_msg_hello_encode(&hello, 0, frame);
-    int rc = pen_log_append(work->log, frame, pen_msg_hello_size(&hello), NULL, 0);
-    for (uint32_t i = 0; i < work->device_count && !rc; i++) {
-        const struct pen_backend_device *backend = work->devices[i]->backend;
-        if (!work->devices[i]->id)
-            continue; /* another spans it */
-        const struct pen_msg_device device = {.device = work->devices[i]->id,
-                                              .class = backend->class,
-                                              .flags = backend->flags,
-                                              .memory_bytes = backend->memory_bytes,
-                                              .compute_units = backend->compute_units,
-                                              .name = backend->vendor_name,
-                                              .vendor_name = backend->vendor_name,
-                                              .driver = backend->driver,
-                                              .driver_version = backend->driver_version,
-                                              .api = ""};
-        pen_msg_device_encode(&device, 0, frame);
-        rc = pen_log_append(work->log, frame, pen_msg_device_size(&device), NULL, 0);
-    }
-    return rc;
-}
-
 int pen_work_memory_create(uint32_t ring_bytes, uint64_t arena_bytes, struct pen_work_memory *out_memory,
                            struct pen_error *error)
 {
@@ -212,6 +182,7 @@ int pen_work_create(const struct pen_work_config *config, struct pen_work **out_
     work->features = agreed_features(config);
     work->log = work->features & PEN_FEATURE_RECORD ? config->log : NULL;
     work->shared_fd = work->arena_fd = -1;
+    work->trace_file = work->trace_end = -1;
     pen_list_init(&work->queue_list);
     pen_list_init(&work->touched);
     pen_list_init(&work->own_events);
@@ -233,7 +204,7 @@ int pen_work_create(const struct pen_work_config *config, struct pen_work **out_
     for (uint32_t i = 0; i < config->offer_count && !rc; i++)
         if (allowed(config, i + 1) && (rc = pen_work_add_offer(work, i + 1, &config->offers[i])))
             pen_fail(error, rc, "%u devices are too many", config->offer_count);
-    if (!rc && work->log && (rc = start_log(work)))
+    if (!rc && work->log && (rc = pen_trace_head(work, work->log)))
         pen_fail(error, rc, "the log cannot be written");
     if (!rc && (rc = send_opened(work)))
         pen_fail(error, rc, "the client is gone, or does not read");
@@ -303,6 +274,7 @@ void pen_work_idle(struct pen_work *work)
     }
     if (work->log)
         logged(work, pen_log_flush(work->log));
+    pen_trace_step(work);
 }
 
 static void wait_for_frames(struct pen_work *work)
@@ -472,6 +444,7 @@ void pen_work_destroy(struct pen_work *work)
     if (work->arena_fd >= 0)
         close(work->arena_fd);
     pen_outbox_finish(&work->outbox);
+    pen_trace_finish(work);
     free(work->devices);
     free(work->waits);
     free(work->reply);

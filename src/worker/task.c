@@ -209,8 +209,8 @@ void pen_task_done(void *context, int status, const struct pen_event_times *time
     atomic_fetch_add_explicit(&work->callbacks, 1, memory_order_relaxed);
     if (task->placed)
         task->ended_ns = pen_now_ns();
-    if (times && work->log)
-        task->ran = *times;
+    if (task->traced)
+        pen_trace_ended(task, times);
     if (times && task->queue->profiling) {
         task->times = *times;
         task->timed = true;
@@ -434,7 +434,7 @@ static void hand_over(struct pen_work *work, struct pen_work_command *command, s
     note_submitted(queue, command->sequence);
     if (task && task->placed)
         note_start(command, task);
-    if (task && work->log)
+    if (task && pen_is_traced(work))
         pen_trace_placed(command, task);
     note_reading(command, task);
     if (here)
@@ -1011,7 +1011,7 @@ bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, u
     held = held || waits_for_held_queue(command);
     bool delivers = (work->log || work->config.remote) && command->opcode == PEN_OP_READ;
     bool track =
-        spread || work->log ||
+        spread || pen_is_traced(work) ||
         (queue->in_order && (work->last || queue->untracked + 1 >= PEN_WORK_UNTRACKED || pen_here_may(command)));
     bool placing = !held && !poison && needs_place(command);
     struct pen_work_task *task = NULL;

@@ -1,7 +1,140 @@
-/* worker/trace.c - what became of a recorded session's commands, as entries of its log: which device each went to,
- * behind what, and when it ran. */
+/* worker/trace.c - what became of a session's commands, as entries of a log: which device each went to, behind what,
+ * and when it ran. The log is the session's record, or the file of somebody who traces it as it runs, or both. */
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "net/unix.h"
 #include "state/log.h"
+#include "wire/futex.h"
 #include "worker/work.h"
+
+/* ---- whom for ----------------------------------------------------------------------------------------------- */
+
+int pen_trace_head(const struct pen_work *work, struct pen_log_writer *log)
+{
+    _Alignas(8) unsigned char frame[8192];
+    const struct pen_msg_hello hello = {.major = PEN_PROTOCOL_MAJOR,
+                                        .minor = PEN_PROTOCOL_MINOR,
+                                        .pid = (uint32_t)getpid(),
+                                        .name = work->config.program ? work->config.program : ""};
+    pen_msg_hello_encode(&hello, 0, frame);
+    int rc = pen_log_append(log, frame, pen_msg_hello_size(&hello), NULL, 0);
+    for (uint32_t i = 0; i < work->device_count && !rc; i++) {
+        const struct pen_backend_device *backend = work->devices[i]->backend;
+        if (!work->devices[i]->id)
+            continue; /* another spans it */
+        const struct pen_msg_device device = {.device = work->devices[i]->id,
+                                              .class = backend->class,
+                                              .flags = backend->flags,
+                                              .memory_bytes = backend->memory_bytes,
+                                              .compute_units = backend->compute_units,
+                                              .name = backend->vendor_name,
+                                              .vendor_name = backend->vendor_name,
+                                              .driver = backend->driver,
+                                              .driver_version = backend->driver_version,
+                                              .api = ""};
+        pen_msg_device_encode(&device, 0, frame);
+        rc = pen_log_append(log, frame, pen_msg_device_size(&device), NULL, 0);
+    }
+    return rc;
+}
+
+static int refuse(const struct pen_work *work, int connection, int code, const char *why)
+{
+    _Alignas(8) unsigned char frame[512];
+    char text[256];
+    snprintf(text, sizeof text, "session %llu is not traced: %s", (unsigned long long)work->config.session, why);
+    const struct pen_msg_refused refused = {.status = code, .message = text};
+    pen_msg_refused_encode(&refused, 0, frame);
+    (void)pen_unix_send(connection, frame, pen_msg_refused_size(&refused), NULL, 0, 0); /* he is gone otherwise */
+    return code;
+}
+
+int pen_trace_want(struct pen_work *work, int current, int connection)
+{
+    _Alignas(8) unsigned char frame[64];
+    if (current >= 0 || atomic_load(&work->trace_end) >= 0)
+        return refuse(work, connection, -PEN_EBUSY, "somebody traces it already, and one at a time may");
+    int fd = memfd_create("penstock-trace", MFD_CLOEXEC);
+    if (fd < 0)
+        return refuse(work, connection, -PEN_ENOMEM, "its worker can make no file for it");
+    const struct pen_msg_session_traced traced = {0};
+    pen_msg_session_traced_encode(&traced, 0, frame);
+    int rc = pen_unix_send(connection, frame, pen_msg_session_traced_size(&traced), &fd, 1, 0);
+    if (rc) {
+        close(fd);
+        return rc;
+    }
+    atomic_store(&work->trace_file, fd);
+    pen_work_kick(work);
+    return 0;
+}
+
+void pen_trace_end(struct pen_work *work, int connection)
+{
+    int fd = atomic_exchange(&work->trace_file, -1);
+    if (fd >= 0) { /* dispatch has not begun */
+        close(fd);
+        close(connection);
+        return;
+    }
+    atomic_store(&work->trace_end, connection);
+    pen_work_kick(work);
+}
+
+static void begin(struct pen_work *work, int fd)
+{
+    if (fd < 0)
+        return; /* it is over */
+    work->traced_bytes = 0;
+    if (pen_log_writer_create(fd, &work->trace))
+        close(fd); /* an empty file says that there is no trace */
+    else
+        (void)pen_trace_head(work, work->trace);
+}
+
+static void finish(struct pen_work *work)
+{
+    (void)pen_log_writer_destroy(work->trace); /* what is missing at its end, its reader sees */
+    work->trace = NULL;
+}
+
+void pen_trace_step(struct pen_work *work)
+{
+    if (atomic_load(&work->trace_file) >= 0)
+        begin(work, atomic_exchange(&work->trace_file, -1));
+    int connection = atomic_load(&work->trace_end);
+    if (connection >= 0) {
+        finish(work);
+        close(connection);
+        atomic_store(&work->trace_end, -1);
+    } else if (work->trace) {
+        (void)pen_log_flush(work->trace);
+    }
+}
+
+void pen_trace_finish(struct pen_work *work)
+{
+    finish(work);
+    int fds[] = {work->trace_file, work->trace_end};
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+}
+
+static void append(struct pen_work *work, const void *frame, size_t size)
+{
+    if (work->log)
+        pen_log_append(work->log, frame, size, NULL, 0);
+    if (!work->trace ||
+        work->traced_bytes + size > PEN_LIMIT_TRACE - PEN_LIMIT_FRAME) /* what it begins with is short */
+        return;
+    work->traced_bytes += size;
+    pen_log_append(work->trace, frame, size, NULL, 0);
+}
+
+/* ---- commands ----------------------------------------------------------------------------------------------- */
 
 /* Between replicas: move.c numbers them so. */
 static bool is_copy(const struct pen_work_task *task)
@@ -46,18 +179,44 @@ void pen_trace_placed(const struct pen_work_command *command, struct pen_work_ta
     if (!size || size > PEN_LIMIT_FRAME)
         return;
     pen_msg_placed_encode(&placed, command->sequence, work->reply);
-    pen_log_append(work->log, work->reply, size, NULL, 0);
+    append(work, work->reply, size);
+    task->ran = (struct pen_event_times){.submitted = pen_now_ns()};
     task->traced = true;
 }
 
-void pen_trace_executed(const struct pen_work_task *task)
+void pen_trace_ended(struct pen_work_task *task, const struct pen_event_times *times)
+{
+    if (times)
+        task->ran = *times;
+    else
+        task->ran.ended = pen_now_ns();
+}
+
+/* Of a driver that tells no times: a device has one command after the other. */
+static bool observe(struct pen_work_task *task)
+{
+    struct pen_event_times *ran = &task->ran;
+    uint64_t *last_end_ns = &task->lane->device->traced_end_ns;
+    bool observed = !ran->started && ran->ended;
+    if (observed)
+        ran->started = ran->submitted > *last_end_ns ? ran->submitted : *last_end_ns;
+    if (ran->started > ran->ended)
+        ran->started = ran->ended;
+    if (ran->ended > *last_end_ns)
+        *last_end_ns = ran->ended;
+    return observed;
+}
+
+void pen_trace_executed(struct pen_work_task *task)
 {
     _Alignas(8) unsigned char frame[128];
+    bool observed = observe(task);
     const struct pen_msg_executed executed = {.node = task->sequence,
                                               .status = task->node.status,
+                                              .observed = observed,
                                               .submitted = task->ran.submitted,
                                               .started = task->ran.started,
                                               .ended = task->ran.ended};
     pen_msg_executed_encode(&executed, task->sequence, frame);
-    pen_log_append(task->work->log, frame, pen_msg_executed_size(&executed), NULL, 0);
+    append(task->work, frame, pen_msg_executed_size(&executed));
 }

@@ -15,7 +15,7 @@
 /* Until the pipe is looked at again that somebody else is emptying. */
 #define COLLECTED_MS 1
 
-enum { CLIENT, CONTROL, WAKE, TEXT, STOP, COUNT };
+enum { CLIENT, CONTROL, TRACE, WAKE, TEXT, STOP, COUNT };
 
 static void drain_eventfd(int fd)
 {
@@ -77,20 +77,35 @@ static bool take_detach(struct pen_work *work, const struct pen_unix_frame *fram
     return true;
 }
 
-/* About the connection of a program on another host; all else that the daemon may have to say ends the session: false.
- */
+static bool take_trace(struct pen_watch *watch, struct pen_unix_frame *frame, struct pen_scratch *scratch)
+{
+    struct pen_msg_trace trace;
+    if (frame->fd_count != 1 || pen_msg_trace_decode(frame->data, frame->size, scratch, &trace))
+        return false;
+    int fd = frame->fds[0];
+    frame->fds[0] = -1;
+    if (pen_trace_want(watch->work, watch->trace_fd, fd))
+        close(fd);
+    else
+        watch->trace_fd = fd;
+    return true;
+}
+
+/* About the connection of a program on another host, or a trace; all else that the daemon may have to say ends the
+ * session: false. */
 static bool take_control(struct pen_watch *watch)
 {
     struct pen_remote *remote = watch->work->config.remote;
     struct pen_unix_frame *frame = &watch->frame;
     struct pen_scratch scratch = {0};
-    int rc = remote ? pen_unix_receive_some(watch->control_fd, frame) : -PEN_EPROTO;
+    int rc = pen_unix_receive_some(watch->control_fd, frame);
     if (rc == -PEN_EGONE)
         return lose_daemon(watch);
     if (rc <= 0)
         return rc == 0;
-    bool taken = (frame->opcode == PEN_OP_RELINK && take_relink(remote, frame, &scratch)) ||
-                 (frame->opcode == PEN_OP_DETACH && take_detach(watch->work, frame, &scratch));
+    bool taken = (frame->opcode == PEN_OP_TRACE && take_trace(watch, frame, &scratch)) ||
+                 (remote && frame->opcode == PEN_OP_RELINK && take_relink(remote, frame, &scratch)) ||
+                 (remote && frame->opcode == PEN_OP_DETACH && take_detach(watch->work, frame, &scratch));
     pen_scratch_finish(&scratch);
     return taken;
 }
@@ -144,6 +159,7 @@ static void *watch_main(void *context)
     struct pollfd fds[COUNT] = {
         [CLIENT] = {.fd = work->config.client_fd},
         [CONTROL] = {.events = POLLIN | POLLRDHUP},
+        [TRACE] = {.events = POLLIN | POLLRDHUP},
         [WAKE] = {.fd = work->outbox.wake_fd, .events = POLLIN},
         [TEXT] = {.events = POLLIN},
         [STOP] = {.fd = watch->stop_fd, .events = POLLIN},
@@ -156,6 +172,7 @@ static void *watch_main(void *context)
         fds[CLIENT].events = (short)(POLLIN | POLLRDHUP | (empty ? 0 : POLLOUT));
         fds[TEXT].fd = capture && !collected && !pen_outbox_full(&work->outbox) ? capture->read_fd : -1;
         fds[CONTROL].fd = watch->until_ns == UINT64_MAX ? watch->control_fd : watch->return_fd;
+        fds[TRACE].fd = watch->trace_fd;
         int ready = poll(fds, COUNT, wait_at_most(watch, collected));
         collected = false;
         if (ready < 0)
@@ -167,6 +184,10 @@ static void *watch_main(void *context)
             watch->gone(watch->context);
             return NULL;
         }
+        if (fds[TRACE].revents) {
+            pen_trace_end(work, watch->trace_fd);
+            watch->trace_fd = -1;
+        }
         if (fds[WAKE].revents)
             drain_eventfd(work->outbox.wake_fd);
         if (fds[TEXT].revents)
@@ -177,6 +198,7 @@ static void *watch_main(void *context)
 int pen_watch_start(struct pen_watch *watch)
 {
     watch->until_ns = UINT64_MAX;
+    watch->trace_fd = -1;
     watch->stop_fd = eventfd(0, EFD_CLOEXEC);
     if (watch->stop_fd < 0)
         return -PEN_EIO;
@@ -194,5 +216,7 @@ void pen_watch_stop(struct pen_watch *watch)
     (void)n; /* a fresh eventfd takes it */
     pthread_join(watch->thread, NULL);
     close(watch->stop_fd);
+    if (watch->trace_fd >= 0)
+        close(watch->trace_fd);
     pen_unix_frame_finish(&watch->frame);
 }

@@ -1,7 +1,7 @@
 /* worker/watch.h - the thread that sees what the dispatch thread, perhaps stuck in a driver, cannot: the client or the
- * daemon gone, a new connection of a program on another host, the client ready for more output, text in the captured
- * standard output. A daemon that goes without a word (`shutdown`) was killed: the session of a program on another host
- * then waits for the next one, for as long as for a new connection. */
+ * daemon gone, a new connection of a program on another host, who traces the session, the client ready for more output,
+ * text in the captured standard output. A daemon that goes without a word (`shutdown`) was killed: the session of a
+ * program on another host then waits for the next one, for as long as for a new connection. */
 #ifndef PEN_WORKER_WATCH_H
 #define PEN_WORKER_WATCH_H
 
@@ -18,6 +18,7 @@ struct pen_watch {
     void *context;
     pthread_t thread;
     int stop_fd;                 /* eventfd */
+    int trace_fd;                /* connection of who traces the session; -1: nobody does */
     struct pen_unix_frame frame; /* from the daemon */
     uint64_t until_ns;           /* while the next daemon is awaited: for how long */
 };

@@ -64,6 +64,7 @@ struct pen_work_device {
     struct pen_work_device *like; /* the first of its span's members that is the same as it */
     struct pen_place place;       /* of what spanning devices' queues have given it */
     uint64_t last_end_ns;         /* of those that are done */
+    uint64_t traced_end_ns;       /* the same, of all that are traced */
 };
 
 /* Backend devices of one partition; sessions that ask twice for the same parts get the same. */
@@ -131,7 +132,7 @@ struct pen_work_task {
     int instead;                    /* error to publish when the marker that stands for a failed command completes */
     bool named;
     bool keeps_event;                /* for others to wait for */
-    bool traced;                     /* the log has where it went, and is to have its end */
+    bool traced;                     /* log or trace have where it went, and are to have its end */
     struct pen_residency moves_from; /* of a copy: where the contents were before they were moved */
     uint32_t moves_to;               /* the replica that it makes valid */
     uint64_t overwrites;             /* of its region, when it was made */
@@ -156,7 +157,7 @@ struct pen_work_task {
     bool put_off;            /* of an in-order queue: in work->early or work->put_off; guarded by queue->lock */
     bool timed;
     uint64_t ended_ns;          /* of a placed one */
-    struct pen_event_times ran; /* of a recorded session: as the driver says, if it does */
+    struct pen_event_times ran; /* of a traced one: as the driver says; else when it was submitted, and ended */
     int status;
     struct pen_event_times times;
     struct pen_work_task *next_finished; /* in work->finished, work->early, work->put_off */
@@ -369,6 +370,8 @@ struct pen_work {
     uint32_t features;
     struct pen_crash_page *crash;
     struct pen_log_writer *log;
+    struct pen_log_writer *trace; /* of the session as it runs; NULL: nobody wants one */
+    uint64_t traced_bytes;        /* in it */
 
     struct pen_shared_view view;
     int shared_fd, arena_fd;
@@ -424,6 +427,8 @@ struct pen_work {
     _Atomic(struct pen_work_task *) early;    /* the same: those to be put off */
     _Atomic bool stop;                        /* pen_work_stop */
     _Atomic bool park;                        /* pen_park_want */
+    _Atomic int trace_file;                   /* pen_trace_want: of a trace that is to begin; -1: none */
+    _Atomic int trace_end;                    /* pen_trace_end: to be closed when the trace is whole; -1: none */
 };
 
 /* ---- session.c ---------------------------------------------------------------------------------------- */
@@ -626,12 +631,29 @@ bool pen_task_running(struct pen_work *work);
 /* At the end, when no driver has a task any more. */
 void pen_task_discard_all(struct pen_work *work);
 
-/* ---- trace.c: of a recorded session (work->log) ------------------------------------------------------------ */
+/* ---- trace.c: of a session that is recorded (work->log), or traced as it runs (work->trace) ------------------ */
 
+static inline bool pen_is_traced(const struct pen_work *work)
+{
+    return work->log || work->trace;
+}
+/* What a log begins with: who ran, and on which devices. 0 or what its writer says. */
+int pen_trace_head(const struct pen_work *work, struct pen_log_writer *log);
+/* Somebody, at the other end of `connection`, wants a trace; `current`: of who has one already, -1: nobody. Answers
+ * him. 0: from then on he is traced for, until pen_trace_end. Watch. */
+int pen_trace_want(struct pen_work *work, int current, int connection);
+/* The trace is to end. The connection is closed when it is whole (takes). Watch. */
+void pen_trace_end(struct pen_work *work, int connection);
+/* Begins and ends traces, and writes what there is of one. */
+void pen_trace_step(struct pen_work *work);
+/* What is left of a trace at the end of the session. */
+void pen_trace_finish(struct pen_work *work);
 /* It is about to be submitted. */
 void pen_trace_placed(const struct pen_work_command *command, struct pen_work_task *task);
+/* Its driver is done with it. Any thread. */
+void pen_trace_ended(struct pen_work_task *task, const struct pen_event_times *times);
 /* It is done. */
-void pen_trace_executed(const struct pen_work_task *task);
+void pen_trace_executed(struct pen_work_task *task);
 
 /* ---- group.c -------------------------------------------------------------------------------------------- */
 

@@ -49,7 +49,9 @@ class Commands(harness.Scenario):
                 (['ps', '-x'], '"-x" is no option of "ps"'), (['run'], 'run needs a program'),
                 (['run', '--config'], '--config needs a value'), (['run', '--frob', '--', 'true'], '"--frob" is no option'),
                 (['log'], 'record, dump, replay or graph'), (['log', 'graph'], 'log graph needs a file'),
-                (['trace'], 'trace needs a file'), (['trace', 'a', 'b'], 'trace takes one file'),
+                (['trace'], "trace needs a session's number"), (['trace', 'a', 'b'], 'trace takes one session or file'),
+                (['trace', '1', '--for', '0'], 'seconds are allowed'), (['trace', 'a', '--for', '1'], 'a is a file'),
+                (['trace', '99999999999999999999'], "is no session's number"),
                 (['log', 'graph', 'a', '--json'], 'penstock trace prints JSON'), (['log', 'frob'], '"log frob" is no command'),
                 (['log', 'dump'], 'needs a file'), (['log', 'dump', 'a', 'b'], 'one file'),
                 (['log', 'dump', 'a', '--frob'], '"--frob" is no option'), (['log', 'record', 'x'], 'needs a file and a program'),
@@ -65,7 +67,7 @@ class Commands(harness.Scenario):
             file.write('not a log at all')
         for arguments, part in [
                 (['ps'], 'no penstockd is running: nobody listens at ' + self.path('none.sock')),
-                (['stop'], 'no penstockd is running'), (['log', 'dump', '/nonexistent'], 'cannot open /nonexistent'),
+                (['stop'], 'no penstockd is running'), (['trace', '1'], 'no penstockd is running'), (['log', 'dump', '/nonexistent'], 'cannot open /nonexistent'),
                 (['log', 'graph', '/nonexistent'], 'cannot open /nonexistent'), (['trace', '/nonexistent'], 'cannot open'),
                 (['trace', self.path('text')], 'text'),
                 (['log', 'dump', self.path('text')], 'no session'), (['log', 'replay', self.path('text')], 'no session'),

@@ -1,10 +1,12 @@
-/* A recorded session: the log holds what was sent with the bytes beside it, in order, and what each read delivered. */
+/* A recorded session: the log holds what was sent with the bytes beside it, in order, and what each read delivered. One
+ * that is traced as it runs: what became of the commands that came meanwhile. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -12,6 +14,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "net/unix.h"
 #include "rig.h"
 #include "state/log.h"
 
@@ -223,6 +226,141 @@ static void test_what_is_over(void **state)
     close(fd);
 }
 
+/* ---- traced as it runs -------------------------------------------------------------------------------------- */
+
+/* Somebody asks for a trace: the file that he is sent. */
+static int ask_for_trace(struct rig *rig, int ends[2])
+{
+    struct pen_unix_frame frame = {0};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    assert_int_equal(pen_trace_want(rig->work, -1, ends[1]), 0);
+    assert_int_equal(pen_unix_receive(ends[0], &frame, 0), 0);
+    assert_int_equal(frame.opcode, PEN_OP_SESSION_TRACED);
+    assert_int_equal(frame.fd_count, 1);
+    int fd = frame.fds[0];
+    frame.fds[0] = -1;
+    pen_unix_frame_finish(&frame);
+    return fd;
+}
+
+/* The trace is to end, and its connection is closed when it is whole. */
+static void end_trace(struct rig *rig, int ends[2])
+{
+    char byte;
+    pen_trace_end(rig->work, ends[1]);
+    rig_pump(rig);
+    assert_int_equal(recv(ends[0], &byte, 1, MSG_DONTWAIT), 0);
+    close(ends[0]);
+    assert_null(rig->work->trace);
+}
+
+/* Of a trace: how many were placed and executed. Takes fd. */
+static void count_traced(int fd, uint32_t *out_placed, uint32_t *out_executed)
+{
+    struct pen_error error = {0};
+    struct pen_log_reader *reader;
+    struct pen_log_entry entry;
+    int rc;
+    lseek(fd, 0, SEEK_SET);
+    *out_placed = *out_executed = 0;
+    assert_int_equal(pen_log_reader_create(fd, &reader, &error), 0);
+    while ((rc = pen_log_next(reader, &entry, &error)) == 1) {
+        assert_true(entry.opcode == PEN_OP_HELLO || entry.opcode == PEN_OP_DEVICE || entry.opcode == PEN_OP_PLACED ||
+                    entry.opcode == PEN_OP_EXECUTED);
+        *out_placed += entry.opcode == PEN_OP_PLACED;
+        *out_executed += entry.opcode == PEN_OP_EXECUTED;
+    }
+    assert_int_equal(rc, 0);
+    assert_false(pen_log_truncated(reader));
+    pen_log_reader_destroy(reader);
+}
+
+static void start_nop(struct rig *rig)
+{
+    rig_start(rig, &(struct rig_options){.no_thread = true});
+    rig_program(rig, P, "kernel nop()\n");
+    assert_int_equal(rig_build(rig, P, 1), 0);
+    rig_kernel(rig, INC, P, "nop");
+    rig_queue(rig, Q, 1, 0, 0);
+}
+
+static void launch_some(struct rig *rig, int count)
+{
+    for (int i = 0; i < count; i++)
+        rig_launch(rig, Q, INC, 1, 0, 0, NULL, 0);
+    rig_pump(rig);
+}
+
+/* What came while it was wanted, and no more; again; and with the session's end. */
+static void test_live(void **state)
+{
+    (void)state;
+    struct rig rig;
+    int ends[2];
+    uint32_t traced, over;
+    start_nop(&rig);
+    launch_some(&rig, 2);
+    for (int i = 3; i < 5; i++) {
+        int fd = ask_for_trace(&rig, ends);
+        rig_pump(&rig);
+        launch_some(&rig, i);
+        end_trace(&rig, ends);
+        launch_some(&rig, 1);
+        count_traced(fd, &traced, &over);
+        assert_int_equal(traced, i);
+        assert_int_equal(over, i);
+    }
+    close(ask_for_trace(&rig, ends)); /* over before it has begun: its connection is closed at once */
+    end_trace(&rig, ends);
+    int fd = ask_for_trace(&rig, ends);
+    rig_pump(&rig);
+    launch_some(&rig, 1);
+    rig_stop(&rig);
+    close(ends[0]);
+    close(ends[1]);
+    count_traced(fd, &traced, &over);
+    assert_int_equal(traced, 1);
+}
+
+/* One at a time: the second is told so. */
+static void test_live_twice(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct pen_unix_frame frame = {0};
+    int ends[2], others[2];
+    start_nop(&rig);
+    int fd = ask_for_trace(&rig, ends);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, others), 0);
+    assert_int_equal(pen_trace_want(rig.work, ends[1], others[1]), -PEN_EBUSY);
+    assert_int_equal(pen_unix_receive(others[0], &frame, 0), 0);
+    assert_int_equal(frame.opcode, PEN_OP_REFUSED);
+    pen_unix_frame_finish(&frame);
+    close(others[0]);
+    close(others[1]);
+    close(fd);
+    end_trace(&rig, ends);
+    rig_stop(&rig);
+}
+
+/* limit TRACE: what is written stays whole. */
+static void test_live_full(void **state)
+{
+    (void)state;
+    struct rig rig;
+    int ends[2];
+    uint32_t traced, over;
+    start_nop(&rig);
+    int fd = ask_for_trace(&rig, ends);
+    rig_pump(&rig);
+    rig.work->traced_bytes = PEN_LIMIT_TRACE - PEN_LIMIT_FRAME - 1000;
+    launch_some(&rig, 100);
+    end_trace(&rig, ends);
+    count_traced(fd, &traced, &over);
+    assert_in_range(traced, 1, 20);
+    rig_stop(&rig);
+}
+
 /* A disk without room: the session that asked for a record fails, with a sentence, though no further command follows
  * the one that could not be written. */
 static void test_disk_full(void **state)
@@ -246,9 +384,9 @@ static void test_disk_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_record),
-        cmocka_unit_test(test_read_that_never_ran),
-        cmocka_unit_test(test_what_is_over),
+        cmocka_unit_test(test_record),       cmocka_unit_test(test_read_that_never_ran),
+        cmocka_unit_test(test_what_is_over), cmocka_unit_test(test_live),
+        cmocka_unit_test(test_live_twice),   cmocka_unit_test(test_live_full),
         cmocka_unit_test(test_disk_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

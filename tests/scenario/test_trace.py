@@ -1,0 +1,127 @@
+#!/usr/bin/python3
+"""penstock trace of sessions that run: on PoCL, as long as it is asked for, and nothing before or after."""
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import unittest
+
+import harness
+
+PROGRAM = os.environ.get('PENSTOCK_PROGRAM', os.path.join(harness.BUILD, 'tests/scenario/session_program'))
+POCL = '/etc/OpenCL/vendors/pocl.icd'
+
+
+@unittest.skipUnless(os.path.exists(POCL), 'PoCL is not installed')
+class Live(harness.Scenario):
+    def pool(self, config=''):
+        daemon = self.daemon(f'cache: {{dir: {self.path("cache")}}}\n' + config, environment={'OCL_ICD_VENDORS': POCL})
+        daemon.wait_log('is warm', 20)
+        return daemon
+
+    def begin(self, start, *arguments):
+        """A program that has said that it is running."""
+        running = start(*arguments, stdout=subprocess.PIPE)
+        self.addCleanup(running.stdout.close)
+        self.addCleanup(running.kill)
+        self.assertEqual(running.stdout.readline(), 'running\n')
+        return running
+
+    def trace(self, run, *arguments):
+        done = run(harness.PENSTOCK, 'trace', '1', *arguments)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        events = json.loads(done.stdout)['traceEvents']
+        return [event for event in events if event['ph'] == 'X'], events
+
+    def test_kernels(self):
+        """What a program does meanwhile: its kernels, each once, one after the other."""
+        daemon = self.pool()
+        running = self.begin(daemon.start, PROGRAM, 'enqueue', '8')
+        spans, events = self.trace(daemon.run, '--for', '0.5')
+        kernels = [span for span in spans if span['name'] == 'inc']
+        self.assertGreater(len(kernels), 10)
+        self.assertEqual(len({span['args']['command'] for span in spans}), len(spans))
+        self.assertEqual({span['args']['status'] for span in spans}, {0})
+        self.assertGreater(min(span['ts'] for span in spans), -1)
+        self.assertLess(max(span['ts'] + span['dur'] for span in spans), 5e6 * harness.SLOW)
+        self.assertTrue([event for event in events if event['ph'] == 'M' and 'part 0' in event['args']['name']])
+        again, _ = self.trace(daemon.run, '--for', '0.2')  # once more: only what came since
+        self.assertGreater(min(span['args']['command'] for span in again), max(span['args']['command'] for span in spans))
+        running.terminate()
+        running.wait(10 * harness.SLOW)
+
+    def test_idle(self):
+        """One that does nothing has an empty timeline; whoever comes second is told; who is interrupted has what there is."""
+        daemon = self.pool()
+        running = self.begin(daemon.start, PROGRAM, 'idle', '60')
+        self.assertEqual(self.trace(daemon.run, '--for', '0.1')[1], [])
+        first = daemon.start(harness.PENSTOCK, 'trace', '1', '--for', '60', stdout=subprocess.PIPE)
+        self.addCleanup(first.stdout.close)
+        self.addCleanup(first.kill)
+        daemon.wait_log('session 1 .*: traced', count=2)
+        second = daemon.run(harness.PENSTOCK, 'trace', '1')
+        self.assertEqual((second.returncode, second.stdout), (1, ''))
+        self.assertIn('session 1 is not traced: somebody traces it already', second.stderr)
+        time.sleep(0.2 * harness.SLOW)
+        first.send_signal(signal.SIGINT)
+        self.assertEqual(json.loads(first.stdout.read()), {'displayTimeUnit': 'ns', 'traceEvents': []})
+        self.assertEqual(first.wait(10), 0)
+        running.kill()
+
+    def test_reader_killed(self):
+        """Whoever traced is killed: the session goes on, and ends well; the next one may."""
+        daemon = self.pool()
+        running = self.begin(daemon.start, PROGRAM, 'enqueue', '4')
+        reader = daemon.start(harness.PENSTOCK, 'trace', '1', '--for', '60', stdout=subprocess.DEVNULL)
+        daemon.wait_log('session 1 .*: traced')
+        reader.kill()
+        reader.wait(10)
+        spans = harness.wait_for(lambda: daemon.run(harness.PENSTOCK, 'trace', '1', '--for', '0.2').stdout, what='a trace')
+        self.assertIn('"inc"', spans)
+        self.assertEqual(running.wait(30 * harness.SLOW), 0)
+
+    def test_program_ends(self):
+        """A session that ends is a trace that ends."""
+        daemon = self.pool()
+        self.begin(daemon.start, PROGRAM, 'enqueue', '1')
+        begin = time.monotonic()
+        spans, _ = self.trace(daemon.run, '--for', '60')
+        self.assertLess(time.monotonic() - begin, 20 * harness.SLOW)
+        self.assertTrue(spans)
+
+    def test_span(self):
+        """A device that spans two: a lane for each part, and who waited for whom."""
+        daemon = self.pool('devices: [{match: "*", parts: 2, span: 2}]\n')
+        self.begin(daemon.start, PROGRAM, 'many', '100000')
+        spans, events = self.trace(daemon.run, '--for', '0.1')
+        self.assertEqual({re.search(r'part \d', event['args']['name'])[0] for event in events if event['ph'] == 'M'},
+                         {'part 0', 'part 1'})
+        self.assertTrue([event for event in events if event['ph'] == 's'])
+        self.assertEqual({span['args']['times'] for span in spans}, {'observed'})  # its queues do not profile
+
+    def test_private(self):
+        """A program with a daemon of its own: its environment says where that listens."""
+        environment = {**os.environ, 'OCL_ICD_VENDORS': POCL, 'PENSTOCK_SOCKET': self.path('none'), 'XDG_RUNTIME_DIR': ''}
+
+        def start(*command, **options):
+            return subprocess.Popen([harness.PENSTOCK, 'run', '--private', '--', *command], env=environment, text=True, **options)
+        running = self.begin(start, PROGRAM, 'enqueue', '60')
+        program = next(pid for pid, (parent, _, _) in harness.processes().items() if parent == running.pid and
+                       os.readlink(f'/proc/{pid}/exe') == PROGRAM)
+        with open(f'/proc/{program}/environ', encoding='utf-8') as file:
+            environment |= dict(each.split('=', 1) for each in file.read().split('\0') if each.startswith('PENSTOCK_SOCKET='))
+        spans, _ = self.trace(lambda *command: harness.run(*command, environment=environment), '--for', '0.5')
+        self.assertTrue(spans)
+        running.terminate()
+        running.wait(10 * harness.SLOW)
+
+    def test_unknown(self):
+        done = self.pool().run(harness.PENSTOCK, 'trace', '7')
+        self.assertEqual((done.returncode, done.stdout), (1, ''))
+        self.assertIn('there is no session 7', done.stderr)
+
+
+if __name__ == '__main__':
+    harness.main()
