@@ -589,6 +589,18 @@ static int prepare(struct pen_enqueue *e, cl_mem root, size_t first, size_t size
     return error;
 }
 
+bool pen_hostptr_awaited(cl_context context)
+{
+    if (!pen_hostptr_any())
+        return false;
+    bool awaited = false;
+    pthread_mutex_lock(&context->home->sharing);
+    PEN_LIST_EACH(node, next, &context->home->regions)
+    awaited |= !pen_list_empty(&PEN_CONTAINER(node, struct _cl_mem, in_host_ptrs)->host_uses);
+    pthread_mutex_unlock(&context->home->sharing);
+    return awaited;
+}
+
 int pen_hostptr_before_use(struct pen_enqueue *e, cl_mem memory, bool writes)
 {
     if (!pen_hostptr_any() || !memory)

@@ -94,6 +94,9 @@ static inline bool pen_hostptr_is(cl_mem memory)
 {
     return memory->host_ptr != NULL;
 }
+/* Is there memory of the program's that a command on the session's devices may have written since it was last looked
+ * at, or one that may write it? */
+bool pen_hostptr_awaited(cl_context context);
 /* This thread has changed a direct object's contents: `reach` bytes from its byte `first`. */
 void pen_hostptr_wrote_here(cl_mem memory, size_t first, size_t reach);
 /* The program has changed its range through a map, `size` bytes from byte `first` of the object (all of an image):

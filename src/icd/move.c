@@ -245,11 +245,18 @@ static cl_int move_here(struct pen_enqueue *e, const struct pen_move *move)
     return pen_enqueue_end(e, 0);
 }
 
+/* A small write need not wait for a busy queue. But the errors of a wait list are this call's to return, and after it
+ * programs look where they had their memory used, or release that. */
+static bool returns_at_once(const struct pen_move *move, cl_uint wait_count)
+{
+    return move->to_region && wait_count == 0 && pen_small(pen_span_bytes(&move->span)) &&
+           !pen_hostptr_is(move->memory) && !pen_hostptr_awaited(move->memory->context);
+}
+
 static cl_int move_direct(cl_command_queue queue, const struct pen_move *move, cl_uint wait_count,
                           const cl_event *wait_list, cl_event *out_event)
 {
-    /* A small write need not wait for a busy queue; but the errors of a wait list are this call's to return. */
-    bool stages = !move->blocking || (move->to_region && wait_count == 0 && pen_small(pen_span_bytes(&move->span)));
+    bool stages = !move->blocking || returns_at_once(move, wait_count);
     bool likely_ready = wait_count == 0 && pen_queue_idle(queue);
     bool force_event = stages && !likely_ready;
     for (;;) {
@@ -507,7 +514,7 @@ cl_int pen_move_run(cl_command_queue queue, const struct pen_move *move, cl_uint
         return move_direct(queue, move, wait_count, wait_list, out_event);
     if (move->blocking && (is_remote(queue->context->session) ? !pen_small(size) : size > PEN_PIECE_BYTES))
         return move_pieces(queue, move, wait_count, wait_list, out_event);
-    bool waits = move->blocking && !(move->to_region && wait_count == 0 && pen_small(size));
+    bool waits = move->blocking && !returns_at_once(move, wait_count);
     struct pen_enqueue e = {0};
     cl_int status = pen_enqueue_begin(&e, queue, move->type, wait_count, wait_list, out_event, move->blocking, true);
     return status == CL_SUCCESS ? move_staged(&e, move, waits) : status;

@@ -9,7 +9,8 @@
 
 #include "icd/memory.h"
 
-/* A blocking write to a busy queue is staged up to this size: it returns at once. Copies and fills of direct regions
+/* A blocking write to a busy queue is staged up to this size: it returns at once, but where programs may rely on the
+ * device's use of their memory (CL_MEM_USE_HOST_PTR). Copies and fills of direct regions
  * are done by this thread up to this size: a hand-off costs more. Bytes. */
 #define PEN_SMALL_BYTES (64u << 10)
 /* A blocking transfer of an indirect region larger than a piece goes in pieces, a few in flight: two to a worker of

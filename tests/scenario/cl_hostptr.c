@@ -62,10 +62,23 @@ static void use_host_ptr_unmapped(struct world *w)
         add(w, w->queue, buffer, 1, COUNT, 0, NULL, NULL);
     EXPECT_OK(clEnqueueReadBuffer(w->queue, plain, CL_TRUE, 0, 4, back, 0, NULL, NULL));
     EXPECT(host[0] == 17 && host[17] == 1010);
+    for (int i = 0; i < 10; i++)
+        add(w, w->queue, buffer, -1, COUNT, 0, NULL, NULL);
+    EXPECT_OK(clEnqueueWriteBuffer(w->queue, plain, CL_TRUE, 0, 4, back, 0, NULL, NULL));
+    EXPECT(host[0] == 7 && host[17] == 1000);
+    for (int i = 0; i < 10; i++)
+        add(w, w->queue, buffer, 1, COUNT, 0, NULL, NULL);
+    EXPECT_OK(clEnqueueWriteBuffer(w->queue, buffer, CL_TRUE, 68, 4, back, 0, NULL, NULL));
+    EXPECT(host[0] == 17 && host[17] == back[0]);
     EXPECT_OK(clEnqueueCopyBuffer(w->queue, plain, buffer, 0, 0, COUNT * 4, 0, NULL, NULL));
     EXPECT_OK(clFinish(w->queue));
     EXPECT(host[0] == 7 && host[17] == 1000);
+    /* What was released after a blocking call is not looked at any more. */
+    EXPECT_OK(clEnqueueWriteBuffer(w->queue, buffer, CL_TRUE, 0, 4, back, 0, NULL, NULL));
     EXPECT_OK(clReleaseMemObject(buffer));
+    host[0] = -1;
+    EXPECT_OK(clFinish(w->queue));
+    EXPECT(host[0] == -1);
     EXPECT_OK(clReleaseMemObject(plain));
     free(host);
     free(back);
