@@ -206,6 +206,16 @@ cl_int pen_clEnqueueCopyBufferToImage(cl_command_queue queue, cl_mem buffer, cl_
 
 /* ---- fill ---------------------------------------------------------------------------------------------- */
 
+/* The pixels of an image of a buffer, whose colour is known as it is stored, are bytes of that: PoCL 3.1 ends the
+ * process in the fill of such an image. */
+static void fill_buffer_instead(struct pen_fill *fill)
+{
+    fill->memory = fill->memory->parent;
+    fill->sent = (struct pen_bytes){fill->pixel, (uint32_t)fill->pattern_size};
+    fill->origin[0] *= fill->pattern_size;
+    fill->extent[0] *= fill->pattern_size;
+}
+
 cl_int pen_fill_of_image(cl_command_queue queue, cl_mem image, const void *color, const size_t *origin,
                          const size_t *region, struct pen_fill *out_fill)
 {
@@ -229,6 +239,8 @@ cl_int pen_fill_of_image(cl_command_queue queue, cl_mem image, const void *color
     };
     memcpy(out_fill->channels, color, depth ? sizeof out_fill->channels[0] : sizeof out_fill->channels);
     out_fill->pattern = pen_format_pack(&image->format, out_fill->channels, out_fill->pixel) ? out_fill->pixel : NULL;
+    if (out_fill->pattern && image->type == CL_MEM_OBJECT_IMAGE1D_BUFFER)
+        fill_buffer_instead(out_fill);
     return CL_SUCCESS;
 }
 
