@@ -14,7 +14,7 @@
 
 /* Connections taken from the listening socket in one turn of the loop. */
 #define ACCEPT_BATCH 64
-/* Pause after accept failed for want of descriptors or memory. */
+/* Until connections are taken again, after one could not be for want of descriptors or memory. */
 #define ACCEPT_PAUSE_MS 500
 
 enum client_state {
@@ -222,14 +222,41 @@ static int on_device_list(struct client *client)
     return 0;
 }
 
+static bool same_user(const struct client *client)
+{
+    return !client->remote && client->peer.uid == geteuid();
+}
+
+/* What is refused to tenants on other hosts. */
+static bool is_here(struct client *client, const char *what)
+{
+    if (client->remote)
+        say_no(client, -PEN_EPERM, "only programs on the pool's own host may %s", what);
+    return !client->remote;
+}
+
+/* Our own user and root; anyone else is refused. */
+static bool may_manage(struct client *client, const char *what)
+{
+    if (!is_here(client, what))
+        return false;
+    if (same_user(client) || client->peer.uid == 0)
+        return true;
+    say_no(client, -PEN_EPERM, "only user %d, who runs penstockd, may %s (you are user %d)", (int)geteuid(), what,
+           (int)client->peer.uid);
+    return false;
+}
+
 /* All, or those that are recorded to `record_name`. */
 static int send_sessions(struct client *client, const char *record_name)
 {
     static struct pen_session_info infos[PEN_LIMIT_SESSIONS];
     struct pen_msg_sessions message = {.sessions = infos};
+    await_request(client);
+    if (!is_here(client, "list its sessions"))
+        return 0;
     message.sessions_count = pen_workers_list(client->daemon, record_name, infos, PEN_LIMIT_SESSIONS);
     QUEUE(client, sessions, &message);
-    await_request(client);
     return 0;
 }
 
@@ -238,21 +265,6 @@ static int on_record_list(struct client *client, const void *frame, size_t size,
     struct pen_msg_record_list message;
     int rc = pen_msg_record_list_decode(frame, size, scratch, &message);
     return rc ? rc : send_sessions(client, message.record_path);
-}
-
-static bool same_user(const struct client *client)
-{
-    return !client->remote && client->peer.uid == geteuid();
-}
-
-/* Our own user and root; anyone else is refused. */
-static bool may_manage(struct client *client, const char *what)
-{
-    if (same_user(client) || (!client->remote && client->peer.uid == 0))
-        return true;
-    say_no(client, -PEN_EPERM, "only user %d, who runs penstockd, may %s (you are user %d)", (int)geteuid(), what,
-           (int)client->peer.uid);
-    return false;
 }
 
 static int on_session_detach(struct client *client, const void *frame, size_t size, struct pen_scratch *scratch)
@@ -369,7 +381,8 @@ static bool other_pool(struct client *client, uint64_t pool)
     return true;
 }
 
-/* The session gets a connection of its own, with a key of its own: a worker never has a tenant's. */
+/* The session gets a connection of its own, with a key of its own: a worker never has a tenant's. This one has done its
+ * service: who could ask for more tickets could fill our memory with them. */
 static int send_ticket(struct client *client)
 {
     struct pen_msg_session_ticket ticket;
@@ -378,6 +391,7 @@ static int send_ticket(struct client *client)
         say_no(client, rc, "opening a session: %s", pen_error_text(rc));
     else
         QUEUE(client, session_ticket, &ticket);
+    client->state = CLIENT_CLOSING;
     explicit_bzero(&ticket, sizeof ticket);
     return 0;
 }
@@ -662,6 +676,24 @@ void pen_clients_open_session(struct pen_daemon *daemon, const struct pen_sessio
     pen_workers_fill(daemon);
 }
 
+/* At all our sockets. */
+static void set_listening(struct pen_daemon *daemon, bool listening)
+{
+    struct event *const events[] = {daemon->listen_event, daemon->tcp_event, daemon->gate_event};
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++)
+        if (events[i])
+            (void)(listening ? event_add(events[i], NULL) : event_del(events[i]));
+}
+
+void pen_clients_pause(struct pen_daemon *daemon)
+{
+    const struct timeval pause = {0, (suseconds_t)ACCEPT_PAUSE_MS * 1000};
+    pen_report(PEN_REPORT_WARN, "cannot take a connection (%s); trying again in %d ms", strerror(errno),
+               ACCEPT_PAUSE_MS);
+    set_listening(daemon, false);
+    event_add(daemon->listen_pause, &pause);
+}
+
 static void acceptable(evutil_socket_t fd, short what, void *context)
 {
     struct pen_daemon *daemon = context;
@@ -672,11 +704,7 @@ static void acceptable(evutil_socket_t fd, short what, void *context)
         if (rc == -PEN_ETIMEOUT)
             return;
         if (rc) {
-            struct timeval pause = {0, (suseconds_t)ACCEPT_PAUSE_MS * 1000};
-            pen_report(PEN_REPORT_WARN, "cannot take a connection (%s); trying again in %d ms", strerror(errno),
-                       ACCEPT_PAUSE_MS);
-            event_del(daemon->listen_event);
-            event_add(daemon->listen_pause, &pause);
+            pen_clients_pause(daemon);
             return;
         }
         (void)add_client(daemon, client, fd == daemon->tcp_fd, NULL);
@@ -685,9 +713,8 @@ static void acceptable(evutil_socket_t fd, short what, void *context)
 
 static void listen_again(evutil_socket_t fd, short what, void *context)
 {
-    struct pen_daemon *daemon = context;
     (void)fd, (void)what;
-    event_add(daemon->listen_event, NULL);
+    set_listening(context, true);
 }
 
 int pen_clients_init(struct pen_daemon *daemon, struct pen_error *error)

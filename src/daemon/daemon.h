@@ -180,6 +180,8 @@ void pen_clients_stop(struct pen_daemon *daemon);
 void pen_clients_pool_changed(struct pen_daemon *daemon);
 /* A worker has become warm: serve those who wait. */
 void pen_clients_worker_ready(struct pen_daemon *daemon);
+/* One could not be taken, as errno says: none is for half a second, from this host or from others. */
+void pen_clients_pause(struct pen_daemon *daemon);
 /* Connections that wait for a worker. */
 uint32_t pen_clients_waiting(const struct pen_daemon *daemon);
 

@@ -255,10 +255,14 @@ static bool comes_too_often(struct pen_daemon *daemon, int fd, struct pen_rate_a
 static void acceptable(evutil_socket_t fd, short what, void *context)
 {
     struct pen_daemon *daemon = context;
-    int stranger;
     (void)what;
-    for (int i = 0; i < ACCEPT_BATCH && !pen_unix_accept((int)fd, &stranger); i++) {
+    for (int i = 0; i < ACCEPT_BATCH; i++) {
         struct pen_rate_address from;
+        int stranger, rc = pen_unix_accept((int)fd, &stranger);
+        if (rc && rc != -PEN_ETIMEOUT)
+            pen_clients_pause(daemon);
+        if (rc)
+            return;
         if (comes_too_often(daemon, stranger, &from)) {
             close(stranger);
             continue;

@@ -307,8 +307,10 @@ static void on_lifeline(evutil_socket_t fd, short what, void *context)
 void pen_daemon_stop(struct pen_daemon *daemon)
 {
     pen_probe_cancel(daemon);
-    if (!daemon->stopping)
+    if (!daemon->stopping) {
+        pen_gate_stop(daemon);
         pen_clients_finish(daemon);
+    }
     daemon->stopping = true;
     pen_workers_stop(daemon);
     pen_daemon_maybe_leave(daemon);

@@ -625,6 +625,28 @@ class Remote(harness.Scenario):
         self.assertEqual(status, 0, out)
         self.assertLess(float(re.search(r'slowest ([\d.]+) ms', out)[1]), 1000 * harness.SLOW)
 
+    def test_one_ticket_a_connection(self):
+        """A tenant who asks for more of them, each of which is kept for a while, is not answered."""
+        self.open()
+        name, key = self.host.tenant('alice').rsplit('/', 1)[1].split('#')
+        with self.tls(self.host.address(), name, frames.key(key)) as connection:
+            connection.send('hello', 1, 0, os.getpid(), 0, 'scenario')
+            for _ in range(3):
+                connection.send('session_open', 0, 0, 0, 'many', '')
+            answers = [name for name, _ in iter(connection.receive, None)]
+        self.assertEqual(answers, ['hello', 'session_ticket'])
+
+    def test_what_is_this_hosts_own(self):
+        """A tenant is not told what others do, nor may he manage it."""
+        self.open()
+        alice, bob = self.host.tenant('alice'), self.host.tenant('bob')
+        program = self.start('loop', '1', pool=alice)
+        for asked in ('session_list',), ('record_list', ''), ('session_detach', 1, 1, 0), ('shutdown',):
+            name, values = self.ask(bob, asked)[1]
+            self.assertEqual(name, 'refused', asked)
+            self.assertRegex(values[2], "only programs on the pool's own host may ")
+        self.assertEqual(self.finish(program)[0], 0)
+
     def test_another_tenants_session(self):
         self.open()
         alice, bob = self.host.tenant('alice'), self.host.tenant('bob')

@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import shutil
 import socket
 import ssl
@@ -180,6 +181,24 @@ class Tenants(harness.Scenario):
         daemon = self.open('limits: {handshake_ms: 200}\n')
         with self.dial(daemon) as sock:
             self.assertClosed(sock)
+
+    def test_short_of_descriptors(self):
+        """Who cannot be let in for want of them is not looked at again and again; afterwards he is let in."""
+        daemon = self.open('limits: {handshakes: 1000, handshake_ms: 60000}\n')
+        daemon.wait_log('is warm')
+        daemon.wait_log('device ')
+        alice, few = daemon.tenant('alice'), daemon.descriptors() + 20
+        daemon.expect('cannot take a connection')
+        most = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (few, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        with contextlib.ExitStack() as idle:
+            for _ in range(60):
+                idle.enter_context(self.dial(daemon))
+            daemon.wait_log('cannot take a connection')
+            before = daemon.cpu_ticks()
+            time.sleep(1)
+            self.assertLess(daemon.cpu_ticks() - before, 5)
+            resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, most)
+            self.assertEqual(self.devices(alice).returncode, 0)
 
     def test_fresh_daemon_listens_on_no_port(self):
         daemon = self.daemon('backend: fake\n')
