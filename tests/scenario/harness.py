@@ -1,5 +1,6 @@
 """What the scenarios share: a daemon of their own in a folder of its own, programs on it, and a look at what is left
 behind. PENSTOCK_BUILD names the build folder, PENSTOCK_SANITIZE says how it was built."""
+import contextlib
 import os
 import random
 import re
@@ -81,6 +82,17 @@ def listen(folder, host='127.0.0.1'):
     return f'listen: {{tcp: "{host}:0", tenants: {folder}/tenants}}\n'
 
 
+@contextlib.contextmanager
+def tls(address, identity, secret):
+    """Frames to a pool, from a TLS peer of another make that has this key."""
+    with subprocess.Popen(
+            ['openssl', 's_client', '-quiet', '-no_ign_eof', '-connect', address, '-tls1_3', '-psk_identity', identity, '-psk',
+             secret.hex(), '-ciphersuites', 'TLS_AES_128_GCM_SHA256'],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as peer:
+        yield frames.Pipes(peer.stdin, peer.stdout)
+        peer.kill()
+
+
 class Proxy(threading.Thread):
     """Stands between programs and a daemon's TCP port, and breaks connections: after a time that `next_cut` gives (seconds;
     None: never), by a reset or an end of stream, in the middle of what is under way."""
@@ -145,10 +157,16 @@ class Proxy(threading.Thread):
         except OSError:
             self.close(sock)
 
+    def ready(self):
+        """Those that have something to say. Not by select(): descriptors may be many."""
+        poller, sockets = select.poll(), {sock.fileno(): sock for sock in (self.listener, *self.pairs)}
+        for number in sockets:
+            poller.register(number, select.POLLIN)
+        return [sockets[number] for number, _ in poller.poll(10)]
+
     def run(self):
         while True:
-            ready = select.select([self.listener, *self.pairs], [], [], 0.01)[0]
-            for sock in ready:
+            for sock in self.ready():
                 if sock is self.listener:
                     self.accept()
                 elif sock in self.pairs:
@@ -213,6 +231,17 @@ class Daemon:
         done = run(PENSTOCK, 'tenant', 'add', name, '--directory', os.path.join(self.folder, 'tenants'), '--host', self.address())
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def ask(self, tenant, *names):
+        """What it answers a tenant who sends these messages after hello: names and values."""
+        name, key = tenant.rsplit('/', 1)[1].split('#')
+        with tls(self.address(), name, frames.key(key)) as connection:
+            connection.send('hello', 1, 0, os.getpid(), 0, 'scenario')
+            answers = [connection.receive()]
+            for name, *values in names:
+                connection.send(name, *values)
+                answers.append(connection.receive())
+        return answers
 
     def expect(self, pattern):
         """Lines of the log with it are no complaint."""

@@ -213,7 +213,7 @@ class Remote(harness.Scenario):
         harness.wait_for(lambda: self.sessions()[0]['commands'] > before['commands'], what='its commands are counted')
         for tenant, answer in (other, 'refused'), (pool, 'session_ticket'):
             tenant = tenant.replace(self.proxy.address, self.host.address())
-            self.assertEqual(self.ask(tenant, ('session_resume', 1, worker, 0))[1][0], answer)
+            self.assertEqual(self.host.ask(tenant, ('session_resume', 1, worker, 0))[1][0], answer)
         second = self.start('loop', '1', pool=other)
         self.host.wait_log(r'session 2 of \S+ \(pid \d+\): worker \d+')
         self.assertEqual(self.finish(second)[0], 0)
@@ -352,7 +352,7 @@ class Remote(harness.Scenario):
         self.start_again()
         second = self.start('loop', '2', pool=direct)
         for pid, answer in (worker, 'refused'), (self.worker(), 'session_ticket'):
-            self.assertEqual(self.ask(direct, ('session_resume', 1, pid, 0))[1][0], answer)
+            self.assertEqual(self.host.ask(direct, ('session_resume', 1, pid, 0))[1][0], answer)
         self.assertEqual(self.finish(second)[0], 0)
         first.kill()
         first.communicate()
@@ -527,7 +527,7 @@ class Remote(harness.Scenario):
                 done = self.host.run(harness.PENSTOCK, command, str(session))
                 self.assertEqual((done.returncode, done.stdout), (1, ''))
                 self.assertIn(part, done.stderr)
-        name, values = self.ask(alice, ('session_detach', 1, 1, 0))[1]
+        name, values = self.host.ask(alice, ('session_detach', 1, 1, 0))[1]
         self.assertEqual((name, values[0]), ('refused', -11))
         self.assertIn('may detach or attach', values[2])
         connection.close()
@@ -543,27 +543,6 @@ class Remote(harness.Scenario):
         self.assertEqual(self.finish(other)[0], 0)
         self.host.wait_log('tenant alice is revoked')
 
-    @contextlib.contextmanager
-    def tls(self, address, identity, secret):
-        """Frames to the pool, from another TLS peer that has this key."""
-        with subprocess.Popen(
-                ['openssl', 's_client', '-quiet', '-no_ign_eof', '-connect', address, '-tls1_3', '-psk_identity', identity, '-psk',
-                 secret.hex(), '-ciphersuites', 'TLS_AES_128_GCM_SHA256'],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as peer:
-            yield frames.Pipes(peer.stdin, peer.stdout)
-            peer.kill()
-
-    def ask(self, tenant, *names):
-        """What the daemon answers a tenant who sends these messages after hello: names and values."""
-        host, key = tenant.removeprefix('penstock://').split('#')
-        with self.tls(self.host.address(), host.rsplit('/', 1)[1], frames.key(key)) as connection:
-            connection.send('hello', 1, 0, os.getpid(), 0, 'scenario')
-            answers = [connection.receive()]
-            for name, *values in names:
-                connection.send(name, *values)
-                answers.append(connection.receive())
-        return answers
-
     def dial(self, *token):
         """A connection that has shown a ticket's token."""
         host, port = self.host.address().rsplit(':', 1)
@@ -573,7 +552,7 @@ class Remote(harness.Scenario):
 
     def test_ticket_outlives_its_connection(self):
         self.open()
-        name, (*token, _) = self.ask(self.host.tenant('alice'), ('session_open', 0, 0, 0, 'early', ''))[1]
+        name, (*token, _) = self.host.ask(self.host.tenant('alice'), ('session_open', 0, 0, 0, 'early', ''))[1]
         self.assertEqual(name, 'session_ticket')
         time.sleep(0.3)  # the daemon knows by now that the tenant's connection is gone
         for _ in range(2):  # it is good once
@@ -583,7 +562,7 @@ class Remote(harness.Scenario):
 
     def ticket(self, tenant, worker):
         """For a new connection of session 1, as any process with the tenant's key gets one: token, key."""
-        name, (*token, secret) = self.ask(tenant, ('session_resume', 1, worker, 0))[1]
+        name, (*token, secret) = self.host.ask(tenant, ('session_resume', 1, worker, 0))[1]
         self.assertEqual(name, 'session_ticket')
         return token, secret
 
@@ -597,7 +576,7 @@ class Remote(harness.Scenario):
         for said in [('link_proof', 0, 0)], [('link_proof', 1, 2), ('link_resume', 1, 0)], [('link_resume', 1, 0)]:
             token, secret = self.ticket(alice, self.worker())
             relay = Ticket(self.host.address(), token)
-            with self.tls(relay.address, 'session', secret) as connection:
+            with harness.tls(relay.address, 'session', secret) as connection:
                 for message in said:
                     connection.send(*message)
                 self.assertIsNone(connection.receive(), said)
@@ -615,7 +594,7 @@ class Remote(harness.Scenario):
         program = self.start('loop', '5', pool=alice)
         token, secret = self.ticket(alice, self.worker())
         relay = Ticket(self.host.address(), token)
-        with self.tls(relay.address, 'session', secret), contextlib.ExitStack() as idle:
+        with harness.tls(relay.address, 'session', secret), contextlib.ExitStack() as idle:
             for _ in range(12):
                 idle.enter_context(self.dial(*self.ticket(alice, self.worker())[0]))
             self.host.wait_log('a new connection', count=13)
@@ -629,7 +608,7 @@ class Remote(harness.Scenario):
         """A tenant who asks for more of them, each of which is kept for a while, is not answered."""
         self.open()
         name, key = self.host.tenant('alice').rsplit('/', 1)[1].split('#')
-        with self.tls(self.host.address(), name, frames.key(key)) as connection:
+        with harness.tls(self.host.address(), name, frames.key(key)) as connection:
             connection.send('hello', 1, 0, os.getpid(), 0, 'scenario')
             for _ in range(3):
                 connection.send('session_open', 0, 0, 0, 'many', '')
@@ -642,7 +621,7 @@ class Remote(harness.Scenario):
         alice, bob = self.host.tenant('alice'), self.host.tenant('bob')
         program = self.start('loop', '1', pool=alice)
         for asked in ('session_list',), ('record_list', ''), ('session_detach', 1, 1, 0), ('shutdown',):
-            name, values = self.ask(bob, asked)[1]
+            name, values = self.host.ask(bob, asked)[1]
             self.assertEqual(name, 'refused', asked)
             self.assertRegex(values[2], "only programs on the pool's own host may ")
         self.assertEqual(self.finish(program)[0], 0)
@@ -652,10 +631,10 @@ class Remote(harness.Scenario):
         alice, bob = self.host.tenant('alice'), self.host.tenant('bob')
         program = self.start('loop', '2', pool=alice)
         worker = self.worker()
-        own, = self.ask(alice, ('session_resume', 1, worker, 0))[1:]
+        own, = self.host.ask(alice, ('session_resume', 1, worker, 0))[1:]
         self.assertEqual(own[0], 'session_ticket')
         for session in (1, 2, 0, 2 ** 64 - 1):
-            name, values = self.ask(bob, ('session_resume', session, worker, 0))[1]
+            name, values = self.host.ask(bob, ('session_resume', session, worker, 0))[1]
             self.assertEqual(name, 'refused')
             self.assertIn(f'no session {session} of yours', values[2])
         here = self.host.dial()
