@@ -334,6 +334,7 @@ do_lint() { # format, static analysis, include directions, builds without warnin
 do_bench() { # native and Penstock, interleaved, to build/bench/*.json: [all|calls|remote|network|span|tasks|programs] [OPTION...] (--help)
     local what=all part
     case ${1:-} in
+    --remote) what=remote && shift ;;
     '' | -*) ;;
     *) what=$1 && shift ;;
     esac

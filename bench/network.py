@@ -118,7 +118,8 @@ def measure_programs(options, pool, native, folder):
     os.makedirs(native["POCL_CACHE_DIR"])
     print(f"| program | native | {2 * options.delay_us / 1000:g} ms away | result |\n|---|---|---|---|")
     table = []
-    for number, program in enumerate(p for p in programs() if "pocl" in p.drivers and re.search(options.only, p.name)):
+    for number, program in enumerate(p for p in programs()
+                                     if "pocl" in p.drivers and 1 in p.devices and re.search(options.only, p.name)):
         table.append(measure_program(program, options, pool, native, os.path.join(folder, f"program{number}")))
         row = table[-1]
         print(f"| {row['program']} | {row['native_s']:.2f} s | {row['remote_s']:.2f} s | {row['result']} |", flush=True)
