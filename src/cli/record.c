@@ -45,12 +45,22 @@ static int check_replaceable(const char *path, struct pen_error *error)
     return 0;
 }
 
+/* The daemon makes the log, and has nobody to tell that it cannot. */
+static int check_folder(const char *path, struct pen_error *error)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path + 1), path);
+    if (access(folder, W_OK | X_OK))
+        return pen_fail(error, -PEN_EIO, "cannot write a session's log to %s: %s: %s", path, folder, strerror(errno));
+    return 0;
+}
+
 static int check_way(const char *path, struct pen_error *error)
 {
     struct stat status;
     if (lstat(path, &status))
         return errno == ENOENT
-                   ? 0
+                   ? check_folder(path, error)
                    : pen_fail(error, -PEN_EIO, "cannot write a session's log to %s: %s", path, strerror(errno));
     if (!S_ISREG(status.st_mode)) /* a device or a pipe is as empty as a new file */
         return pen_fail(error, -PEN_EINVAL, "%s exists and is no regular file; a session's log is not written to it",

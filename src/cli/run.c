@@ -82,6 +82,15 @@ static void complete_record(const struct pen_helper *helper, const char *record)
         pen_cli_fail(0, "%s may not be complete yet: %s", record, error.message);
 }
 
+static void tell_no_record(const char *record, const char *program)
+{
+    char path[PEN_RECORD_PATH];
+    uint64_t bytes;
+    if (record && !pen_record_file(0, path, &bytes))
+        pen_cli_fail(0, "no session of %s was recorded: it used no device of Penstock, and there is no %s", program,
+                     record);
+}
+
 /* `outcome_fd`: where to say what came of it; -1: nowhere. */
 static int run_as_child(char **argv, struct pen_helper *helper, const char *record, int outcome_fd)
 {
@@ -109,6 +118,7 @@ static int run_as_child(char **argv, struct pen_helper *helper, const char *reco
     pen_helper_end(helper);
     if (program < 0)
         return pen_cli_fail(PEN_EXIT_FAILED, "cannot fork: %s", strerror(reason));
+    tell_no_record(record, argv[0]);
     if (outcome_fd >= 0)
         pen_outcome_write(&outcome, outcome_fd);
     return end_like(status);

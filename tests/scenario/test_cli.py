@@ -72,6 +72,7 @@ class Commands(harness.Scenario):
                 (['trace', self.path('text')], 'text'),
                 (['log', 'dump', self.path('text')], 'no session'), (['log', 'replay', self.path('text')], 'no session'),
                 (['log', 'record', self.path('text'), '--', 'true'], 'not written over'),
+                (['log', 'record', self.path('none/x.log'), '--', 'true'], 'none/x.log: ' + self.path('none/: No such file')),
                 (['devices', '--config', '/nonexistent'], 'cannot open the configuration')]:
             with self.subTest(arguments=arguments):
                 done = self.penstock(*arguments)
@@ -356,6 +357,7 @@ print(out.decode().count("got"), "alive" in out.decode(), os.waitstatus_to_exitc
         done = self.run_program('sh', '-c', 'echo $PENSTOCK_RECORD', options=['--record', target])
         self.assertEqual(done.stdout, target + '\n')
         self.assertFalse(os.path.exists(target))
+        self.assertIn(f'no session of sh was recorded: it used no device of Penstock, and there is no {target}', done.stderr)
         done = subprocess.run([harness.PENSTOCK, 'log', 'record', 'x.log', '--', 'sh', '-c', 'echo $PENSTOCK_RECORD'],
                               env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False)
         self.assertEqual(done.stdout, self.path('x.log') + '\n')
