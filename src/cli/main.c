@@ -93,6 +93,14 @@ static const struct {
     {"--help", help},           {"-h", help},
 };
 
+/* After the command's words; what follows is a program's own. */
+static bool wants_help(int argc, char **argv)
+{
+    bool two_words = argc > 2 && argv[2][0] != '-' && (!strcmp(argv[1], "log") || !strcmp(argv[1], "tenant"));
+    int at = two_words ? 3 : 2;
+    return at < argc && (!strcmp(argv[at], "--help") || !strcmp(argv[at], "-h"));
+}
+
 int main(int argc, char **argv)
 {
     if (pen_streams_open(O_CLOEXEC)) /* `run` leaves the program the streams that we have */
@@ -104,7 +112,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(argv[1], commands[i].name))
             continue;
-        int status = commands[i].run(argc - 1, argv + 1);
+        int status = wants_help(argc, argv) ? help(argc, argv) : commands[i].run(argc - 1, argv + 1);
         if (fflush(stdout) || ferror(stdout))
             return pen_cli_fail(PEN_EXIT_FAILED, "writing the output failed");
         return status;

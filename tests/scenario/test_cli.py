@@ -104,7 +104,9 @@ class Commands(harness.Scenario):
             self.assertRegex(manual, rf'\n\.SH NAME\n{name} - .+\n\.SH SYNOPSIS\n')
             self.assertEqual(options - set(re.findall('--[a-z-]{2,}', manual)), set(), page)
         self.assertRegex(self.penstock('version').stdout, r'^penstock \d+\.\d+')
-        self.assertEqual(self.penstock('--help').stdout, done.stdout)
+        for words in (['--help'], ['ps', '-h'], ['run', '--help'], ['log', '--help'], ['log', 'dump', '--help'], ['tenant', 'add', '--help']):
+            self.assertEqual(self.penstock(*words).stdout, done.stdout, words)
+        self.assertEqual(self.penstock('run', '--', 'echo', '--help-me').stdout, '--help-me\n')
 
     def test_devices(self):
         self.assertRegex(self.penstock('devices').stdout, r'cpu0 +cpu +1 +8.0 GiB +stub-0\n')
