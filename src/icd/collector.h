@@ -22,15 +22,15 @@ struct pen_collector_text { /* one that is being scanned */
     struct pen_rooted rooted;
 };
 
-struct pen_collector_computed { /* #include NAME */
+struct pen_collector_computed { /* #include NAME, or what an #if says */
     char *here, *there, *name;
     uint32_t nesting;
-    bool every;
+    bool every, condition;
 };
 
 struct pen_collector_needs { /* what is known only when all texts have been seen, for another attempt */
     uint32_t climb;
-    bool macros; /* there are computed includes */
+    bool macros; /* there are computed includes, or macros that ask for files */
 };
 
 struct pen_collector {
@@ -71,11 +71,16 @@ int pen_collector_find(struct pen_collector *collector, const struct pen_collect
 
 /* ---- macros (include_macros.c) ------------------------------------------------------------------------- */
 
-/* Of the text's directives #define; #include MACRO. */
+/* The macro, if macros are needed; else notes whether this one makes them so. */
+int pen_collector_add_macro(struct pen_collector *collector, const char *name, size_t name_size, const char *value,
+                            size_t value_size);
+/* Of the text's directives #define; #include MACRO; #if and #elif. */
 int pen_collector_add_define(struct pen_collector *collector, struct pen_collector_text *text, const char *bytes,
                              const struct pen_directive *directive);
 int pen_collector_add_computed(struct pen_collector *collector, struct pen_collector_text *text, const char *bytes,
                                const struct pen_directive *directive);
+int pen_collector_add_condition(struct pen_collector *collector, struct pen_collector_text *text, const char *bytes,
+                                const struct pen_directive *directive);
 /* What all of those ask for, when all texts have been seen, and what that asks for in turn. */
 int pen_collector_find_computed(struct pen_collector *collector);
 void pen_collector_forget_computed(struct pen_collector *collector);

@@ -1,37 +1,54 @@
-/* icd/expand.c - what `#include MACRO(argument)` may come to; see includes.h. Not all that a preprocessor does, but no
- * less: each definition of a macro is tried, since which one holds is up to conditionals, and each stage is offered,
- * since what a # makes a string of is not expanded further. */
+/* icd/expand.c - what `#include MACRO(argument)` may come to; see includes.h.
+ * C11 6.10.3: arguments are expanded before they take their places, but for # and ##; what a macro came to is looked
+ * through again, together with what follows it; a macro is not replaced within what it came to. Which definition of a
+ * macro holds is up to conditionals, so the text is expanded once for every choice of them. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "icd/includes.h"
 
-/* Macros within macros, and how many ways are tried for one #include. */
+/* Macros within macros, how many of them have a choice of definitions, and what is done for one text: ways to choose,
+ * and macros replaced. */
 #define NESTING 64
+#define CHOICES 64
 #define TRIES   1000
+#define STEPS   20000
+/* None of the texts' definitions holds. */
+#define UNDEFINED UINT32_MAX
 
-/* One stage. */
 struct line {
     size_t size;
     char bytes[4096]; /* a longer one is no name of a file */
 };
 
-struct expansion {
-    const struct pen_macros *macros;
-    pen_expand_offer offer;
-    void *context;
-    unsigned tries;
+struct choice {
+    const char *name; /* a macro's, see pen_macro */
+    uint32_t index;   /* of the definition that holds, or UNDEFINED */
 };
 
-static size_t word_size(const char *at)
-{
-    size_t size = 0;
-    while ((at[size] >= 'a' && at[size] <= 'z') || (at[size] >= 'A' && at[size] <= 'Z') || at[size] == '_' ||
-           (at[size] >= '0' && at[size] <= '9'))
-        size++;
-    return size;
-}
+struct hidden { /* a macro, within what it came to */
+    const struct pen_macro *macro;
+    size_t tail; /* how much of the line follows that */
+};
+
+struct expansion {
+    const struct pen_macros *macros;
+    struct choice choices[CHOICES]; /* in the order in which they became necessary */
+    unsigned choice_count;
+    struct hidden hidden[NESTING];
+    unsigned hidden_count;
+    unsigned depth; /* of arguments within arguments */
+    unsigned steps; /* left */
+};
+
+struct call {
+    const struct pen_macro *macro;
+    const char *parameters, *arguments; /* both behind their "("; NULL: the macro has none */
+    const char *end;
+};
+
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 /* Of the quoted text that begins here. */
 static size_t quoted_size(const char *at)
@@ -40,32 +57,55 @@ static size_t quoted_size(const char *at)
     return size + (at[size] == '"');
 }
 
-/* ---- macros -------------------------------------------------------------------------------------------- */
-
-int pen_macros_add(struct pen_macros *macros, const char *name, size_t name_size, const char *body, size_t body_size)
+/* A word that no definition replaces (`defined`: there are some, which may not hold). */
+static bool may_be_compilers(const char *at, size_t size, bool defined)
 {
-    struct pen_macro *grown = realloc(macros->items, (macros->count + 1) * sizeof *grown);
-    if (!grown)
-        return -PEN_ENOMEM;
-    macros->items = grown;
-    struct pen_macro macro = {pen_scan_copy(name, name_size), pen_scan_copy(body, body_size)};
-    if (!macro.name || !macro.body) {
-        free(macro.name);
-        free(macro.body);
-        return -PEN_ENOMEM;
-    }
-    macros->items[macros->count++] = macro;
-    return 0;
+    return !memchr(at, PEN_MARK_BEGIN, size) &&
+           (pen_word_is_reserved(at) || (!defined && pen_word_is_capital(at, size)));
 }
 
-void pen_macros_finish(struct pen_macros *macros)
+/* ---- which definition holds ---------------------------------------------------------------------------- */
+
+/* The definition of this name that comes after index `from`, or UNDEFINED. */
+static uint32_t next_definition(const struct pen_macros *macros, const char *name, size_t size, uint32_t from)
 {
-    for (uint32_t i = 0; i < macros->count; i++) {
-        free(macros->items[i].name);
-        free(macros->items[i].body);
+    for (uint32_t i = from; i < macros->count; i++)
+        if (pen_word_is(name, size, macros->items[i].name))
+            return i;
+    return UNDEFINED;
+}
+
+/* The definition that is chosen for this name, the first one at first. out_defined: there are some. */
+static const struct pen_macro *definition(struct expansion *expansion, const char *name, size_t size, bool *out_defined)
+{
+    uint32_t index = UNDEFINED;
+    for (unsigned i = 0; i < expansion->choice_count; i++)
+        if (pen_word_is(name, size, expansion->choices[i].name)) {
+            *out_defined = true;
+            index = expansion->choices[i].index;
+            return index == UNDEFINED ? NULL : &expansion->macros->items[index];
+        }
+    index = next_definition(expansion->macros, name, size, 0);
+    *out_defined = index != UNDEFINED;
+    if (!*out_defined)
+        return NULL;
+    const struct pen_macro *macro = &expansion->macros->items[index];
+    if (expansion->choice_count < CHOICES)
+        expansion->choices[expansion->choice_count++] = (struct choice){macro->name, index};
+    return macro;
+}
+
+/* Another choice of definitions; false when all have been made. */
+static bool choose_next(struct expansion *expansion)
+{
+    for (; expansion->choice_count; expansion->choice_count--) {
+        struct choice *last = &expansion->choices[expansion->choice_count - 1];
+        if (last->index == UNDEFINED)
+            continue;
+        last->index = next_definition(expansion->macros, last->name, pen_word_size(last->name), last->index + 1);
+        return true;
     }
-    free(macros->items);
-    *macros = (struct pen_macros){0};
+    return false;
 }
 
 /* ---- calls --------------------------------------------------------------------------------------------- */
@@ -86,20 +126,19 @@ static const char *argument_end(const char *at, bool rest)
     return at;
 }
 
-/* The argument of a call, whose parameters and arguments both begin behind their "(", for a word of the macro's body;
- * NULL when the word is no parameter. */
-static const char *argument_of(const char *parameters, const char *arguments, const char *word, size_t size,
-                               size_t *out_size)
+/* The argument of a call for a word of the macro's body; NULL when the word is no parameter. */
+static const char *argument_of(const struct call *call, const char *word, size_t size, size_t *out_size)
 {
-    for (;;) {
+    const char *parameters = call->parameters, *arguments = call->arguments;
+    while (parameters) {
         parameters += strspn(parameters, " ");
         arguments += strspn(arguments, " ");
         if (!*parameters || *parameters == ')')
             return NULL;
         const char *name = *parameters == '.' ? "__VA_ARGS__" : parameters;
-        bool rest = strncmp(parameters + word_size(parameters), "...", 3) == 0;
+        bool rest = strncmp(parameters + pen_word_size(parameters), "...", 3) == 0;
         const char *end = argument_end(arguments, rest);
-        if (word_size(name) == size && memcmp(name, word, size) == 0) {
+        if (size && pen_word_is(word, size, name)) {
             while (end > arguments && end[-1] == ' ')
                 end--;
             *out_size = (size_t)(end - arguments);
@@ -109,109 +148,197 @@ static const char *argument_of(const char *parameters, const char *arguments, co
         parameters += *parameters == ',';
         arguments = end + (*end == ',');
     }
+    return NULL;
 }
 
-static void put(struct line *line, const char *bytes, size_t size)
+/* False: the word at `at` does not call this macro. */
+static bool find_call(const char *at, const struct pen_macro *macro, struct call *out_call)
 {
-    if (line->size + size < sizeof line->bytes)
-        memcpy(line->bytes + line->size, bytes, size);
-    line->size += size; /* too long: see `replaced` */
-}
-
-/* Past the operators # and ##, which leave nothing but what they stand between. */
-static const char *skip_operator(struct line *line, const char *at)
-{
-    if (at[1] == '#')
-        while (line->size && line->size < sizeof line->bytes && line->bytes[line->size - 1] == ' ')
-            line->size--;
-    at += strspn(at, "#");
-    return at + strspn(at, " ");
-}
-
-/* The macro's body with a call's arguments; both NULL without parameters. */
-static void put_body(struct line *line, const char *body, const char *parameters, const char *arguments)
-{
-    for (const char *at = body; *at;) {
-        size_t size = *at == '"' ? quoted_size(at) : word_size(at), argument_size;
-        const char *argument = parameters ? argument_of(parameters, arguments, at, size, &argument_size) : NULL;
-        if (*at == '#' && (parameters || at[1] == '#')) {
-            at = skip_operator(line, at);
-            continue;
-        }
-        size = size ? size : 1;
-        put(line, argument ? argument : at, argument ? argument_size : size);
-        at += size;
-    }
-}
-
-/* The text with the macro that is called at `at` replaced; malloc'ed. NULL: it is not called there. */
-static struct line *replaced(const char *text, const char *at, const struct pen_macro *macro)
-{
-    size_t size = word_size(at);
-    const char *after = at + size, *parameters = NULL, *arguments = NULL;
-    if (word_size(macro->name) != size || memcmp(macro->name, at, size) != 0)
-        return NULL;
+    size_t size = pen_word_size(at);
+    struct call call = {.macro = macro, .end = at + size};
     if (macro->name[size] == '(') {
-        after += strspn(after, " ");
-        if (*after != '(')
-            return NULL;
-        parameters = macro->name + size + 1;
-        arguments = after + 1;
-        after = argument_end(arguments, true);
-        after += *after == ')';
+        call.end += strspn(call.end, " ");
+        if (*call.end != '(')
+            return false;
+        call.parameters = macro->name + size + 1;
+        call.arguments = call.end + 1;
+        call.end = argument_end(call.arguments, true);
+        call.end += *call.end == ')';
     }
+    *out_call = call;
+    return true;
+}
+
+/* ---- replacement --------------------------------------------------------------------------------------- */
+
+static bool expand(struct expansion *expansion, struct line *line);
+
+static bool put(struct line *line, const char *bytes, size_t size)
+{
+    if (line->size + size >= sizeof line->bytes)
+        return false;
+    memcpy(line->bytes + line->size, bytes, size);
+    line->size += size;
+    line->bytes[line->size] = 0;
+    return true;
+}
+
+static struct line *line_create(const char *bytes, size_t size)
+{
     struct line *line = malloc(sizeof *line);
     if (!line)
         return NULL;
     line->size = 0;
-    put(line, text, (size_t)(at - text));
-    put_body(line, macro->body, parameters, arguments);
-    put(line, after, strlen(after));
-    if (line->size >= sizeof line->bytes) {
-        free(line);
-        return NULL;
-    }
-    line->bytes[line->size] = 0;
-    return line;
+    line->bytes[0] = 0;
+    if (put(line, bytes, size))
+        return line;
+    free(line);
+    return NULL;
 }
 
-/* ---- expansion ----------------------------------------------------------------------------------------- */
-
-static int expand(struct expansion *expansion, const char *text, size_t from, unsigned depth);
-
-/* Each definition of the macro that is called at `at`. */
-static int expand_call(struct expansion *expansion, const char *text, const char *at, unsigned depth, bool *out_called)
+static bool put_expanded(struct expansion *expansion, struct line *line, const char *argument, size_t size)
 {
-    int rc = 0;
-    for (uint32_t i = 0; !rc && i < expansion->macros->count && expansion->tries; i++) {
-        struct line *line = replaced(text, at, &expansion->macros->items[i]);
-        if (!line)
+    struct line *expanded = expansion->depth < NESTING ? line_create(argument, size) : NULL;
+    expansion->depth++;
+    bool fits = expanded && expand(expansion, expanded) && put(line, expanded->bytes, expanded->size);
+    expansion->depth--;
+    free(expanded);
+    return fits;
+}
+
+/* #parameter; *at is moved behind it. */
+static bool put_string(struct line *line, const struct call *call, const char **at)
+{
+    const char *word = *at + 1 + strspn(*at + 1, " ");
+    size_t size = pen_word_size(word), argument_size = 0;
+    const char *argument = argument_of(call, word, size, &argument_size);
+    *at = argument ? word + size : word;
+    return !argument || (put(line, "\"", 1) && put(line, argument, argument_size) && put(line, "\"", 1));
+}
+
+/* Past a ##, which takes the spaces around it along. */
+static const char *paste(struct line *line, const char *at)
+{
+    while (line->size && line->bytes[line->size - 1] == ' ')
+        line->bytes[--line->size] = 0;
+    return at + 2 + strspn(at + 2, " ");
+}
+
+/* What the call is replaced by. */
+static bool put_body(struct expansion *expansion, struct line *line, const struct call *call)
+{
+    bool fits = true, pasted = false;
+    for (const char *at = call->macro->body; fits && *at;) {
+        if (at[0] == '#' && at[1] == '#') {
+            at = paste(line, at);
+            pasted = true;
             continue;
-        *out_called = true;
-        expansion->tries--;
-        rc = expand(expansion, line->bytes, (size_t)(at - text), depth + 1);
-        free(line);
+        }
+        if (at[0] == '#' && call->parameters) {
+            fits = put_string(line, call, &at);
+        } else {
+            size_t size = *at == '"' ? quoted_size(at) : pen_word_size(at), argument_size;
+            const char *argument = argument_of(call, at, size, &argument_size);
+            const char *after = at + (size ? size : 1);
+            if (!argument)
+                fits = put(line, at, (size_t)(after - at));
+            else if (pasted || strncmp(after + strspn(after, " "), "##", 2) == 0)
+                fits = put(line, argument, argument_size);
+            else
+                fits = put_expanded(expansion, line, argument, argument_size);
+            at = after;
+        }
+        pasted = false;
     }
-    return rc;
+    return fits;
 }
 
-static int expand(struct expansion *expansion, const char *text, size_t from, unsigned depth)
+/* Puts `size` bytes of the line, and what follows `end` in it, around what the call is replaced by. */
+static bool replace(struct expansion *expansion, struct line *line, size_t size, const struct call *call)
 {
-    bool called = false;
-    int rc = expansion->offer(expansion->context, text);
-    for (const char *at = text + from; !rc && *at && !called && depth < NESTING;) {
-        size_t size = word_size(at);
-        if (size)
-            rc = expand_call(expansion, text, at, depth, &called);
-        else if (*at == '"')
-            size = quoted_size(at);
-        at += size ? size : 1;
+    struct line *replaced = expansion->steps ? line_create(line->bytes, size) : NULL;
+    bool fits = replaced != NULL;
+    expansion->steps -= fits;
+    fits = fits && put_body(expansion, replaced, call) && put(replaced, call->end, strlen(call->end));
+    if (fits)
+        *line = *replaced;
+    free(replaced);
+    return fits;
+}
+
+/* The word at index `at` may be a macro of the device's compiler. */
+static bool mark(struct line *line, size_t at, size_t size)
+{
+    if (line->size + 2 >= sizeof line->bytes)
+        return false;
+    char *word = line->bytes + at;
+    memmove(word + size + 2, word + size, line->size - at - size + 1);
+    memmove(word + 1, word, size);
+    word[0] = PEN_MARK_BEGIN;
+    word[size + 1] = PEN_MARK_END;
+    line->size += 2;
+    return true;
+}
+
+static bool is_hidden(const struct expansion *expansion, const struct pen_macro *macro)
+{
+    for (unsigned i = 0; i < expansion->hidden_count; i++)
+        if (expansion->hidden[i].macro == macro)
+            return true;
+    return false;
+}
+
+/* Replaces the word at index `at` by what it comes to; *out_size of the line is done then. */
+static bool expand_word(struct expansion *expansion, struct line *line, size_t at, size_t *out_size)
+{
+    const char *word = line->bytes + at;
+    size_t size = pen_word_size(word);
+    bool defined;
+    struct call call;
+    const struct pen_macro *macro = definition(expansion, word, size, &defined);
+    *out_size = size;
+    if (macro && !is_hidden(expansion, macro) && find_call(word, macro, &call)) {
+        struct hidden hidden = {macro, strlen(call.end)};
+        if (expansion->hidden_count == NESTING || !replace(expansion, line, at, &call))
+            return false;
+        expansion->hidden[expansion->hidden_count++] = hidden;
+        *out_size = 0;
+    } else if (!macro && may_be_compilers(word, size, defined)) {
+        *out_size = size + 2;
+        return mark(line, at, size);
     }
-    return rc;
+    return true;
+}
+
+/* Expands the line in place, by the definitions that are chosen. False: it does not fit, or does not end. */
+static bool expand(struct expansion *expansion, struct line *line)
+{
+    bool fits = true;
+    unsigned hidden_before = expansion->hidden_count;
+    for (size_t at = 0, size; fits && line->bytes[at]; at += size) {
+        while (expansion->hidden_count > hidden_before &&
+               expansion->hidden[expansion->hidden_count - 1].tail >= line->size - at)
+            expansion->hidden_count--;
+        const char *word = line->bytes + at;
+        size = *word == '"' ? quoted_size(word) : pen_word_size(word);
+        if (!size)
+            size = 1;
+        else if (*word != '"' && !pen_word_asks(word, size))
+            fits = expand_word(expansion, line, at, &size);
+    }
+    expansion->hidden_count = hidden_before;
+    return fits;
 }
 
 int pen_expand(const struct pen_macros *macros, const char *text, pen_expand_offer offer, void *context)
 {
-    struct expansion expansion = {.macros = macros, .offer = offer, .context = context, .tries = TRIES};
-    return expand(&expansion, text, 0, 0);
+    struct expansion expansion = {.macros = macros, .steps = STEPS};
+    int rc = 0;
+    for (unsigned tries = 0; !rc && tries < TRIES && (!tries || choose_next(&expansion)); tries++) {
+        struct line *line = line_create(text, strlen(text));
+        if (line && expand(&expansion, line))
+            rc = offer(context, line->bytes);
+        free(line);
+    }
+    return rc;
 }

@@ -1,18 +1,29 @@
-/* icd/include_macros.c - headers that macros name: `#include NAME`. Kept until all macros are known. See collector.h.
- */
+/* icd/include_macros.c - headers that macros name: `#include NAME`, and what an #if asks for through a macro with
+ * __has_include. Kept until all macros are known. See collector.h. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "icd/collector.h"
 
+/* ---- while texts are scanned --------------------------------------------------------------------------- */
+
+int pen_collector_add_macro(struct pen_collector *collector, const char *name, size_t name_size, const char *value,
+                            size_t value_size)
+{
+    if (collector->needs.macros)
+        return pen_macros_add(&collector->macros, name, name_size, value, value_size);
+    collector->more.macros |= memmem(value, value_size, "__has_include", strlen("__has_include")) != NULL;
+    return 0;
+}
+
 int pen_collector_add_define(struct pen_collector *collector, struct pen_collector_text *text, const char *bytes,
                              const struct pen_directive *directive)
 {
-    if (!collector->needs.macros)
-        return 0;
-    int rc = pen_macros_add(&collector->macros, directive->name, directive->name_size, directive->value,
-                            directive->value_size);
-    return rc ? rc : pen_rooted_add_value(&text->rooted, bytes, (size_t)(directive->value - bytes));
+    int rc = pen_collector_add_macro(collector, directive->name, directive->name_size, directive->value,
+                                     directive->value_size);
+    if (rc || !collector->needs.macros)
+        return rc;
+    return pen_rooted_add_value(&text->rooted, bytes, (size_t)(directive->value - bytes));
 }
 
 static void free_computed(struct pen_collector_computed *computed)
@@ -22,11 +33,9 @@ static void free_computed(struct pen_collector_computed *computed)
     free(computed->name);
 }
 
-/* Kept until all macros are known. */
-int pen_collector_add_computed(struct pen_collector *collector, struct pen_collector_text *text, const char *bytes,
-                               const struct pen_directive *directive)
+static int add_computed(struct pen_collector *collector, const struct pen_collector_text *text,
+                        const struct pen_directive *directive)
 {
-    collector->more.macros = true;
     struct pen_collector_computed *grown =
         realloc(collector->computed, (collector->computed_count + 1) * sizeof *grown);
     if (!grown)
@@ -36,17 +45,42 @@ int pen_collector_add_computed(struct pen_collector *collector, struct pen_colle
                                               .there = text->there ? strdup(text->there) : NULL,
                                               .name = pen_scan_copy(directive->name, directive->name_size),
                                               .nesting = text->nesting,
-                                              .every = directive->every};
-    int rc = computed.name && !computed.here == !text->here && !computed.there == !text->there ? 0 : -PEN_ENOMEM;
+                                              .every = directive->every,
+                                              .condition = directive->kind == PEN_DIRECTIVE_CONDITION};
+    if (!computed.name || !computed.here != !text->here || !computed.there != !text->there) {
+        free_computed(&computed);
+        return -PEN_ENOMEM;
+    }
+    collector->computed[collector->computed_count++] = computed;
+    return 0;
+}
+
+/* An absolute path may be an argument of a macro. */
+static int root_arguments(struct pen_collector_text *text, const char *bytes, const struct pen_directive *directive)
+{
+    int rc = 0;
     const char *end = directive->name + directive->name_size;
     for (const char *at = directive->name; !rc && at < end; at++)
         if (*at == '(' || *at == ',')
             rc = pen_rooted_add_value(&text->rooted, bytes, (size_t)(at + 1 - bytes));
-    if (rc)
-        free_computed(&computed);
-    else
-        collector->computed[collector->computed_count++] = computed;
     return rc;
+}
+
+int pen_collector_add_computed(struct pen_collector *collector, struct pen_collector_text *text, const char *bytes,
+                               const struct pen_directive *directive)
+{
+    collector->more.macros = true;
+    int rc = add_computed(collector, text, directive);
+    return rc ? rc : root_arguments(text, bytes, directive);
+}
+
+int pen_collector_add_condition(struct pen_collector *collector, struct pen_collector_text *text, const char *bytes,
+                                const struct pen_directive *directive)
+{
+    if (!collector->needs.macros)
+        return 0;
+    int rc = add_computed(collector, text, directive);
+    return rc ? rc : root_arguments(text, bytes, directive);
 }
 
 void pen_collector_forget_computed(struct pen_collector *collector)
@@ -58,30 +92,97 @@ void pen_collector_forget_computed(struct pen_collector *collector)
     collector->computed_count = 0;
 }
 
-struct offer {
+/* ---- when all have been -------------------------------------------------------------------------------- */
+
+struct wanted {
     struct pen_collector *collector;
-    const struct pen_collector_computed *computed;
+    struct pen_collector_text from;
+    bool quoted, every;
 };
 
-/* What a macro came to: "name", <name>, or the text that a # makes a string of. */
-static int find_computed(void *context, const char *expanded)
+static int find_name(void *context, const char *name)
 {
-    const struct offer *offer = context;
-    const struct pen_collector_computed *computed = offer->computed;
-    const struct pen_collector_text from = {
-        .here = computed->here, .there = computed->there, .nesting = computed->nesting};
-    expanded += strspn(expanded, " ");
-    bool angled = *expanded == '<', quoted = *expanded == '"';
-    const char *begin = expanded + (angled || quoted);
-    size_t size = strcspn(begin, angled ? ">" : quoted ? "\"" : "");
-    while (size && begin[size - 1] == ' ')
-        size--;
-    char *name = strndup(begin, size);
-    int rc = name ? 0 : -PEN_ENOMEM;
-    if (!rc && size)
-        rc = pen_collector_find(offer->collector, &from, name, !angled, computed->every);
-    free(name);
+    const struct wanted *wanted = context;
+    int rc = pen_collector_find(wanted->collector, &wanted->from, name, wanted->quoted, wanted->every);
     return rc < 0 ? rc : 0;
+}
+
+/* Given headers whose name, or the end of it behind a slash, fits. */
+static int find_given(struct wanted *wanted, const char *pattern)
+{
+    int rc = 0;
+    for (uint32_t i = 0; !rc && i < wanted->collector->given_count; i++)
+        for (const char *at = wanted->collector->given[i].name; !rc && at; at = strchr(at, '/'), at += at != NULL)
+            if (pen_pattern_matches(pattern, strlen(pattern), at))
+                rc = find_name(wanted, at);
+    return rc;
+}
+
+/* All files that fit, in whichever directory. */
+static int find_fitting(struct wanted *wanted, const char *pattern)
+{
+    const struct pen_collector *collector = wanted->collector;
+    if (pattern[0] == '/')
+        return pen_pattern_list("", pattern, find_name, wanted);
+    int rc = find_given(wanted, pattern);
+    if (!rc && wanted->from.here)
+        rc = pen_pattern_list(wanted->from.here, pattern, find_name, wanted);
+    for (uint32_t i = 0; !rc && i + 1 < collector->directory_count; i++)
+        if (collector->directories[i].here)
+            rc = pen_pattern_list(collector->directories[i].here, pattern, find_name, wanted);
+    return rc;
+}
+
+static int find_wanted(struct wanted *wanted, const char *begin, size_t size)
+{
+    char *name = strndup(begin, size), *plain = name ? pen_pattern_plain(name) : NULL;
+    int rc = plain ? 0 : -PEN_ENOMEM;
+    if (!rc && size)
+        rc = find_name(wanted, plain);
+    if (!rc && size && strchr(name, PEN_MARK_BEGIN))
+        rc = find_fitting(wanted, name);
+    free(name);
+    free(plain);
+    return rc;
+}
+
+/* What a macro came to: "name", or <name>. */
+static int find_included(void *context, const char *expanded)
+{
+    struct wanted *wanted = context;
+    expanded += strspn(expanded, " ");
+    bool angled = *expanded == '<';
+    if (!angled && *expanded != '"')
+        return 0;
+    wanted->quoted = !angled;
+    return find_wanted(wanted, expanded + 1, strcspn(expanded + 1, angled ? ">" : "\""));
+}
+
+/* What a condition came to. */
+static int find_asked(void *context, const char *expanded)
+{
+    struct wanted *wanted = context;
+    struct pen_directive directive;
+    int rc = 0;
+    for (const char *at = expanded; !rc && (directive = pen_scan_next(&at)).kind != PEN_DIRECTIVE_END;)
+        if (directive.kind == PEN_DIRECTIVE_QUOTED || directive.kind == PEN_DIRECTIVE_ANGLED) {
+            wanted->quoted = directive.kind == PEN_DIRECTIVE_QUOTED;
+            wanted->every = directive.every;
+            rc = find_wanted(wanted, directive.name, directive.name_size);
+        }
+    return rc;
+}
+
+static int find_computed(struct pen_collector *collector, const struct pen_collector_computed *computed)
+{
+    struct wanted wanted = {.collector = collector,
+                            .from = {.here = computed->here, .there = computed->there, .nesting = computed->nesting},
+                            .every = computed->every};
+    if (!computed->condition)
+        return pen_expand(&collector->macros, computed->name, find_included, &wanted);
+    if (!pen_macros_ask(&collector->macros, computed->name))
+        return 0;
+    return pen_expand(&collector->macros, computed->name, find_asked, &wanted);
 }
 
 /* Until nothing more is found: a file may define macros that other files include by. */
@@ -90,10 +191,10 @@ int pen_collector_find_computed(struct pen_collector *collector)
     int rc = 0;
     for (uint32_t known_files = UINT32_MAX; !rc && known_files != collector->header_count;) {
         known_files = collector->header_count;
+        pen_macros_mark_asking(&collector->macros);
         for (uint32_t i = 0; !rc && i < collector->computed_count; i++) {
             struct pen_collector_computed computed = collector->computed[i];
-            struct offer offer = {collector, &computed};
-            rc = pen_expand(&collector->macros, computed.name, find_computed, &offer);
+            rc = find_computed(collector, &computed);
         }
     }
     return rc;

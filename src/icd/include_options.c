@@ -21,7 +21,7 @@ static const char *include_directory(const struct pen_collector *collector, uint
 static int option_macro(struct pen_collector *collector, const char *options, uint32_t i)
 {
     const struct pen_option *option = &collector->options[i];
-    if (!collector->needs.macros || strncmp(option->value, "-D", 2) != 0)
+    if (strncmp(option->value, "-D", 2) != 0)
         return 0;
     const char *name = option->value + 2;
     if (!*name && i + 1 < collector->option_count)
@@ -29,10 +29,10 @@ static int option_macro(struct pen_collector *collector, const char *options, ui
     assert(name);
     const char *equals = strchr(name, '=');
     if (!equals)
-        return pen_macros_add(&collector->macros, name, strlen(name), "1", 1);
-    int rc = pen_macros_add(&collector->macros, name, (size_t)(equals - name), equals + 1, strlen(equals + 1));
+        return pen_collector_add_macro(collector, name, strlen(name), "1", 1);
+    int rc = pen_collector_add_macro(collector, name, (size_t)(equals - name), equals + 1, strlen(equals + 1));
     size_t at = (size_t)(option->raw - options) + strcspn(option->raw, "=") + 1;
-    return rc ? rc : pen_rooted_add_value(&collector->rooted, options, at);
+    return rc || !collector->needs.macros ? rc : pen_rooted_add_value(&collector->rooted, options, at);
 }
 
 static int add_directory(struct pen_collector *collector, const char *here)

@@ -83,6 +83,9 @@ static int scan_joined(struct pen_collector *collector, struct pen_collector_tex
         case PEN_DIRECTIVE_MACRO:
             rc = pen_collector_add_computed(collector, text, bytes, &directive);
             break;
+        case PEN_DIRECTIVE_CONDITION:
+            rc = pen_collector_add_condition(collector, text, bytes, &directive);
+            break;
         case PEN_DIRECTIVE_QUOTED:
         case PEN_DIRECTIVE_ANGLED:
             rc = include_name(collector, text, bytes, &directive);

@@ -3,8 +3,11 @@
  * and goes along. Conditionals are not evaluated: what might be included is sent if it exists; what does not exist is
  * left to the device's compiler, which has headers of its own and words for what is missing.
  *
- * A name that macros make (`#include NAME`, `#include TEXT(DIRECTORY/file.h)`) is looked for under all that it may come
- * to, with every macro that any text or the options define (not those that the device's compiler has of its own).
+ * A name that macros make (`#include NAME`, `#include TEXT(DIRECTORY/file.h)`, `#if HAS(<file.h>)` where HAS has an
+ * __has_include in its body) is looked for under all that it may come to, by every definition of a macro in any text or
+ * the options. A word that may be a macro of the device's own compiler (`__OPENCL_VERSION__`, `__LINE__`,
+ * `cl_khr_fp64`, any in capital letters without a definition) may be any number: all files are sent that have one there
+ * (docs/decisions/0016).
  *
  * On the other side the files lie in numbered directories: a file's name is "N/relative/path.h", and the options name
  * directory N as `-I @N@`, which the worker replaces by where it is. N counts the search directories in order: include
@@ -60,10 +63,11 @@ void pen_options_free(struct pen_option *options, uint32_t count);
 /* ---- directives (scan.c) ------------------------------------------------------------------------------- */
 
 enum pen_directive_kind {
-    PEN_DIRECTIVE_QUOTED, /* #include "name", __has_include("name") */
-    PEN_DIRECTIVE_ANGLED, /* #include <name> */
-    PEN_DIRECTIVE_MACRO,  /* #include what is to be expanded */
-    PEN_DIRECTIVE_DEFINE, /* #define name value, #define name(parameters) value */
+    PEN_DIRECTIVE_QUOTED,    /* #include "name", __has_include("name") */
+    PEN_DIRECTIVE_ANGLED,    /* #include <name> */
+    PEN_DIRECTIVE_MACRO,     /* #include what is to be expanded */
+    PEN_DIRECTIVE_DEFINE,    /* #define name value, #define name(parameters) value */
+    PEN_DIRECTIVE_CONDITION, /* #if, #elif: `name` is the condition */
     PEN_DIRECTIVE_END
 };
 
@@ -86,11 +90,23 @@ struct pen_directive pen_scan_next(const char **cursor);
 /* A part of a joined text without its comments; malloc'ed. */
 char *pen_scan_copy(const char *at, size_t size);
 
-/* ---- macros (expand.c) --------------------------------------------------------------------------------- */
+/* ---- macros (macros.c), and what they come to (expand.c) ----------------------------------------------- */
+
+/* Of the word that begins here, or 0. A mark (below) is part of the word that it was pasted into. */
+size_t pen_word_size(const char *at);
+/* The word of this size at `at` is the one that `name` begins with. */
+bool pen_word_is(const char *at, size_t size, const char *name);
+/* It is __has_include, or __has_include_next. */
+bool pen_word_asks(const char *at, size_t size);
+/* It is a compiler's (C11 7.1.3) or OpenCL's to define. */
+bool pen_word_is_reserved(const char *at);
+/* It is written as names of macros are, in capital letters. */
+bool pen_word_is_capital(const char *at, size_t size);
 
 struct pen_macro {
     char *name; /* "NAME" or "NAME(a, b)" */
     char *body;
+    bool asks; /* see pen_macros_mark_asking */
 };
 
 struct pen_macros { /* of one name there may be several */
@@ -102,10 +118,27 @@ struct pen_macros { /* of one name there may be several */
 int pen_macros_add(struct pen_macros *macros, const char *name, size_t name_size, const char *body, size_t body_size);
 void pen_macros_finish(struct pen_macros *macros);
 
-/* Gets the text of each stage of an expansion; anything but 0 ends it, and is its result. */
+/* True for a text with __has_include, or with a macro that asks: for which it is known that its body is such a text. */
+bool pen_macros_ask(const struct pen_macros *macros, const char *text);
+void pen_macros_mark_asking(struct pen_macros *macros);
+
+/* Gets what a text comes to, with marks around each word that may be a macro of the device's compiler; anything but 0
+ * ends the expansion, and is its result. */
 typedef int (*pen_expand_offer)(void *context, const char *text);
-/* Offers the text, and what it comes to by each macro that it calls. May be called with macros that grow meanwhile. */
+/* Offers what the text comes to by each choice of definitions. May be called with macros that grow meanwhile. */
 int pen_expand(const struct pen_macros *macros, const char *text, pen_expand_offer offer, void *context);
+
+/* ---- names with marks (pattern.c) ---------------------------------------------------------------------- */
+
+#define PEN_MARK_BEGIN '\1'
+#define PEN_MARK_END   '\2'
+
+/* True when the name fits: marked is the word that is marked, a preprocessing number of C (6.4.8), or nothing. */
+bool pen_pattern_matches(const char *pattern, size_t size, const char *name);
+/* Without the marks, the words as they are; malloc'ed. */
+char *pen_pattern_plain(const char *pattern);
+/* Offers the names below the directory that fit, in alphabetical order. -PEN_ENOMEM, or what an offer came to. */
+int pen_pattern_list(const char *directory, const char *pattern, pen_expand_offer offer, void *context);
 
 /* ---- absolute paths (rooted.c) ------------------------------------------------------------------------- */
 
@@ -117,7 +150,7 @@ struct pen_rooted { /* where that is to be put into a text, in order */
     uint32_t count;
 };
 
-/* -PEN_ENOMEM. */
+/* Once, however often it is added. -PEN_ENOMEM. */
 int pen_rooted_add(struct pen_rooted *rooted, size_t at);
 /* The same, if an absolute path of a file begins at `at` of the text, or in quotes of some kind there. */
 int pen_rooted_add_value(struct pen_rooted *rooted, const char *text, size_t at);

@@ -8,12 +8,28 @@
 
 int pen_rooted_add(struct pen_rooted *rooted, size_t at)
 {
+    for (uint32_t i = 0; i < rooted->count; i++)
+        if (rooted->at[i] == at)
+            return 0;
     size_t *grown = realloc(rooted->at, (rooted->count + 1) * sizeof *grown);
     if (!grown)
         return -PEN_ENOMEM;
     rooted->at = grown;
-    rooted->at[rooted->count++] = at;
+    uint32_t i = rooted->count++;
+    for (; i && rooted->at[i - 1] > at; i--)
+        rooted->at[i] = rooted->at[i - 1];
+    rooted->at[i] = at;
     return 0;
+}
+
+/* Where the path's directory ends, as far as no macro makes it. */
+static char *directory_end(char *path)
+{
+    char *last = strrchr(path, '/');
+    for (char *at = path; at < last; at += 1 + strcspn(at + 1, "/"))
+        if (pen_word_is_reserved(at + 1) || pen_word_is_capital(at + 1, strcspn(at + 1, "/")))
+            return at;
+    return last;
 }
 
 /* What is in double quotes may be a string for something else, and has to be a file's whole name; what is not may get
@@ -27,9 +43,9 @@ static bool names_file(const char *at, size_t size, bool whole)
     path[size] = 0;
     if (access(path, F_OK) == 0)
         return true;
-    char *slash = strrchr(path, '/');
-    *slash = 0;
-    return !whole && slash > path && access(path, F_OK) == 0;
+    char *end = directory_end(path);
+    *end = 0;
+    return !whole && end > path && access(path, F_OK) == 0;
 }
 
 int pen_rooted_add_value(struct pen_rooted *rooted, const char *text, size_t at)

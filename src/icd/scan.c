@@ -1,4 +1,4 @@
-/* icd/scan.c - finds #include, __has_include and #define in a program's text; see includes.h.
+/* icd/scan.c - finds #include, __has_include, #define and #if in a program's text; see includes.h.
  * Translation phases 1 to 4 of C, as far as they matter: ??= and ??/ are # and a backslash, a backslash at a line's end
  * joins it with the next, a comment is a space, a directive is a # that begins a line. */
 #include <stdbool.h>
@@ -202,6 +202,13 @@ static struct pen_directive define_directive(const char *at)
     return directive;
 }
 
+static struct pen_directive condition_directive(const char *at)
+{
+    size_t size = (size_t)(line_end(at) - at);
+    return (struct pen_directive){
+        .kind = size ? PEN_DIRECTIVE_CONDITION : PEN_DIRECTIVE_END, .name = at, .name_size = size};
+}
+
 /* The directive whose # was just passed; END when it is none that matters. */
 static struct pen_directive parse_directive(const char *at)
 {
@@ -212,6 +219,8 @@ static struct pen_directive parse_directive(const char *at)
         return include_directive(rest, line_end(rest), word_is(at, size, "include_next"));
     if (word_is(at, size, "define"))
         return define_directive(rest);
+    if (word_is(at, size, "if") || word_is(at, size, "elif"))
+        return condition_directive(rest);
     return (struct pen_directive){.kind = PEN_DIRECTIVE_END};
 }
 
@@ -226,20 +235,34 @@ static struct pen_directive parse_question(const char *at, size_t size)
     return include_directive(rest, skip_to_closing(rest), every);
 }
 
-/* Where to read on: a comment may begin behind it. */
-static const char *directive_end(const struct pen_directive *directive)
-{
-    if (directive->kind == PEN_DIRECTIVE_DEFINE)
-        return directive->value + directive->value_size;
-    return directive->name + directive->name_size + (directive->kind == PEN_DIRECTIVE_MACRO ? 0 : 1);
-}
-
 /* Past the # (or its digraph) that begins here, or NULL when none does. */
 static const char *skip_hash(const char *at)
 {
     if (*at == '#')
         return next(at);
     return *at == '%' && *next(at) == ':' ? next(next(at)) : NULL;
+}
+
+/* Where to read on: a comment may begin behind it. What a macro or a condition asks for is read as text, in which no #
+ * begins a directive. */
+static const char *directive_end(const struct pen_directive *directive)
+{
+    const char *at = directive->name + directive->name_size;
+    switch (directive->kind) {
+    case PEN_DIRECTIVE_DEFINE:
+    case PEN_DIRECTIVE_CONDITION:
+        at = directive->kind == PEN_DIRECTIVE_DEFINE ? directive->value : directive->name;
+        for (const char *after; (after = skip_hash(at));)
+            at = skip_space(after);
+        return at;
+    case PEN_DIRECTIVE_QUOTED:
+    case PEN_DIRECTIVE_ANGLED:
+        return next(at);
+    case PEN_DIRECTIVE_MACRO:
+    case PEN_DIRECTIVE_END:
+        break;
+    }
+    return at;
 }
 
 struct pen_directive pen_scan_next(const char **cursor)

@@ -244,6 +244,7 @@ def programs():
                 drivers=("pocl", "rusticl"), mixed=("rusticl",), timeout_s=900),
         hashcat("MD5", 0, "a722c63db8ec8625af6cf71cb8c2d939", "?l?l?l?l?d"),
         hashcat("SHA-256", 1400, "e6c3da5b206634d7f3f3586d747ffdb36b5c675757b380c6a5fe5c570c714349", "?l?l?l?l?d"),
+        Program("PyOpenCL headers", [PYTHON, "-u", os.path.join(HERE, "pyopencl_headers.py")], drivers=DRIVERS, mixed=MIXED),
         Program("PyOpenCL", pyopencl(), drivers=DRIVERS, mixed=("rusticl",), timeout_s=600),
         # Most of its time is the compiler's, for reductions, scans and sorting. For a GPU of 32 KiB of local memory, which is what Oclgrind
         # shows, PyOpenCL writes scans that PoCL compiles for ten minutes.

@@ -1,5 +1,6 @@
 /* Any bytes as a program's text and build options: scanning stays inside the text, moves forward, and ends; splitting
- * gives words that lie in the options, in order; what is included by macros is expanded, and that ends too. */
+ * gives words that lie in the options, in order; what is included or asked for by macros is expanded, and that ends
+ * too, with a name that files can be compared with. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,14 +26,20 @@ static void scan(const char *text)
         abort();
 }
 
-/* More than expand.c ever tries, with the text as it was. */
-#define OFFERS 1001
+/* As many as expand.c ever tries. */
+#define OFFERS 1000
 
 static int count(void *context, const char *text)
 {
     unsigned *offers = context;
     if (++*offers > OFFERS || !memchr(text, 0, 1 << 14))
         abort();
+    char *plain = pen_pattern_plain(text);
+    if (plain && strlen(plain) < 256 && strlen(plain) == strlen(text) &&
+        !pen_pattern_matches(text, strlen(text), plain))
+        abort();
+    free(plain);
+    pen_pattern_matches(text, strlen(text), "k1.2__LINE__.h");
     return 0;
 }
 
@@ -46,10 +53,12 @@ static void expand(const char *text)
             (pen_macros_add(&macros, directive.name, directive.name_size, directive.value, directive.value_size) ||
              pen_rooted_add_value(&rooted, text, (size_t)(directive.value - text))))
             break;
+    pen_macros_mark_asking(&macros);
     for (const char *cursor = text; (directive = pen_scan_next(&cursor)).kind != PEN_DIRECTIVE_END;) {
         unsigned offers = 0;
-        char *name = directive.kind == PEN_DIRECTIVE_MACRO ? pen_scan_copy(directive.name, directive.name_size) : NULL;
-        if (name)
+        bool expands = directive.kind == PEN_DIRECTIVE_MACRO || directive.kind == PEN_DIRECTIVE_CONDITION;
+        char *name = expands ? pen_scan_copy(directive.name, directive.name_size) : NULL;
+        if (name && (directive.kind == PEN_DIRECTIVE_MACRO || pen_macros_ask(&macros, name)))
             pen_expand(&macros, name, count, &offers);
         free(name);
     }

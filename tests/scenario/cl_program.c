@@ -221,6 +221,8 @@ static void check_include(struct cl_setup *s, const char *source, const char *op
 
 #define KERNEL "\nkernel void k(global int *o) { *o = VALUE; }\n"
 
+#define MACROS "#define S_(x) #x\n#define S(x) S_(x)\n#define J_(x, y) x##y\n#define J(x, y) J_(x, y)\n"
+
 /* Every way to name the header in which VALUE is 1. By way of /proc it has a path that no other process can open. */
 static void check_ways_to_include(struct cl_setup *s)
 {
@@ -246,14 +248,34 @@ static void check_ways_to_include(struct cl_setup *s)
         {"#define A \"/proc/self/cwd/here.h\"\n#include A", ""},
         {"#include A", "-DA=</proc/self/cwd/here.h>"},
         {"#define S_(x) #x\n#define S(x) S_(x)\n#include S(D/value.h)", "-D D=/proc/self/cwd/next"},
+        {MACROS "#include S(J(cl, __OPENCL_VERSION__).h)\n#include S(120/J(cl, __LINE__).h)\n#include \"self.h\"",
+         "-I version"},
+        {MACROS "#include S(/proc/self/cwd/version/__OPENCL_C_VERSION__/J(cl, __IMAGE_SUPPORT__).h)\n"
+                "#if !__has_include(S(version/J(cl, __FAST_RELAXED_MATH__).h))\n#error\n#endif",
+         "-cl-std=CL1.2 -cl-fast-relaxed-math"},
+        {"#define HAS(x) __has_include(x)\n#define HAS_ONE __has_include(\"120/cl1.h\")\n"
+         "#if HAS(<120/cl2.h>) && HAS_ONE\n#define VALUE 1\n#endif",
+         "-I version"},
     };
-    char source[512];
+    static const int versions[] = {100, 110, 120, 200, 210, 220, 300};
+    char source[512], path[64];
     CHECK(mkdir("empty", 0700) == 0 && mkdir("next", 0700) == 0 && mkdir("next/two", 0700) == 0, "mkdir: %d", errno);
     write_file("next.h", "#include NEXT\n");
     write_file("next/none.h", "");
     write_file("next/value.h", "#define VALUE 1\n");
     write_file("next/two.h", "#include_next <two.h>\n");
     write_file("next/two/two.h", "#define VALUE 1\n");
+    write_file("self.h", "#ifndef SELF\n#define SELF\n#include __FILE__\n#else\n#define VALUE 1\n#endif\n");
+    CHECK(mkdir("version", 0700) == 0 && mkdir("version/120", 0700) == 0, "mkdir: %d", errno);
+    write_file("version/cl1.h", "#define VALUE 1\n");
+    for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
+        snprintf(path, sizeof path, "version/cl%d.h", versions[i]);
+        write_file(path, "#define VALUE 1\n");
+    }
+    for (int line = 1; line < 10; line++) {
+        snprintf(path, sizeof path, "version/120/cl%d.h", line);
+        write_file(path, "#define VALUE 1\n");
+    }
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         snprintf(source, sizeof source, "%s\nkernel void k() { int value = VALUE; }\n", ways[i][0]);
         cl_program program = cl_check_program(s->context, source);

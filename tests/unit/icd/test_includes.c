@@ -52,7 +52,7 @@ static void test_options(void **state)
 
 /* ---- directives ---------------------------------------------------------------------------------------- */
 
-/* What is found, as "Q:name A:name M:name D:name=value". */
+/* What is found, as "Q:name A:name M:name D:name=value C:condition". */
 static void assert_directives(const char *text, const char *expected)
 {
     char got[512] = "", *joined = pen_scan_join(text);
@@ -63,7 +63,8 @@ static void assert_directives(const char *text, const char *expected)
         if (d.kind == PEN_DIRECTIVE_END)
             break;
         size_t used = strlen(got);
-        snprintf(got + used, sizeof got - used, "%s%c:%.*s", used ? " " : "", "QAMD"[d.kind], (int)d.name_size, d.name);
+        snprintf(got + used, sizeof got - used, "%s%c:%.*s", used ? " " : "", "QAMDC"[d.kind], (int)d.name_size,
+                 d.name);
         used = strlen(got);
         if (d.kind == PEN_DIRECTIVE_DEFINE)
             snprintf(got + used, sizeof got - used, "=%.*s", (int)d.value_size, d.value);
@@ -103,8 +104,14 @@ static void test_directives(void **state)
     assert_directives("#define M(a \\\n, b) \\\n #a\n#include \"a.h\"", "D:M(a , b)=#a Q:a.h");
     assert_directives("#define S /* \n */ \"*/\" // \"b.h\n#include \"a.h\"", "D:S=\"*/\" // \"b.h Q:a.h");
     assert_directives("%:include \"a.h\"\n  %: include <b.h>\nx %: include <c.h>", "Q:a.h A:b.h");
-    assert_directives("#if defined(A) && __has_include(\"a.h\") || __has_include ( <b.h> )\n", "Q:a.h A:b.h");
-    assert_directives("#elif __has_include_next(S((a), b)) && 1\n", "M:S((a), b)");
+    assert_directives("#if defined(A) && __has_include(\"a.h\") || __has_include ( <b.h> )\n",
+                      "C:defined(A) && __has_include(\"a.h\") || __has_include ( <b.h> ) Q:a.h A:b.h");
+    assert_directives("#elif __has_include_next(S((a), b)) && 1\n", "C:__has_include_next(S((a), b)) && 1 M:S((a), b)");
+    assert_directives("#if\n#if A /* B\n */ && C // D\n#elifdef X\n", "C:A /* B\n */ && C // D");
+    assert_directives("#define H __has_include(\"a.h\")\n#define I(x) __has_include(x)\n#define __has_include(x) 0\n",
+                      "D:H=__has_include(\"a.h\") Q:a.h D:I(x)=__has_include(x) M:x D:__has_include(x)=0");
+    assert_directives("#define A # %: # define B\n#define C #include \"a.h\"\n",
+                      "D:A=# %: # define B D:C=#include \"a.h\"");
     assert_directives("#ifdef __has_include\nint my__has_include(\"a.h\");", "");
     assert_directives("#include \"open.h\n#include <also\n#include \"a.h\"", "Q:a.h");
     assert_directives("#includes \"a.h\"\n#pragma include \"b.h\"", "");
@@ -112,7 +119,7 @@ static void test_directives(void **state)
     assert_directives("#", "");
     assert_directives("#include", "");
     assert_directives("#include \"\"", "");
-    assert_directives("#if 0\n#include \"a.h\"\n#endif", "Q:a.h");
+    assert_directives("#if 0\n#include \"a.h\"\n#endif", "C:0 Q:a.h");
 }
 
 /* ---- files --------------------------------------------------------------------------------------------- */
@@ -288,6 +295,114 @@ static void test_every(void **state)
     assert_collected("#if __has_include_next(\"e.h\")", "-Ie2 -Ie3", "2/e.h 3/e.h ", "-I @2@ -I @3@ ");
 }
 
+#define TEXT "#define S_(x) #x\n#define S(x) S_(x)\n#define J_(x, y) x##y\n#define J(x, y) J_(x, y)\n"
+
+/* Arguments are expanded before they take their places, but for # and ##; a macro is not, within what it came to. */
+static void test_arguments(void **state)
+{
+    (void)state;
+    write_file("r/k2.h", "2");
+    write_file("r/V.h", "V");
+    static const char *const all[][2] = {
+        {TEXT "#define V 2\n#include S(J(k, V).h)", "2/k2.h "},
+        {TEXT "#define V 2\n#define F S(J(J(,k), J(V,)).h)\n#include F", "2/k2.h "},
+        {TEXT "#define V 2\n#include S(J_(k, V).h)", ""},
+        {TEXT "#define V 2\n#include S_(V.h)", "2/V.h "},
+        {TEXT "#define k k2\n#define h k.h\n#include S(h)", "2/k2.h "},
+        {TEXT "#define G(x) k##x\n#define F G\n#include S(F (2).h)", "2/k2.h "},
+        {TEXT "#define k2(x) S(k2.x)\n#include k2(k2(h))", ""},
+        {TEXT "#define k2(x) k2.x\n#include S(k2(h))", "2/k2.h "},
+        {"#include <V.h>\n#define V 2", "2/V.h "},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        assert_collected(all[i][0], "-Ir", all[i][1], *all[i][1] ? "-I @2@ " : "");
+}
+
+/* Macros of the device's own compiler: any number, or the word, or nothing. */
+static void test_compilers_macros(void **state)
+{
+    (void)state;
+    write_file("cl/c120.h", "");
+    write_file("cl/c300.h", "");
+    write_file("cl/c.h", "");
+    write_file("cl/c1.2_x.h", "");
+    write_file("cl/cold.h", "");
+    write_file("cl/c__LINE__.h", "");
+    write_file("cl/120/x.h", "");
+    write_file("cl/200/x.h", "#include \"y.h\"\n");
+    write_file("cl/200/y.h", "");
+    write_file("cl/old/x.h", "");
+    write_file("cl/7.h", "");
+    static const char *const all[][2] = {
+        {TEXT "#include S(J(c, __OPENCL_VERSION__).h)", "2/c.h 2/c1.2_x.h 2/c120.h 2/c300.h "},
+        {TEXT "#include S(J(c, __LINE__).h)", "2/c__LINE__.h 2/c.h 2/c1.2_x.h 2/c120.h 2/c300.h "},
+        {TEXT "#include S(J_(c, __LINE__).h)", "2/c__LINE__.h "},
+        {TEXT "#define V POCL_BITS\n#include S(V/x.h)", "2/120/x.h 2/200/x.h 2/200/y.h "},
+        {TEXT "#define PATH cl\n#include S(PATH/cl_khr_fp64/x.h)", "1/cl/120/x.h 1/cl/200/x.h 1/cl/200/y.h "},
+        {TEXT "#include S(J(c, J(__A, _B)).h)", "2/c.h 2/c1.2_x.h 2/c120.h 2/c300.h "},
+        {"#define A(x) <x.h>\n#include A(__COUNTER__)", "2/7.h "},
+        {TEXT "#ifndef __OPENCL_C_VERSION__\n#define __OPENCL_C_VERSION__ 300\n#endif\n"
+              "#include S(J(c,__OPENCL_C_VERSION__).h)",
+         "2/c300.h 2/c.h 2/c1.2_x.h 2/c120.h "},
+        {TEXT "#include S(small/x.h)\n#include S(J(c, small).h)", ""},
+        {TEXT "#if __has_include(S(J(c, __IMAGE_SUPPORT__).h))", "2/c.h 2/c1.2_x.h 2/c120.h 2/c300.h "},
+        {"#include __FILE__\n#include __LINE__\n#include \"__LINE__.h\"", ""},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        assert_collected(all[i][0], "-Icl", all[i][1],
+                         *all[i][1] == '1'   ? "-I @1@ "
+                         : *all[i][1] == '2' ? "-I @2@ "
+                                             : "");
+    /* names given to clCompileProgram, and absolute ones */
+    const struct pen_include_given given[] = {
+        {"g/v120.h", ""}, {"g/i.h", TEXT "#include S(J(v, __LINE__).h)"}, {"g/vx.h", ""}};
+    struct pen_includes includes = {0};
+    struct pen_error error = {0};
+    assert_int_equal(pen_includes_collect("#include <g/i.h>", "", given, 3, &includes, &error), 0);
+    assert_string_equal(includes.headers[1].name, "0/g/v120.h");
+    pen_includes_finish(&includes);
+    char source[256], name[128];
+    snprintf(source, sizeof source, TEXT "#include S(%s/cl/__LINE__/y.h)", root);
+    includes = collect(source, "");
+    snprintf(name, sizeof name, "2/penstock-root%s/cl/200/y.h", root);
+    assert_non_null(header(&includes, name));
+    assert_non_null(strstr(includes.source, "S(penstock-root/"));
+    pen_includes_finish(&includes);
+}
+
+/* What an #if asks for by way of a macro. */
+static void test_questions(void **state)
+{
+    (void)state;
+    write_file("q/a.h", "");
+    write_file("q/b.h", "");
+    static const char *const all[] = {
+        "#define HAS __has_include(<a.h>)\n#if HAS",
+        "#define HAS(x) __has_include(x)\n#if 1 && HAS(<a.h>)",
+        "#define HAS(x) __has_include(x)\n#if 0\n#elif defined(HAS) && HAS(\"a.h\")",
+        "#if H(G)\n#endif\n#define G <a.h>\n#define H(x) I(x)\n#define I(x) defined(J) && __has_include(x)",
+        "#define HAS(x) __has_include(<x.h>)\n#define A HAS(a)\n#define B A\n#if B",
+        "#ifndef __has_include\n#define __has_include(x) 0\n#endif\n#define HAS(x) __has_include(x)\n#if HAS(<a.h>)",
+        "#ifdef X\n#define HAS(x) 0\n#else\n#define HAS(x) __has_include(x)\n#endif\n#if HAS(<a.h>)",
+        "#define HAS(x) __has_include(x)\nHAS(<b.h>)\n#if HAS(<a.h>)\n#if HAT(<b.h>)\n#pragma HAS(<b.h>)",
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        assert_collected(all[i], "-Iq", "2/a.h ", "-I @2@ ");
+    assert_collected("#if HAS(<a.h>)", "-Iq '-DHAS(x)=__has_include(x)'", "2/a.h ",
+                     "-I @2@ '-DHAS(x)=__has_include(x)'");
+    assert_collected("#define HAS(x) __has_include_next(x)\n#if HAS(<a.h>)", "-I. -Iq", "3/a.h ", "-I @3@ ");
+    char source[1024], expected[128];
+    const char *format = "#define HAS(x) __has_include(x)\n"
+                         "#if __has_include(\"%1$s/q/b.h\") && HAS(<%1$s/q/a.h>) && __has_include( <%1$s/q/b.h>)";
+    snprintf(source, sizeof source, format, root);
+    snprintf(expected, sizeof expected, "penstock-root%s", root);
+    struct pen_includes includes = collect(source, "");
+    snprintf(source, sizeof source, format, expected);
+    assert_string_equal(includes.source, source);
+    assert_int_equal(includes.header_count, 2);
+    pen_includes_finish(&includes);
+}
+
 /* Directories that only lead to others are there as well. */
 static void test_passed(void **state)
 {
@@ -459,11 +574,12 @@ static void test_nesting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options),  cmocka_unit_test(test_directives), cmocka_unit_test(test_search),
-        cmocka_unit_test(test_contents), cmocka_unit_test(test_macros),     cmocka_unit_test(test_climbing),
-        cmocka_unit_test(test_absolute), cmocka_unit_test(test_given),      cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_nesting),  cmocka_unit_test(test_computed),   cmocka_unit_test(test_every),
-        cmocka_unit_test(test_passed),
+        cmocka_unit_test(test_options),   cmocka_unit_test(test_directives), cmocka_unit_test(test_search),
+        cmocka_unit_test(test_contents),  cmocka_unit_test(test_macros),     cmocka_unit_test(test_climbing),
+        cmocka_unit_test(test_absolute),  cmocka_unit_test(test_given),      cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_nesting),   cmocka_unit_test(test_computed),   cmocka_unit_test(test_every),
+        cmocka_unit_test(test_passed),    cmocka_unit_test(test_arguments),  cmocka_unit_test(test_compilers_macros),
+        cmocka_unit_test(test_questions),
     };
     return cmocka_run_group_tests(tests, enter_directory, leave_directory);
 }
