@@ -21,7 +21,7 @@ struct node {
     int status;
     uint64_t started_ns, ended_ns;
     char *name;
-    uint64_t *after;
+    struct pen_predecessor *after;
     uint32_t after_count;
 };
 
@@ -217,6 +217,20 @@ static void print_node(const struct execution *execution, const struct node *nod
     printf(", part %u%s\"%s];\n", node->lane, node->done ? "" : ", not done", node->status < 0 ? ", color=red" : "");
 }
 
+/* What they mean is in penstock-log(1). */
+static void print_edges(const struct execution *execution, const struct node *node)
+{
+    static const char *const drawn[] = {[PEN_EDGE_WAIT] = "label=wait, color=blue",
+                                        [PEN_EDGE_READ_AFTER_WRITE] = "label=RAW",
+                                        [PEN_EDGE_WRITE_AFTER_READ] = "label=WAR, style=dashed",
+                                        [PEN_EDGE_WRITE_AFTER_WRITE] = "label=WAW, style=bold",
+                                        [PEN_EDGE_BARRIER] = "label=barrier, color=blue, style=dashed",
+                                        [PEN_EDGE_IN_ORDER] = "label=\"in order\", color=gray, style=dotted"};
+    for (uint32_t i = 0; i < node->after_count; i++)
+        if (pen_map_get(&execution->by_id, node->after[i].node))
+            printf("  n%" PRIu64 " -> n%" PRIu64 " [%s];\n", node->after[i].node, node->id, drawn[node->after[i].why]);
+}
+
 int pen_cli_graph(const char *file, bool json)
 {
     struct execution execution;
@@ -228,9 +242,7 @@ int pen_cli_graph(const char *file, bool json)
         for (uint32_t i = 0; i < execution.count; i++)
             print_node(&execution, execution.nodes[i]);
         for (uint32_t i = 0; i < execution.count; i++)
-            for (uint32_t j = 0; j < execution.nodes[i]->after_count; j++)
-                if (pen_map_get(&execution.by_id, execution.nodes[i]->after[j]))
-                    printf("  n%" PRIu64 " -> n%" PRIu64 ";\n", execution.nodes[i]->after[j], execution.nodes[i]->id);
+            print_edges(&execution, execution.nodes[i]);
         puts("}");
     }
     finish(&execution);
@@ -280,13 +292,13 @@ static double microseconds(uint64_t ns, uint64_t origin_ns)
     return (double)(ns - origin_ns) / 1e3;
 }
 
-/* An arrow from the end of what it waited for to its beginning. */
+/* An arrow from the end of what it waited for to its beginning. What a queue orders by itself needs none. */
 static void print_arrows(const struct execution *execution, const struct node *node, uint64_t origin_ns,
                          json_int_t *arrows, bool *first)
 {
     for (uint32_t i = 0; i < node->after_count; i++) {
-        const struct node *before = pen_map_get(&execution->by_id, node->after[i]);
-        if (!before || !before->ended_ns)
+        const struct node *before = pen_map_get(&execution->by_id, node->after[i].node);
+        if (!before || !before->ended_ns || node->after[i].why == PEN_EDGE_IN_ORDER)
             continue;
         json_int_t arrow = ++*arrows;
         print_event(json_pack("{s:s, s:s, s:s, s:I, s:i, s:I, s:f}", "name", "after", "cat", "order", "ph", "s", "id",
@@ -299,14 +311,14 @@ static void print_arrows(const struct execution *execution, const struct node *n
     }
 }
 
-/* A copy's number is the worker's, from 2^63 on: here it counts from 0. */
+/* Copies are counted from 0. */
 static json_t *event_of(const struct node *node, uint64_t origin_ns)
 {
     json_t *event = json_pack(
         "{s:o, s:s, s:s, s:i, s:I, s:f, s:f, s:{s:I, s:i}}", "name", pen_json_text(node->name), "cat",
         node->copies ? "copy" : "command", "ph", "X", "pid", 1, "tid", lane_of(node), "ts",
         microseconds(node->started_ns, origin_ns), "dur", (double)(node->ended_ns - node->started_ns) / 1e3, "args",
-        node->copies ? "copy" : "command", (json_int_t)(node->id & INT64_MAX), "status", node->status);
+        node->copies ? "copy" : "command", (json_int_t)(node->id & ~PEN_LOG_COPIES), "status", node->status);
     json_t *args = json_object_get(event, "args");
     if (node->copies)
         json_object_set_new(args, "bytes", json_integer((json_int_t)node->bytes));

@@ -252,27 +252,29 @@ struct meeting {
     void *context;
 };
 
-static int meet_one(const struct meeting *meeting, const struct access *before)
+static int meet_one(const struct meeting *meeting, const struct access *before, enum pen_hazard_kind kind)
 {
     if (is_over(before) || before->node == meeting->node || before->node->met_by == meeting->node->ticket)
         return 0;
     before->node->met_by = meeting->node->ticket;
-    return meeting->meet(meeting->context, before->node);
+    return meeting->meet(meeting->context, before->node, kind);
 }
 
 /* The reads since a write come after it by themselves: who meets one of them need not meet the write. */
 static int meet_all(const struct meeting *meeting, const struct pen_hazard_piece *piece, enum pen_hazard_mode mode)
 {
+    enum pen_hazard_kind after_write =
+        mode == PEN_HAZARD_WRITE ? PEN_HAZARD_WRITE_AFTER_WRITE : PEN_HAZARD_READ_AFTER_WRITE;
     int rc = 0;
     bool read = false;
     if (mode == PEN_HAZARD_WRITE)
         for (uint32_t i = piece->writes; i < piece->count && !rc; i++) {
             read |= !is_over(&piece->accesses[i]) && piece->accesses[i].node != meeting->node;
-            rc = meet_one(meeting, &piece->accesses[i]);
+            rc = meet_one(meeting, &piece->accesses[i], PEN_HAZARD_WRITE_AFTER_READ);
         }
     if (!read || piece->joined)
         for (uint32_t i = 0; i < piece->writes && !rc; i++)
-            rc = meet_one(meeting, &piece->accesses[i]);
+            rc = meet_one(meeting, &piece->accesses[i], after_write);
     return rc;
 }
 

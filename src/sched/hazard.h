@@ -42,8 +42,11 @@ struct pen_hazards {
 
 enum pen_hazard_mode { PEN_HAZARD_READ, PEN_HAZARD_WRITE };
 
-/* `before` must be over before the new access may begin. Told once for each. */
-typedef int pen_hazard_meet(void *context, struct pen_hazard_node *before);
+/* Of a new access and one before it. A write may read, too. */
+enum pen_hazard_kind { PEN_HAZARD_READ_AFTER_WRITE, PEN_HAZARD_WRITE_AFTER_READ, PEN_HAZARD_WRITE_AFTER_WRITE };
+
+/* `before` must be over before the new access may begin. Told once for each, with the first kind that was found. */
+typedef int pen_hazard_meet(void *context, struct pen_hazard_node *before, enum pen_hazard_kind kind);
 
 void pen_hazards_init(struct pen_hazards *hazards);
 /* Frees what regions have given back. */

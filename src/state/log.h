@@ -23,6 +23,11 @@
 
 #define PEN_LOG_MAGIC "PENLOG\0\1"
 
+/* In `placed` and `executed`: commands have their sequence, copies that the worker makes by itself a number from here
+ * on.
+ */
+#define PEN_LOG_COPIES (UINT64_C(1) << 63)
+
 struct pen_log_writer;
 
 /* Takes fd on success; writes the magic. */

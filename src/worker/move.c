@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "mem/box.h"
+#include "state/log.h"
 #include "worker/work.h"
 
 /* Of a copy of which nothing is known, about. */
@@ -53,20 +54,30 @@ void pen_move_forget(struct pen_work_region *root)
 }
 
 struct noting {
-    struct pen_work *work;
+    struct pen_work_task *task;
     struct pen_work_command *command;
     const struct pen_access *access;
     uint32_t at;
 };
 
+/* What a kernel writes it may have read. */
+static enum pen_edge edge_of(const struct pen_work_command *command, enum pen_hazard_kind kind)
+{
+    if (kind == PEN_HAZARD_WRITE_AFTER_READ)
+        return PEN_EDGE_WRITE_AFTER_READ;
+    return kind == PEN_HAZARD_READ_AFTER_WRITE || command->opcode == PEN_OP_LAUNCH ? PEN_EDGE_READ_AFTER_WRITE
+                                                                                   : PEN_EDGE_WRITE_AFTER_WRITE;
+}
+
 /* A copy that brings what the access is to find stands with what the program has the command wait for: its failing is
  * the command's. All others are merely to be over. */
-static int meet(void *context, struct pen_hazard_node *before)
+static int meet(void *context, struct pen_hazard_node *before, enum pen_hazard_kind kind)
 {
     const struct noting *noting = context;
     struct pen_work_command *command = noting->command;
     struct pen_work_task *task = PEN_CONTAINER(before, struct pen_work_task, hazard);
-    int rc = pen_command_add_wait(noting->work, command, task);
+    pen_trace_after(noting->task, task, edge_of(command, kind));
+    int rc = pen_command_add_wait(task->work, command, task);
     if (rc || !task->moves || task->moves_to != noting->at || noting->access->fresh)
         return rc;
     command->waits[command->wait_count - 1] = command->waits[command->order_from];
@@ -77,7 +88,7 @@ static int meet(void *context, struct pen_hazard_node *before)
 static int note(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *access,
                 uint32_t at)
 {
-    struct noting noting = {task->work, command, access, at};
+    struct noting noting = {task, command, access, at};
     struct pen_hazard_region *history = history_at(access->root, at);
     return history ? pen_hazard_access(&task->work->hazards, history, access->begin, access->end, access->mode,
                                        &task->hazard, meet, &noting)
@@ -188,7 +199,7 @@ static int copy(struct pen_work_region *root, struct pen_work_device *device, bo
     if (rc)
         return rc;
     struct pen_work_command command = {.opcode = to_host ? PEN_OP_READ : PEN_OP_WRITE,
-                                       .sequence = (UINT64_C(1) << 63) + work->copies++,
+                                       .sequence = PEN_LOG_COPIES + work->copies++,
                                        .queue = queue,
                                        .lane = &queue->lanes[0],
                                        .wait_room = 8,

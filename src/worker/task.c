@@ -54,6 +54,7 @@ void pen_task_unref(struct pen_work_task *task)
     if (task->event)
         work->ops->event_release(task->event);
     pen_command_free(task->command);
+    free(task->after);
     leave(task);
     pen_graph_drop(&work->graph, &task->node);
     if (task->queue)
@@ -629,6 +630,8 @@ static bool out_of_memory(struct pen_work *work)
 static int follow(struct pen_work *work, struct pen_work_task *before, struct pen_work_task *task,
                   enum pen_graph_until until)
 {
+    if (before && until != PEN_GRAPH_UNTIL_PLACED)
+        pen_trace_after(task, before, task->queue->in_order ? PEN_EDGE_IN_ORDER : PEN_EDGE_BARRIER);
     return before ? pen_graph_edge(&work->graph, &before->node, &task->node, until, false) : 0;
 }
 
@@ -643,6 +646,8 @@ static int add_wait_edges(struct pen_work *work, const struct pen_work_command *
     int rc = 0;
     for (uint32_t i = 0; i < command->wait_count && !rc; i++) {
         struct pen_work_task *wait = command->waits[i];
+        if (task->node.state == PEN_GRAPH_NEW) /* else those that come with its place are noted */
+            pen_trace_after(task, wait, PEN_EDGE_WAIT);
         rc = pen_graph_edge(&work->graph, &wait->node, &task->node, until(command, wait), poisons(command, i));
     }
     return rc;
@@ -675,7 +680,7 @@ static int add_edges(struct pen_work *work, const struct pen_work_command *comma
     /* Back to the last that waited for all: it stands for those before it, so that edges are as many as commands. */
     for (struct pen_list *node = queue->held.prev; !rc && node != &queue->held; node = node->prev) {
         struct pen_work_task *before = PEN_CONTAINER(node, struct pen_work_task, held);
-        rc = pen_graph_edge(&work->graph, &before->node, &task->node, PEN_GRAPH_UNTIL_SUBMITTED, false);
+        rc = follow(work, before, task, PEN_GRAPH_UNTIL_SUBMITTED);
         if (waits_for_all(before->command))
             break;
     }

@@ -1,6 +1,8 @@
 /* worker/trace.c - what became of a session's commands, as entries of a log: which device each went to, behind what,
  * and when it ran. The log is the session's record, or the file of somebody who traces it as it runs, or both. */
+#include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -136,16 +138,41 @@ static void append(struct pen_work *work, const void *frame, size_t size)
 
 /* ---- commands ----------------------------------------------------------------------------------------------- */
 
-/* Between replicas: move.c numbers them so. */
-static bool is_copy(const struct pen_work_task *task)
+static void add_edge(struct pen_work_task *task, uint64_t node, enum pen_edge why)
 {
-    return task->sequence >> 63;
+    if (task->after_count == PEN_LIMIT_EDGES)
+        return;
+    if (task->after_count == task->after_room) {
+        uint32_t room = task->after_room ? 2 * task->after_room : 8;
+        struct pen_predecessor *more = realloc(task->after, room * sizeof *more);
+        if (!more)
+            return; /* an arrow less */
+        task->after = more;
+        task->after_room = room;
+    }
+    task->after[task->after_count++] = (struct pen_predecessor){.node = node, .why = why};
 }
 
-/* A copy that was made for a command may be over before it is placed. */
-static bool is_named(const struct pen_work_task *wait)
+void pen_trace_after(struct pen_work_task *task, const struct pen_work_task *before, enum pen_edge why)
 {
-    return wait->queue && (wait->node.state != PEN_GRAPH_DONE || is_copy(wait));
+    if (pen_is_traced(task->work) && before->queue && before->node.state != PEN_GRAPH_DONE)
+        add_edge(task, before->sequence, why);
+}
+
+static bool is_after(const struct pen_work_task *task, uint64_t node)
+{
+    for (uint32_t i = 0; i < task->after_count; i++)
+        if (task->after[i].node == node)
+            return true;
+    return false;
+}
+
+/* What the device is to wait for, and was not noted when the command was held or placed. */
+static void note_waits(const struct pen_work_command *command, struct pen_work_task *task)
+{
+    for (uint32_t i = 0; i < command->wait_count; i++)
+        if (!is_after(task, command->waits[i]->sequence))
+            pen_trace_after(task, command->waits[i], i < command->order_from ? PEN_EDGE_WAIT : PEN_EDGE_BARRIER);
 }
 
 static const char *name_of(const struct pen_work_command *command, const struct pen_work_task *task)
@@ -155,33 +182,50 @@ static const char *name_of(const struct pen_work_command *command, const struct 
     return command->opcode == PEN_OP_LAUNCH ? command->u.launch.kernel->name : pen_message_info(command->opcode)->name;
 }
 
+/* Of a driver's queue that keeps the order by itself. */
+static bool is_ordered(const struct pen_work_queue *queue)
+{
+    return queue->in_order && !pen_is_spread(queue) && queue != queue->lanes[0].device->domain->transfer;
+}
+
+static void note_order(struct pen_work_queue *queue, struct pen_work_task *task)
+{
+    if (is_ordered(queue) && queue->traced && !is_after(task, queue->traced))
+        add_edge(task, queue->traced, PEN_EDGE_IN_ORDER);
+    queue->traced = task->sequence;
+}
+
+static void set_device(const struct pen_work_device *device, struct pen_msg_placed *placed)
+{
+    placed->device = device->span ? device->span->id : device->id;
+    while (device->span && device->span->members[placed->lane] != device)
+        placed->lane++;
+}
+
 void pen_trace_placed(const struct pen_work_command *command, struct pen_work_task *task)
 {
     struct pen_work *work = task->work;
-    const struct pen_work_device *device = command->lane->device;
-    uint64_t after[PEN_LIMIT_WAITS];
-    struct pen_msg_placed placed = {
-        .node = command->sequence, .device = device->id, .after = after, .name = name_of(command, task)};
-    if (device->span) {
-        placed.device = device->span->id;
-        while (device->span->members[placed.lane] != device)
-            placed.lane++;
-    }
+    note_waits(command, task);
+    note_order(command->queue, task);
+    struct pen_msg_placed placed = {.node = command->sequence,
+                                    .after = task->after,
+                                    .after_count = task->after_count,
+                                    .name = name_of(command, task)};
+    set_device(command->lane->device, &placed);
     if (task->moves) {
         placed.to_host = command->opcode == PEN_OP_READ;
         placed.region = command->u.transfer.region->id;
         placed.bytes = command->u.transfer.region->size;
     }
-    for (uint32_t i = 0; i < command->wait_count && placed.after_count < PEN_LIMIT_WAITS; i++)
-        if (is_named(command->waits[i]))
-            after[placed.after_count++] = command->waits[i]->sequence;
     size_t size = pen_msg_placed_size(&placed);
-    if (!size || size > PEN_LIMIT_FRAME)
-        return;
+    assert(size && size <= PEN_LIMIT_FRAME);
     pen_msg_placed_encode(&placed, command->sequence, work->reply);
     append(work, work->reply, size);
     task->ran = (struct pen_event_times){.submitted = pen_now_ns()};
     task->traced = true;
+    free(task->after);
+    task->after = NULL;
+    task->after_count = task->after_room = 0;
 }
 
 void pen_trace_ended(struct pen_work_task *task, const struct pen_event_times *times)

@@ -96,6 +96,7 @@ struct pen_work_queue {
         *barrier;                /* out-of-order: the last barrier while it is held; of a spanning device, until done */
     struct pen_work_task *alone; /* of a spanning device, in-order: the last that runs alone, until it is done */
     struct pen_list touched;     /* link in work->touched; empty when not */
+    uint64_t traced;             /* sequence of the last command whose place was traced */
     uint64_t submitted, tracked; /* sequence of the last command submitted; of the last whose completion is asked */
     uint32_t untracked;          /* submitted since then */
     struct pen_work_group *group; /* out-of-order: the open one; NULL: no command came yet */
@@ -131,7 +132,9 @@ struct pen_work_task {
     struct pen_work_task *write;    /* of a write's bytes: that is held for them */
     int instead;                    /* error to publish when the marker that stands for a failed command completes */
     bool named;
-    bool keeps_event;                /* for others to wait for */
+    bool keeps_event;              /* for others to wait for */
+    struct pen_predecessor *after; /* of a traced session: what it comes after, so far; after_count of them */
+    uint32_t after_count, after_room;
     bool traced;                     /* log or trace have where it went, and are to have its end */
     struct pen_residency moves_from; /* of a copy: where the contents were before they were moved */
     uint32_t moves_to;               /* the replica that it makes valid */
@@ -648,6 +651,8 @@ void pen_trace_end(struct pen_work *work, int connection);
 void pen_trace_step(struct pen_work *work);
 /* What is left of a trace at the end of the session. */
 void pen_trace_finish(struct pen_work *work);
+/* It comes after that one; noted for pen_trace_placed, if the session is traced. */
+void pen_trace_after(struct pen_work_task *task, const struct pen_work_task *before, enum pen_edge why);
 /* It is about to be submitted. */
 void pen_trace_placed(const struct pen_work_command *command, struct pen_work_task *task);
 /* Its driver is done with it. Any thread. */

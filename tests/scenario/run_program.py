@@ -40,7 +40,7 @@ def draw(daemon, log):
     """What is wrong with its graph and its timeline: sentences."""
     graph = daemon.run(harness.PENSTOCK, 'log', 'graph', log)
     nodes = set(re.findall(r'^  (n\d+) \[', graph.stdout, re.MULTILINE))
-    ends = {end for edge in re.findall(r'^  (n\d+) -> (n\d+);', graph.stdout, re.MULTILINE) for end in edge}
+    ends = {end for edge in re.findall(r'^  (n\d+) -> (n\d+) \[label=', graph.stdout, re.MULTILINE) for end in edge}
     trace = daemon.run(harness.PENSTOCK, 'trace', log)
     if graph.returncode or trace.returncode or graph.stderr or trace.stderr:
         return [f'log graph, trace {log}: {graph.returncode}, {trace.returncode}, {graph.stderr}, {trace.stderr}']

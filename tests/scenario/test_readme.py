@@ -61,7 +61,7 @@ def printed_graph(text):
     def node(number):
         return int(number) >= 1 << 63, int(number)
     names = {node(number): name for number, name in re.findall(r'(?m)^  n(\d+) \[.*label="([a-z ]+)\\n', text)}
-    return numbered(names, [(node(a), node(b)) for a, b in re.findall(r'(?m)^  n(\d+) -> n(\d+);', text)])
+    return numbered(names, [(node(a), node(b)) for a, b in re.findall(r'(?m)^  n(\d+) -> n(\d+) \[label=RAW\];', text)])
 
 
 def drawn_lanes():

@@ -31,8 +31,9 @@ struct told {
     uint32_t count;
 };
 
-static int tell(void *context, struct pen_hazard_node *before)
+static int tell(void *context, struct pen_hazard_node *before, enum pen_hazard_kind kind)
 {
+    (void)kind;
     struct told *told = context;
     struct command *from = (struct command *)before; /* its first member */
     uint32_t number = (uint32_t)(from - commands);
@@ -120,9 +121,9 @@ static void test_random(void **state)
 }
 
 /* Nothing is ordered but what conflicts. */
-static int count_one(void *context, struct pen_hazard_node *before)
+static int count_one(void *context, struct pen_hazard_node *before, enum pen_hazard_kind kind)
 {
-    (void)before;
+    (void)before, (void)kind;
     ++*(uint32_t *)context;
     return 0;
 }
@@ -191,9 +192,45 @@ static void test_bounded(void **state)
     pen_hazards_finish(&hazards);
 }
 
-static int refuse(void *context, struct pen_hazard_node *before)
+static int note_kind(void *context, struct pen_hazard_node *before, enum pen_hazard_kind kind)
 {
-    (void)context, (void)before;
+    enum pen_hazard_kind *kinds = context;
+    kinds[before->ticket] = kind;
+    return 0;
+}
+
+/* Why: by what the one before did, and what this one does. */
+static void test_kinds(void **state)
+{
+    (void)state;
+    struct pen_hazards hazards;
+    struct pen_hazard_region region = {0};
+    struct pen_hazard_node node[5];
+    pen_hazards_init(&hazards);
+    for (uint32_t i = 0; i < 5; i++)
+        node[i] = (struct pen_hazard_node){.ticket = i + 1};
+#define NONE ((enum pen_hazard_kind)9)
+#define KINDS(i, begin, end, mode, ...)                                                                                \
+    do {                                                                                                               \
+        enum pen_hazard_kind kinds[6] = {NONE, NONE, NONE, NONE, NONE, NONE};                                          \
+        const enum pen_hazard_kind expected[6] = {NONE, __VA_ARGS__, NONE};                                            \
+        assert_int_equal(                                                                                              \
+            pen_hazard_access(&hazards, &region, begin, end, PEN_HAZARD_##mode, &node[i], note_kind, kinds), 0);       \
+        assert_memory_equal(kinds, expected, sizeof kinds);                                                            \
+    } while (0)
+    KINDS(0, 0, 16, WRITE, NONE, NONE, NONE, NONE);
+    KINDS(1, 0, 8, READ, PEN_HAZARD_READ_AFTER_WRITE, NONE, NONE, NONE);
+    KINDS(2, 0, 16, WRITE, PEN_HAZARD_WRITE_AFTER_WRITE, PEN_HAZARD_WRITE_AFTER_READ, NONE, NONE);
+    KINDS(3, 0, 8, READ, NONE, NONE, PEN_HAZARD_READ_AFTER_WRITE, NONE);
+    KINDS(4, 0, 4, WRITE, NONE, NONE, NONE, PEN_HAZARD_WRITE_AFTER_READ);
+#undef KINDS
+    pen_hazard_forget(&hazards, &region);
+    pen_hazards_finish(&hazards);
+}
+
+static int refuse(void *context, struct pen_hazard_node *before, enum pen_hazard_kind kind)
+{
+    (void)context, (void)before, (void)kind;
     return -PEN_ELIMIT;
 }
 
@@ -217,10 +254,8 @@ static void test_error_of_meet(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_exact),
-        cmocka_unit_test(test_bounded),
-        cmocka_unit_test(test_error_of_meet),
+        cmocka_unit_test(test_random), cmocka_unit_test(test_exact),         cmocka_unit_test(test_bounded),
+        cmocka_unit_test(test_kinds),  cmocka_unit_test(test_error_of_meet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -184,7 +184,7 @@ static uint32_t after_of(int fd, uint64_t sequence, uint64_t *out_first)
     }
     uint32_t count = where.after_count;
     if (count)
-        *out_first = where.after[0];
+        *out_first = where.after[0].node;
     pen_scratch_finish(&scratch);
     pen_log_reader_destroy(reader);
     return count;
@@ -223,6 +223,115 @@ static void test_what_is_over(void **state)
     assert_true(first >> 63);
     assert_int_equal(after_of(fd, first, &first), 1);
     assert_true(first >> 63);
+    close(fd);
+}
+
+/* What is drawn of why a command comes after others: as many letters as it has of them, in order of their nodes. */
+static void check_edges(int fd, uint64_t sequence, const char *expected)
+{
+    static const char letters[] = {[PEN_EDGE_WAIT] = 'w',
+                                   [PEN_EDGE_READ_AFTER_WRITE] = 'r',
+                                   [PEN_EDGE_WRITE_AFTER_READ] = 'a',
+                                   [PEN_EDGE_WRITE_AFTER_WRITE] = 'o',
+                                   [PEN_EDGE_BARRIER] = 'b',
+                                   [PEN_EDGE_IN_ORDER] = 'i'};
+    struct pen_scratch scratch = {0};
+    struct pen_error error = {0};
+    struct pen_log_reader *reader;
+    struct pen_log_entry entry;
+    struct pen_msg_placed where = {0};
+    char found[16] = "";
+    lseek(fd, 0, SEEK_SET);
+    assert_int_equal(pen_log_reader_create(dup(fd), &reader, &error), 0);
+    while (where.node != sequence) {
+        assert_int_equal(pen_log_next(reader, &entry, &error), 1);
+        if (entry.opcode == PEN_OP_PLACED)
+            assert_int_equal(pen_msg_placed_decode(entry.frame, entry.size, &scratch, &where), 0);
+    }
+    for (uint32_t i = 0; i < where.after_count && i + 1 < sizeof found; i++)
+        found[i] = letters[where.after[i].why];
+    assert_string_equal(found, expected);
+    pen_scratch_finish(&scratch);
+    pen_log_reader_destroy(reader);
+}
+
+static uint64_t send_copy(struct rig *rig, uint64_t from, uint64_t to)
+{
+    RIG_SEND(rig, copy, .queue = Q, .source = from, .target = to, .extent = {32, 1, 1});
+    return rig->sequence;
+}
+
+static void record_into(int fd, const struct rig_options *options, struct rig *rig, struct pen_log_writer **out_log)
+{
+    struct rig_options with_log = *options;
+    assert_int_equal(pen_log_writer_create(dup(fd), out_log), 0);
+    with_log.log = *out_log;
+    with_log.features = PEN_FEATURE_RECORD;
+    rig_start(rig, &with_log);
+}
+
+/* Of a device that spans two: by what each does with the bytes. They are all placed at once, when the gate opens. */
+static void test_why_data(void **state)
+{
+    (void)state;
+    const uint64_t gate = E;
+    struct pen_log_writer *log;
+    struct rig rig;
+    int fd = memfd_create("log", MFD_CLOEXEC);
+    record_into(fd, &(struct rig_options){.domains = 2, .span = true, .shared = true}, &rig, &log);
+    rig_queue(&rig, Q, 1, 0, 0);
+    for (uint64_t i = 0; i < 3; i++)
+        rig_buffer(&rig, A + i, i * 4096, 16, false);
+    RIG_SEND(&rig, event_create, .event = gate, .slot = 1);
+    RIG_SEND(&rig, marker, .queue = Q, .waits = &gate, .waits_count = 1);
+    uint64_t first = send_copy(&rig, A, A + 1);
+    uint64_t reads = send_copy(&rig, A + 1, A + 2);
+    uint64_t writes = send_copy(&rig, A, A + 1);
+    atomic_store(&rig.view.slots[3].state, PEN_STATE_QUEUED);
+    RIG_SEND(&rig, fill, .queue = Q, .event = E + 2, .slot = 3, .region = A + 1, .extent = {16, 1, 1},
+             .pattern = {"abcd", 4});
+    uint64_t overwrites = rig.sequence;
+    RIG_SEND(&rig, event_set, .event = gate);
+    assert_int_equal(rig_wait_slot(&rig, 3), 0);
+    rig_stop(&rig);
+    assert_int_equal(pen_log_writer_destroy(log), 0);
+    check_edges(fd, first, "");
+    check_edges(fd, reads, "r");
+    check_edges(fd, writes, "a");
+    check_edges(fd, overwrites, "o");
+    close(fd);
+}
+
+/* Of a device by itself: by what the program asks for. */
+static void test_why_asked(void **state)
+{
+    (void)state;
+    const uint64_t gate = E, gated = E + 1;
+    struct pen_log_writer *log;
+    struct rig rig;
+    int fd = memfd_create("log", MFD_CLOEXEC);
+    record_into(fd, &(struct rig_options){.no_thread = true}, &rig, &log);
+    rig_program(&rig, P, "kernel nop()\n");
+    assert_int_equal(rig_build(&rig, P, 1), 0);
+    rig_kernel(&rig, INC, P, "nop");
+    rig_queue(&rig, Q, 1, 0, 0);
+    rig_queue(&rig, Q + 1, 1, 0, 1);
+    rig_queue(&rig, Q + 2, 1, PEN_QUEUE_FLAG_OUT_OF_ORDER, 2);
+    RIG_SEND(&rig, event_create, .event = gate, .slot = 1);
+    uint64_t first = rig_launch(&rig, Q, INC, 1, gated, 2, &gate, 1);
+    uint64_t next = rig_launch(&rig, Q, INC, 1, 0, 0, NULL, 0);
+    uint64_t waits = rig_launch(&rig, Q + 1, INC, 1, 0, 0, &gated, 1);
+    RIG_SEND(&rig, barrier, .queue = Q + 2, .waits = &gated, .waits_count = 1);
+    uint64_t barred = rig_launch(&rig, Q + 2, INC, 1, 0, 0, NULL, 0);
+    rig_pump(&rig);
+    RIG_SEND(&rig, event_set, .event = gate);
+    rig_pump(&rig);
+    rig_stop(&rig);
+    assert_int_equal(pen_log_writer_destroy(log), 0);
+    check_edges(fd, first, "");
+    check_edges(fd, next, "i");
+    check_edges(fd, waits, "w");
+    check_edges(fd, barred, "b");
     close(fd);
 }
 
@@ -385,7 +494,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_record),       cmocka_unit_test(test_read_that_never_ran),
-        cmocka_unit_test(test_what_is_over), cmocka_unit_test(test_live),
+        cmocka_unit_test(test_what_is_over), cmocka_unit_test(test_why_data),
+        cmocka_unit_test(test_why_asked),    cmocka_unit_test(test_live),
         cmocka_unit_test(test_live_twice),   cmocka_unit_test(test_live_full),
         cmocka_unit_test(test_disk_full),
     };
