@@ -16,6 +16,14 @@ static bool may_write(const struct pen_argument_info *info)
                              (info->qualifiers & QUALIFIER_CONST));
 }
 
+bool pen_command_may_be_refused(const struct pen_work_command *command)
+{
+    for (uint32_t i = 0; i < command->wait_count && i < command->order_from; i++)
+        if (command->waits[i]->node.state != PEN_GRAPH_DONE || command->waits[i]->node.status < 0)
+            return true;
+    return false;
+}
+
 static bool is_root(const struct pen_work_region *region)
 {
     return region->root == region;
@@ -29,6 +37,19 @@ static void set_whole(struct pen_access *access, const struct pen_work_region *r
     access->end = access->begin + region->size;
     access->mode = mode;
     access->fresh = false;
+}
+
+/* Does a command that writes so many bytes leave no old one of what it covers? Not if it may never run. */
+static bool is_fresh(const struct pen_work_command *command, const struct pen_work_region *region,
+                     const struct pen_access *access, uint64_t bytes, bool whole)
+{
+    bool all = region->kind == PEN_REGION_KIND_BUFFER ? access->end - access->begin == bytes : whole && is_root(region);
+    return all && !pen_command_may_be_refused(command);
+}
+
+static uint64_t product(const uint64_t extent[3])
+{
+    return extent[0] * extent[1] * extent[2];
 }
 
 static struct pen_access whole(const struct pen_work_region *region, enum pen_hazard_mode mode)
@@ -79,6 +100,14 @@ static struct pen_access side(const struct pen_work_region *region, const struct
     return access;
 }
 
+/* Into a buffer. */
+static uint64_t bytes_of_copy(const struct pen_work_command *command)
+{
+    const struct pen_work_region *source = command->u.copy.source;
+    uint64_t count = product(command->u.copy.extent);
+    return source->kind == PEN_REGION_KIND_BUFFER ? count : count * source->image.element_bytes;
+}
+
 uint32_t pen_command_accesses(const struct pen_work_command *command, struct pen_access out[PEN_LIMIT_ARGUMENTS])
 {
     switch (command->opcode) {
@@ -93,21 +122,25 @@ uint32_t pen_command_accesses(const struct pen_work_command *command, struct pen
         out[0] = part(command->u.transfer.region, &command->u.transfer.box, command->u.transfer.extent,
                       command->opcode == PEN_OP_WRITE ? PEN_HAZARD_WRITE : PEN_HAZARD_READ);
         out[0].fresh =
-            command->opcode == PEN_OP_WRITE && command->u.transfer.whole && is_root(command->u.transfer.region);
+            command->opcode == PEN_OP_WRITE && is_fresh(command, command->u.transfer.region, &out[0],
+                                                        product(command->u.transfer.extent), command->u.transfer.whole);
         return 1;
     case PEN_OP_COPY:
         out[0] = side(command->u.copy.source, command->u.copy.target, &command->u.copy.source_box,
                       command->u.copy.extent, PEN_HAZARD_READ);
         out[1] = side(command->u.copy.target, command->u.copy.source, &command->u.copy.target_box,
                       command->u.copy.extent, PEN_HAZARD_WRITE);
-        out[1].fresh = command->u.copy.whole && is_root(command->u.copy.target);
+        out[1].fresh = out[0].root != out[1].root &&
+                       /* it does not read them */ is_fresh(command, command->u.copy.target, &out[1],
+                                                            bytes_of_copy(command), command->u.copy.whole);
         return 2;
     case PEN_OP_FILL: {
         struct pen_box box = {0};
         for (int i = 0; i < 3; i++)
             box.origin[i] = command->u.fill.origin[i];
         out[0] = part(command->u.fill.region, &box, command->u.fill.extent, PEN_HAZARD_WRITE);
-        out[0].fresh = command->u.fill.whole && is_root(command->u.fill.region);
+        out[0].fresh =
+            is_fresh(command, command->u.fill.region, &out[0], product(command->u.fill.extent), command->u.fill.whole);
         return 1;
     }
     default:

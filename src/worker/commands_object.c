@@ -145,8 +145,9 @@ static bool region_create(struct pen_work *work, const struct pen_msg_region_cre
     region->size = m->size;
     region->arena_offset = m->arena_offset;
     region->image = m->image;
+    pen_residency_init(&region->residency, m->size);
     if (m->initialized)
-        pen_residency_copied(&region->residency, PEN_REPLICA_HOST);
+        pen_residency_copied(&region->residency, 0, m->size, PEN_REPLICA_HOST);
     atomic_fetch_add_explicit(&work->crash->region_bytes, region->size, memory_order_relaxed);
     return add_region(work, region);
 }

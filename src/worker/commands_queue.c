@@ -164,8 +164,6 @@ static bool copy(struct pen_work *work, struct pen_work_command *command, const 
         return fail_command(work, command->opcode, "a box is empty or outside its region");
     if (is_image(source) && is_image(target) && source->image.element_bytes != target->image.element_bytes)
         return fail_command(work, command->opcode, "images of unlike formats");
-    if (source->root == target->root)
-        command->u.copy.whole = false; /* its old bytes are read */
     return pen_task_enqueue(work, command, m->event, m->slot, m->waits, m->waits_count);
 }
 

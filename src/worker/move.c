@@ -28,11 +28,11 @@ static struct pen_hazard_region *history_at(struct pen_work_region *root, uint32
     return &root->histories[index];
 }
 
-bool pen_move_missing(const struct pen_access *access, const struct pen_work_device *device)
+uint64_t pen_move_missing(const struct pen_access *access, const struct pen_work_device *device)
 {
-    const struct pen_residency *residency = &access->root->residency;
-    return !pen_region_is_direct(access->root) && !access->fresh && residency->valid &&
-           !pen_residency_valid(residency, device->domain->index);
+    if (pen_region_is_direct(access->root) || access->fresh)
+        return 0;
+    return pen_residency_missing(&access->root->residency, access->begin, access->end, device->domain->index);
 }
 
 void pen_move_visit(const struct pen_access *access, const struct pen_work_device *device,
@@ -78,7 +78,7 @@ static int meet(void *context, struct pen_hazard_node *before, enum pen_hazard_k
     struct pen_work_task *task = PEN_CONTAINER(before, struct pen_work_task, hazard);
     pen_trace_after(noting->task, task, edge_of(command, kind));
     int rc = pen_command_add_wait(task->work, command, task);
-    if (rc || !task->moves || task->moves_to != noting->at || noting->access->fresh)
+    if (rc || !task->moves || task->move.to != noting->at || noting->access->fresh)
         return rc;
     command->waits[command->wait_count - 1] = command->waits[command->order_from];
     command->waits[command->order_from++] = task;
@@ -108,21 +108,13 @@ static void look_at_user(void *context, const struct pen_hazard_node *before)
     users->bound = users->bound && task->node.state >= PEN_GRAPH_SUBMITTED;
 }
 
-/* Something that it waits for may fail, or has failed: then it never runs, and leaves every old byte. */
-static bool may_be_refused(const struct pen_work_command *command)
-{
-    for (uint32_t i = 0; i < command->wait_count && i < command->order_from; i++)
-        if (command->waits[i]->node.state != PEN_GRAPH_DONE || command->waits[i]->node.status < 0)
-            return true;
-    return false;
-}
-
 bool pen_move_overtakes(const struct pen_work_command *command, const struct pen_access *access,
                         const struct pen_work_device *device)
 {
     struct users users = {.bound = true};
-    if (!access->fresh || pen_region_is_direct(access->root) || !pen_is_spread(command->queue) ||
-        may_be_refused(command))
+    bool whole = !access->begin && access->end == access->root->size;
+    if (!access->fresh || !whole || pen_region_is_direct(access->root) || !pen_is_spread(command->queue) ||
+        pen_command_may_be_refused(command))
         return false;
     pen_move_visit(access, device, look_at_user, &users);
     return users.any && users.bound && pen_region_may_replace(access->root);
@@ -158,12 +150,14 @@ static int wait_for_unwatched(struct pen_work *work, struct pen_work_command *co
     return 0;
 }
 
-static void describe_whole(const struct pen_work_region *root, struct pen_work_command *copy)
+static void describe(const struct pen_work_region *root, const struct pen_work_move *move,
+                     struct pen_work_command *copy)
 {
-    copy->u.transfer.arena_offset = root->arena_offset;
-    copy->u.transfer.arena_size = root->size;
+    copy->u.transfer.arena_offset = root->arena_offset + move->begin;
+    copy->u.transfer.arena_size = move->end - move->begin;
     if (root->kind == PEN_REGION_KIND_BUFFER) {
-        copy->u.transfer.extent[0] = root->size;
+        copy->u.transfer.box.origin[0] = move->begin;
+        copy->u.transfer.extent[0] = move->end - move->begin;
         copy->u.transfer.extent[1] = copy->u.transfer.extent[2] = 1;
         return;
     }
@@ -172,11 +166,11 @@ static void describe_whole(const struct pen_work_region *root, struct pen_work_c
     copy->u.transfer.host.slice_pitch = root->image.slice_pitch;
 }
 
-static int order_copy(struct pen_work_command *copy, struct pen_work_task *task, bool to_host, bool watched)
+static int order_copy(struct pen_work_command *copy, struct pen_work_task *task, bool to_host)
 {
     struct pen_work_region *root = copy->u.transfer.region;
     const struct pen_work_domain *domain = copy->lane->device->domain;
-    struct pen_access from = {.root = root, .end = root->size, .mode = PEN_HAZARD_READ}, to = from;
+    struct pen_access from = {root, task->move.begin, task->move.end, PEN_HAZARD_READ, false}, to = from;
     to.mode = PEN_HAZARD_WRITE;
     to.fresh = true;
     task->hazard = (struct pen_hazard_node){.ticket = ++task->work->ticket};
@@ -184,15 +178,17 @@ static int order_copy(struct pen_work_command *copy, struct pen_work_task *task,
     int rc = note(copy, task, &from, to_host ? domain->index : PEN_REPLICA_HOST);
     if (!rc)
         rc = note(copy, task, &to, to_host ? PEN_REPLICA_HOST : domain->index);
-    if (!rc && !watched && domain->index < root->memory_count && root->memories[domain->index])
+    if (!rc && !(root->noted >> domain->index & 1) && domain->index < root->memory_count &&
+        root->memories[domain->index])
         rc = wait_for_unwatched(task->work, copy, domain);
+    root->noted |= (uint64_t)root->watched << domain->index;
     return rc;
 }
 
 /* Between the host's replica and the device's. */
-static int copy(struct pen_work_region *root, struct pen_work_device *device, bool to_host, bool watched,
-                struct pen_residency from)
+static int copy(struct pen_work_region *root, struct pen_work_device *device, const struct pen_work_move *move)
 {
+    bool to_host = move->to == PEN_REPLICA_HOST;
     struct pen_work *work = root->work;
     struct pen_work_queue *queue;
     int rc = pen_queue_of_domain(work, device, &queue);
@@ -205,16 +201,15 @@ static int copy(struct pen_work_region *root, struct pen_work_device *device, bo
                                        .wait_room = 8,
                                        .waits = malloc(8 * sizeof(struct pen_work_task *))};
     command.u.transfer.region = root;
-    describe_whole(root, &command);
-    uint32_t to = to_host ? PEN_REPLICA_HOST : device->domain->index;
-    struct pen_work_task *task = command.waits ? pen_task_of_move(&command, from, to) : NULL;
-    rc = task ? order_copy(&command, task, to_host, watched) : -PEN_ENOMEM;
+    describe(root, move, &command);
+    struct pen_work_task *task = command.waits ? pen_task_of_move(&command, move) : NULL;
+    rc = task ? order_copy(&command, task, to_host) : -PEN_ENOMEM;
     if (!rc)
         rc = pen_task_start(&command, task);
     else if (task)
         pen_task_unref(task);
     free(command.waits);
-    atomic_fetch_add_explicit(&work->crash->transfer_bytes, root->size, memory_order_relaxed);
+    atomic_fetch_add_explicit(&work->crash->transfer_bytes, move->end - move->begin, memory_order_relaxed);
     return rc;
 }
 
@@ -226,26 +221,17 @@ static struct pen_work_device *device_in(struct pen_work *work, uint32_t domain)
     return NULL;
 }
 
-/* It has failed. Where the contents were is where they are, whoever was to write what it would have brought; but for a
- * command that leaves nothing of it. */
-static void lose(struct pen_work_task *copy)
-{
-    struct pen_residency *residency = &copy->moves->residency;
-    if (copy->overwrites != copy->moves->overwrites)
-        return;
-    pen_residency_lost(residency, copy->moves_to);
-    if (!residency->valid)
-        *residency = copy->moves_from;
-}
-
+/* One that failed has brought nothing: where the contents were is where they are, whoever was to write what it would
+ * have brought; but for commands that leave nothing of it. */
 void pen_move_over(struct pen_work_task *copy)
 {
+    const struct pen_work_move *move = &copy->move;
     struct pen_work_domain *domain = copy->lane->device->domain;
-    struct pen_estimate *link = copy->moves_to == PEN_REPLICA_HOST ? &domain->to_host : &domain->from_host;
+    struct pen_estimate *link = move->to == PEN_REPLICA_HOST ? &domain->to_host : &domain->from_host;
     if (copy->node.status < 0)
-        lose(copy);
+        pen_residency_lost(&copy->moves->residency, move->begin, move->end, move->to, move->from, move->overwrites);
     else if (copy->timed)
-        pen_estimate_note(link, copy->moves->size, copy->times.ended - copy->times.started);
+        pen_estimate_note(link, move->end - move->begin, copy->times.ended - copy->times.started);
     copy->moves->moving--;
     copy->work->moving--;
     pen_region_unref(copy->moves);
@@ -260,48 +246,80 @@ static uint64_t expected_ns(const struct pen_estimate *link, uint64_t bytes)
 uint64_t pen_move_expected_ns(const struct pen_access *access, const struct pen_work_device *device)
 {
     const struct pen_work_region *root = access->root;
+    uint64_t ns = 0, end;
     uint32_t from;
     if (!pen_move_missing(access, device))
         return 0;
-    uint64_t ns = expected_ns(&device->domain->from_host, root->size);
-    if (pen_residency_next(&root->residency, device->domain->index, &from) == PEN_MOVE_TO_HOST)
-        ns += expected_ns(&device_in(root->work, from)->domain->to_host, root->size);
+    for (uint64_t at = access->begin; at < access->end; at = end) {
+        enum pen_move step =
+            pen_replicas_next(pen_residency_at(&root->residency, at, &end), device->domain->index, &from);
+        end = end < access->end ? end : access->end;
+        if (step == PEN_MOVE_TO_HOST)
+            ns += expected_ns(&device_in(root->work, from)->domain->to_host, end - at);
+        if (step != PEN_MOVE_NONE)
+            ns += expected_ns(&device->domain->from_host, end - at);
+    }
     return ns;
+}
+
+/* Bytes that are in the same replicas. */
+static int bring_part(struct pen_work_region *root, struct pen_work_device *device, struct pen_work_move move)
+{
+    uint32_t to = move.to, from;
+    int rc = 0;
+    if (pen_replicas_next(move.from, to, &from) == PEN_MOVE_TO_HOST) {
+        root->watched = true;
+        move.to = PEN_REPLICA_HOST;
+        rc = copy(root, device_in(root->work, from), &move);
+    }
+    move.to = to;
+    return rc || to == PEN_REPLICA_HOST ? rc : copy(root, device, &move);
+}
+
+/* The contents of a range, which begins and ends with parts of its residency, to the device; NULL: to the host. */
+static int bring(struct pen_work_region *root, struct pen_work_device *device, uint64_t begin, uint64_t end)
+{
+    struct pen_work_move move = {.to = device ? device->domain->index : PEN_REPLICA_HOST};
+    uint64_t next;
+    int rc = 0;
+    for (uint64_t at = begin; at < end && !rc; at = next) {
+        move.from = pen_residency_at(&root->residency, at, &next);
+        move.begin = at;
+        move.end = next;
+        move.overwrites = root->overwrites;
+        if (move.from && !pen_replicas_have(move.from, move.to))
+            rc = bring_part(root, device, move);
+    }
+    return rc;
 }
 
 int pen_move_home(struct pen_work_region *root)
 {
-    const struct pen_residency before = root->residency;
-    uint32_t from = 0;
-    if (pen_region_is_direct(root) || pen_residency_next(&before, PEN_REPLICA_HOST, &from) != PEN_MOVE_TO_HOST)
-        return 0;
-    bool watched = root->watched;
-    root->watched = true;
-    return copy(root, device_in(root->work, from), true, watched, before);
-}
-
-/* Its contents to the device. */
-static int bring(struct pen_work_region *root, struct pen_work_device *device)
-{
-    const struct pen_residency before = root->residency;
-    bool watched = root->watched;
-    uint32_t to = device->domain->index, from;
-    if (pen_residency_next(&before, to, &from) == PEN_MOVE_NONE)
-        return 0;
-    int rc = pen_move_home(root);
-    return rc ? rc : copy(root, device, false, watched, before);
+    return pen_region_is_direct(root) ? 0 : bring(root, NULL, 0, root->size);
 }
 
 /* ---- commands ----------------------------------------------------------------------------------------------- */
 
-static void set_valid(const struct pen_access *access, const struct pen_work_device *device)
+/* The access as its region's residency can tell it apart: all of the region, and old bytes in it, if that cannot be cut
+ * any more. */
+static struct pen_access cut(const struct pen_access *access)
 {
-    struct pen_residency *residency = &access->root->residency;
-    access->root->overwrites += access->fresh;
-    if (access->mode == PEN_HAZARD_WRITE)
-        pen_residency_written(residency, device->domain->index);
-    else if (!residency->valid) /* undefined contents are the same everywhere */
-        pen_residency_copied(residency, device->domain->index);
+    struct pen_work_region *root = access->root;
+    struct pen_access whole = {root, 0, root->size, access->mode, false};
+    if (!root->moving)
+        pen_residency_merge(&root->residency);
+    return pen_residency_cut(&root->residency, access->begin, access->end) ? *access : whole;
+}
+
+static void set_valid(const struct pen_access *cut, const struct pen_work_device *device)
+{
+    struct pen_work_region *root = cut->root;
+    uint32_t at = device->domain->index;
+    root->overwrites += cut->fresh;
+    if (cut->mode == PEN_HAZARD_WRITE)
+        pen_residency_written(&root->residency, cut->begin, cut->end, at, cut->fresh ? root->overwrites : 0);
+    else
+        pen_residency_read(&root->residency, cut->begin, cut->end, at);
 }
 
 /* A kernel whose region arguments were all found direct needs not be looked at again. */
@@ -326,9 +344,14 @@ bool pen_move_pass(const struct pen_work_command *command)
         if ((!pen_region_is_direct(root) && (root->watched || root->moving)) || pen_move_missing(&accesses[i], device))
             return false;
     }
-    for (uint32_t i = 0; i < count; i++)
-        if (!pen_region_is_direct(accesses[i].root))
-            set_valid(&accesses[i], device);
+    for (uint32_t i = 0; i < count; i++) {
+        if (pen_region_is_direct(accesses[i].root))
+            continue;
+        const struct pen_access told = cut(&accesses[i]);
+        if (pen_move_missing(&told, device))
+            return false; /* what has been noted so far was valid there, and is */
+        set_valid(&told, device);
+    }
     return true;
 }
 
@@ -346,14 +369,15 @@ int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, 
             continue;
         }
         assert(!accesses[i].fresh || i == count - 1);
-        if (accesses[i].fresh)
-            overtake(command, &accesses[i]);
+        const struct pen_access told = cut(&accesses[i]);
+        if (told.fresh)
+            overtake(command, &told);
         else
-            rc = bring(root, device);
+            rc = bring(root, device, told.begin, told.end);
         if (!rc)
             rc = note(command, task, &accesses[i], device->domain->index);
         if (!rc)
-            set_valid(&accesses[i], device);
+            set_valid(&told, device);
     }
     return rc;
 }

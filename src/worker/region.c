@@ -28,6 +28,7 @@ void pen_region_unref(struct pen_work_region *region)
     if (--region->refs)
         return;
     pen_move_forget(region);
+    pen_residency_finish(&region->residency);
     free(region->memories);
     free(region);
 }
@@ -193,13 +194,13 @@ int pen_region_replace(struct pen_work_region *region, struct pen_work_device *d
 void pen_region_let_go(struct pen_work_region *region)
 {
     struct pen_residency *residency = &region->root->residency;
-    bool direct = pen_region_is_direct(region);
-    if (direct || (residency->valid && !pen_residency_valid(residency, PEN_REPLICA_HOST)))
+    uint64_t size = region->root->size;
+    if (pen_region_is_direct(region) || pen_residency_missing(residency, 0, size, PEN_REPLICA_HOST))
         return;
     for (uint32_t i = 0; i < region->memory_count; i++) {
         if (region->memories[i])
             region->work->ops->memory_destroy(region->memories[i], NULL, NULL);
         region->memories[i] = NULL;
-        pen_residency_lost(residency, i);
+        pen_residency_lost(residency, 0, size, i, 0, UINT64_MAX);
     }
 }

@@ -116,8 +116,7 @@ static uint64_t missing(const struct pen_access *accesses, uint32_t count, const
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < count; i++)
-        if (pen_move_missing(&accesses[i], device))
-            bytes += accesses[i].root->size;
+        bytes += pen_move_missing(&accesses[i], device);
     return bytes;
 }
 

@@ -966,7 +966,7 @@ static struct pen_work_task *make_task(struct pen_work *work, struct pen_work_co
     return task;
 }
 
-struct pen_work_task *pen_task_of_move(const struct pen_work_command *command, struct pen_residency from, uint32_t to)
+struct pen_work_task *pen_task_of_move(const struct pen_work_command *command, const struct pen_work_move *move)
 {
     struct pen_work_region *root = command->u.transfer.region;
     struct pen_work_task *task = task_create(command->queue->work, command->queue, 0, command->sequence);
@@ -974,9 +974,7 @@ struct pen_work_task *pen_task_of_move(const struct pen_work_command *command, s
         return NULL;
     task->keeps_event = true;
     task->moves = root;
-    task->moves_from = from;
-    task->moves_to = to;
-    task->overwrites = root->overwrites;
+    task->move = *move;
     root->moving++;
     task->work->moving++;
     pen_region_ref(root);
@@ -986,7 +984,7 @@ struct pen_work_task *pen_task_of_move(const struct pen_work_command *command, s
 int pen_task_start(struct pen_work_command *command, struct pen_work_task *task)
 {
     struct pen_work *work = task->work;
-    pen_residency_copied(&task->moves->residency, task->moves_to);
+    pen_residency_copied(&task->moves->residency, task->move.begin, task->move.end, task->move.to);
     pen_graph_placed(&work->graph, &task->node);
     int error;
     if (must_hold(command, &error)) {

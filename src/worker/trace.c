@@ -215,7 +215,7 @@ void pen_trace_placed(const struct pen_work_command *command, struct pen_work_ta
     if (task->moves) {
         placed.to_host = command->opcode == PEN_OP_READ;
         placed.region = command->u.transfer.region->id;
-        placed.bytes = command->u.transfer.region->size;
+        placed.bytes = command->u.transfer.arena_size;
     }
     size_t size = pen_msg_placed_size(&placed);
     assert(size && size <= PEN_LIMIT_FRAME);

@@ -112,6 +112,14 @@ struct pen_work_queue {
     struct pen_work_lane lanes[];
 };
 
+/* What a copy between replicas moves. */
+struct pen_work_move {
+    uint64_t begin, end; /* bytes of the root; of an image all */
+    uint32_t to;         /* the replica that it makes valid */
+    uint64_t from;       /* the replicas that were, before the contents were moved there */
+    uint64_t overwrites; /* the region's, when it was made */
+};
+
 /* A command whose completion somebody will hear of: it has an event, is held, or moves a queue's counter. Also a
  * program's own event (queue NULL). */
 struct pen_work_task {
@@ -135,13 +143,11 @@ struct pen_work_task {
     bool keeps_event;              /* for others to wait for */
     struct pen_predecessor *after; /* of a traced session: what it comes after, so far; after_count of them */
     uint32_t after_count, after_room;
-    bool traced;                     /* log or trace have where it went, and are to have its end */
-    struct pen_residency moves_from; /* of a copy: where the contents were before they were moved */
-    uint32_t moves_to;               /* the replica that it makes valid */
-    uint64_t overwrites;             /* of its region, when it was made */
-    struct pen_work_region *moves;   /* of this one, referenced, while it is not over */
-    bool placed;                     /* by spread.c, and not done: what follows is its */
-    bool crosses;                    /* waits for another device */
+    bool traced;                   /* log or trace have where it went, and are to have its end */
+    struct pen_work_region *moves; /* a copy of this one, referenced, while it is not over */
+    struct pen_work_move move;     /* what it moves */
+    bool placed;                   /* by spread.c, and not done: what follows is its */
+    bool crosses;                  /* waits for another device */
     struct pen_hazard_node hazard;
     uint64_t expected_run_ns, expected_end_ns, submitted_ns;
     struct pen_work_kernel *kernel; /* referenced; or NULL */
@@ -182,13 +188,14 @@ struct pen_work_region {
     uint32_t children;              /* slices and views of itself */
     struct pen_work_region *root;
     uint64_t parent_offset;
-    struct pen_residency residency; /* of the root */
+    struct pen_residency residency; /* of the root, if it is not direct */
     /* of the root (move.c): what watched commands do with each replica; [0]: the host's, or a direct region's one */
     struct pen_hazard_region *histories;
     uint32_t history_count;
-    uint32_t moving;                      /* copies of it under way */
-    uint64_t overwrites;                  /* commands that left no old byte of it */
-    bool watched;                         /* it has been in two domains: every command with it is watched */
+    uint32_t moving;     /* copies of it under way */
+    uint64_t overwrites; /* commands that left no old byte of what they covered */
+    bool watched;        /* it has been in two domains: every command with it is watched */
+    uint64_t noted;      /* the domains where every command with it that is not over is in the histories */
     struct pen_backend_memory **memories; /* by domain; memory_count of them */
     uint32_t memory_count;
 };
@@ -609,7 +616,7 @@ bool pen_task_event_destroy(struct pen_work *work, uint64_t event);
 /* Takes in what drivers have finished, and submits what has become ready. */
 void pen_task_reap(struct pen_work *work);
 /* The task of a copy that makes a replica valid of contents that were elsewhere; NULL: out of memory. */
-struct pen_work_task *pen_task_of_move(const struct pen_work_command *command, struct pen_residency from, uint32_t to);
+struct pen_work_task *pen_task_of_move(const struct pen_work_command *command, const struct pen_work_move *move);
 /* A copy goes as soon as what it waits for is under way. 0, or the driver's -PEN_E* when it was refused at once. */
 int pen_task_start(struct pen_work_command *command, struct pen_work_task *task);
 /* A task in flight that is done when all is that was submitted on the queue of a plain device; NULL: all is. 0 or
@@ -678,9 +685,11 @@ struct pen_access {
     struct pen_work_region *root;
     uint64_t begin, end; /* bytes of the root */
     enum pen_hazard_mode mode;
-    bool fresh; /* leaves no old byte of the root */
+    bool fresh; /* leaves no old byte of those */
 };
 
+/* Something that it waits for may fail, or has failed: then it never runs, and leaves every old byte. */
+bool pen_command_may_be_refused(const struct pen_work_command *command);
 /* How many, of PEN_LIMIT_ARGUMENTS at most. What it does not name it does not touch. */
 uint32_t pen_command_accesses(const struct pen_work_command *command, struct pen_access out[PEN_LIMIT_ARGUMENTS]);
 
@@ -693,8 +702,8 @@ bool pen_move_pass(const struct pen_work_command *command);
  * -PEN_ENOMEM. */
 int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
                   uint32_t count);
-/* Has what the access is to find to be brought to the device first? */
-bool pen_move_missing(const struct pen_access *access, const struct pen_work_device *device);
+/* Bytes that the access is to find, and that have to be brought to the device first. */
+uint64_t pen_move_missing(const struct pen_access *access, const struct pen_work_device *device);
 /* How long that is expected to take. */
 uint64_t pen_move_expected_ns(const struct pen_access *access, const struct pen_work_device *device);
 /* The copy is over, or never will be: the region's, which is no longer the task's. */

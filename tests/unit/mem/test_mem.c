@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -110,28 +111,116 @@ static void test_element_bytes(void **state)
     assert_int_equal(pen_image_element_bytes(0x10B0, 0), 0);
 }
 
-static void test_residency(void **state)
+static void test_steps(void **state)
 {
     (void)state;
-    struct pen_residency residency = {0};
+    const uint64_t host = UINT64_C(1) << PEN_REPLICA_HOST;
     uint32_t from = 99;
-    /* Never written: nothing to move. */
-    assert_int_equal(pen_residency_next(&residency, 2, &from), PEN_MOVE_NONE);
-    pen_residency_written(&residency, 2);
-    assert_int_equal(pen_residency_next(&residency, 2, &from), PEN_MOVE_NONE);
-    assert_int_equal(pen_residency_next(&residency, 5, &from), PEN_MOVE_TO_HOST);
+    assert_int_equal(pen_replicas_next(0, 2, &from), PEN_MOVE_NONE); /* never written: nothing to move */
+    assert_int_equal(pen_replicas_next(1 << 2, 2, &from), PEN_MOVE_NONE);
+    assert_int_equal(pen_replicas_next(1 << 2, 5, &from), PEN_MOVE_TO_HOST);
     assert_int_equal(from, 2);
-    pen_residency_copied(&residency, PEN_REPLICA_HOST);
-    assert_int_equal(pen_residency_next(&residency, 5, &from), PEN_MOVE_FROM_HOST);
-    pen_residency_copied(&residency, 5);
-    assert_int_equal(pen_residency_next(&residency, 5, &from), PEN_MOVE_NONE);
-    assert_true(pen_residency_valid(&residency, 2));
-    /* A write leaves one. */
-    pen_residency_written(&residency, 5);
-    assert_false(pen_residency_valid(&residency, 2));
-    assert_false(pen_residency_valid(&residency, PEN_REPLICA_HOST));
-    assert_int_equal(pen_residency_next(&residency, PEN_REPLICA_HOST, &from), PEN_MOVE_TO_HOST);
+    assert_int_equal(pen_replicas_next(1 << 2 | host, 5, &from), PEN_MOVE_FROM_HOST);
+    assert_int_equal(pen_replicas_next(1 << 2 | 1 << 5 | host, 5, &from), PEN_MOVE_NONE);
+    assert_int_equal(pen_replicas_next(1 << 5, PEN_REPLICA_HOST, &from), PEN_MOVE_TO_HOST);
     assert_int_equal(from, 5);
+}
+
+#define BYTES 64u
+
+/* What a byte knows, one by one. */
+struct byte {
+    uint64_t valid, overwrites;
+};
+
+static void check_bytes(const struct pen_residency *residency, const struct byte bytes[BYTES])
+{
+    uint64_t end;
+    for (uint64_t at = 0; at < BYTES; at++) {
+        assert_int_equal(pen_residency_at(residency, at, &end), bytes[at].valid);
+        assert_in_range(end, at + 1, BYTES);
+        assert_int_equal(bytes[end - 1].valid, bytes[at].valid);
+    }
+}
+
+/* One change, to both. */
+static void change(struct pen_residency *residency, struct byte bytes[BYTES], uint64_t begin, uint64_t end,
+                   uint64_t count)
+{
+    uint32_t what = (uint32_t)rand() % 5, at = (uint32_t)rand() % 4, from = 1u << rand() % 4;
+    uint64_t since = (uint64_t)rand() % (count + 1);
+    if (what == 0)
+        pen_residency_copied(residency, begin, end, at);
+    else if (what == 1)
+        pen_residency_read(residency, begin, end, at);
+    else if (what == 4)
+        pen_residency_lost(residency, begin, end, at, from, since);
+    else
+        pen_residency_written(residency, begin, end, at, what == 2 ? count : 0);
+    for (uint64_t i = begin; i < end; i++) {
+        struct byte *byte = &bytes[i];
+        if (what == 0 || (what == 1 && !byte->valid)) {
+            byte->valid |= UINT64_C(1) << at;
+        } else if (what == 2 || what == 3) {
+            byte->valid = UINT64_C(1) << at;
+            byte->overwrites = what == 2 ? count : byte->overwrites;
+        } else if (what == 4 && byte->overwrites <= since) {
+            byte->valid &= ~(UINT64_C(1) << at);
+            byte->valid = byte->valid ? byte->valid : from;
+        }
+    }
+}
+
+/* As if each byte knew its replicas. */
+static void test_residency_by_bytes(void **state)
+{
+    (void)state;
+    srand(1);
+    for (int run = 0; run < 200; run++) {
+        struct pen_residency residency;
+        struct byte bytes[BYTES] = {{0, 0}};
+        pen_residency_init(&residency, BYTES);
+        for (uint64_t count = 1; count < 60; count++) {
+            uint64_t begin = (uint64_t)rand() % BYTES, end = begin + 1 + (uint64_t)rand() % (BYTES - begin);
+            assert_true(pen_residency_cut(&residency, begin, end));
+            change(&residency, bytes, begin, end, count);
+            check_bytes(&residency, bytes);
+            uint64_t missing = 0;
+            for (uint64_t i = begin; i < end; i++)
+                missing += bytes[i].valid && !(bytes[i].valid >> 2 & 1);
+            assert_int_equal(pen_residency_missing(&residency, begin, end, 2), missing);
+        }
+        pen_residency_merge(&residency);
+        check_bytes(&residency, bytes);
+        for (uint64_t at = 0, end; at < BYTES; at = end) { /* neighbours differ */
+            uint64_t valid = pen_residency_at(&residency, at, &end);
+            if (end < BYTES)
+                assert_int_not_equal(bytes[end].valid, valid);
+        }
+        pen_residency_finish(&residency);
+    }
+}
+
+/* What cannot be cut any more says so, and is as it was; a whole region never has to be. */
+static void test_residency_is_bounded(void **state)
+{
+    (void)state;
+    struct pen_residency residency;
+    uint64_t size = 4 * PEN_RESIDENCY_PARTS, cuts = 0, end;
+    pen_residency_init(&residency, size);
+    while (cuts < size && pen_residency_cut(&residency, 2 * cuts + 1, 2 * cuts + 2)) {
+        pen_residency_written(&residency, 2 * cuts + 1, 2 * cuts + 2, cuts % 4, 0);
+        cuts++;
+    }
+    assert_in_range(cuts, PEN_RESIDENCY_PARTS / 2 - 2, PEN_RESIDENCY_PARTS / 2);
+    assert_int_equal(residency.count, 2 * cuts + 1);
+    assert_true(pen_residency_cut(&residency, 0, size));
+    pen_residency_written(&residency, 0, size, 3, 0);
+    pen_residency_merge(&residency);
+    assert_int_equal(pen_residency_at(&residency, 0, &end), 1 << 3);
+    assert_int_equal(end, size);
+    assert_true(pen_residency_cut(&residency, 1, 2));
+    pen_residency_finish(&residency);
 }
 
 int main(void)
@@ -142,7 +231,9 @@ int main(void)
         cmocka_unit_test(test_box_end_overflows),
         cmocka_unit_test(test_images),
         cmocka_unit_test(test_element_bytes),
-        cmocka_unit_test(test_residency),
+        cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_residency_by_bytes),
+        cmocka_unit_test(test_residency_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,7 +28,7 @@ struct wavefront {
     struct pen_place places[DEVICES];
     uint64_t free_ns[DEVICES];
     uint32_t given[DEVICES];
-    struct pen_residency tiles[TILES];
+    uint64_t tiles[TILES]; /* replicas */
     struct command commands[TILES];
     uint32_t placed, copies;
 };
@@ -53,7 +53,7 @@ static struct pen_place_option option_on(struct wavefront *front, uint32_t devic
         uint64_t at = before->expected_ns + (before->device == device ? 0 : PEN_PLACE_CROSS_NS);
         if (inputs[i] != front->placed && !before->done && at > option.ready_ns)
             option.ready_ns = at;
-        option.bring_ns += pen_residency_valid(&front->tiles[inputs[i]], device) ? 0 : front->bring_ns;
+        option.bring_ns += pen_replicas_have(front->tiles[inputs[i]], device) ? 0 : front->bring_ns;
     }
     return option;
 }
@@ -61,12 +61,12 @@ static struct pen_place_option option_on(struct wavefront *front, uint32_t devic
 /* By way of the host, as the worker does. How long it takes. */
 static uint64_t bring(struct wavefront *front, uint32_t tile, uint32_t device)
 {
-    struct pen_residency *residency = &front->tiles[tile];
+    uint64_t *replicas = &front->tiles[tile];
     enum pen_move move;
     uint32_t from;
     uint64_t took = 0;
-    while ((move = pen_residency_next(residency, device, &from))) {
-        pen_residency_copied(residency, move == PEN_MOVE_TO_HOST ? PEN_REPLICA_HOST : device);
+    while ((move = pen_replicas_next(*replicas, device, &from))) {
+        *replicas |= UINT64_C(1) << (move == PEN_MOVE_TO_HOST ? PEN_REPLICA_HOST : device);
         front->copies++;
         took += front->bring_ns / 2;
     }
@@ -80,7 +80,7 @@ static void submit(struct wavefront *front, uint32_t device)
     command->device = device;
     for (uint32_t i = 0; i < count; i++)
         command->taken_ns[i] = bring(front, inputs[i], device);
-    pen_residency_written(&front->tiles[tile], device);
+    front->tiles[tile] = UINT64_C(1) << device;
     pen_place_enter(&front->places[device], front->run_ns, front->now_ns);
     front->given[device]++;
 }
@@ -129,7 +129,7 @@ static void go_on(struct wavefront *front)
 static void carry_out(struct wavefront *front)
 {
     for (uint32_t i = 0; i < TILES; i++)
-        pen_residency_copied(&front->tiles[i], PEN_REPLICA_HOST);
+        front->tiles[i] = UINT64_C(1) << PEN_REPLICA_HOST;
     while (front->placed < TILES) {
         struct pen_place_option options[DEVICES];
         for (uint32_t device = 0; device < DEVICES; device++)

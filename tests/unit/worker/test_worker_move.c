@@ -205,14 +205,57 @@ static void test_random(void **state)
         run_random(seed);
 }
 
+static void slice(struct rig *rig, uint64_t region, uint64_t first, uint64_t count)
+{
+    RIG_SEND(rig, region_slice, .region = region, .parent = R, .offset = first * 4, .size = count * 4,
+             .flags = PEN_REGION_FLAG_KERNEL_READS | PEN_REGION_FLAG_KERNEL_WRITES);
+}
+
+/* Two devices at the halves of a buffer do not take turns with it: each has its half, and what another one needs of it
+ * is all that goes there. What is overwritten is not brought at all. */
+static void test_ranges_move(void **state)
+{
+    (void)state;
+    const uint32_t half = WORDS / 2;
+    const uint64_t bytes = (uint64_t)half * 4;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true}, DEVICES);
+    slice(&rig, R + 10, 0, half);
+    slice(&rig, R + 11, half, half);
+    for (uint32_t i = 0; i < WORDS; i++)
+        ((uint32_t *)(void *)(rig.arena + AT(0)))[i] = i;
+    for (uint32_t i = 0; i < 3; i++) { /* in turns */
+        send_mix(&rig, Q, R + 10, R + 10, 1, E + 2 * i, 1, NULL);
+        send_mix(&rig, Q + 1, R + 11, R + 11, 1, E + 2 * i + 1, 2, NULL);
+        assert_int_equal(rig_wait_slot(&rig, 1), 0);
+        assert_int_equal(rig_wait_slot(&rig, 2), 0);
+    }
+    assert_int_equal(atomic_load(&rig.crash->transfer_bytes), 2 * bytes); /* once each, from the host */
+    RIG_SEND(&rig, fill, .queue = Q + 2, .region = R, .origin = {0}, .extent = {8, 1, 1},
+             .pattern = {&(uint32_t){5}, 4});
+    assert_int_equal(rig_read(&rig, Q + 2, R, 2, BACK), 0);
+    assert_int_equal(atomic_load(&rig.crash->transfer_bytes), 2 * bytes);
+    send_mix(&rig, Q + 1, R + 1, R, 0, E + 6, 3, NULL);
+    assert_int_equal(rig_wait_slot(&rig, 3), 0);
+    /* All of the other buffer, and of this one what the two others have, each by way of the host. */
+    assert_int_equal(atomic_load(&rig.crash->transfer_bytes), 2 * bytes + WORDS * 4 + 2 * bytes);
+    uint32_t value = WORDS - 1;
+    for (uint32_t i = 0; i < 3; i++)
+        value = value * 1664525 + value + 1;
+    assert_int_equal(rig_read(&rig, Q, R, WORDS, BACK), 0);
+    const uint32_t *back = (const uint32_t *)(const void *)(rig.arena + BACK);
+    assert_int_equal(back[0], 5);
+    assert_int_equal(back[1], 5);
+    assert_int_equal(back[WORDS - 1], value);
+    rig_stop(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nobody_else_waits),
-        cmocka_unit_test(test_failed_copy),
-        cmocka_unit_test(test_lazy_driver),
-        cmocka_unit_test(test_refused_behind_running),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_nobody_else_waits), cmocka_unit_test(test_failed_copy),
+        cmocka_unit_test(test_lazy_driver),       cmocka_unit_test(test_refused_behind_running),
+        cmocka_unit_test(test_ranges_move),       cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
