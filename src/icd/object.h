@@ -217,7 +217,7 @@ struct _cl_event {
     uint32_t slot;
     _Atomic cl_int local;         /* state when slot is 0, or final state once noticed; CL_QUEUED before */
     struct pen_event_times times; /* valid for events completed here */
-    _Atomic bool sent;            /* a command names the id and the slot; release: pairs with hostptr.c's acquire */
+    _Atomic bool sent;            /* a command names the id and the slot; release: with hostptr_fetch.c's acquire */
     uint64_t sequence, told;      /* once sent: the command's, and its queue's `told` before it */
     pthread_mutex_t lock;         /* guards: callbacks, watched */
     struct pen_list callbacks;    /* in the order of the states they are for */

@@ -26,7 +26,7 @@ struct pen_home {
     struct pen_list pending; /* guarded by noting: the others, likewise */
     /* actions that have not run. Release, when one has; pairs with acquire in any_outstanding: what it did is seen */
     _Atomic uint32_t outstanding;
-    /* hostptr.c's: see there */
+    /* hostptr.c's: see hostptr.h */
     pthread_mutex_t sharing;
     pthread_cond_t fetched;
     /* guarded by sharing */
