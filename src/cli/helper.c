@@ -191,7 +191,10 @@ bool pen_helper_reachable(void)
 int pen_helper_pool(struct pen_helper *helper, const struct pen_private *how, struct pen_error *error)
 {
     *helper = (struct pen_helper){.lifeline = -1};
-    if (!how->always && !how->config && !how->span && (pen_pools_named() || pen_helper_reachable()))
+    bool own = how->always || how->config || how->span;
+    if (!own && pen_pools_named())
+        return pen_pools_check(error);
+    if (!own && pen_helper_reachable())
         return 0;
     int rc = pen_helper_daemon(helper, how, error);
     if (rc)

@@ -239,6 +239,15 @@ void pen_pools_finish(struct pen_pools *pools)
     *pools = (struct pen_pools){0};
 }
 
+int pen_pools_check(struct pen_error *error)
+{
+    struct pen_pool_list list;
+    int rc = pen_pool_list_read(&list, error);
+    if (!rc)
+        pen_pool_list_finish(&list);
+    return rc;
+}
+
 bool pen_pools_elsewhere(void)
 {
     struct pen_pool_list list;

@@ -61,6 +61,8 @@ struct pen_pools {
  * and PEN_SEVERAL_PROBE_MS. Not 0 only when the pools could not be asked. */
 int pen_pools_query(struct pen_pools *out_pools, struct pen_error *error);
 void pen_pools_finish(struct pen_pools *pools);
+/* Not 0 when what names them is not understood: programs are not told, and find no devices. */
+int pen_pools_check(struct pen_error *error);
 /* Is any of them named, so that nothing but what is named is to be used? */
 bool pen_pools_named(void);
 /* Is none of them on this host? Sessions elsewhere are not recorded. */

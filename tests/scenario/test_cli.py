@@ -80,6 +80,12 @@ class Commands(harness.Scenario):
                 self.assertIn(part, done.stderr)
         with open(self.path('text'), encoding='ascii') as file:
             self.assertEqual(file.read(), 'not a log at all')
+        wrong = {'PENSTOCK_POOL': 'penstock:'}
+        for arguments in ['devices'], ['run', '--', 'true']:
+            done = self.penstock(*arguments, environment=wrong)
+            self.assertEqual((done.returncode, done.stdout), (1, ''), done.stderr)
+            self.assertIn("PENSTOCK_POOL, pool 1: a pool's address is", done.stderr)
+        self.assertEqual(self.penstock('run', '--private', '--', 'true', environment=wrong).returncode, 0)
 
     def test_help(self):
         done = self.penstock('help')
