@@ -334,7 +334,7 @@ static bool is_plain(const struct pen_work_command *command)
            (kernel->plain_version == command->u.launch.version && kernel->plain_epoch == kernel->work->destroy_epoch);
 }
 
-bool pen_move_pass(const struct pen_work_command *command)
+bool pen_move_try_pass(const struct pen_work_command *command)
 {
     struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
     const struct pen_work_device *device = command->lane->device;

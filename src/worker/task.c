@@ -713,10 +713,10 @@ static bool hold(struct pen_work *work, const struct pen_work_command *command, 
 
 /* ---- a place on one of several devices ------------------------------------------------------------------------ */
 
-/* Nothing that it waits for is to be awaited any more: has it to be placed before it goes? */
-static bool needs_place(const struct pen_work_command *command)
+/* Nothing that it waits for is to be awaited any more: it goes as it is, if it can. False: it has to be placed. */
+static bool try_pass(const struct pen_work_command *command)
 {
-    return pen_is_spread(command->queue) ? !pen_spread_is_marker(command) : !pen_move_pass(command);
+    return pen_is_spread(command->queue) ? pen_spread_is_marker(command) : pen_move_try_pass(command);
 }
 
 /* place: not now, since the device where it would be done first has no room. */
@@ -842,7 +842,7 @@ static void release(struct pen_work *work, struct pen_work_task *task)
     const struct pen_work_command *command = task->command;
     int poison = find_poison(task);
     bool hold = false;
-    if (!poison && task->node.state == PEN_GRAPH_READY && needs_place(command))
+    if (!poison && task->node.state == PEN_GRAPH_READY && !try_pass(command))
         poison = place_held(work, task, &hold);
     if (hold)
         return;
@@ -1016,7 +1016,7 @@ bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, u
     bool track =
         spread || pen_is_traced(work) ||
         (queue->in_order && (work->last || queue->untracked + 1 >= PEN_WORK_UNTRACKED || pen_here_may(command)));
-    bool placing = !held && !poison && needs_place(command);
+    bool placing = !held && !poison && !try_pass(command);
     struct pen_work_task *task = NULL;
     if (event || held || delivers || track || placing || has_before(command)) {
         task = make_task(work, command, event, slot, delivers && !held);

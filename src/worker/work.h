@@ -697,7 +697,7 @@ uint32_t pen_command_accesses(const struct pen_work_command *command, struct pen
 
 /* For a command that nothing has to be moved for, and that no copy is in the way of: notes what it does to where
  * contents are valid. False: it has to be placed, with what follows. */
-bool pen_move_pass(const struct pen_work_command *command);
+bool pen_move_try_pass(const struct pen_work_command *command);
 /* Has copies made of what is not valid on the command's lane; its waits grow by what it has to come after. 0 or
  * -PEN_ENOMEM. */
 int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
