@@ -1,4 +1,4 @@
-/* bench/session.h - a session's own code (src/worker/task.c and what it stands on) without a program, ring and
+/* bench/session.h - a session's own code (src/worker/enqueue.c and what it stands on) without a program, ring and
  * messages: a queue of a device that spans two, and kernels and regions for the tasks of a shape. Threads: one.
  * Whatever fails ends the program, with a message. */
 #ifndef BENCH_SESSION_H

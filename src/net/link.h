@@ -32,8 +32,8 @@ struct pen_msg_link_part;
 /* While bytes go beside, not more than this of frames overtakes them: they pile up where they wait for the bytes. */
 #define PEN_LINK_AHEAD_BYTES (UINT64_C(4) << 20)
 /* Bytes beside the frames that may be under way in either direction, each where it came from and where it goes: several
- * times what the longest and fastest network holds. Who has more to send has it wait (icd/move.c, worker/task.c); one
- * range that is longer goes when nothing else is under way. */
+ * times what the longest and fastest network holds. Who has more to send has it wait (icd/move.c, worker/enqueue.c);
+ * one range that is longer goes when nothing else is under way. */
 #define PEN_LINK_BULK_BYTES (UINT64_C(256) << 20)
 
 /* What frame() below returns when there is no room for it now: it is called with it again, soon. */

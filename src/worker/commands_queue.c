@@ -1,4 +1,5 @@
-/* worker/commands_queue.c - queued commands: decoded, every field checked against what it names, handed to task.c. */
+/* worker/commands_queue.c - queued commands: decoded, every field checked against what it names, handed to enqueue.c.
+ */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,6 @@
-/* A completion that a held command waits for (worker/task.c: finish, hold, pen_task_reap): the driver's thread tells of it
- * while dispatch is about to sleep because of it. No command stays held, and each is released once.
+/* A completion that a held command waits for (worker/task.c: pen_task_finish; hold.c: pen_task_hold; enqueue.c:
+ * pen_task_reap): the driver's thread tells of it while dispatch is about to sleep because of it. No command stays held, and
+ * each is released once.
  *
  * -DHOLD_LATE: dispatch says that it holds commands only after it has looked at what has finished;
  * -DNO_WAKE: the driver's thread looks whether commands are held before it tells. Either way one stays held. */

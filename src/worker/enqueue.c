@@ -1,0 +1,343 @@
+/* worker/enqueue.c - a command comes, gets its task and its place, and goes or is held; and what was held goes on when
+ * nothing keeps it any more. Dispatch. Model: README rules 2-6, 11. */
+#include "worker/remote.h"
+#include "worker/task.h"
+
+/* ---- a place on one of several devices --------------------------------------------------------------------------- */
+
+/* Nothing that it waits for is to be awaited any more: it goes as it is, if it can. False: it has to be placed. */
+static bool try_pass(const struct pen_work_command *command)
+{
+    return pen_is_spread(command->queue) ? pen_spread_is_marker(command) : pen_move_try_pass(command);
+}
+
+/* place: not now, since the device where it would be done first has no room. */
+#define LATER 1
+
+static int place(struct pen_work_command *command, struct pen_work_task *task)
+{
+    struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
+    uint32_t count = pen_command_accesses(command, accesses);
+    if (!command->lane && !pen_spread_choose(command, task, accesses, count))
+        return LATER;
+    task->keeps_event = true;
+    int rc = pen_move_note(command, task, accesses, count);
+    if (!rc)
+        pen_graph_placed(&task->work->graph, &task->node);
+    return rc;
+}
+
+/* For a command that has just come; it may have to be held then, for room, which others may have waited for longer, or
+ * for what it is placed after. An error is the command's. */
+static int place_new(struct pen_work_command *command, struct pen_work_task *task, bool *out_hold)
+{
+    int rc = pen_is_spread(command->queue) && task->work->no_room.count ? LATER : place(command, task);
+    *out_hold = rc == LATER || (!rc && pen_task_must_hold(command, &rc));
+    return *out_hold ? 0 : rc;
+}
+
+/* For a held one. *out_hold: it is not to be submitted yet. */
+static int place_held(struct pen_work *work, struct pen_work_task *task, bool *out_hold)
+{
+    struct pen_work_command *command = task->command;
+    int rc = place(command, task);
+    *out_hold = false;
+    if (rc == LATER) {
+        rc = pen_table_add(&work->no_room, &task->no_room, command->queue->priority, task->sequence);
+        *out_hold = !rc;
+        return rc;
+    }
+    if (rc || !pen_task_must_hold(command, &rc))
+        return rc;
+    *out_hold = true;
+    if (pen_task_add_edges(work, command, task))
+        pen_task_out_of_memory(work);
+    pen_graph_hold(&work->graph, &task->node);
+    return 0;
+}
+
+/* ---- going on ---------------------------------------------------------------------------------------------------- */
+
+/* What it waited for was submitted when its edge was met, and may have failed since. */
+static int find_poison(const struct pen_work_task *task)
+{
+    const struct pen_work_command *command = task->command;
+    int poison = task->node.poison;
+    for (uint32_t i = 0; i < command->wait_count; i++) {
+        if (pen_task_is_done(command->waits[i]))
+            pen_task_settle(command->waits[i], command->waits[i]->status);
+        if (pen_task_poisons(command, i) && pen_task_has_failed(command->waits[i]))
+            poison = -PEN_EDEPENDENCY;
+    }
+    return poison;
+}
+
+/* A long read of a program on another host, for which there is no room in the link, or others wait for it. It is looked
+ * at when nothing else is in its way: what has room then comes to use it, whatever the program does. */
+static bool must_wait_to_read(const struct pen_work_command *command, const struct pen_work_task *task)
+{
+    struct pen_work *work = command->queue->work;
+    return pen_task_reads_far(command, task) &&
+           (!pen_list_empty(&work->unsent) ||
+            !pen_remote_has_room(work->config.remote, work, command->u.transfer.arena_size));
+}
+
+/* A held command is held no longer. */
+static void go(struct pen_work *work, struct pen_work_task *task, int poison)
+{
+    struct pen_work_command *command = task->command;
+    pen_list_remove(&task->held);
+    if (task->queue->barrier == task && !pen_is_spread(task->queue))
+        task->queue->barrier = NULL;
+    work->held_bytes -= command->held_bytes;
+    if (poison)
+        pen_task_refuse(command, task, poison);
+    else
+        pen_task_hand_over(work, command, task);
+    if (task->delivers) {
+        pen_command_forget_waits(command);
+    } else {
+        task->command = NULL;
+        pen_command_free(command);
+    }
+}
+
+/* The last thing that kept a held command has gone. */
+static void release(struct pen_work *work, struct pen_work_task *task)
+{
+    const struct pen_work_command *command = task->command;
+    int poison = find_poison(task);
+    bool hold = false;
+    if (!poison && task->node.state == PEN_GRAPH_READY && !try_pass(command))
+        poison = place_held(work, task, &hold);
+    if (hold)
+        return;
+    if (!poison && must_wait_to_read(command, task))
+        pen_list_append(&work->unsent, &task->node.ready);
+    else
+        go(work, task, poison);
+}
+
+static uint64_t missing(void *work, const struct pen_table_entry *entry)
+{
+    const struct pen_work_task *task =
+        PEN_CONTAINER((struct pen_table_entry *)(uintptr_t)entry, struct pen_work_task, no_room);
+    const struct pen_work *all = work;
+    if (!pen_place_has_room(task->awaits))
+        return PEN_TABLE_NEVER;
+    return all->domain_count > 1 ? pen_spread_missing(task) : 0;
+}
+
+/* Those that found the device full where they would be done first. */
+static void place_waiting(struct pen_work *work)
+{
+    struct pen_table_entry *entry;
+    while ((entry = pen_table_best(&work->no_room, missing, work))) {
+        pen_table_remove(&work->no_room, entry);
+        release(work, PEN_CONTAINER(entry, struct pen_work_task, no_room));
+    }
+}
+
+/* Those for which there was no room in the link, in order. */
+static void read_waiting(struct pen_work *work)
+{
+    while (!pen_list_empty(&work->unsent)) {
+        struct pen_work_task *task = PEN_CONTAINER(work->unsent.next, struct pen_work_task, node.ready);
+        if (!pen_remote_has_room(work->config.remote, work, task->command->u.transfer.arena_size))
+            return;
+        pen_list_remove(&task->node.ready);
+        go(work, task, find_poison(task));
+    }
+}
+
+static struct pen_work_task *reverse(struct pen_work_task *list)
+{
+    struct pen_work_task *out = NULL;
+    while (list) {
+        struct pen_work_task *next = list->next_finished;
+        list->next_finished = out;
+        out = list;
+        list = next;
+    }
+    return out;
+}
+
+void pen_task_reap(struct pen_work *work)
+{
+    struct pen_graph_node *node;
+    if (!work->ending)
+        read_waiting(work);
+    /* seq_cst: pairs with pen_task_finish(). */
+    while (atomic_load(&work->finished) || atomic_load(&work->early) ||
+           (!work->ending && !pen_list_empty(&work->graph.ready))) {
+        struct pen_work_task *list = reverse(atomic_exchange(&work->finished, NULL));
+        while (list) {
+            struct pen_work_task *next = list->next_finished;
+            pen_task_settle(list, list->status);
+            if (list->queue)
+                work->flying--;
+            pen_task_unref(list);
+            list = next;
+        }
+        while (!work->ending && (node = pen_graph_pop(&work->graph)))
+            release(work, PEN_CONTAINER(node, struct pen_work_task, node));
+        pen_task_publish_put_off(work);
+        if (!work->ending)
+            place_waiting(work);
+    }
+    atomic_store(&work->holding, work->graph.held + (work->put_off != NULL));
+}
+
+/* ---- of a program on another host -------------------------------------------------------------------------------- */
+
+/* A write whose bytes have not come yet waits for them as for an event. */
+static bool await_bytes(struct pen_work *work, struct pen_work_command *command)
+{
+    if (!pen_task_goes_beside(command, PEN_OP_WRITE))
+        return true;
+    struct pen_work_task *bytes = pen_task_create(work, NULL, 0, command->sequence);
+    if (!bytes)
+        return pen_work_fail(work, -PEN_ENOMEM, "out of memory for a command");
+    if (pen_remote_await(work->config.remote, bytes))
+        command->waits[command->wait_count++] = bytes;
+    else
+        pen_task_unref(bytes);
+    return true;
+}
+
+void pen_task_arrived(struct pen_work_task *task)
+{
+    pen_task_finish(task, 0);
+}
+
+/* The program must not see that a command is complete before it has the bytes of the reads before it. Which those are
+ * need not be known for sure: in a queue with such reads all later commands come after them, and so does what waits for
+ * those. */
+static void note_reads(struct pen_work_command *command)
+{
+    bool after = pen_task_goes_beside(command, PEN_OP_READ);
+    for (uint32_t i = 0; i < command->wait_count; i++)
+        after = after || command->waits[i]->after_reads;
+    command->queue->after_reads |= after;
+}
+
+/* ---- from a command to its task ---------------------------------------------------------------------------------- */
+
+static bool resolve_waits(struct pen_work *work, struct pen_work_command *command, const uint64_t *waits,
+                          uint32_t wait_count, bool *out_hold, bool *out_poison)
+{
+    command->waits = work->waits;
+    command->wait_count = wait_count;
+    for (uint32_t i = 0; i < wait_count; i++) {
+        struct pen_work_task *wait = pen_work_find(work, &work->events, waits[i], "event to wait for");
+        if (!wait)
+            return false;
+        work->waits[i] = wait;
+    }
+    if (work->config.remote && !await_bytes(work, command))
+        return false;
+    for (uint32_t i = 0; i < command->wait_count; i++)
+        if (pen_task_must_hold_for(command, command->waits[i]))
+            *out_hold = true;
+        else if (pen_task_has_failed(command->waits[i]))
+            *out_poison = true;
+    return true;
+}
+
+/* The command's task, named; NULL after failing the session. */
+static struct pen_work_task *make_task(struct pen_work *work, struct pen_work_command *command, uint64_t event,
+                                       uint32_t slot, bool delivers)
+{
+    struct pen_work_task *task = pen_task_create(work, command->queue, slot, command->sequence);
+    struct pen_work_command *copy = NULL;
+    if (!task || (delivers && !(copy = pen_command_keep(command)))) {
+        if (task)
+            pen_task_unref(task);
+        pen_work_fail(work, -PEN_ENOMEM, "out of memory for a command");
+        return NULL;
+    }
+    if (copy)
+        pen_command_forget_waits(copy);
+    task->command = copy;
+    if (event) {
+        if (!pen_work_name(work, &work->events, event, task, "event")) {
+            pen_task_unref(task);
+            return NULL;
+        }
+        task->named = task->keeps_event = true;
+        task->refs++;
+    }
+    return task;
+}
+
+struct pen_work_task *pen_task_of_move(const struct pen_work_command *command, const struct pen_work_move *move)
+{
+    struct pen_work_region *root = command->u.transfer.region;
+    struct pen_work_task *task = pen_task_create(command->queue->work, command->queue, 0, command->sequence);
+    if (!task)
+        return NULL;
+    task->keeps_event = true;
+    task->moves = root;
+    task->move = *move;
+    root->moving++;
+    task->work->moving++;
+    pen_region_ref(root);
+    return task;
+}
+
+int pen_task_start(struct pen_work_command *command, struct pen_work_task *task)
+{
+    struct pen_work *work = task->work;
+    pen_residency_copied(&task->moves->residency, task->move.begin, task->move.end, task->move.to);
+    pen_graph_placed(&work->graph, &task->node);
+    int error;
+    if (pen_task_must_hold(command, &error)) {
+        if (!pen_task_hold(work, command, task))
+            return work->failed;
+    } else if (error) {
+        pen_task_refuse(command, task, error);
+    } else {
+        pen_task_hand_over(work, command, task);
+    }
+    return task->node.state == PEN_GRAPH_DONE ? task->node.status : 0;
+}
+
+bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, uint64_t event, uint32_t slot,
+                      const uint64_t *waits, uint32_t wait_count)
+{
+    struct pen_work_queue *queue = command->queue;
+    bool held = false, poison = false, spread = pen_is_spread(queue);
+    /* The program may know already that a copy has failed: where the contents are now has to be known here, too. So has
+     * which devices are free. */
+    if ((work->moving || spread) && atomic_load(&work->finished))
+        pen_task_reap(work);
+    if (!resolve_waits(work, command, waits, wait_count, &held, &poison))
+        return false;
+    if (work->config.remote)
+        note_reads(command);
+    held = held || pen_task_waits_for_queue(command);
+    bool delivers = (work->log || work->config.remote) && command->opcode == PEN_OP_READ;
+    bool track =
+        spread || pen_is_traced(work) ||
+        (queue->in_order && (work->last || queue->untracked + 1 >= PEN_WORK_UNTRACKED || pen_here_may(command)));
+    bool placing = !held && !poison && !try_pass(command);
+    struct pen_work_task *task = NULL;
+    if (event || held || delivers || track || placing || pen_task_has_before(command)) {
+        task = make_task(work, command, event, slot, delivers && !held);
+        if (!task)
+            return false;
+        task->delivers = delivers;
+    }
+    int error = poison ? -PEN_EDEPENDENCY : 0;
+    if (placing)
+        error = place_new(command, task, &held);
+    held = held || (!poison && !error && must_wait_to_read(command, task));
+    if (held && !pen_task_hold(work, command, task))
+        return false;
+    pen_task_note_order(command, task, held);
+    if (!held && error)
+        pen_task_refuse(command, task, error);
+    else if (!held)
+        pen_task_hand_over(work, command, task);
+    return true;
+}
