@@ -31,11 +31,11 @@ static json_t *json_of(const struct pen_pool *pool, const struct pen_pool_device
         if (info->flags & abilities[i].flag)
             json_array_append_new(flags, json_string(abilities[i].name));
     json_t *object =
-        json_pack("{s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:o}", "id", (json_int_t)info->device, "name",
+        json_pack("{s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o}", "id", (json_int_t)info->device, "name",
                   pen_json_text(info->name), "class", class_name(info->class), "pool", pen_json_text(pool->name),
                   "device", pen_json_text(info->vendor_name), "driver", pen_json_text(info->driver), "driver_version",
-                  pen_json_text(info->driver_version), "compute_units", (json_int_t)info->compute_units, "memory_bytes",
-                  (json_int_t)info->memory_bytes, "features", flags);
+                  pen_json_text(info->driver_version), "spans", (json_int_t)info->spans, "compute_units",
+                  (json_int_t)info->compute_units, "memory_bytes", (json_int_t)info->memory_bytes, "features", flags);
     if (object && verbose) {
         json_object_set_new(object, "properties", json_integer((json_int_t)device->property_count));
         json_object_set_new(object, "jail", pen_json_text(pool->jail));
@@ -75,8 +75,11 @@ static void print_pool(const struct pen_pool *pool, bool verbose)
     printf("%-12s %-11s %5s %11s  %s\n", "NAME", "CLASS", "UNITS", "MEMORY", "DEVICE");
     for (uint32_t i = 0; i < pool->device_count; i++) {
         const struct pen_msg_device *info = &pool->devices[i].info;
-        printf("%-12s %-11s %5u %7.1f GiB  %s\n", info->name, class_name(info->class), info->compute_units,
-               (double)info->memory_bytes / (1u << 30), info->vendor_name);
+        char spans[32] = "";
+        if (info->spans > 1)
+            snprintf(spans, sizeof spans, "spans %u: ", info->spans);
+        printf("%-12s %-11s %5u %7.1f GiB  %s%s\n", info->name, class_name(info->class), info->compute_units,
+               (double)info->memory_bytes / (1u << 30), spans, info->vendor_name);
         if (verbose)
             print_details(&pool->devices[i]);
     }

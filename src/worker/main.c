@@ -106,6 +106,8 @@ static int send_device(const struct worker *worker, uint32_t index, uint32_t *nu
                                            .memory_bytes = device->memory_bytes,
                                            .compute_units = device->compute_units,
                                            .properties = device->property_count,
+                                           .spans =
+                                               worker->offers[index].members ? worker->offers[index].member_count : 1,
                                            .name = name,
                                            .vendor_name = device->vendor_name,
                                            .driver = device->driver,

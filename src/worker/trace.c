@@ -31,6 +31,7 @@ int pen_trace_head(const struct pen_work *work, struct pen_log_writer *log)
                                               .flags = backend->flags,
                                               .memory_bytes = backend->memory_bytes,
                                               .compute_units = backend->compute_units,
+                                              .spans = work->devices[i]->domain ? 1 : work->devices[i]->member_count,
                                               .name = backend->vendor_name,
                                               .vendor_name = backend->vendor_name,
                                               .driver = backend->driver,

@@ -15,7 +15,7 @@ NAMES = {number: name for name, number in OPCODES.items()}
 
 # Fields in order: I u32, i i32, Q u64, s string, b bytes, k a key of 32 bytes.
 LAYOUT = {
-    'hello': 'IIIIs', 'refused': 'iIs', 'fatal': 'iIs', 'device_list': '', 'devices': 'IIQs', 'device': 'QIIQIIsssss',
+    'hello': 'IIIIs', 'refused': 'iIs', 'fatal': 'iIs', 'device_list': '', 'devices': 'IIQs', 'device': 'QIIQIIIIsssss',
     'device_property': 'QIIb', 'session_open': 'IIQss', 'session_opened': 'QIIQQIIQQ',
     'session_ticket': 'QQk', 'link_hello': 'QQ', 'link_resume': 'QQ', 'link_proof': 'QQ', 'session_resume': 'QII', 'adopt': 'QIIss', 'ready': 'IIQ',
     'session_list': '', 'record_list': 's', 'session_detach': 'QII', 'shutdown': '', 'done': 'iIs',

@@ -43,7 +43,7 @@ def probe():
     name = os.environ.get('STUB_NAME', 'stub')
     units = int(os.environ.get('STUB_UNITS', '1'))
     for i in range(count):
-        control.send('device', i + 1, 0, 7, 8 << 30, units, 3, f'cpu{i}', f'{name}-{i}', 'Stub Driver', '1.0', 'opencl')
+        control.send('device', i + 1, 0, 7, 8 << 30, units, 3, 1, 0, f'cpu{i}', f'{name}-{i}', 'Stub Driver', '1.0', 'opencl')
         control.send('device_property', i + 1, 0x1000, 0, struct.pack('<Q', 2))
         control.send('device_property', i + 1, 0x101F, 0, memory)
         control.send('device_property', i + 1, 0x1010, 0, memory)

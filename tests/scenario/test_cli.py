@@ -120,6 +120,7 @@ class Commands(harness.Scenario):
         self.assertEqual([(d['id'], d['name'], d['class'], d['driver'], d['memory_bytes'], d['properties'])
                           for d in devices],
                          [(1, 'cpu0', 'cpu', 'Stub Driver', 8 << 30, 3), (2, 'cpu1', 'cpu', 'Stub Driver', 8 << 30, 3)])
+        self.assertEqual({device['spans'] for device in devices}, {1})
         self.assertIn('direct', devices[0]['features'])
         self.assertEqual(devices[0]['jail'], 'stub-jail')
         self.assertIn("workers' jail: stub-jail\n", self.penstock('devices', '--verbose').stdout)

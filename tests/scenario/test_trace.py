@@ -98,6 +98,8 @@ class Live(harness.Scenario):
     def test_span(self):
         """A device that spans two: a lane for each part, and who waited for whom."""
         daemon = self.pool('devices: [{match: "*", parts: 2, span: 2}]\n')
+        self.assertIn(' spans 2: ', daemon.run(harness.PENSTOCK, 'devices').stdout)
+        self.assertEqual([device['spans'] for device in json.loads(daemon.run(harness.PENSTOCK, 'devices', '--json').stdout)], [2])
         self.begin(daemon.start, PROGRAM, 'many', '100000')
         spans, events = self.trace(daemon.run, '--for', '0.1')  # what comes before "running" has been compiled for
         self.assertEqual({re.search(r'part \d', event['args']['name'])[0] for event in events if event['ph'] == 'M'},
