@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/json.h"
 #include "daemon/config.h"
+#include "net/tcp.h"
 #include "net/tenant.h"
 
 #define DEFAULT_PORT "7470"
@@ -85,8 +86,9 @@ static bool is_any(const char *host, size_t size)
 static int find_address(const struct options *options, struct setting *setting)
 {
     char host[HOST_NAME_MAX + 1];
-    if (options->host && (strlen(options->host) >= PEN_POOL_HOST_BYTES || !strchr(options->host, ':')))
-        return pen_cli_fail(PEN_EXIT_USAGE, "--host %.200s: HOST:PORT is allowed", options->host);
+    struct pen_error error;
+    if (options->host && pen_tcp_check(options->host, &error))
+        return pen_cli_fail(PEN_EXIT_USAGE, "--host: %s", error.message);
     const char *from = options->host ? options->host : setting->listen, *colon = strrchr(from, ':');
     bool any = colon && is_any(from, (size_t)(colon - from));
     if (colon && !strcmp(colon, ":0"))

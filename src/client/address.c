@@ -32,6 +32,8 @@ static int read_text(int fd, const char *path, char **out_text, struct pen_error
     struct stat status;
     if (fstat(fd, &status))
         return pen_fail(error, -PEN_EIO, "reading the pools' addresses from %s: %s", path, strerror(errno));
+    if (!S_ISREG(status.st_mode))
+        return pen_fail(error, -PEN_EINVAL, "reading the pools' addresses from %s: it is no file", path);
     if (status.st_mode & 077)
         return pen_fail(error, -PEN_EPERM,
                         "%s is not used, since others can read or write it (mode %04o; 0600 is allowed)", path,
@@ -59,7 +61,7 @@ static int read_text(int fd, const char *path, char **out_text, struct pen_error
 
 static int read_file(const char *path, char **out_text, struct pen_error *error)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* what is no file is not waited for */
     if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR
                    ? -PEN_ENOENT

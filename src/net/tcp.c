@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -25,6 +26,12 @@ struct address {
     char port[8];
 };
 
+static bool is_port(const char *text)
+{
+    size_t size = strlen(text);
+    return size && strspn(text, "0123456789") == size && size <= 5 && atoi(text) <= UINT16_MAX;
+}
+
 static int parse(const char *text, struct address *out, struct pen_error *error)
 {
     const char *colon = strrchr(text, ':');
@@ -33,12 +40,20 @@ static int parse(const char *text, struct address *out, struct pen_error *error)
         text++;
         host -= 2;
     }
-    if (!colon || !host || host >= sizeof out->host || !colon[1] || strlen(colon + 1) >= sizeof out->port)
-        return pen_fail(error, -PEN_EINVAL, "\"%.200s\" is no address: host:port or [address]:port is one", text);
+    if (!colon || !host || host >= sizeof out->host || !is_port(colon + 1))
+        return pen_fail(error, -PEN_EINVAL,
+                        "\"%.200s\" is no address: host:port or [address]:port is one, with a port of at most %d", text,
+                        UINT16_MAX);
     memcpy(out->host, text, host);
     out->host[host] = 0;
     strcpy(out->port, colon + 1);
     return 0;
+}
+
+int pen_tcp_check(const char *text, struct pen_error *error)
+{
+    struct address address;
+    return parse(text, &address, error);
 }
 
 static bool is_loopback(const struct sockaddr *address)

@@ -10,6 +10,8 @@
 
 #include "base/error.h"
 
+/* -PEN_EINVAL: that is no address, whatever its name may stand for. */
+int pen_tcp_check(const char *address, struct pen_error *error);
 int pen_tcp_listen(const char *address, bool anywhere, int *out_fd, struct pen_error *error);
 /* Where a listening socket is: "127.0.0.1:4711"; "?" when nobody knows. */
 void pen_tcp_local(int fd, char *out, size_t size);

@@ -141,7 +141,7 @@ int pen_tenant_load(const char *directory, const char *name, struct pen_tls_key 
     int rc = path_of(directory, name, KEY, path, error);
     if (rc)
         return rc;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); /* what is no file is not waited for */
     if (fd < 0)
         return pen_fail(error, errno == ENOENT ? -PEN_ENOENT : -PEN_EIO, "reading the key of tenant %s (%s): %s", name,
                         path, strerror(errno));

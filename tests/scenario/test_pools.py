@@ -73,6 +73,15 @@ class Pools(harness.Scenario):
         done = harness.run(PROGRAM, 'each', environment=environment)
         self.assertEqual(done.returncode, 2)
         self.assertIn(f"no platform: {path}, pool 3: a pool's address is penstock://HOST", done.stderr)
+        os.chmod(path, 0o640)
+        done = harness.run(PROGRAM, 'each', environment=environment)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(f'no platform: {path} is not used, since others can read or write it (mode 0640; 0600 is allowed)', done.stderr)
+        os.remove(path)
+        os.mkfifo(path, 0o600)
+        done = harness.run(PROGRAM, 'each', environment=environment, timeout=10)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(f"no platform: reading the pools' addresses from {path}: it is no file", done.stderr)
 
     def test_devices(self):
         done = self.devices(f'local {self.remote}', '--json')

@@ -91,6 +91,10 @@ class Tenants(harness.Scenario):
         done = self.add(tcp % '0.0.0.0:7999', 'bob', '--host', 'elsewhere:1')
         self.assertTrue(done.stdout.startswith('penstock://elsewhere:1/bob#'), done.stdout)
         self.assertTrue(os.path.exists(os.path.join(keys, 'bob.key')))
+        for wrong in 'elsewhere', 'elsewhere:x', ':1', 'elsewhere:70000':
+            done = self.add(tcp % '0.0.0.0:7999', 'wrong', '--host', wrong)
+            self.assertEqual((done.returncode, done.stdout), (2, ''))
+            self.assertIn(f'--host: "{wrong}" is no address', done.stderr)
         done = self.add(tcp % '0.0.0.0:7999', 'carol', '--directory', self.path('other/deeper'))
         self.assertTrue(done.stdout.startswith(f'penstock://{host}:7999/carol#'), done.stdout)
         self.assertEqual(os.listdir(self.path('other/deeper')), ['carol.key'])

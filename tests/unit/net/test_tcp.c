@@ -42,8 +42,26 @@ static void test_no_such_name(void **state)
 {
     struct pen_error error;
     (void)state;
-    assert_int_equal(connect_to("127.0.0.1:nowhere", &error), -PEN_EIO);
+    assert_int_equal(connect_to("nowhere.invalid:1", &error), -PEN_EIO);
     assert_non_null(strstr(error.message, "looking up"));
+}
+
+/* Not the port that is left of it when it is cut off at 16 bits. */
+static void test_no_address(void **state)
+{
+    static const char *const bad[] = {
+        "127.0.0.1:65536", "127.0.0.1:nowhere", "127.0.0.1:-1", "127.0.0.1:", ":1", "[]:1", "127.0.0.1"};
+    struct pen_error error;
+    int listener;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(connect_to(bad[i], &error), -PEN_EINVAL);
+        assert_int_equal(pen_tcp_check(bad[i], &error), -PEN_EINVAL);
+        assert_int_equal(pen_tcp_listen(bad[i], true, &listener, &error), -PEN_EINVAL);
+        assert_non_null(strstr(error.message, "is no address"));
+        assert_non_null(strstr(error.message, "65535"));
+    }
+    assert_int_equal(pen_tcp_check("[::1]:65535", &error), 0);
 }
 
 /* Nor does that, but of ourselves. */
@@ -67,6 +85,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nobody_listens),
         cmocka_unit_test(test_no_such_name),
+        cmocka_unit_test(test_no_address),
         cmocka_unit_test(test_no_descriptor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
