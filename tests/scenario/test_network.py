@@ -127,6 +127,21 @@ class Network(harness.Scenario):
         self.assertEqual(program.returncode, 0, output)
         self.assertGreater(self.cable.count()['a'][2], 0)
 
+    def test_a_name_of_which_one_address_is_dead(self):
+        """The first of the two says nothing (as near as the other, it is not put after it): the other is used, to open a session
+        and to go on with it."""
+        self.open()
+        hosts = self.path('hosts')
+        with open(hosts, 'w', encoding='ascii') as file:
+            file.write(f'192.0.2.3 pool\n{self.cable.address["b"]} pool\n')
+        self.address = self.address.replace(self.cable.address['b'], 'pool')
+        program = self.start('unshare', '--mount', 'sh', '-c', f'mount --bind {hosts} /etc/hosts && exec "$@"', 'sh', LOOP, 'loop', '1')
+        self.assertEqual(program.stdout.readline().strip(), 'running')
+        self.cable.say('reset 100ms')
+        output, _ = program.communicate(timeout=60 * harness.SLOW)
+        self.assertEqual(program.returncode, 0, output)
+        self.pool.wait_log('a new connection')
+
     def sessions(self):
         done = self.pool.run(harness.PENSTOCK, 'ps', '--json')
         self.assertEqual(done.returncode, 0, done.stderr)
