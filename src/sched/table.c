@@ -93,7 +93,7 @@ struct pen_table_entry *pen_table_best(const struct pen_table *table,
     } candidates[PEN_TABLE_LOOKS];
     uint32_t count = 0;
     uint64_t oldest = UINT64_MAX;
-    for (uint32_t i = 0; i < table->count && i < PEN_TABLE_LOOKS; i++) {
+    for (uint32_t i = 0; i < table->count && (i < PEN_TABLE_LOOKS || !count); i++) {
         const struct pen_table_slot *slot = &table->slots[i];
         uint64_t bytes = missing(context, slot->entry);
         if (bytes == PEN_TABLE_NEVER)

@@ -11,7 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* So many of the first are looked at for one that finds its data: the root of the heap, its children and theirs. */
+/* So many of the first are looked at for one that finds its data: the root of the heap, its children and theirs. More
+ * find little: with 85, four times the looks, bench/decision moves two bytes less of a thousand. */
 #define PEN_TABLE_LOOKS 21u
 /* What is younger by so many tickets does not pass anything. */
 #define PEN_TABLE_AGE 64u
@@ -40,7 +41,8 @@ int pen_table_add(struct pen_table *table, struct pen_table_entry *entry, uint8_
 /* One that is in it. O(log n). */
 void pen_table_remove(struct pen_table *table, struct pen_table_entry *entry);
 /* Of the first that are eligible, all of one priority and about one age, the one with the fewest missing bytes, and the
- * oldest of equal ones; it stays in. NULL: none of those looked at is eligible. */
+ * oldest of equal ones; it stays in. When none of those looked at is eligible, one that is, of the others; NULL: none
+ * is, and all were looked at. */
 struct pen_table_entry *pen_table_best(const struct pen_table *table,
                                        uint64_t (*missing)(void *context, const struct pen_table_entry *entry),
                                        void *context);

@@ -1,5 +1,7 @@
 /* worker/enqueue.c - a command comes, gets its task and its place, and goes or is held; and what was held goes on when
  * nothing keeps it any more. Dispatch. Model: README rules 2-6, 11. */
+#include <assert.h>
+
 #include "worker/remote.h"
 #include "worker/task.h"
 
@@ -44,6 +46,7 @@ static int place_held(struct pen_work *work, struct pen_work_task *task, bool *o
     *out_hold = false;
     if (rc == LATER) {
         rc = pen_table_add(&work->no_room, &task->no_room, command->queue->priority, task->sequence);
+        PEN_CONTAINER(task->awaits, struct pen_work_device, place)->awaited += !rc;
         *out_hold = !rc;
         return rc;
     }
@@ -128,13 +131,25 @@ static uint64_t missing(void *work, const struct pen_table_entry *entry)
     return all->domain_count > 1 ? pen_spread_missing(task) : 0;
 }
 
+/* Does anything wait for a device that has room? */
+static bool any_has_room(const struct pen_work *work)
+{
+    for (uint32_t i = 0; i < work->device_count && work->no_room.count; i++)
+        if (work->devices[i]->awaited && pen_place_has_room(&work->devices[i]->place))
+            return true;
+    return false;
+}
+
 /* Those that found the device full where they would be done first. */
 static void place_waiting(struct pen_work *work)
 {
-    struct pen_table_entry *entry;
-    while ((entry = pen_table_best(&work->no_room, missing, work))) {
+    while (any_has_room(work)) {
+        struct pen_table_entry *entry = pen_table_best(&work->no_room, missing, work);
+        assert(entry);
+        struct pen_work_task *task = PEN_CONTAINER(entry, struct pen_work_task, no_room);
         pen_table_remove(&work->no_room, entry);
-        release(work, PEN_CONTAINER(entry, struct pen_work_task, no_room));
+        PEN_CONTAINER(task->awaits, struct pen_work_device, place)->awaited--;
+        release(work, task);
     }
 }
 

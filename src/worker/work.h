@@ -63,6 +63,7 @@ struct pen_work_device {
     struct pen_work_device *span; /* the one that spans it; or NULL */
     struct pen_work_device *like; /* the first of its span's members that is the same as it */
     struct pen_place place;       /* of what spanning devices' queues have given it */
+    uint32_t awaited;             /* commands that wait for room there, in work->no_room */
     uint64_t last_end_ns;         /* of those that are done */
     uint64_t traced_end_ns;       /* the same, of all that are traced */
 };

@@ -81,6 +81,21 @@ static void data_that_is_there(void **unused)
     pen_table_finish(&table);
 }
 
+/* However many are before it that wait for something else. */
+static void what_is_eligible_among_many(void **unused)
+{
+    struct pen_table table = {0};
+    (void)unused;
+    for (uint32_t i = 0; i < 1000; i++)
+        add(&table, i, 1, i, PEN_TABLE_NEVER);
+    add(&table, 1000, 1, 1000, 5);
+    add(&table, 1001, 0, 1001, 0);
+    assert_ptr_equal(take(&table), &tasks[1000]);
+    assert_ptr_equal(take(&table), &tasks[1001]);
+    assert_null(take(&table));
+    pen_table_finish(&table);
+}
+
 /* Beside a model that looks at all: in, out of the middle, and the first out. */
 static void as_a_list_would(void **unused)
 {
@@ -114,6 +129,7 @@ static void as_a_list_would(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(priority_then_age), cmocka_unit_test(data_that_is_there),
+                                       cmocka_unit_test(what_is_eligible_among_many),
                                        cmocka_unit_test(as_a_list_would)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
