@@ -206,6 +206,16 @@ static bool put_expanded(struct expansion *expansion, struct line *line, const c
     return fits;
 }
 
+/* Spaces in a row as one. */
+static bool put_spelling(struct line *line, const char *bytes, size_t size)
+{
+    bool fits = true;
+    for (size_t i = 0; fits && i < size; i++)
+        if (bytes[i] != ' ' || !i || bytes[i - 1] != ' ')
+            fits = put(line, bytes + i, 1);
+    return fits;
+}
+
 /* #parameter; *at is moved behind it. */
 static bool put_string(struct line *line, const struct call *call, const char **at)
 {
@@ -213,7 +223,7 @@ static bool put_string(struct line *line, const struct call *call, const char **
     size_t size = pen_word_size(word), argument_size = 0;
     const char *argument = argument_of(call, word, size, &argument_size);
     *at = argument ? word + size : word;
-    return !argument || (put(line, "\"", 1) && put(line, argument, argument_size) && put(line, "\"", 1));
+    return !argument || (put(line, "\"", 1) && put_spelling(line, argument, argument_size) && put(line, "\"", 1));
 }
 
 /* Past a ##, which takes the spaces around it along. */
@@ -253,13 +263,26 @@ static bool put_body(struct expansion *expansion, struct line *line, const struc
     return fits;
 }
 
+/* Spaces at the ends of what a macro came to are nobody's. */
+static void trim(struct line *line, size_t from)
+{
+    size_t spaces = strspn(line->bytes + from, " ");
+    line->size -= spaces;
+    memmove(line->bytes + from, line->bytes + from + spaces, line->size - from + 1);
+    while (line->size > from && line->bytes[line->size - 1] == ' ')
+        line->bytes[--line->size] = 0;
+}
+
 /* Puts `size` bytes of the line, and what follows `end` in it, around what the call is replaced by. */
 static bool replace(struct expansion *expansion, struct line *line, size_t size, const struct call *call)
 {
     struct line *replaced = expansion->steps ? line_create(line->bytes, size) : NULL;
     bool fits = replaced != NULL;
     expansion->steps -= fits;
-    fits = fits && put_body(expansion, replaced, call) && put(replaced, call->end, strlen(call->end));
+    fits = fits && put_body(expansion, replaced, call);
+    if (fits)
+        trim(replaced, size);
+    fits = fits && put(replaced, call->end, strlen(call->end));
     if (fits)
         *line = *replaced;
     free(replaced);

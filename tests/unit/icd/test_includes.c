@@ -303,6 +303,7 @@ static void test_arguments(void **state)
     (void)state;
     write_file("r/k2.h", "2");
     write_file("r/V.h", "V");
+    write_file("r/k 2.h", "2");
     static const char *const all[][2] = {
         {TEXT "#define V 2\n#include S(J(k, V).h)", "2/k2.h "},
         {TEXT "#define V 2\n#define F S(J(J(,k), J(V,)).h)\n#include F", "2/k2.h "},
@@ -312,6 +313,8 @@ static void test_arguments(void **state)
         {TEXT "#define G(x) k##x\n#define F G\n#include S(F (2).h)", "2/k2.h "},
         {TEXT "#define k2(x) S(k2.x)\n#include k2(k2(h))", ""},
         {TEXT "#define k2(x) k2.x\n#include S(k2(h))", "2/k2.h "},
+        {TEXT "#define E\n#define G(x) x x k2 x\n#include S(./G().h)", "2/k2.h "},
+        {TEXT "#define E\n#include S(k E E 2.h)", "2/k 2.h "},
         {"#include <V.h>\n#define V 2", "2/V.h "},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
