@@ -7,7 +7,7 @@
  *   PENSTOCK_FAKE_LAZY=1        commands begin when their queue is flushed, not before
  *   PENSTOCK_FAKE_SEED=n        commands take up to 200 us, overtake each other, and are told of as late, when others
  *                               that waited for them have begun; all by this seed (0: no)
- *   PENSTOCK_FAKE_SLOW=n        what the n-th device's queues read and write takes 3 ms more (0: none)
+ *   PENSTOCK_FAKE_SLOW=n        what the n-th device's queues read and write takes 100 ms more (0: none)
  *   PENSTOCK_FAKE_DEAF=1        commands do not wait for events: a driver's fault, for tests that must find it
  *   PENSTOCK_FAKE_FAIL=launch:3,write:1:late
  *                               the third launch is refused, the first write fails when it runs. Also: read copy fill
@@ -21,7 +21,7 @@
 #include "backend/fake.h"
 
 #define JITTER_NS 200000
-#define SLOW_NS   3000000
+#define SLOW_NS   100000000
 #define TOLD_LATE 4u /* one in so many */
 
 /* ---- events and commands ------------------------------------------------------------------------------- */

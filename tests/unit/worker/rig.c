@@ -298,11 +298,17 @@ void rig_start(struct rig *rig, const struct rig_options *options)
         assert_int_equal(pthread_create(&rig->thread, NULL, run, rig->work), 0);
 }
 
-void rig_stop(struct rig *rig)
+void rig_halt(struct rig *rig)
 {
     pen_work_stop(rig->work);
     if (rig->threaded)
         pthread_join(rig->thread, NULL);
+    rig->threaded = false;
+}
+
+void rig_stop(struct rig *rig)
+{
+    rig_halt(rig);
     pen_work_destroy(rig->work);
     pen_cache_close(rig->cache);
     pen_unix_frame_finish(&rig->frame);

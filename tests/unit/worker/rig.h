@@ -75,6 +75,8 @@ struct rig_asked {
 extern struct rig_asked rig_asked;
 
 void rig_start(struct rig *rig, const struct rig_options *options);
+/* The worker's thread has ended: what it knew may be looked at. rig_stop is still to come. */
+void rig_halt(struct rig *rig);
 void rig_stop(struct rig *rig);
 /* no_thread: executes all that is in the ring, and takes in what the device has finished until nothing is under way. */
 void rig_pump(struct rig *rig);
