@@ -218,6 +218,8 @@ struct pen_backend_ops {
 
 extern const struct pen_backend_ops pen_backend_opencl;
 extern const struct pen_backend_ops pen_backend_fake;
+/* The fake's kernels named "hold" run for as long as this is set: for tests that are to find one running. */
+extern _Atomic bool pen_backend_fake_holds;
 
 void pen_backend_kernel_info_free(struct pen_msg_kernel_info *info);
 

@@ -125,6 +125,18 @@ static int run_sleep(struct pen_fake_run *run)
     return 0;
 }
 
+_Atomic bool pen_backend_fake_holds;
+
+static int run_hold(struct pen_fake_run *run)
+{
+    const struct timespec pause = {.tv_nsec = 100000};
+
+    (void)run;
+    while (atomic_load(&pen_backend_fake_holds))
+        nanosleep(&pause, NULL);
+    return 0;
+}
+
 /* As a device's printf: to this process's standard output. */
 static int run_print(struct pen_fake_run *run)
 {
@@ -148,6 +160,7 @@ static const struct pen_fake_builtin builtins[] = {
     {"rotate", 2, {{GLOBAL, "data"}, {LOCAL, "scratch"}}, run_rotate},
     {"fault", 0, {{0}}, run_fault},
     {"sleep", 1, {{VALUE, "ms"}}, run_sleep},
+    {"hold", 0, {{0}}, run_hold},
     {"print", 1, {{VALUE, "number"}}, run_print},
 };
 

@@ -10,7 +10,7 @@
 
 #include "rig.h"
 
-enum { Q = 10, OTHER = 11, P = 20, SLEEP = 30, MIX, PRINT, FILL, NOP, R = 50, S = 70, E = 1000 };
+enum { Q = 10, OTHER = 11, P = 20, SLEEP = 30, MIX, PRINT, FILL, NOP, HOLD, R = 50, S = 70, E = 1000 };
 #define BUFFERS 6u
 #define WORDS   64u
 #define AT(n_)  ((n_)*4096u)
@@ -21,11 +21,12 @@ static void prepare(struct rig *rig, const struct rig_options *options, uint32_t
     rig_start(rig, options);
     rig_program(rig, P,
                 "kernel sleep(value ms)\nkernel mix(global to, global from, value word)\nkernel nop()\n"
-                "kernel fill(global to, value word)\n");
+                "kernel fill(global to, value word)\nkernel hold()\n");
     assert_int_equal(rig_build(rig, P, 1), 0);
     rig_kernel(rig, SLEEP, P, "sleep");
     rig_kernel(rig, MIX, P, "mix");
     rig_kernel(rig, NOP, P, "nop");
+    rig_kernel(rig, HOLD, P, "hold");
     rig_kernel(rig, FILL, P, "fill");
     rig_queue(rig, Q, 1, queue_flags, 0);
 }
@@ -440,13 +441,24 @@ static void test_a_slow_link(void **state)
 
 /* ---- complete overwrites -------------------------------------------------------------------------------------- */
 
-enum { SLEEPS = 1, READS, WRITES, READS_NEW, WRITES_AGAIN, BRINGS, SLEPT, GATE, FAILS };
+enum { HOLDS = 1, READS, WRITES, READS_NEW, WRITES_AGAIN, BRINGS, HELD, GATE, FAILS };
 
-/* R holds 7, and is read into R + 1 once a sleep is over, which one would expect to take a while; R + 3 holds 9, and is
- * on the devices. Memory of their own; what touches the same alone is in order. */
-static void prepare_reader(struct rig *rig, uint64_t words, uint32_t sleep_ms, const char *fail)
+static void send_hold(struct rig *rig, uint32_t slot)
 {
-    const uint64_t sleeps = E + SLEEPS;
+    atomic_store(&pen_backend_fake_holds, true);
+    rig_launch(rig, Q, HOLD, 1, E + slot, slot, NULL, 0);
+}
+
+static void let_go(void)
+{
+    atomic_store(&pen_backend_fake_holds, false);
+}
+
+/* R holds 7, and is read into R + 1 once the test lets go of what runs, which one would expect to take a while; R + 3
+ * holds 9, and is on the devices. Memory of their own; what touches the same alone is in order. */
+static void prepare_reader(struct rig *rig, uint64_t words, const char *fail)
+{
+    const uint64_t holds = E + HOLDS;
     prepare(rig, &(struct rig_options){.domains = 3, .span = true, .shared = true, .indirect = true, .fail = fail},
             PEN_QUEUE_FLAG_OUT_OF_ORDER);
     for (uint32_t i = 0; i < 6; i++)
@@ -455,10 +467,12 @@ static void prepare_reader(struct rig *rig, uint64_t words, uint32_t sleep_ms, c
     *(uint32_t *)(void *)(rig->arena + AT(3)) = 9;
     send_mix(rig, Q, R + 4, R + 3, 0, E + BRINGS, BRINGS, NULL, 0);
     assert_int_equal(rig_wait_slot(rig, BRINGS), 0);
-    send_sleep(rig, 20, E + SLEPT, SLEPT, NULL, 0);
-    assert_int_equal(rig_wait_slot(rig, SLEPT), 0);
-    send_sleep(rig, sleep_ms, E + SLEEPS, SLEEPS, NULL, 0);
-    send_mix(rig, Q, R + 1, R, 0, E + READS, READS, &sleeps, 1);
+    send_hold(rig, HELD);
+    usleep(20000);
+    let_go();
+    assert_int_equal(rig_wait_slot(rig, HELD), 0);
+    send_hold(rig, HOLDS);
+    send_mix(rig, Q, R + 1, R, 0, E + READS, READS, &holds, 1);
 }
 
 static void overwrite(struct rig *rig, uint64_t words, uint32_t slot, const uint64_t *wait)
@@ -479,13 +493,14 @@ static void test_overwrite_passes_reader(void **state)
 {
     (void)state;
     struct rig rig;
-    prepare_reader(&rig, WORDS, 500, NULL);
+    prepare_reader(&rig, WORDS, NULL);
     overwrite(&rig, WORDS, WRITES, NULL);
     send_mix(&rig, Q, R + 2, R, 0, E + READS_NEW, READS_NEW, NULL, 0);
     assert_int_equal(rig_wait_slot(&rig, WRITES), 0);
     assert_int_equal(rig_wait_slot(&rig, READS_NEW), 0);
-    assert_true(rig_slot(&rig, SLEEPS) > 0);
+    assert_true(rig_slot(&rig, HOLDS) > 0);
     assert_true(rig_slot(&rig, READS) > 0);
+    let_go();
     assert_int_equal(rig_wait_slot(&rig, READS), 0);
     assert_int_equal(word_of(&rig, R), 9);
     assert_int_equal(word_of(&rig, R + 1), 7);
@@ -499,13 +514,13 @@ static void test_overwrite_under_a_slice(void **state)
 {
     (void)state;
     struct rig rig;
-    prepare_reader(&rig, WORDS, 500, NULL);
+    prepare_reader(&rig, WORDS, NULL);
     RIG_SEND(&rig, region_slice, .region = S, .parent = R, .offset = 0, .size = WORDS * 2,
              .flags = PEN_REGION_FLAG_KERNEL_READS | PEN_REGION_FLAG_KERNEL_WRITES);
     overwrite(&rig, WORDS, WRITES, NULL);
     usleep(100000);
-    assert_true(rig_slot(&rig, SLEEPS) > 0);
     assert_true(rig_slot(&rig, WRITES) > 0);
+    let_go();
     assert_int_equal(rig_wait_slot(&rig, WRITES), 0);
     assert_int_equal(rig_slot(&rig, READS), PEN_STATE_COMPLETE);
     assert_int_equal(word_of(&rig, R + 1), 7);
@@ -518,12 +533,12 @@ static void test_overwrite_under_a_slice(void **state)
 static void test_overwrite_and_a_released_kernel(void **state)
 {
     (void)state;
-    const uint64_t targets[] = {R + 2, R + 4, R + 5}, sleeps = E + SLEEPS, gate = E + GATE, overwritten = E + WRITES;
+    const uint64_t targets[] = {R + 2, R + 4, R + 5}, holds = E + HOLDS, gate = E + GATE, overwritten = E + WRITES;
     struct rig rig;
-    prepare_reader(&rig, WORDS, 500, NULL);
+    prepare_reader(&rig, WORDS, NULL);
     for (uint32_t i = 0; i < 12; i++) {
         rig_set_region(&rig, MIX, 0, targets[i % 3]);
-        rig_launch(&rig, Q, MIX, WORDS, 0, 0, &sleeps, 1);
+        rig_launch(&rig, Q, MIX, WORDS, 0, 0, &holds, 1);
     }
     rig_set_region(&rig, MIX, 0, R + 1);
     is_queued(&rig, GATE);
@@ -532,6 +547,8 @@ static void test_overwrite_and_a_released_kernel(void **state)
     rig_launch(&rig, Q, MIX, WORDS, E + READS_NEW, READS_NEW, &overwritten, 1);
     RIG_SEND(&rig, kernel_destroy, .kernel = MIX);
     RIG_SEND(&rig, event_set, .event = gate, .status = 0);
+    assert_int_equal(rig_wait_slot(&rig, WRITES), 0);
+    let_go();
     assert_int_equal(rig_wait_slot(&rig, READS_NEW), 0);
     assert_int_equal(word_of(&rig, R), 9);
     assert_int_equal(word_of(&rig, R + 1), 7 * 1664525 + 9);
@@ -542,11 +559,12 @@ static void test_overwrite_and_a_released_kernel(void **state)
 static void test_overwrite_that_never_runs(void **state)
 {
     (void)state;
-    const uint64_t sleeps = E + SLEEPS, fails = E + FAILS;
+    const uint64_t holds = E + HOLDS, fails = E + FAILS;
     struct rig rig;
-    prepare_reader(&rig, WORDS, 200, "launch:5:late");
-    rig_launch(&rig, Q, NOP, 1, fails, FAILS, &sleeps, 1);
+    prepare_reader(&rig, WORDS, "launch:5:late");
+    rig_launch(&rig, Q, NOP, 1, fails, FAILS, &holds, 1);
     overwrite(&rig, WORDS, WRITES, &fails);
+    let_go();
     assert_true(rig_wait_slot(&rig, WRITES) < 0);
     assert_true(rig_slot(&rig, FAILS) < 0);
     assert_int_equal(rig_wait_slot(&rig, READS), 0);
@@ -559,17 +577,18 @@ static void test_overwrite_that_never_runs(void **state)
 static void test_overwrites_are_bounded(void **state)
 {
     (void)state;
-    const uint64_t words = PEN_WORK_REPLACED / 4 / 4 * 3, sleeps = E + SLEEPS;
+    const uint64_t words = PEN_WORK_REPLACED / 4 / 4 * 3, holds = E + HOLDS;
     struct rig rig;
-    prepare_reader(&rig, words, 1500, NULL); /* so much memory takes its time to be had */
+    prepare_reader(&rig, words, NULL);
     overwrite(&rig, words, WRITES, NULL);
-    send_mix(&rig, Q, R + 2, R, 0, E + READS_NEW, READS_NEW, &sleeps, 1);
+    send_mix(&rig, Q, R + 2, R, 0, E + READS_NEW, READS_NEW, &holds, 1);
     overwrite(&rig, words, WRITES_AGAIN, NULL);
     while (rig_slot(&rig, WRITES_AGAIN) > PEN_STATE_SUBMITTED)
         usleep(1000);
     assert_int_equal(atomic_load(&rig.work->replaced), words * 4);
-    assert_true(rig_slot(&rig, SLEEPS) > 0);
+    usleep(100000);
     assert_true(rig_slot(&rig, WRITES_AGAIN) > 0);
+    let_go();
     assert_int_equal(rig_wait_slot(&rig, WRITES_AGAIN), 0);
     assert_int_equal(rig_slot(&rig, READS_NEW), PEN_STATE_COMPLETE);
     assert_int_equal(word_of(&rig, R), 9);
