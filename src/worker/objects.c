@@ -120,12 +120,13 @@ int pen_work_add_offer(struct pen_work *work, uint64_t id, const struct pen_offe
     for (uint32_t i = 0; i < device->member_count; i++) {
         assert(device->members[i]);
         device->members[i]->span = device;
+        device->members[i]->at = i;
         uint32_t like = 0;
         while (!is_alike(offer->members[like], offer->members[i]))
             like++;
         device->members[i]->like = device->members[like];
     }
-    return rc;
+    return rc ? rc : pen_spread_init(device);
 }
 
 /* ---- queues ----------------------------------------------------------------------------------------------- */

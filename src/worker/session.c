@@ -392,6 +392,7 @@ static void wait_for_callbacks(struct pen_work *work)
 
 static void free_device(struct pen_work_device *device)
 {
+    pen_spread_finish(device);
     free(device->members);
     free(device);
 }

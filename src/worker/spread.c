@@ -1,6 +1,7 @@
 /* worker/spread.c - queues of a device that spans others: which of them a command goes to, and what it waits for there.
  * Model: README, "Spanning devices". */
 #include <assert.h>
+#include <stdlib.h>
 
 #include "worker/work.h"
 
@@ -26,6 +27,100 @@ bool pen_spread_is_alone(const struct pen_work_command *command)
 enum pen_graph_until pen_spread_until(const struct pen_work_command *command, const struct pen_work_task *wait)
 {
     return wait->queue && !pen_spread_is_marker(command) ? PEN_GRAPH_UNTIL_PLACED : PEN_GRAPH_UNTIL_DONE;
+}
+
+/* ---- the devices that are looked at for it ---------------------------------------------------------------------- */
+
+static void note_load(const struct pen_work_device *member)
+{
+    if (member->span->fleet)
+        pen_fleet_note(&member->span->fleet->available, member->at, member->place.ahead_ns,
+                       pen_place_has_room(&member->place));
+}
+
+int pen_spread_init(struct pen_work_device *device)
+{
+    if (device->member_count <= PEN_FLEET_CANDIDATES)
+        return 0;
+    device->fleet = calloc(1, sizeof *device->fleet);
+    if (!device->fleet)
+        return -PEN_ENOMEM;
+    pen_fleet_init(&device->fleet->available, device->id);
+    for (uint32_t i = 0; i < device->member_count; i++) {
+        pen_device_set_add(&device->fleet->all, i);
+        note_load(device->members[i]);
+    }
+    return 0;
+}
+
+void pen_spread_finish(struct pen_work_device *device)
+{
+    free(device->fleet);
+    device->fleet = NULL;
+}
+
+/* A program's own variables are the first device's. */
+static bool is_bound(const struct pen_work_command *command)
+{
+    return command->opcode == PEN_OP_LAUNCH && command->u.launch.kernel->own_variables;
+}
+
+struct near {
+    const struct pen_work_device *span;
+    struct pen_device_set set;
+};
+
+static void add_device_of(void *context, const struct pen_hazard_node *before)
+{
+    const struct pen_work_task *task =
+        PEN_CONTAINER((struct pen_hazard_node *)(uintptr_t)before, struct pen_work_task, hazard);
+    struct near *near = context;
+    if (task->lane && task->lane->device->span == near->span && task->node.state != PEN_GRAPH_DONE)
+        pen_device_set_add(&near->set, task->lane->device->at);
+}
+
+/* Those that have some of what the command is to find: that hold its contents, or, where all share them, still run what
+ * it comes after. */
+static struct pen_device_set holders(const struct pen_work_queue *queue, const struct pen_access *accesses,
+                                     uint32_t count)
+{
+    struct near near = {.span = queue->lanes[0].device->span};
+    uint64_t replicas = 0, end;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct pen_access *access = &accesses[i];
+        if (pen_region_is_direct(access->root))
+            pen_move_visit(access, queue->lanes[0].device, add_device_of, &near);
+        else
+            for (uint64_t at = access->begin; at < access->end && !access->fresh; at = end)
+                replicas |= pen_residency_at(&access->root->residency, at, &end);
+    }
+    for (uint32_t i = 0; i < queue->lane_count; i++)
+        if (pen_replicas_have(replicas, queue->lanes[i].device->domain->index))
+            pen_device_set_add(&near.set, i);
+    return near.set;
+}
+
+/* All devices that it may go to; of many, those that hold inputs, the most available, and two others, if they have
+ * room. A program's code is on all devices that it was built for. */
+static uint32_t candidates(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
+                           uint32_t out[PEN_LIMIT_DEVICES])
+{
+    const struct pen_work_queue *queue = command->queue;
+    struct pen_work_fleet *fleet = queue->lanes[0].device->span->fleet;
+    uint32_t found = 0;
+    if (is_bound(command)) {
+        out[0] = 0;
+        return 1;
+    }
+    if (fleet) {
+        const struct pen_device_set near = holders(queue, accesses, count);
+        found = pen_fleet_candidates(&fleet->available, &fleet->all, &near, &fleet->all, out);
+    }
+    if (found)
+        return found;
+    for (; found < queue->lane_count; found++) /* none has room: which is worth waiting for? */
+        out[found] = found;
+    return found;
 }
 
 /* ---- where it goes -------------------------------------------------------------------------------------------- */
@@ -90,7 +185,7 @@ static void visit(void *context, const struct pen_hazard_node *before)
 static void await_access(struct choice *choice, const struct pen_work_command *command, const struct pen_access *access)
 {
     bool direct = pen_region_is_direct(access->root);
-    assert(choice->count); /* the first lane is always eligible */
+    assert(choice->count);
     for (uint32_t i = 0; i < (direct ? 1 : choice->count); i++) {
         const struct pen_work_device *device = choice->lanes[i]->device;
         if (i && device->domain == choice->domain)
@@ -129,13 +224,6 @@ static uint64_t bring_ns(const struct pen_access *accesses, uint32_t count, cons
     return ns;
 }
 
-/* May it run there? A program's own variables are the first device's. */
-static bool is_eligible(const struct pen_work_command *command, const struct pen_work_lane *lane)
-{
-    return command->opcode != PEN_OP_LAUNCH || !command->u.launch.kernel->own_variables ||
-           lane == &command->queue->lanes[0];
-}
-
 uint64_t pen_spread_missing(const struct pen_work_task *task)
 {
     struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
@@ -156,17 +244,15 @@ static void list_devices(struct choice *choice, const struct pen_work_command *c
                          const struct pen_access *accesses, uint32_t count)
 {
     bool moves = any_moves(accesses, count);
-    choice->count = 0;
+    uint32_t lanes[PEN_LIMIT_DEVICES];
+    choice->count = candidates(command, accesses, count, lanes);
     choice->domain = NULL;
-    for (uint32_t i = 0; i < command->queue->lane_count; i++) {
-        struct pen_work_lane *lane = &command->queue->lanes[i];
-        if (!is_eligible(command, lane))
-            continue;
-        choice->lanes[choice->count] = lane;
-        choice->options[choice->count++] =
-            (struct pen_place_option){.place = &lane->device->place,
-                                      .bring_ns = moves ? bring_ns(accesses, count, lane->device) : 0,
-                                      .run_ns = expected_run(command, accesses, count, lane->device)};
+    for (uint32_t i = 0; i < choice->count; i++) {
+        struct pen_work_lane *lane = &command->queue->lanes[lanes[i]];
+        choice->lanes[i] = lane;
+        choice->options[i] = (struct pen_place_option){.place = &lane->device->place,
+                                                       .bring_ns = moves ? bring_ns(accesses, count, lane->device) : 0,
+                                                       .run_ns = expected_run(command, accesses, count, lane->device)};
     }
 }
 
@@ -186,6 +272,7 @@ bool pen_spread_choose(struct pen_work_command *command, struct pen_work_task *t
     task->expected_run_ns = choice.options[chosen].run_ns;
     command->lane = task->lane = choice.lanes[chosen];
     pen_place_enter(&task->lane->device->place, task->expected_run_ns, now);
+    note_load(task->lane->device);
     task->placed = true;
     if (command->opcode == PEN_OP_LAUNCH) {
         task->kernel = command->u.launch.kernel;
@@ -214,6 +301,7 @@ void pen_spread_left(struct pen_work_task *task)
 {
     learn(task);
     pen_place_leave(&task->lane->device->place, task->expected_run_ns, task->ended_ns);
+    note_load(task->lane->device);
     if (task->kernel)
         pen_kernel_unref(task->kernel);
     task->kernel = NULL;

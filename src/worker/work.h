@@ -20,6 +20,7 @@
 #include "mem/residency.h"
 #include "net/loan.h"
 #include "penstock-protocol.h"
+#include "sched/fleet.h"
 #include "sched/graph.h"
 #include "sched/hazard.h"
 #include "sched/place.h"
@@ -53,6 +54,12 @@ struct pen_work_domain {
     struct pen_estimate to_host, from_host; /* how long those run, by bytes */
 };
 
+/* The members of a device that spans many. */
+struct pen_work_fleet {
+    struct pen_fleet available;
+    struct pen_device_set all;
+};
+
 struct pen_work_device {
     uint64_t id;
     uint32_t index; /* in work->devices */
@@ -60,7 +67,9 @@ struct pen_work_device {
     struct pen_work_domain *domain;   /* NULL: it spans others */
     struct pen_work_device **members; /* which it spans; member_count of them, none of them spans */
     uint32_t member_count;
+    struct pen_work_fleet *fleet; /* if it spans more than are looked at for each command */
     struct pen_work_device *span; /* the one that spans it; or NULL */
+    uint32_t at;                  /* which of its span's members it is */
     struct pen_work_device *like; /* the first of its span's members that is the same as it */
     struct pen_place place;       /* of what spanning devices' queues have given it */
     uint32_t awaited;             /* commands that wait for room there, in work->no_room */
@@ -734,6 +743,9 @@ static inline bool pen_is_spread(const struct pen_work_queue *queue)
 {
     return queue->lane_count > 1;
 }
+/* The device has its members. 0 or -PEN_ENOMEM. */
+int pen_spread_init(struct pen_work_device *device);
+void pen_spread_finish(struct pen_work_device *device);
 /* Does it only wait? No device sees it then. */
 bool pen_spread_is_marker(const struct pen_work_command *command);
 /* Must all before it in its in-order queue be done, and no later one have begun? */

@@ -7,7 +7,7 @@
 #include "worker/cache.h"
 #include "worker/work.h"
 
-#define RIG_DOMAINS 4
+#define RIG_DOMAINS 12
 #define RIG_ARENA   (UINT64_C(64) << 20)
 
 /* The fake driver refuses this value of an argument. */
