@@ -56,6 +56,8 @@ struct pen_collector {
 /* Keeps the file that was found, and what it includes in turn. Takes there and bytes, also on failure. */
 int pen_collector_take(struct pen_collector *collector, const struct pen_collector_text *from, const char *here,
                        char *there, char *bytes, size_t size);
+/* Accepts a zeroed one. */
+void pen_collector_finish(struct pen_collector *collector);
 
 /* ---- files (include_files.c) --------------------------------------------------------------------------- */
 

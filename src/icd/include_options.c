@@ -17,6 +17,17 @@ static const char *include_directory(const struct pen_collector *collector, uint
     return value[2] ? value + 2 : collector->options[i + 1].value;
 }
 
+/* Of the NAME or NAME(parameters) that an option defines, or 0: what it says is for the device's compiler to judge. */
+static size_t macro_name_size(const char *at)
+{
+    size_t size = pen_word_size(at);
+    if (size && at[size] == '(') {
+        size_t list = strcspn(at + size, ")=");
+        size += at[size + list] == ')' ? list + 1 : 0;
+    }
+    return !at[size] || at[size] == '=' ? size : 0;
+}
+
 /* -D NAME=value, -DNAME(parameters)=value, -D NAME. */
 static int option_macro(struct pen_collector *collector, const char *options, uint32_t i)
 {
@@ -27,10 +38,12 @@ static int option_macro(struct pen_collector *collector, const char *options, ui
     if (!*name && i + 1 < collector->option_count)
         name = (++option)->value;
     assert(name);
-    const char *equals = strchr(name, '=');
-    if (!equals)
-        return pen_collector_add_macro(collector, name, strlen(name), "1", 1);
-    int rc = pen_collector_add_macro(collector, name, (size_t)(equals - name), equals + 1, strlen(equals + 1));
+    size_t size = macro_name_size(name);
+    if (!size)
+        return 0;
+    if (!name[size])
+        return pen_collector_add_macro(collector, name, size, "1", 1);
+    int rc = pen_collector_add_macro(collector, name, size, name + size + 1, strlen(name + size + 1));
     size_t at = (size_t)(option->raw - options) + strcspn(option->raw, "=") + 1;
     return rc || !collector->needs.macros ? rc : pen_rooted_add_value(&collector->rooted, options, at);
 }

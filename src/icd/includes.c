@@ -121,7 +121,7 @@ static int add_given(struct pen_collector *collector)
 
 /* ---- attempts ------------------------------------------------------------------------------------------ */
 
-static void finish(struct pen_collector *collector)
+void pen_collector_finish(struct pen_collector *collector)
 {
     for (uint32_t i = 0; i < collector->header_count; i++) {
         free(collector->headers[i].name);
@@ -187,7 +187,7 @@ int pen_includes_collect(const char *source, const char *options, const struct p
             .given = given, .given_count = given_count, .needs = needs, .more = needs, .error = error};
         rc = attempt(&collector, source, options, out);
         needs = collector.more;
-        finish(&collector);
+        pen_collector_finish(&collector);
     }
     if (rc == 1)
         return pen_fail(error, -PEN_ELIMIT, "an #include may climb %d directories ('../')", PEN_COLLECTOR_CLIMB);

@@ -87,7 +87,7 @@ size_t pen_scan_origin(const char *text, size_t index);
 /* The next directive at or after *cursor of a joined text, past comments, strings and what else there is; moves the
  * cursor. A cursor starts at the text's beginning. */
 struct pen_directive pen_scan_next(const char **cursor);
-/* A part of a joined text without its comments; malloc'ed. */
+/* A part of a joined text without its comments, which may cut a constant or comment short; malloc'ed. */
 char *pen_scan_copy(const char *at, size_t size);
 
 /* ---- macros (macros.c), and what they come to (expand.c) ----------------------------------------------- */

@@ -304,6 +304,7 @@ char *pen_scan_copy(const char *at, size_t size)
             at = after;
         } else {
             after = *at == '"' || *at == '\'' ? skip_quoted(at) : next(at);
+            after = after < end ? after : end;
             to = mempcpy(to, at, (size_t)(after - at));
             at = after;
         }

@@ -1,11 +1,11 @@
 /* Any bytes as a program's text and build options: scanning stays inside the text, moves forward, and ends; splitting
- * gives words that lie in the options, in order; what is included or asked for by macros is expanded, and that ends
- * too, with a name that files can be compared with. */
+ * gives words that lie in the options, in order; what is included or asked for by macros, those of options among them,
+ * is expanded, and that ends too, with a name that files can be compared with. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "icd/includes.h"
+#include "icd/collector.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -43,23 +43,22 @@ static int count(void *context, const char *text)
     return 0;
 }
 
-static void expand(const char *text)
+static void expand(struct pen_macros *macros, const char *text)
 {
-    struct pen_macros macros = {0};
     struct pen_rooted rooted = {0};
     struct pen_directive directive;
     for (const char *cursor = text; (directive = pen_scan_next(&cursor)).kind != PEN_DIRECTIVE_END;)
         if (directive.kind == PEN_DIRECTIVE_DEFINE &&
-            (pen_macros_add(&macros, directive.name, directive.name_size, directive.value, directive.value_size) ||
+            (pen_macros_add(macros, directive.name, directive.name_size, directive.value, directive.value_size) ||
              pen_rooted_add_value(&rooted, text, (size_t)(directive.value - text))))
             break;
-    pen_macros_mark_asking(&macros);
+    pen_macros_mark_asking(macros);
     for (const char *cursor = text; (directive = pen_scan_next(&cursor)).kind != PEN_DIRECTIVE_END;) {
         unsigned offers = 0;
         bool expands = directive.kind == PEN_DIRECTIVE_MACRO || directive.kind == PEN_DIRECTIVE_CONDITION;
         char *name = expands ? pen_scan_copy(directive.name, directive.name_size) : NULL;
-        if (name && (directive.kind == PEN_DIRECTIVE_MACRO || pen_macros_ask(&macros, name)))
-            pen_expand(&macros, name, count, &offers);
+        if (name && (directive.kind == PEN_DIRECTIVE_MACRO || pen_macros_ask(macros, name)))
+            pen_expand(macros, name, count, &offers);
         free(name);
     }
     size_t size;
@@ -68,7 +67,6 @@ static void expand(const char *text)
         abort();
     free(written);
     pen_rooted_finish(&rooted);
-    pen_macros_finish(&macros);
 }
 
 static void split(const char *text)
@@ -88,6 +86,18 @@ static void split(const char *text)
     pen_options_free(options, count);
 }
 
+/* Nothing is found in any directory: no -I is left of the options, and what else there is stays. */
+static void define(struct pen_collector *collector, const char *options)
+{
+    char *written;
+    if (pen_options_split(options, &collector->options, &collector->option_count) ||
+        pen_collector_add_directories(collector, options) || pen_collector_write_options(collector, options, &written))
+        return;
+    if (strlen(written) > strlen(options) + collector->rooted.count * strlen(PEN_ROOTED))
+        abort();
+    free(written);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text = malloc(size + 1);
@@ -95,15 +105,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(text, data, size);
     text[size] = 0;
+    struct pen_collector collector = {.needs.macros = true};
+    define(&collector, text);
     char *joined = pen_scan_join(text);
     if (joined) {
         size_t length = strlen(joined);
         if (length > size || pen_scan_origin(text, length) != strlen(text))
             abort();
         scan(joined);
-        expand(joined);
+        expand(&collector.macros, joined);
     }
     free(joined);
+    pen_collector_finish(&collector);
     split(text);
     free(text);
     return 0;

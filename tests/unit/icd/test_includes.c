@@ -122,6 +122,24 @@ static void test_directives(void **state)
     assert_directives("#if 0\n#include \"a.h\"\n#endif", "C:0 Q:a.h");
 }
 
+static void assert_copied(const char *text, size_t size, const char *expected)
+{
+    char *copy = pen_scan_copy(text, size);
+    assert_string_equal(copy, expected);
+    free(copy);
+}
+
+/* Of a part of a text, no more than that part. */
+static void test_copy(void **state)
+{
+    (void)state;
+    assert_copied("A /* B */ 'C /*' // D", 21, "A 'C /*' ");
+    assert_copied("A\"=1234567890123456789012345678901234567890", 2, "A\"");
+    assert_copied("A'=1'", 2, "A'");
+    assert_copied("A/*=1*/2", 3, "A ");
+    assert_copied("A\"\\\"=1\"", 3, "A\"\\");
+}
+
 /* ---- files --------------------------------------------------------------------------------------------- */
 
 static char root[64];
@@ -236,6 +254,13 @@ static void test_macros(void **state)
     assert_collected("#include F\n", "-DF=\\\"macro.h\\\"", "1/macro.h ", "-I @1@ -DF=\\\"macro.h\\\"");
     assert_collected("#include F\n", "-D F='<macro.h>'", "1/macro.h ", "-I @1@ -D F='<macro.h>'");
     assert_collected("#include G\n", "-DF=\\\"macro.h\\\"", "", "-DF=\\\"macro.h\\\"");
+    /* what is no name of a macro defines none */
+    static const char *const odd[] = {"'-DF\"=<macro.h>'",  "'-DF(=<macro.h>'",
+                                      "'-DF(x=<macro.h>)'", "'-DF x=<macro.h>'",
+                                      "'-D=<macro.h>'",     "-DF\\\"=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+                                      "'-DF(x)y=<macro.h>'"};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
+        assert_collected("#include F\n#include F(x)", odd[i], "", odd[i]);
 }
 
 /* Whatever macros come to, wherever they are defined; the second of two definitions, too. */
@@ -582,7 +607,7 @@ int main(void)
         cmocka_unit_test(test_absolute),  cmocka_unit_test(test_given),      cmocka_unit_test(test_limits),
         cmocka_unit_test(test_nesting),   cmocka_unit_test(test_computed),   cmocka_unit_test(test_every),
         cmocka_unit_test(test_passed),    cmocka_unit_test(test_arguments),  cmocka_unit_test(test_compilers_macros),
-        cmocka_unit_test(test_questions),
+        cmocka_unit_test(test_questions), cmocka_unit_test(test_copy),
     };
     return cmocka_run_group_tests(tests, enter_directory, leave_directory);
 }
