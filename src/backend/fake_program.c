@@ -1,9 +1,10 @@
 /* backend/fake_program.c - the fake's programs: a line of text names a kernel that is built in here.
  *
- *   # a comment                   kernel inc(global data)                          error MESSAGE
+ *   # a comment         kernel inc(global data)         variable         error MESSAGE
  *
- * Arguments are `global`, `value` (4 bytes) and `local`, in the kernel's own order. `error` makes the build fail with
- * that message in its log. A native binary is the text behind "FAKE1\n". */
+ * Arguments are `global`, `value` (4 bytes) and `local`, in the kernel's own order. `variable` is a word of the
+ * program's own. `error` makes the build fail with that message in its log. A native binary is the text behind
+ * "FAKE1\n". */
 #include "backend/fake.h"
 
 #include <ctype.h>
@@ -234,7 +235,8 @@ int pen_fake_program_constant(struct pen_backend_program *program, uint32_t cons
 
 struct parser {
     struct pen_backend_program *program;
-    char log[256]; /* "" while all is well */
+    uint64_t variable_bytes; /* of the program's own */
+    char log[256];           /* "" while all is well */
 };
 
 static const char *skip(const char *at, const char *end)
@@ -304,6 +306,8 @@ static void parse(struct parser *parser, const char *text)
         const char *rest = skip(at + length, end);
         if (length == 6 && !memcmp(at, "kernel", 6))
             parse_kernel(parser, rest, end, line);
+        else if (length == 8 && !memcmp(at, "variable", 8))
+            parser->variable_bytes += sizeof(uint32_t);
         else if (at != end && *at != '#')
             snprintf(parser->log, sizeof parser->log, "line %u: %.*s", line, (int)(end - at), at);
         text = *end ? end + 1 : end;
@@ -351,7 +355,7 @@ int pen_fake_program_build(struct pen_backend_domain *domain, const struct pen_b
     for (uint32_t i = 0; i < build->device_count; i++) {
         results[i].outcome = failed ? PEN_BUILD_OUTCOME_FAILED : PEN_BUILD_OUTCOME_SUCCESS;
         results[i].binary_type = failed ? 0 : compiling ? 1 : 4;
-        results[i].global_variable_bytes = 0;
+        results[i].global_variable_bytes = parser.variable_bytes;
         logs[i] = failed ? strdup(parser.log) : NULL;
         results[i].log_bytes = logs[i] ? strlen(logs[i]) : 0;
     }
