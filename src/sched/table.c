@@ -87,28 +87,17 @@ struct pen_table_entry *pen_table_best(const struct pen_table *table,
                                        uint64_t (*missing)(void *context, const struct pen_table_entry *entry),
                                        void *context)
 {
-    struct candidate {
-        const struct pen_table_slot *slot;
-        uint64_t missing;
-    } candidates[PEN_TABLE_LOOKS];
-    uint32_t count = 0;
-    uint64_t oldest = UINT64_MAX;
-    for (uint32_t i = 0; i < table->count && (i < PEN_TABLE_LOOKS || !count); i++) {
+    const struct pen_table_slot *best = NULL;
+    uint64_t fewest = 0;
+    for (uint32_t i = 0; i < table->count && i < PEN_TABLE_LOOKS; i++) {
         const struct pen_table_slot *slot = &table->slots[i];
+        if (slot->key - table->slots[0].key > PEN_TABLE_AGE) /* another priority is further away, too */
+            continue;
         uint64_t bytes = missing(context, slot->entry);
-        if (bytes == PEN_TABLE_NEVER)
-            continue;
-        candidates[count++] = (struct candidate){slot, bytes};
-        oldest = slot->key < oldest ? slot->key : oldest;
+        if (!best || bytes < fewest || (bytes == fewest && slot->key < best->key)) {
+            best = slot;
+            fewest = bytes;
+        }
     }
-    const struct candidate *best = NULL;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct candidate *candidate = &candidates[i];
-        if (candidate->slot->key - oldest > PEN_TABLE_AGE) /* another priority is further away, too */
-            continue;
-        if (!best || candidate->missing < best->missing ||
-            (candidate->missing == best->missing && candidate->slot->key < best->slot->key))
-            best = candidate;
-    }
-    return best ? best->slot->entry : NULL;
+    return best ? best->entry : NULL;
 }

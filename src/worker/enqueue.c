@@ -33,9 +33,17 @@ static int place(struct pen_work_command *command, struct pen_work_task *task)
  * for what it is placed after. An error is the command's. */
 static int place_new(struct pen_work_command *command, struct pen_work_task *task, bool *out_hold)
 {
-    int rc = pen_is_spread(command->queue) && task->work->no_room.count ? LATER : place(command, task);
+    int rc = pen_is_spread(command->queue) && task->work->no_room ? LATER : place(command, task);
     *out_hold = rc == LATER || (!rc && pen_task_must_hold(command, &rc));
     return *out_hold ? 0 : rc;
+}
+
+static int await_room(struct pen_work_task *task)
+{
+    const struct pen_work_queue *queue = task->command->queue;
+    int rc = pen_table_add(&task->awaits->waiting, &task->waiting, queue->priority, task->sequence);
+    task->work->no_room += !rc;
+    return rc;
 }
 
 /* For a held one. *out_hold: it is not to be submitted yet. */
@@ -45,8 +53,7 @@ static int place_held(struct pen_work *work, struct pen_work_task *task, bool *o
     int rc = place(command, task);
     *out_hold = false;
     if (rc == LATER) {
-        rc = pen_table_add(&work->no_room, &task->no_room, command->queue->priority, task->sequence);
-        PEN_CONTAINER(task->awaits, struct pen_work_device, place)->awaited += !rc;
+        rc = await_room(task);
         *out_hold = !rc;
         return rc;
     }
@@ -124,32 +131,34 @@ static void release(struct pen_work *work, struct pen_work_task *task)
 static uint64_t missing(void *work, const struct pen_table_entry *entry)
 {
     const struct pen_work_task *task =
-        PEN_CONTAINER((struct pen_table_entry *)(uintptr_t)entry, struct pen_work_task, no_room);
-    const struct pen_work *all = work;
-    if (!pen_place_has_room(task->awaits))
-        return PEN_TABLE_NEVER;
-    return all->domain_count > 1 ? pen_spread_missing(task) : 0;
+        PEN_CONTAINER((struct pen_table_entry *)(uintptr_t)entry, struct pen_work_task, waiting);
+    return ((const struct pen_work *)work)->domain_count > 1 ? pen_spread_missing(task) : 0;
 }
 
-/* Does anything wait for a device that has room? */
-static bool any_has_room(const struct pen_work *work)
+/* Of the devices with room for which something waits, the one with what is to go first: it may take another's room,
+ * and so what goes before others has to choose before them. NULL: there is none. */
+static struct pen_work_device *first_with_room(const struct pen_work *work)
 {
-    for (uint32_t i = 0; i < work->device_count && work->no_room.count; i++)
-        if (work->devices[i]->awaited && pen_place_has_room(&work->devices[i]->place))
-            return true;
-    return false;
+    struct pen_work_device *best = NULL;
+    for (uint32_t i = 0; i < work->device_count && work->no_room; i++) {
+        struct pen_work_device *device = work->devices[i];
+        const struct pen_table_slot *first = pen_table_first(&device->waiting);
+        if (first && pen_place_has_room(&device->place) && (!best || first->key < pen_table_first(&best->waiting)->key))
+            best = device;
+    }
+    return best;
 }
 
 /* Those that found the device full where they would be done first. */
 static void place_waiting(struct pen_work *work)
 {
-    while (any_has_room(work)) {
-        struct pen_table_entry *entry = pen_table_best(&work->no_room, missing, work);
+    struct pen_work_device *device;
+    while ((device = first_with_room(work))) {
+        struct pen_table_entry *entry = pen_table_best(&device->waiting, missing, work);
         assert(entry);
-        struct pen_work_task *task = PEN_CONTAINER(entry, struct pen_work_task, no_room);
-        pen_table_remove(&work->no_room, entry);
-        PEN_CONTAINER(task->awaits, struct pen_work_device, place)->awaited--;
-        release(work, task);
+        pen_table_remove(&device->waiting, entry);
+        work->no_room--;
+        release(work, PEN_CONTAINER(entry, struct pen_work_task, waiting));
     }
 }
 

@@ -296,7 +296,7 @@ void pen_work_kick(struct pen_work *work)
  */
 static bool is_behind(const struct pen_work *work)
 {
-    return work->held_bytes > PEN_WORK_BACKLOG && work->no_room.count;
+    return work->held_bytes > PEN_WORK_BACKLOG && work->no_room;
 }
 
 static void catch_up(struct pen_work *work)
@@ -393,6 +393,7 @@ static void wait_for_callbacks(struct pen_work *work)
 static void free_device(struct pen_work_device *device)
 {
     pen_spread_finish(device);
+    pen_table_finish(&device->waiting);
     free(device->members);
     free(device);
 }
@@ -432,7 +433,6 @@ void pen_work_destroy(struct pen_work *work)
     pen_task_discard_all(work);
     free_objects(work);
     wait_for_callbacks(work);
-    pen_table_finish(&work->no_room);
     pen_graph_finish(&work->graph);
     pen_hazards_finish(&work->hazards);
     pen_ring_reader_finish(&work->ring);

@@ -228,8 +228,7 @@ uint64_t pen_spread_missing(const struct pen_work_task *task)
 {
     struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
     uint32_t count = pen_command_accesses(task->command, accesses);
-    const struct pen_work_device *device = PEN_CONTAINER(task->awaits, struct pen_work_device, place);
-    return missing(accesses, count, device);
+    return missing(accesses, count, task->awaits);
 }
 
 static bool any_moves(const struct pen_access *accesses, uint32_t count)
@@ -265,7 +264,7 @@ bool pen_spread_choose(struct pen_work_command *command, struct pen_work_task *t
     uint64_t now = pen_now_ns();
     uint32_t chosen = pen_place_choose(choice.options, choice.count, now, &task->expected_end_ns);
     if (!pen_place_has_room(choice.options[chosen].place)) {
-        task->awaits = choice.options[chosen].place;
+        task->awaits = choice.lanes[chosen]->device;
         return false;
     }
     task->submitted_ns = now; /* unless it is held there */

@@ -10,7 +10,22 @@
 
 #include "rig.h"
 
-enum { Q = 10, OTHER = 11, P = 20, SLEEP = 30, MIX, PRINT, FILL, NOP, HOLD, R = 50, S = 70, E = 1000 };
+enum {
+    Q = 10,
+    OTHER = 11,
+    P = 20,
+    BOUND = 21,
+    SLEEP = 30,
+    MIX,
+    PRINT,
+    FILL,
+    NOP,
+    HOLD,
+    HOLD_FIRST,
+    R = 50,
+    S = 70,
+    E = 1000
+};
 #define BUFFERS 6u
 #define WORDS   64u
 #define AT(n_)  ((n_)*4096u)
@@ -427,6 +442,46 @@ static void let_go(void)
     atomic_store(&pen_backend_fake_holds, false);
 }
 
+/* What waits for a device that is full keeps nobody from another that has room, and does not change who of those goes
+ * first, however many there are of it: here a kernel with variables of its own, which only the first device runs. */
+static void test_priorities_behind_another_device(void **state)
+{
+    (void)state;
+    enum { BEFORE = 30, LOW = 24, HIGH = 2 + BEFORE + LOW / 4 };
+    const uint64_t gate = E + 1, learn_ns = 200000000;
+    struct rig rig;
+    uint32_t done = 0;
+    prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true}, PEN_QUEUE_FLAG_OUT_OF_ORDER);
+    RIG_SEND(&rig, queue_create, .queue = OTHER, .device = 1, .flags = PEN_QUEUE_FLAG_OUT_OF_ORDER, .slot = 1,
+             .priority = PEN_HINT_HIGH);
+    rig_program(&rig, BOUND, "variable\nkernel hold()\n");
+    assert_int_equal(rig_build(&rig, BOUND, 1), 0);
+    rig_kernel(&rig, HOLD_FIRST, BOUND, "hold");
+    send_sleep(&rig, 5, E, 1, NULL, 0); /* how long they run is known from then on */
+    assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    atomic_store(&pen_backend_fake_holds, true);
+    rig_launch(&rig, Q, HOLD_FIRST, 1, E + 2 + BEFORE + LOW + 1, 1, NULL, 0);
+    usleep(learn_ns / 1000);
+    let_go();
+    assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    atomic_store(&pen_backend_fake_holds, true);
+    is_queued(&rig, 1);
+    RIG_SEND(&rig, event_create, .event = gate, .slot = 1);
+    for (uint32_t slot = 2; slot <= 2 + BEFORE + LOW; slot++)
+        if (slot < 2 + BEFORE)
+            rig_launch(&rig, OTHER, HOLD_FIRST, 1, E + slot, slot, &gate, 1);
+        else
+            rig_launch(&rig, slot == HIGH ? OTHER : Q, SLEEP, 1, E + slot, slot, &gate, 1);
+    RIG_SEND(&rig, event_set, .event = gate, .status = 0);
+    assert_int_equal(rig_wait_slot(&rig, HIGH), 0);
+    for (uint32_t slot = 2 + BEFORE; slot <= 2 + BEFORE + LOW; slot++)
+        done += slot != HIGH && rig_slot(&rig, slot) == PEN_STATE_COMPLETE;
+    let_go();
+    assert_in_range(done, 1, LOW / 4);
+    assert_int_equal(rig_wait_slot(&rig, 2 + BEFORE + LOW), 0);
+    rig_stop(&rig);
+}
+
 /* ---- links ------------------------------------------------------------------------------------------------------- */
 
 /* How long contents take to a device is learnt: what others would have sooner goes there. */
@@ -647,6 +702,7 @@ int main(void)
         cmocka_unit_test(test_barrier),
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_priorities),
+        cmocka_unit_test(test_priorities_behind_another_device),
         cmocka_unit_test(test_failure),
         cmocka_unit_test(test_end_with_held_commands),
         cmocka_unit_test(test_end_with_unpublished_commands),
