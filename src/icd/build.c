@@ -1,6 +1,7 @@
 /* icd/build.c - clBuildProgram and clCompileProgram, and how any build (also link.c's) runs: begun under the program's
  * lock, made by the worker with no lock held, ended under the lock again. A build with a callback runs on a thread of
  * its own; what it needs from this process (text, headers, options) is collected before the call returns. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@ void pen_job_free(struct pen_build_job *job)
     free(job->indices);
     free(job->devices);
     free(job->options);
+    free(job->remark);
     free(job);
 }
 
@@ -144,12 +146,21 @@ static cl_program_binary_type type_of(const struct pen_build_job *job, uint32_t 
                : CL_PROGRAM_BINARY_TYPE_EXECUTABLE;
 }
 
+/* What the driver said, after what we have to say. */
+static char *log_of(const struct pen_build_job *job, const char *said)
+{
+    char *log = NULL;
+    if (!job->remark)
+        return strdup(said);
+    return asprintf(&log, "%s\n%s", job->remark, said) < 0 ? NULL : log;
+}
+
 static void end_device(struct pen_build_job *job, cl_uint i, struct pen_device_answer *device, const char *message)
 {
     struct pen_build_state *state = &job->program->builds[job->indices[i]];
     bool built = device && device->outcome == PEN_BUILD_OUTCOME_SUCCESS;
     state->status = built ? CL_BUILD_SUCCESS : CL_BUILD_ERROR;
-    state->log = device && device->log ? strdup(device->log) : strdup(message);
+    state->log = log_of(job, device && device->log ? device->log : message);
     if (!built)
         return;
     state->global_variable_bytes = device->global_variable_bytes;
@@ -344,6 +355,8 @@ static int write_recipe(struct pen_build_job *job, const struct pen_include_give
         if (rc)
             return rc;
     }
+    job->remark = includes.remark;
+    includes.remark = NULL;
     const char *source = includes.source ? includes.source : program->source;
     job->recipe =
         source ? pen_recipe_create(PEN_RECIPE_SOURCE, job->step, source, strlen(source), job->options, includes.options)

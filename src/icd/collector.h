@@ -5,6 +5,7 @@
 #ifndef PEN_ICD_COLLECTOR_H
 #define PEN_ICD_COLLECTOR_H
 
+#include "base/map.h"
 #include "icd/includes.h"
 
 /* How far a path may climb out of its directory. */
@@ -26,6 +27,7 @@ struct pen_collector_computed { /* #include NAME, or what an #if says */
     char *here, *there, *name;
     uint32_t nesting;
     bool every, condition;
+    struct pen_map seen; /* hashes of what it came to and was looked for */
 };
 
 struct pen_collector_needs { /* what is known only when all texts have been seen, for another attempt */
@@ -48,6 +50,7 @@ struct pen_collector {
     uint64_t bytes;
     struct pen_collector_needs needs, more;
     struct pen_rooted rooted; /* in the options */
+    char *remark;             /* see pen_includes */
     struct pen_error *error;
 };
 

@@ -1,19 +1,19 @@
 /* icd/expand.c - what `#include MACRO(argument)` may come to; see includes.h.
  * C11 6.10.3: arguments are expanded before they take their places, but for # and ##; what a macro came to is looked
  * through again, together with what follows it; a macro is not replaced within what it came to. Which definition of a
- * macro holds is up to conditionals, so the text is expanded once for every choice of them. */
+ * macro holds is up to conditionals, so the text is expanded once for every choice of them: first with a definition for
+ * every macro that has any, then with one macro left undefined, with two, and so on (Harvey and Ginsberg, Limited
+ * discrepancy search, IJCAI 1995). */
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "icd/includes.h"
 
-/* Macros within macros, how many of them have a choice of definitions, and what is done for one text: ways to choose,
- * and macros replaced. */
+/* Macros within macros, and how many of them have a choice of definitions. */
 #define NESTING 64
 #define CHOICES 64
-#define TRIES   1000
-#define STEPS   20000
 /* None of the texts' definitions holds. */
 #define UNDEFINED UINT32_MAX
 
@@ -35,11 +35,12 @@ struct hidden { /* a macro, within what it came to */
 struct expansion {
     const struct pen_macros *macros;
     struct choice choices[CHOICES]; /* in the order in which they became necessary */
-    unsigned choice_count;
+    unsigned choice_count, undefined_count;
     struct hidden hidden[NESTING];
     unsigned hidden_count;
-    unsigned depth; /* of arguments within arguments */
-    unsigned steps; /* left */
+    unsigned depth;        /* of arguments within arguments */
+    unsigned tries, steps; /* left */
+    bool crowded;          /* macros have had no room for their choices */
 };
 
 struct call {
@@ -92,17 +93,25 @@ static const struct pen_macro *definition(struct expansion *expansion, const cha
     const struct pen_macro *macro = &expansion->macros->items[index];
     if (expansion->choice_count < CHOICES)
         expansion->choices[expansion->choice_count++] = (struct choice){macro->name, index};
+    else
+        expansion->crowded = true;
     return macro;
 }
 
-/* Another choice of definitions; false when all have been made. */
-static bool choose_next(struct expansion *expansion)
+/* Another choice of definitions with at most so many macros left undefined; false when all have been made. */
+static bool choose_next(struct expansion *expansion, unsigned undefined_most)
 {
     for (; expansion->choice_count; expansion->choice_count--) {
         struct choice *last = &expansion->choices[expansion->choice_count - 1];
-        if (last->index == UNDEFINED)
+        if (last->index == UNDEFINED) {
+            expansion->undefined_count--;
             continue;
-        last->index = next_definition(expansion->macros, last->name, pen_word_size(last->name), last->index + 1);
+        }
+        uint32_t index = next_definition(expansion->macros, last->name, pen_word_size(last->name), last->index + 1);
+        if (index == UNDEFINED && expansion->undefined_count == undefined_most)
+            continue;
+        expansion->undefined_count += index == UNDEFINED;
+        last->index = index;
         return true;
     }
     return false;
@@ -353,15 +362,41 @@ static bool expand(struct expansion *expansion, struct line *line)
     return fits;
 }
 
-int pen_expand(const struct pen_macros *macros, const char *text, pen_expand_offer offer, void *context)
+/* ---- ways to choose ------------------------------------------------------------------------------------ */
+
+/* Offers what the text comes to with so many macros left undefined. out_ended: there was room for all ways to choose
+ * them. */
+static int offer_ways(struct expansion *expansion, const char *text, unsigned undefined, pen_expand_offer offer,
+                      void *context, bool *out_ended)
 {
-    struct expansion expansion = {.macros = macros, .steps = STEPS};
     int rc = 0;
-    for (unsigned tries = 0; !rc && tries < TRIES && (!tries || choose_next(&expansion)); tries++) {
+    bool more = true;
+    while (!rc && more && expansion->tries && expansion->steps) {
         struct line *line = line_create(text, strlen(text));
-        if (line && expand(&expansion, line))
-            rc = offer(context, line->bytes);
+        bool fits = line && expand(expansion, line);
+        if (expansion->undefined_count == undefined) {
+            expansion->tries--;
+            rc = fits ? offer(context, line->bytes) : 0;
+        }
         free(line);
+        more = choose_next(expansion, undefined);
     }
+    *out_ended = !more && expansion->steps;
+    return rc;
+}
+
+int pen_expand(const struct pen_macros *macros, const char *text, pen_expand_offer offer, void *context,
+               bool *out_whole)
+{
+    struct expansion expansion = {.macros = macros, .tries = PEN_EXPAND_TRIES, .steps = PEN_EXPAND_STEPS};
+    int rc = 0;
+    bool ended = true;
+    unsigned undefined = 0, tries_before = UINT_MAX;
+    for (; !rc && ended && expansion.tries != tries_before; undefined++) {
+        tries_before = expansion.tries;
+        rc = offer_ways(&expansion, text, undefined, offer, context, &ended);
+    }
+    if (!rc)
+        *out_whole = !expansion.crowded && (ended || undefined > 2);
     return rc;
 }

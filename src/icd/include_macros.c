@@ -1,5 +1,6 @@
 /* icd/include_macros.c - headers that macros name: `#include NAME`, and what an #if asks for through a macro with
  * __has_include. Kept until all macros are known. See collector.h. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +32,7 @@ static void free_computed(struct pen_collector_computed *computed)
     free(computed->here);
     free(computed->there);
     free(computed->name);
+    pen_map_finish(&computed->seen);
 }
 
 static int add_computed(struct pen_collector *collector, const struct pen_collector_text *text,
@@ -96,9 +98,21 @@ void pen_collector_forget_computed(struct pen_collector *collector)
 
 struct wanted {
     struct pen_collector *collector;
+    uint32_t computed; /* its index: others are added while its files are scanned */
     struct pen_collector_text from;
-    bool quoted, every;
+    bool quoted, every, condition;
 };
+
+/* Many choices of definitions come to the same. 1: it is new, and known from now on; 0: it is not. */
+static int add_seen(struct wanted *wanted, const char *expanded)
+{
+    struct pen_map *seen = &wanted->collector->computed[wanted->computed].seen;
+    uint64_t hash = pen_word_hash(expanded, strlen(expanded));
+    if (pen_map_get(seen, hash))
+        return 0;
+    int rc = pen_map_set(seen, hash, wanted->collector);
+    return rc ? rc : 1;
+}
 
 static int find_name(void *context, const char *name)
 {
@@ -147,9 +161,8 @@ static int find_wanted(struct wanted *wanted, const char *begin, size_t size)
 }
 
 /* What a macro came to: "name", or <name>. */
-static int find_included(void *context, const char *expanded)
+static int find_included(struct wanted *wanted, const char *expanded)
 {
-    struct wanted *wanted = context;
     expanded += strspn(expanded, " ");
     bool angled = *expanded == '<';
     if (!angled && *expanded != '"')
@@ -159,9 +172,8 @@ static int find_included(void *context, const char *expanded)
 }
 
 /* What a condition came to. */
-static int find_asked(void *context, const char *expanded)
+static int find_asked(struct wanted *wanted, const char *expanded)
 {
-    struct wanted *wanted = context;
     struct pen_directive directive;
     int rc = 0;
     for (const char *at = expanded; !rc && (directive = pen_scan_next(&at)).kind != PEN_DIRECTIVE_END;)
@@ -173,29 +185,51 @@ static int find_asked(void *context, const char *expanded)
     return rc;
 }
 
-static int find_computed(struct pen_collector *collector, const struct pen_collector_computed *computed)
+static int find_expanded(void *context, const char *expanded)
 {
-    struct wanted wanted = {.collector = collector,
-                            .from = {.here = computed->here, .there = computed->there, .nesting = computed->nesting},
-                            .every = computed->every};
-    if (!computed->condition)
-        return pen_expand(&collector->macros, computed->name, find_included, &wanted);
-    if (!pen_macros_ask(&collector->macros, computed->name))
-        return 0;
-    return pen_expand(&collector->macros, computed->name, find_asked, &wanted);
+    struct wanted *wanted = context;
+    int rc = add_seen(wanted, expanded);
+    if (rc <= 0)
+        return rc;
+    return wanted->condition ? find_asked(wanted, expanded) : find_included(wanted, expanded);
 }
 
-/* Until nothing more is found: a file may define macros that other files include by. */
+static int add_remark(struct pen_collector *collector, const char *text)
+{
+    static const char *const format =
+        "penstock: not all was looked for that '%.80s' may come to by the definitions of its macros (%d ways to choose "
+        "them and %d replacements are tried); a header that is missed is sent if an #include names it, also under #if "
+        "0";
+    int size = collector->remark ? 0 : asprintf(&collector->remark, format, text, PEN_EXPAND_TRIES, PEN_EXPAND_STEPS);
+    if (size < 0)
+        collector->remark = NULL;
+    return size < 0 ? -PEN_ENOMEM : 0;
+}
+
+static int find_computed(struct pen_collector *collector, uint32_t index)
+{
+    struct pen_collector_computed computed = collector->computed[index];
+    struct wanted wanted = {.collector = collector,
+                            .computed = index,
+                            .from = {.here = computed.here, .there = computed.there, .nesting = computed.nesting},
+                            .every = computed.every,
+                            .condition = computed.condition};
+    if (computed.condition && !pen_macros_ask(&collector->macros, computed.name))
+        return 0;
+    bool whole = true;
+    int rc = pen_expand(&collector->macros, computed.name, find_expanded, &wanted, &whole);
+    return rc || whole ? rc : add_remark(collector, computed.name);
+}
+
+/* Until no more macros are found: a file may define some that other files include by. */
 int pen_collector_find_computed(struct pen_collector *collector)
 {
     int rc = 0;
-    for (uint32_t known_files = UINT32_MAX; !rc && known_files != collector->header_count;) {
-        known_files = collector->header_count;
+    for (uint32_t known = UINT32_MAX; !rc && known != collector->macros.count;) {
+        known = collector->macros.count;
         pen_macros_mark_asking(&collector->macros);
-        for (uint32_t i = 0; !rc && i < collector->computed_count; i++) {
-            struct pen_collector_computed computed = collector->computed[i];
-            rc = find_computed(collector, &computed);
-        }
+        for (uint32_t i = 0; !rc && i < collector->computed_count; i++)
+            rc = find_computed(collector, i);
     }
     return rc;
 }

@@ -134,6 +134,7 @@ void pen_collector_finish(struct pen_collector *collector)
     pen_collector_forget_computed(collector);
     free(collector->headers);
     free(collector->directories);
+    free(collector->remark);
     pen_macros_finish(&collector->macros);
     pen_rooted_finish(&collector->rooted);
     pen_options_free(collector->options, collector->option_count);
@@ -169,6 +170,8 @@ static int attempt(struct pen_collector *collector, const char *source, const ch
         pen_includes_finish(&result);
         return rc;
     }
+    result.remark = collector->remark;
+    collector->remark = NULL;
     result.headers = collector->headers;
     result.header_count = collector->header_count;
     collector->headers = NULL;
@@ -203,5 +206,6 @@ void pen_includes_finish(struct pen_includes *includes)
     free(includes->headers);
     free(includes->source);
     free(includes->options);
+    free(includes->remark);
     *includes = (struct pen_includes){0};
 }

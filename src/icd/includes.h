@@ -5,8 +5,9 @@
  *
  * A name that macros make (`#include NAME`, `#include TEXT(DIRECTORY/file.h)`, `#if HAS(<file.h>)` where HAS has an
  * __has_include in its body) is looked for under all that it may come to, by every definition of a macro in any text or
- * the options. A word that may be a macro of the device's own compiler (`__OPENCL_VERSION__`, `__LINE__`,
- * `cl_khr_fp64`, any in capital letters without a definition) may be any number: all files are sent that have one there
+ * the options, as far as a bound on the ways to choose them goes (PEN_EXPAND_TRIES); a remark says where that is not
+ * all. A word that may be a macro of the device's own compiler (`__OPENCL_VERSION__`, `__LINE__`, `cl_khr_fp64`, any in
+ * capital letters without a definition) may be any number: all files are sent that have one there
  * (docs/decisions/0016).
  *
  * On the other side the files lie in numbered directories: a file's name is "N/relative/path.h", and the options name
@@ -38,6 +39,7 @@ struct pen_include_given {
 struct pen_includes {
     char *source;  /* the text with absolute includes rewritten; NULL: as it was */
     char *options; /* for the worker */
+    char *remark;  /* on what has not been looked for, a line for the build's log; NULL: everything has */
     struct pen_recipe_header *headers;
     uint32_t header_count;
 };
@@ -100,6 +102,8 @@ bool pen_word_is(const char *at, size_t size, const char *name);
 bool pen_word_asks(const char *at, size_t size);
 /* It is a compiler's (C11 7.1.3) or OpenCL's to define. */
 bool pen_word_is_reserved(const char *at);
+/* Not 0; equal ones are of equal texts, for all that matters here. */
+uint64_t pen_word_hash(const char *at, size_t size);
 /* It is written as names of macros are, in capital letters. */
 bool pen_word_is_capital(const char *at, size_t size);
 
@@ -125,8 +129,13 @@ void pen_macros_mark_asking(struct pen_macros *macros);
 /* Gets what a text comes to, with marks around each word that may be a macro of the device's compiler; anything but 0
  * ends the expansion, and is its result. */
 typedef int (*pen_expand_offer)(void *context, const char *text);
-/* Offers what the text comes to by each choice of definitions. May be called with macros that grow meanwhile. */
-int pen_expand(const struct pen_macros *macros, const char *text, pen_expand_offer offer, void *context);
+/* What is done for one text: ways to choose definitions, and macros replaced. */
+#define PEN_EXPAND_TRIES 1000
+#define PEN_EXPAND_STEPS 50000
+/* Offers what the text comes to by each choice of definitions. May be called with macros that grow meanwhile.
+ * out_whole: with definitions for all macros, and for all but one, no way was left out. */
+int pen_expand(const struct pen_macros *macros, const char *text, pen_expand_offer offer, void *context,
+               bool *out_whole);
 
 /* ---- names with marks (pattern.c) ---------------------------------------------------------------------- */
 

@@ -38,6 +38,14 @@ bool pen_word_is_capital(const char *at, size_t size)
     return at[0] >= 'A' && at[0] <= 'Z';
 }
 
+uint64_t pen_word_hash(const char *at, size_t size)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ (unsigned char)at[i]) * UINT64_C(0x100000001b3);
+    return hash ? hash : 1;
+}
+
 int pen_macros_add(struct pen_macros *macros, const char *name, size_t name_size, const char *body, size_t body_size)
 {
     struct pen_macro *grown = realloc(macros->items, (macros->count + 1) * sizeof *grown);

@@ -41,6 +41,7 @@ struct pen_build_job {
     bool no_options;           /* NULL were given */
     struct pen_recipe *recipe; /* what is to be made; NULL: refused before it began, `refusal` says why */
     struct pen_error refusal;
+    char *remark;       /* for the log, see icd/includes.h; NULL: none */
     cl_program *inputs; /* of a link, referenced */
     cl_uint input_count;
     uint64_t id;   /* in the protocol */

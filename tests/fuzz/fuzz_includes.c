@@ -26,13 +26,10 @@ static void scan(const char *text)
         abort();
 }
 
-/* As many as expand.c ever tries. */
-#define OFFERS 1000
-
 static int count(void *context, const char *text)
 {
     unsigned *offers = context;
-    if (++*offers > OFFERS || !memchr(text, 0, 1 << 14))
+    if (++*offers > PEN_EXPAND_TRIES || !memchr(text, 0, 1 << 14))
         abort();
     char *plain = pen_pattern_plain(text);
     if (plain && strlen(plain) < 256 && strlen(plain) == strlen(text) &&
@@ -55,10 +52,11 @@ static void expand(struct pen_macros *macros, const char *text)
     pen_macros_mark_asking(macros);
     for (const char *cursor = text; (directive = pen_scan_next(&cursor)).kind != PEN_DIRECTIVE_END;) {
         unsigned offers = 0;
+        bool whole;
         bool expands = directive.kind == PEN_DIRECTIVE_MACRO || directive.kind == PEN_DIRECTIVE_CONDITION;
         char *name = expands ? pen_scan_copy(directive.name, directive.name_size) : NULL;
         if (name && (directive.kind == PEN_DIRECTIVE_MACRO || pen_macros_ask(macros, name)))
-            pen_expand(macros, name, count, &offers);
+            pen_expand(macros, name, count, &offers, &whole);
         free(name);
     }
     size_t size;

@@ -179,6 +179,30 @@ static void test_refused_for_another_device(void **state)
     assert_int_equal(pen_clReleaseProgram(program), CL_SUCCESS);
 }
 
+/* Twelve macros of two definitions each: which headers they name is not looked for in all 4,096 ways, and the log says
+ * so. */
+static void test_remark_in_log(void **state)
+{
+    (void)state;
+    char source[2048] = "#define S(x) <x>\n", *at = source + strlen(source), log[512] = "";
+    for (int i = 0; i < 24; i++)
+        at += sprintf(at, "#define W%d %d\n", i / 2, i);
+    strcpy(at, "#if 0\n#include S(W0/W1/W2/W3/W4/W5/W6/W7/W8/W9/W10/W11)\n#endif\n");
+    cl_program program = program_of(source);
+    assert_int_equal(build(program, 0, ""), CL_SUCCESS);
+    assert_int_equal(pen_clGetProgramBuildInfo(program, devices[0], CL_PROGRAM_BUILD_LOG, sizeof log, log, NULL),
+                     CL_SUCCESS);
+    assert_non_null(strstr(log, "'S(W0/W1/W2"));
+    strcpy(at, "#if 0\n#include S(W0)\n#endif\n");
+    assert_int_equal(pen_clReleaseProgram(program), CL_SUCCESS);
+    program = program_of(source);
+    assert_int_equal(build(program, 0, ""), CL_SUCCESS);
+    assert_int_equal(pen_clGetProgramBuildInfo(program, devices[0], CL_PROGRAM_BUILD_LOG, sizeof log, log, NULL),
+                     CL_SUCCESS);
+    assert_string_equal(log, "");
+    assert_int_equal(pen_clReleaseProgram(program), CL_SUCCESS);
+}
+
 /* IL, too, is made by a compiler. */
 static void test_no_compiler(void **state)
 {
@@ -205,6 +229,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_another_text_for_another_device, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused_for_another_device, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_compiler, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_remark_in_log, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("icd program", tests, NULL, NULL);
 }

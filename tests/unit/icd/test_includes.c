@@ -309,6 +309,42 @@ static void test_computed(void **state)
     assert_collected(source, "-Im", "", "");
 }
 
+/* With two definitions of F, of which the second holds, beside ten other macros; and with two that are the compiler's
+ * where no text has any. */
+static void test_choices(void **state)
+{
+    (void)state;
+    write_file("way/1/2/3/4/5/6/7/8/9/10/f2.h", "");
+    write_file("way/120.300.h", "");
+#define TEN                                                                                                            \
+    "#define A way\n#define B 1\n#define C 2\n#define D 3\n#define E 4\n#define G 5\n#define H 6\n#define I 7\n"       \
+    "#define J 8\n#define K 9\n#define L 10\n#define S_(x) #x\n#define S(x) S_(x)\n"
+    assert_collected("#ifdef X\n#define F f1.h\n#else\n#define F f2.h\n#endif\n" TEN
+                     "#define P(f) S(A/B/C/D/E/G/H/I/J/K/L/f)\n#include P(F)",
+                     "", "1/way/1/2/3/4/5/6/7/8/9/10/f2.h ", "-I @1@ ");
+    assert_collected("#define __V 1\n#define __W 2\n" TEN "#include S(A/__V.__W.h)", "", "1/way/120.300.h ", "-I @1@ ");
+}
+
+/* What has been left out is said, and the rest is sent. */
+static void test_remark(void **state)
+{
+    (void)state;
+    write_file("f1.h", "");
+    char source[4096] = "#include \"f1.h\"\n#define S_(x) #x\n#define S(x) S_(x)\n", *at = source + strlen(source);
+    for (int i = 0; i < 20; i++)
+        at += sprintf(at, "#define W%d %d\n", i / 2, i);
+    strcpy(at, "#include S(W0/W1/W2/W3/W4/W5/W6)");
+    struct pen_includes includes = collect(source, "");
+    assert_null(includes.remark);
+    pen_includes_finish(&includes);
+    strcpy(at, "#include S(W0/W1/W2/W3/W4/W5/W6/W7/W8/W9)");
+    includes = collect(source, "");
+    assert_non_null(includes.remark);
+    assert_non_null(strstr(includes.remark, "'S(W0/W1/W2/W3/W4/W5/W6/W7/W8/W9)'"));
+    assert_non_null(header(&includes, "1/f1.h"));
+    pen_includes_finish(&includes);
+}
+
 static void test_every(void **state)
 {
     (void)state;
@@ -607,7 +643,8 @@ int main(void)
         cmocka_unit_test(test_absolute),  cmocka_unit_test(test_given),      cmocka_unit_test(test_limits),
         cmocka_unit_test(test_nesting),   cmocka_unit_test(test_computed),   cmocka_unit_test(test_every),
         cmocka_unit_test(test_passed),    cmocka_unit_test(test_arguments),  cmocka_unit_test(test_compilers_macros),
-        cmocka_unit_test(test_questions), cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_questions), cmocka_unit_test(test_copy),       cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_remark),
     };
     return cmocka_run_group_tests(tests, enter_directory, leave_directory);
 }
