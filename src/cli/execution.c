@@ -30,6 +30,7 @@ struct execution {
     uint32_t count, room;
     struct pen_map by_id;   /* -> struct node */
     struct pen_map devices; /* id -> malloc'ed name */
+    bool whole;             /* a trace has its end */
     struct pen_scratch scratch;
 };
 
@@ -125,6 +126,7 @@ static int read_entry(struct execution *execution, const struct pen_log_entry *e
     struct pen_scratch *scratch = &execution->scratch;
     int rc = 0;
     pen_scratch_reset(scratch);
+    execution->whole = entry->opcode == PEN_OP_SESSION_TRACED;
     if (entry->opcode == PEN_OP_DEVICE) {
         rc = pen_msg_device_decode(entry->frame, entry->size, scratch, &m.device);
         return rc ? rc : m.device.device ? name_device(execution, &m.device) : -PEN_EPROTO;
@@ -367,6 +369,8 @@ int pen_timeline_read(struct pen_log_reader *reader, const char *what)
 {
     struct execution execution;
     int status = load(reader, what, &execution);
+    if (!status && !execution.whole)
+        pen_cli_fail(0, "%s: its worker has not written the end of its trace: what ran last is missing", what);
     if (!status)
         print_timeline(&execution);
     finish(&execution);

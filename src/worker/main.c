@@ -50,6 +50,7 @@ struct worker {
     struct pen_unix_frame adoption; /* what came for it; its texts and lists are in the scratch, too */
     struct pen_scratch scratch;
     int client_fd;
+    _Atomic bool ending; /* seq_cst: the first to set it, dispatch or watch, ends the process */
 };
 
 /* ---- talking to the daemon ------------------------------------------------------------------------------------ */
@@ -244,6 +245,8 @@ static bool leaks(const struct worker *worker)
 
 static _Noreturn void end(struct worker *worker, int status)
 {
+    while (atomic_exchange(&worker->ending, true))
+        usleep(1000);
     if (leaks(worker))
         status = LEAKS;
     if (worker->crash) {
@@ -378,8 +381,11 @@ static int serve(struct worker *worker)
         return 1;
     }
     set_phase(worker, PEN_CRASH_SERVING);
-    if (pen_work_run(work))
-        say_last_words(work);
+    rc = pen_work_run(work);
+    pen_work_leave(work);
+    if (!rc)
+        return 0; /* the program has left */
+    say_last_words(work);
     return 2;
 }
 

@@ -348,6 +348,13 @@ void pen_work_stop(struct pen_work *work)
     pen_work_kick(work);
 }
 
+void pen_work_leave(struct pen_work *work)
+{
+    work->ending = true;
+    pen_task_reap(work);
+    pen_trace_finish(work);
+}
+
 /* ---- ended --------------------------------------------------------------------------------------------------------
  */
 

@@ -11,6 +11,9 @@
 #include "wire/futex.h"
 #include "worker/work.h"
 
+/* How long dispatch has to make a trace whole when the process is about to end. */
+#define LEAVE_NS 500000000u
+
 /* ---- whom for ----------------------------------------------------------------------------------------------- */
 
 int pen_trace_head(const struct pen_work *work, struct pen_log_writer *log)
@@ -90,21 +93,33 @@ static void begin(struct pen_work *work, int fd)
 {
     if (fd < 0)
         return; /* it is over */
+    struct pen_log_writer *trace;
     work->traced_bytes = 0;
-    if (pen_log_writer_create(fd, &work->trace))
+    if (pen_log_writer_create(fd, &trace)) {
         close(fd); /* an empty file says that there is no trace */
-    else
-        (void)pen_trace_head(work, work->trace);
+        return;
+    }
+    (void)pen_trace_head(work, trace);
+    atomic_store(&work->trace, trace);
 }
 
+/* Its last entry says that it is whole. That, or anything before it, may be missing if there is no memory for it. */
 static void finish(struct pen_work *work)
 {
-    (void)pen_log_writer_destroy(work->trace); /* what is missing at its end, its reader sees */
-    work->trace = NULL;
+    _Alignas(8) unsigned char frame[64];
+    const struct pen_msg_session_traced whole = {0};
+    struct pen_log_writer *trace = atomic_load(&work->trace);
+    if (!trace)
+        return;
+    pen_msg_session_traced_encode(&whole, 0, frame);
+    (void)pen_log_append(trace, frame, pen_msg_session_traced_size(&whole), NULL, 0);
+    (void)pen_log_flush(trace); /* before watch finds none */
+    (void)pen_log_writer_destroy(atomic_exchange(&work->trace, NULL));
 }
 
 void pen_trace_step(struct pen_work *work)
 {
+    struct pen_log_writer *trace;
     if (atomic_load(&work->trace_file) >= 0)
         begin(work, atomic_exchange(&work->trace_file, -1));
     int connection = atomic_load(&work->trace_end);
@@ -112,15 +127,27 @@ void pen_trace_step(struct pen_work *work)
         finish(work);
         close(connection);
         atomic_store(&work->trace_end, -1);
-    } else if (work->trace) {
-        (void)pen_log_flush(work->trace);
+    } else if ((trace = atomic_load(&work->trace))) {
+        (void)pen_log_flush(trace);
     }
+}
+
+void pen_trace_leave(struct pen_work *work)
+{
+    const struct timespec pause = {.tv_nsec = 100000};
+    uint64_t deadline = pen_now_ns() + LEAVE_NS;
+    pen_work_stop(work);
+    while (atomic_load(&work->trace) && pen_now_ns() < deadline)
+        nanosleep(&pause, NULL);
+    struct pen_log_writer *trace = atomic_exchange(&work->trace, NULL); /* not freed: dispatch may be at it */
+    if (trace)
+        (void)pen_log_flush(trace);
 }
 
 void pen_trace_finish(struct pen_work *work)
 {
     finish(work);
-    int fds[] = {work->trace_file, work->trace_end};
+    int fds[] = {atomic_exchange(&work->trace_file, -1), atomic_exchange(&work->trace_end, -1)};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
         if (fds[i] >= 0)
             close(fds[i]);
@@ -130,11 +157,11 @@ static void append(struct pen_work *work, const void *frame, size_t size)
 {
     if (work->log)
         pen_log_append(work->log, frame, size, NULL, 0);
-    if (!work->trace ||
-        work->traced_bytes + size > PEN_LIMIT_TRACE - PEN_LIMIT_FRAME) /* what it begins with is short */
+    struct pen_log_writer *trace = atomic_load_explicit(&work->trace, memory_order_relaxed);
+    if (!trace || work->traced_bytes + size > PEN_LIMIT_TRACE - PEN_LIMIT_FRAME) /* its first and its last are short */
         return;
     work->traced_bytes += size;
-    pen_log_append(work->trace, frame, size, NULL, 0);
+    pen_log_append(trace, frame, size, NULL, 0);
 }
 
 /* ---- commands ----------------------------------------------------------------------------------------------- */

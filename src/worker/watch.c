@@ -181,6 +181,8 @@ static void *watch_main(void *context)
             return NULL;
         if (has_left(watch, fds)) {
             pen_outbox_break(&work->outbox);
+            if (watch->trace_fd >= 0)
+                pen_trace_leave(work);
             watch->gone(watch->context);
             return NULL;
         }

@@ -390,8 +390,7 @@ struct pen_work {
     uint32_t features;
     struct pen_crash_page *crash;
     struct pen_log_writer *log;
-    struct pen_log_writer *trace; /* of the session as it runs; NULL: nobody wants one */
-    uint64_t traced_bytes;        /* in it */
+    uint64_t traced_bytes; /* in `trace` */
 
     struct pen_shared_view view;
     int shared_fd, arena_fd;
@@ -447,8 +446,11 @@ struct pen_work {
     _Atomic(struct pen_work_task *) early;    /* the same: those to be put off */
     _Atomic bool stop;                        /* pen_work_stop */
     _Atomic bool park;                        /* pen_park_want */
-    _Atomic int trace_file;                   /* pen_trace_want: of a trace that is to begin; -1: none */
-    _Atomic int trace_end;                    /* pen_trace_end: to be closed when the trace is whole; -1: none */
+    /* seq_cst, dispatch with watch: a trace of the session as it runs; NULL: nobody wants one. Dispatch makes it;
+     * whoever exchanges it for NULL ends it: dispatch, or watch when dispatch does not come to that. */
+    _Atomic(struct pen_log_writer *) trace;
+    _Atomic int trace_file; /* pen_trace_want: of a trace that is to begin; -1: none */
+    _Atomic int trace_end;  /* pen_trace_end: to be closed when the trace is whole; -1: none */
 };
 
 /* ---- session.c ---------------------------------------------------------------------------------------- */
@@ -466,6 +468,8 @@ void pen_work_destroy(struct pen_work *work);
 int pen_work_run(struct pen_work *work);
 /* Any thread. */
 void pen_work_stop(struct pen_work *work);
+/* After pen_work_run, when the process is about to end: a trace gets what has been done. Nothing is freed. */
+void pen_work_leave(struct pen_work *work);
 /* Makes dispatch look at what drivers and builders have finished. Any thread. */
 void pen_work_kick(struct pen_work *work);
 /* Ends the session with a sentence for the program. Returns false. Once: later ones are ignored. */
@@ -656,7 +660,7 @@ void pen_task_discard_all(struct pen_work *work);
 
 static inline bool pen_is_traced(const struct pen_work *work)
 {
-    return work->log || work->trace;
+    return work->log || atomic_load_explicit(&work->trace, memory_order_relaxed); /* dispatch alone sets it */
 }
 /* What a log begins with: who ran, and on which devices. 0 or what its writer says. */
 int pen_trace_head(const struct pen_work *work, struct pen_log_writer *log);
@@ -667,8 +671,11 @@ int pen_trace_want(struct pen_work *work, int current, int connection);
 void pen_trace_end(struct pen_work *work, int connection);
 /* Begins and ends traces, and writes what there is of one. */
 void pen_trace_step(struct pen_work *work);
-/* What is left of a trace at the end of the session. */
+/* What is left of a trace at the end of the session: it is whole. */
 void pen_trace_finish(struct pen_work *work);
+/* The process is about to end: waits until pen_work_leave has made the trace whole, or, when dispatch is stuck in a
+ * driver, for half a second, and writes what there is. Watch. */
+void pen_trace_leave(struct pen_work *work);
 /* It comes after that one; noted for pen_trace_placed, if the session is traced. */
 void pen_trace_after(struct pen_work_task *task, const struct pen_work_task *before, enum pen_edge why);
 /* It is about to be submitted. */

@@ -95,6 +95,36 @@ class Live(harness.Scenario):
         self.assertLess(time.monotonic() - begin, 20 * harness.SLOW)
         self.assertTrue(spans)
 
+    def reader(self, daemon):
+        """Somebody who traces it for as long as it is there, and has done so for a while."""
+        reader = subprocess.Popen([harness.PENSTOCK, 'trace', '1', '--for', '60'], env=daemon.program_environment(), text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(reader.kill)
+        daemon.wait_log('session 1 .*: traced')
+        time.sleep(0.3 * harness.SLOW)
+        return reader
+
+    def test_program_killed(self):
+        """One that is killed while it has much to do: what ran until then is there, to the end."""
+        daemon = self.pool()
+        running = self.begin(daemon.start, PROGRAM, 'many', '1000000')
+        reader = self.reader(daemon)
+        running.kill()
+        events, told = reader.communicate(timeout=20 * harness.SLOW)
+        self.assertEqual((reader.returncode, told), (0, ''))
+        self.assertTrue([event for event in json.loads(events)['traceEvents'] if event['ph'] == 'X'])
+
+    def test_worker_killed(self):
+        """What its worker took with it is missing, and one is told."""
+        daemon = self.pool()
+        self.begin(daemon.start, PROGRAM, 'idle', '60')
+        reader = self.reader(daemon)
+        daemon.expect('session 1 .* is lost: its worker .* was killed by signal 9')
+        os.kill(int(daemon.wait_log(r'session 1 .*: worker (\d+)')), signal.SIGKILL)
+        events, told = reader.communicate(timeout=20 * harness.SLOW)
+        self.assertEqual((reader.returncode, json.loads(events)['traceEvents']), (0, []))
+        self.assertIn('session 1: its worker has not written the end of its trace: what ran last is missing', told)
+
     def test_span(self):
         """A device that spans two: a lane for each part, and who waited for whom."""
         daemon = self.pool('devices: [{match: "*", parts: 2, span: 2}]\n')

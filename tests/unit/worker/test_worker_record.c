@@ -363,9 +363,10 @@ static void end_trace(struct rig *rig, int ends[2])
     assert_null(rig->work->trace);
 }
 
-/* Of a trace: how many were placed and executed. Takes fd. */
-static void count_traced(int fd, uint32_t *out_placed, uint32_t *out_executed)
+/* Of a trace: how many were placed and executed; whether it has its end. Takes fd. */
+static bool count_traced(int fd, uint32_t *out_placed, uint32_t *out_executed)
 {
+    bool whole = false;
     struct pen_error error = {0};
     struct pen_log_reader *reader;
     struct pen_log_entry entry;
@@ -375,13 +376,16 @@ static void count_traced(int fd, uint32_t *out_placed, uint32_t *out_executed)
     assert_int_equal(pen_log_reader_create(fd, &reader, &error), 0);
     while ((rc = pen_log_next(reader, &entry, &error)) == 1) {
         assert_true(entry.opcode == PEN_OP_HELLO || entry.opcode == PEN_OP_DEVICE || entry.opcode == PEN_OP_PLACED ||
-                    entry.opcode == PEN_OP_EXECUTED);
+                    entry.opcode == PEN_OP_EXECUTED || entry.opcode == PEN_OP_SESSION_TRACED);
+        assert_false(whole); /* nothing follows */
+        whole = entry.opcode == PEN_OP_SESSION_TRACED;
         *out_placed += entry.opcode == PEN_OP_PLACED;
         *out_executed += entry.opcode == PEN_OP_EXECUTED;
     }
     assert_int_equal(rc, 0);
     assert_false(pen_log_truncated(reader));
     pen_log_reader_destroy(reader);
+    return whole;
 }
 
 static void start_nop(struct rig *rig)
@@ -415,7 +419,7 @@ static void test_live(void **state)
         launch_some(&rig, i);
         end_trace(&rig, ends);
         launch_some(&rig, 1);
-        count_traced(fd, &traced, &over);
+        assert_true(count_traced(fd, &traced, &over));
         assert_int_equal(traced, i);
         assert_int_equal(over, i);
     }
@@ -427,8 +431,62 @@ static void test_live(void **state)
     rig_stop(&rig);
     close(ends[0]);
     close(ends[1]);
-    count_traced(fd, &traced, &over);
+    assert_true(count_traced(fd, &traced, &over));
     assert_int_equal(traced, 1);
+}
+
+/* A command that is over, and dispatch has not come to know. Returns the trace. */
+static int finish_unseen(struct rig *rig, int ends[2])
+{
+    const void *frame;
+    size_t size;
+    start_nop(rig);
+    int fd = ask_for_trace(rig, ends);
+    rig_pump(rig);
+    rig_launch(rig, Q, INC, 1, E, 1, NULL, 0);
+    rig->work->last = true;
+    while (pen_ring_next(&rig->work->ring, &frame, &size) > 0)
+        pen_work_execute(rig->work, frame, size);
+    while (rig_slot(rig, 1) != PEN_STATE_COMPLETE)
+        usleep(1000);
+    return fd;
+}
+
+/* The process is about to end: what is over is in the trace, and its end. */
+static void test_live_left(void **state)
+{
+    (void)state;
+    struct rig rig;
+    int ends[2];
+    uint32_t traced, over;
+    int fd = finish_unseen(&rig, ends);
+    pen_work_leave(rig.work);
+    pen_trace_leave(rig.work); /* finds none */
+    assert_true(count_traced(fd, &traced, &over));
+    assert_int_equal(traced, 1);
+    assert_int_equal(over, 1);
+    close(ends[0]);
+    close(ends[1]);
+    rig_stop(&rig);
+}
+
+/* The same while dispatch is stuck: there is what it has written, and one sees that it is not all. */
+static void test_live_cut(void **state)
+{
+    (void)state;
+    struct rig rig;
+    int ends[2];
+    uint32_t traced, over;
+    int fd = finish_unseen(&rig, ends);
+    struct pen_log_writer *trace = atomic_load(&rig.work->trace);
+    pen_trace_leave(rig.work);
+    assert_false(count_traced(fd, &traced, &over));
+    assert_int_equal(traced, 1);
+    assert_int_equal(over, 0);
+    assert_int_equal(pen_log_writer_destroy(trace), 0);
+    close(ends[0]);
+    close(ends[1]);
+    rig_stop(&rig);
 }
 
 /* One at a time: the second is told so. */
@@ -465,7 +523,7 @@ static void test_live_full(void **state)
     rig.work->traced_bytes = PEN_LIMIT_TRACE - PEN_LIMIT_FRAME - 1000;
     launch_some(&rig, 100);
     end_trace(&rig, ends);
-    count_traced(fd, &traced, &over);
+    assert_true(count_traced(fd, &traced, &over));
     assert_in_range(traced, 1, 20);
     rig_stop(&rig);
 }
@@ -496,6 +554,7 @@ int main(void)
         cmocka_unit_test(test_record),       cmocka_unit_test(test_read_that_never_ran),
         cmocka_unit_test(test_what_is_over), cmocka_unit_test(test_why_data),
         cmocka_unit_test(test_why_asked),    cmocka_unit_test(test_live),
+        cmocka_unit_test(test_live_left),    cmocka_unit_test(test_live_cut),
         cmocka_unit_test(test_live_twice),   cmocka_unit_test(test_live_full),
         cmocka_unit_test(test_disk_full),
     };
