@@ -89,7 +89,8 @@ static struct node *make_node(const struct pen_msg_placed *placed)
         free_node(node);
         return NULL;
     }
-    memcpy(node->after, placed->after, placed->after_count * sizeof *node->after);
+    if (placed->after_count)
+        memcpy(node->after, placed->after, placed->after_count * sizeof *node->after);
     return node;
 }
 
