@@ -22,7 +22,7 @@ DIRECT, RECORD = 1, 2
 class Pool(harness.Scenario):
     def test_found(self):
         devices = self.daemon(stub='').devices()
-        self.assertEqual([d[6] for d, _ in devices], ['cpu0', 'cpu1'])
+        self.assertEqual([d[8] for d, _ in devices], ['cpu0', 'cpu1'])
 
     def test_configured(self):
         daemon = self.daemon('''
@@ -32,7 +32,7 @@ devices:
   - {match: "stub driver/stub-[04]", name: slow}
 ''', stub='', environment={'STUB_DEVICES': '5'})
         devices = daemon.devices()
-        self.assertEqual([(d[0], d[6], d[1], d[3]) for d, _ in devices],
+        self.assertEqual([(d[0], d[8], d[1], d[3]) for d, _ in devices],
                          [(1, 'slow0', 0, 8 << 30), (2, 'fast', 1, 1 << 30), (5, 'slow1', 0, 8 << 30)])
         fast = devices[1][1]
         self.assertEqual(struct.unpack('<Q', fast[0x1000])[0], 4)         # CL_DEVICE_TYPE_GPU
