@@ -82,7 +82,7 @@ static void give(struct task *task, uint32_t device)
     }
     pen_device_set_add(&code[task->kernel], device);
     to->given[to->place.flying] = task->run_ns;
-    pen_place_enter(&to->place, task->run_ns, 0);
+    pen_place_enter(&to->place, task->run_ns);
     note(device);
 }
 
@@ -91,7 +91,7 @@ static void finish_one(uint32_t device)
     struct device *its = &devices[device];
     uint64_t run_ns = its->given[0];
     its->given[0] = its->given[1];
-    pen_place_leave(&its->place, run_ns, 0);
+    pen_place_leave(&its->place, run_ns);
     note(device);
 }
 

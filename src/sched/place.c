@@ -16,7 +16,7 @@ static uint64_t later(uint64_t a, uint64_t b)
 /* How long it is busy with what it has, as expected. What takes longer than all of that is to take as long again. */
 static uint64_t ahead_ns(const struct pen_place *place, uint64_t now_ns)
 {
-    uint64_t at_it = place->flying && now_ns > place->since_ns ? now_ns - place->since_ns : 0;
+    uint64_t at_it = place->running && now_ns > place->since_ns ? now_ns - place->since_ns : 0;
     return later(place->ahead_ns, at_it);
 }
 
@@ -96,19 +96,30 @@ uint32_t pen_place_choose(const struct pen_place_option *options, uint32_t count
     return best;
 }
 
-void pen_place_enter(struct pen_place *place, uint64_t run_ns, uint64_t now_ns)
+void pen_place_enter(struct pen_place *place, uint64_t run_ns)
 {
     place->ahead_ns += run_ns;
-    if (!place->flying++)
+    place->flying++;
+}
+
+void pen_place_begin(struct pen_place *place, uint64_t now_ns)
+{
+    if (!place->running++)
         place->since_ns = now_ns;
 }
 
-void pen_place_leave(struct pen_place *place, uint64_t run_ns, uint64_t ended_ns)
+void pen_place_end(struct pen_place *place, uint64_t ended_ns)
+{
+    assert(place->running);
+    place->running--;
+    place->since_ns = later(place->since_ns, ended_ns);
+}
+
+void pen_place_leave(struct pen_place *place, uint64_t run_ns)
 {
     assert(place->flying && place->ahead_ns >= run_ns);
     place->ahead_ns -= run_ns;
     place->flying--;
-    place->since_ns = later(place->since_ns, ended_ns);
 }
 
 static uint64_t in_bounds(float run_ns)

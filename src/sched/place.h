@@ -34,8 +34,8 @@
 /* A device's load. Zero-initialize. */
 struct pen_place {
     uint64_t ahead_ns; /* of what it was given and has not done, as expected */
-    uint64_t since_ns; /* when it began with what it does now, of what it has not done */
-    uint32_t flying;
+    uint64_t since_ns; /* when it began with what it does now, if it has something to do that waits for nothing else */
+    uint32_t flying, running; /* what it was given; of that, what has begun */
 };
 
 static inline bool pen_place_has_room(const struct pen_place *place)
@@ -67,10 +67,13 @@ static inline uint32_t pen_size_class(uint64_t items)
  * is worth waiting for. */
 uint32_t pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns,
                           uint64_t *out_end_ns);
-/* The command goes there now; it is expected to run for run_ns. */
-void pen_place_enter(struct pen_place *place, uint64_t run_ns, uint64_t now_ns);
-/* It has ended then; 0: it was not done after all. The same run_ns. */
-void pen_place_leave(struct pen_place *place, uint64_t run_ns, uint64_t ended_ns);
+/* The command goes there; it is expected to run for run_ns. */
+void pen_place_enter(struct pen_place *place, uint64_t run_ns);
+/* It waits for nothing that other devices do, and the device has it. Before it leaves, it ends. */
+void pen_place_begin(struct pen_place *place, uint64_t now_ns);
+void pen_place_end(struct pen_place *place, uint64_t ended_ns);
+/* It is done, or was not done after all. The same run_ns. */
+void pen_place_leave(struct pen_place *place, uint64_t run_ns);
 
 /* What a command of `items` work items is expected to run. Of a size that was not seen yet: from the nearest that was.
  */

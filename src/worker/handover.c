@@ -152,6 +152,9 @@ static void note_start(const struct pen_work_command *command, struct pen_work_t
     for (uint32_t i = 0; i < command->wait_count; i++)
         if (command->waits[i]->node.state == PEN_GRAPH_SUBMITTED && command->waits[i]->lane != task->lane)
             task->crosses = true;
+    task->began = !task->crosses;
+    if (task->began)
+        pen_place_begin(&task->lane->device->place, task->submitted_ns);
 }
 
 /* Is a command that waits for this one to be published after it, which nothing else sees to? */

@@ -243,14 +243,18 @@ static void list_devices(struct choice *choice, const struct pen_work_command *c
                          const struct pen_access *accesses, uint32_t count)
 {
     bool moves = any_moves(accesses, count);
+    uint64_t bring = 0;
     uint32_t lanes[PEN_LIMIT_DEVICES];
     choice->count = candidates(command, accesses, count, lanes);
     choice->domain = NULL;
     for (uint32_t i = 0; i < choice->count; i++) {
         struct pen_work_lane *lane = &command->queue->lanes[lanes[i]];
+        if (moves &&
+            (!i || lane->device->domain != choice->lanes[i - 1]->device->domain)) /* all in one have the same */
+            bring = bring_ns(accesses, count, lane->device);
         choice->lanes[i] = lane;
         choice->options[i] = (struct pen_place_option){.place = &lane->device->place,
-                                                       .bring_ns = moves ? bring_ns(accesses, count, lane->device) : 0,
+                                                       .bring_ns = bring,
                                                        .run_ns = expected_run(command, accesses, count, lane->device)};
     }
 }
@@ -270,7 +274,7 @@ bool pen_spread_choose(struct pen_work_command *command, struct pen_work_task *t
     task->submitted_ns = now; /* unless it is held there */
     task->expected_run_ns = choice.options[chosen].run_ns;
     command->lane = task->lane = choice.lanes[chosen];
-    pen_place_enter(&task->lane->device->place, task->expected_run_ns, now);
+    pen_place_enter(&task->lane->device->place, task->expected_run_ns);
     note_load(task->lane->device);
     task->placed = true;
     if (command->opcode == PEN_OP_LAUNCH) {
@@ -299,7 +303,9 @@ static void learn(struct pen_work_task *task)
 void pen_spread_left(struct pen_work_task *task)
 {
     learn(task);
-    pen_place_leave(&task->lane->device->place, task->expected_run_ns, task->ended_ns);
+    if (task->began)
+        pen_place_end(&task->lane->device->place, task->ended_ns);
+    pen_place_leave(&task->lane->device->place, task->expected_run_ns);
     note_load(task->lane->device);
     if (task->kernel)
         pen_kernel_unref(task->kernel);

@@ -158,6 +158,7 @@ struct pen_work_task {
     struct pen_work_move move;     /* what it moves */
     bool placed;                   /* by spread.c, and not done: what follows is its */
     bool crosses;                  /* waits for another device */
+    bool began;                    /* does not, and its device has it */
     struct pen_hazard_node hazard;
     uint64_t expected_run_ns, expected_end_ns, submitted_ns;
     struct pen_work_kernel *kernel; /* referenced; or NULL */

@@ -82,20 +82,20 @@ static void test_room(void **state)
     for (uint32_t i = 0; i < PEN_PLACE_AHEAD; i++) {
         assert_true(pen_place_has_room(&places[0]));
         assert_int_equal(pen_place_choose(options, 2, 0, &end), 0);
-        pen_place_enter(&places[0], 10, 0);
+        pen_place_enter(&places[0], 10);
     }
     assert_false(pen_place_has_room(&places[0]));
     assert_int_equal(pen_place_choose(options, 2, 0, &end), 0);
     assert_int_equal(end, 10 * (PEN_PLACE_AHEAD + 1));
-    pen_place_enter(&places[0], 100000, 0); /* more than the other is worth waiting for */
+    pen_place_enter(&places[0], 100000); /* more than the other is worth waiting for */
     assert_int_equal(pen_place_choose(options, 2, 0, &end), 1);
-    pen_place_leave(&places[0], 100000, 0);
-    pen_place_leave(&places[0], 10, 0);
+    pen_place_leave(&places[0], 100000);
+    pen_place_leave(&places[0], 10);
     assert_true(pen_place_has_room(&places[0]));
     assert_int_equal(places[0].ahead_ns, 10 * (PEN_PLACE_AHEAD - 1));
     for (uint32_t i = 0; i < 2; i++) { /* long ones, of which it is given two */
         assert_true(pen_place_has_room(&places[1]));
-        pen_place_enter(&places[1], PEN_PLACE_AHEAD_NS, 0);
+        pen_place_enter(&places[1], PEN_PLACE_AHEAD_NS);
     }
     assert_false(pen_place_has_room(&places[1]));
 }
@@ -107,22 +107,29 @@ static void test_late(void **state)
     struct pen_place places[2] = {{0}};
     struct pen_place_option options[2] = {{.place = &places[0], .run_ns = 10}, {.place = &places[1], .run_ns = 10}};
     uint64_t end;
-    pen_place_enter(&places[0], 100, 1000);
-    pen_place_enter(&places[1], 300, 1000);
+    pen_place_enter(&places[0], 100);
+    pen_place_enter(&places[1], 300);
+    pen_place_begin(&places[0], 1000);
     assert_int_equal(pen_place_choose(options, 2, 1200, &end), 0);
     assert_int_equal(end, 1200 + 200 + 10);
+    assert_int_equal(pen_place_choose(options, 2, 1400, &end), 1); /* which is not late: it waits for something else */
+    pen_place_begin(&places[1], 1000);
     assert_int_equal(pen_place_choose(options, 2, 1400, &end), 0); /* both are late */
-    pen_place_enter(&places[1], 300, 1400);
-    pen_place_leave(&places[1], 300, 1450);
+    pen_place_enter(&places[1], 300);
+    pen_place_begin(&places[1], 1400);
+    pen_place_end(&places[1], 1450);
+    pen_place_leave(&places[1], 300);
     assert_int_equal(pen_place_choose(options, 2, 1500, &end), 1); /* this one has gone on */
     assert_int_equal(end, 1500 + 300 + 10);
     options[0].bring_ns = options[1].bring_ns = PEN_PLACE_STAY_NS;
     options[0].bring_ns /= 2; /* it has some of the data */
     assert_int_equal(pen_place_choose(options, 2, 1500, &end), 0);
     assert_int_equal(pen_place_choose(options, 2, 1450 + PEN_PLACE_STAY_NS, &end), 0);
-    pen_place_leave(&places[1], 300, 1600);
+    pen_place_end(&places[1], 1600);
+    pen_place_leave(&places[1], 300);
     assert_int_equal(pen_place_choose(options, 2, 1000 + PEN_PLACE_STAY_NS, &end), 1);
-    pen_place_leave(&places[0], 100, 0);
+    pen_place_end(&places[0], 0);
+    pen_place_leave(&places[0], 100);
     assert_int_equal(pen_place_choose(options, 2, 1000 + PEN_PLACE_STAY_NS, &end), 0);
 }
 

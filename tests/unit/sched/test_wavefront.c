@@ -81,7 +81,7 @@ static void submit(struct wavefront *front, uint32_t device)
     for (uint32_t i = 0; i < count; i++)
         command->taken_ns[i] = bring(front, inputs[i], device);
     front->tiles[tile] = UINT64_C(1) << device;
-    pen_place_enter(&front->places[device], front->run_ns, front->now_ns);
+    pen_place_enter(&front->places[device], front->run_ns);
     front->given[device]++;
 }
 
@@ -119,9 +119,11 @@ static void go_on(struct wavefront *front)
     front->now_ns = when;
     if (command->started) {
         command->done = true;
-        pen_place_leave(&front->places[command->device], front->run_ns, front->now_ns);
+        pen_place_end(&front->places[command->device], front->now_ns);
+        pen_place_leave(&front->places[command->device], front->run_ns);
     } else {
         command->started = true;
+        pen_place_begin(&front->places[command->device], front->now_ns);
         command->end_ns = front->free_ns[command->device] = when + front->run_ns;
     }
 }
