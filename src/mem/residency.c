@@ -100,6 +100,7 @@ static void cut(struct pen_residency *residency, uint64_t offset)
     struct pen_residency_part *part = &residency->parts[i];
     memmove(part + 1, part, (residency->count - i) * sizeof *part);
     part->end = offset;
+    part->pins = 0;
     residency->count++;
 }
 
@@ -114,18 +115,45 @@ bool pen_residency_cut(struct pen_residency *residency, uint64_t begin, uint64_t
     return true;
 }
 
-void pen_residency_merge(struct pen_residency *residency)
+static bool is_same(const struct pen_residency_part *a, const struct pen_residency_part *b, bool still)
+{
+    return a->valid == b->valid && (still || a->overwrites == b->overwrites);
+}
+
+void pen_residency_merge(struct pen_residency *residency, bool still)
 {
     if (residency->count == 1)
         return;
     struct pen_residency_part *parts = residency->parts;
     uint32_t last = 0;
-    for (uint32_t i = 1; i < residency->count; i++)
-        if (parts[i].valid == parts[last].valid)
-            parts[last].end = parts[i].end;
-        else
-            parts[++last] = parts[i];
+    for (uint32_t i = 1; i < residency->count; i++) {
+        last += parts[last].pins || !is_same(&parts[last], &parts[i], still);
+        parts[last] = parts[i];
+    }
     residency->count = last + 1;
+}
+
+/* Of the part that ends there; the region's ends need none. */
+static uint32_t *pins_at(struct pen_residency *residency, uint64_t offset)
+{
+    uint32_t i = offset ? find(residency, offset - 1) : 0;
+    return offset && i + 1 < residency->count ? &residency->parts[i].pins : NULL;
+}
+
+void pen_residency_pin(struct pen_residency *residency, uint64_t begin, uint64_t end)
+{
+    uint32_t *pins[] = {pins_at(residency, begin), pins_at(residency, end)};
+    for (int i = 0; i < 2; i++)
+        if (pins[i])
+            ++*pins[i];
+}
+
+void pen_residency_unpin(struct pen_residency *residency, uint64_t begin, uint64_t end)
+{
+    uint32_t *pins[] = {pins_at(residency, begin), pins_at(residency, end)};
+    for (int i = 0; i < 2; i++)
+        if (pins[i])
+            --*pins[i];
 }
 
 /* ---- changes ------------------------------------------------------------------------------------------------------

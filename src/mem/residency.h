@@ -20,6 +20,7 @@ struct pen_residency_part {
     uint64_t end;        /* it begins where the one before ends, the last one ends with the region */
     uint64_t valid;      /* replicas */
     uint64_t overwrites; /* the region's count of them when this was last overwritten without a look at its old bytes */
+    uint32_t pins;       /* ranges that begin or end where it ends, and are to stay so */
 };
 
 struct pen_residency {
@@ -54,11 +55,15 @@ uint64_t pen_residency_missing(const struct pen_residency *residency, uint64_t b
 
 /* Has a part begin at `begin`, and one end at `end`. False: there is no room for them. */
 bool pen_residency_cut(struct pen_residency *residency, uint64_t begin, uint64_t end);
-/* Neighbours with the same replicas become one: while no copy is under way, for its range stays cut. */
-void pen_residency_merge(struct pen_residency *residency);
+/* Neighbours that know the same become one, but where a range is pinned. `still`: no copy of the region is under way,
+ * and none will be lost that was made before an overwrite. */
+void pen_residency_merge(struct pen_residency *residency, bool still);
 
 /* The ranges of what follows begin and end with parts. */
 
+/* The range is to begin and end with parts until it is unpinned: of a copy that is under way, and may be lost. */
+void pen_residency_pin(struct pen_residency *residency, uint64_t begin, uint64_t end);
+void pen_residency_unpin(struct pen_residency *residency, uint64_t begin, uint64_t end);
 /* A copy is to be made at `to`. */
 void pen_residency_copied(struct pen_residency *residency, uint64_t begin, uint64_t end, uint32_t to);
 /* A command that reads there has been accepted: undefined contents are from now on what it finds. */

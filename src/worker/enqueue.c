@@ -303,6 +303,7 @@ struct pen_work_task *pen_task_of_move(const struct pen_work_command *command, c
     task->keeps_event = true;
     task->moves = root;
     task->move = *move;
+    pen_residency_pin(&root->residency, move->begin, move->end);
     root->moving++;
     task->work->moving++;
     pen_region_ref(root);

@@ -171,6 +171,7 @@ static int order_copy(struct pen_work_command *copy, struct pen_work_task *task,
     struct pen_work_region *root = copy->u.transfer.region;
     const struct pen_work_domain *domain = copy->lane->device->domain;
     struct pen_access from = {root, task->move.begin, task->move.end, PEN_HAZARD_READ, false}, to = from;
+    const struct pen_access all = {root, 0, root->size, PEN_HAZARD_WRITE, true}; /* who comes after it waits for it */
     to.mode = PEN_HAZARD_WRITE;
     to.fresh = true;
     task->hazard = (struct pen_hazard_node){.ticket = ++task->work->ticket};
@@ -178,8 +179,11 @@ static int order_copy(struct pen_work_command *copy, struct pen_work_task *task,
     int rc = note(copy, task, &from, to_host ? domain->index : PEN_REPLICA_HOST);
     if (!rc)
         rc = note(copy, task, &to, to_host ? PEN_REPLICA_HOST : domain->index);
-    if (!rc && !(root->noted >> domain->index & 1) && domain->index < root->memory_count &&
-        root->memories[domain->index])
+    bool first = !(root->noted >> domain->index & 1) && domain->index < root->memory_count &&
+                 root->memories[domain->index] != NULL;
+    if (!rc && first)
+        rc = note(copy, task, &all, domain->index);
+    if (!rc && first)
         rc = wait_for_unwatched(task->work, copy, domain);
     root->noted |= (uint64_t)root->watched << domain->index;
     return rc;
@@ -232,6 +236,7 @@ void pen_move_over(struct pen_work_task *copy)
         pen_residency_lost(&copy->moves->residency, move->begin, move->end, move->to, move->from, move->overwrites);
     else if (copy->timed)
         pen_estimate_note(link, move->end - move->begin, copy->times.ended - copy->times.started);
+    pen_residency_unpin(&copy->moves->residency, move->begin, move->end);
     copy->moves->moving--;
     copy->work->moving--;
     pen_region_unref(copy->moves);
@@ -248,9 +253,8 @@ uint64_t pen_move_expected_ns(const struct pen_access *access, const struct pen_
     const struct pen_work_region *root = access->root;
     uint64_t ns = 0, end;
     uint32_t from;
-    if (!pen_move_missing(access, device))
-        return 0;
-    for (uint64_t at = access->begin; at < access->end; at = end) {
+    bool moves = !access->fresh && !pen_region_is_direct(root);
+    for (uint64_t at = access->begin; at < access->end && moves; at = end) {
         enum pen_move step =
             pen_replicas_next(pen_residency_at(&root->residency, at, &end), device->domain->index, &from);
         end = end < access->end ? end : access->end;
@@ -280,10 +284,12 @@ static int bring_part(struct pen_work_region *root, struct pen_work_device *devi
 static int bring(struct pen_work_region *root, struct pen_work_device *device, uint64_t begin, uint64_t end)
 {
     struct pen_work_move move = {.to = device ? device->domain->index : PEN_REPLICA_HOST};
-    uint64_t next;
+    uint64_t next, more;
     int rc = 0;
     for (uint64_t at = begin; at < end && !rc; at = next) {
         move.from = pen_residency_at(&root->residency, at, &next);
+        for (; next < end && pen_residency_at(&root->residency, next, &more) == move.from; next = more)
+            ;
         move.begin = at;
         move.end = next;
         move.overwrites = root->overwrites;
@@ -306,8 +312,7 @@ static struct pen_access cut(const struct pen_access *access)
 {
     struct pen_work_region *root = access->root;
     struct pen_access whole = {root, 0, root->size, access->mode, false};
-    if (!root->moving)
-        pen_residency_merge(&root->residency);
+    pen_residency_merge(&root->residency, !root->moving);
     return pen_residency_cut(&root->residency, access->begin, access->end) ? *access : whole;
 }
 
@@ -355,29 +360,80 @@ bool pen_move_try_pass(const struct pen_work_command *command)
     return true;
 }
 
+static bool is_brought(const struct pen_access *access)
+{
+    return !access->fresh && !pen_region_is_direct(access->root);
+}
+
+static void unpin(const struct pen_access *told, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (is_brought(&told[i]))
+            pen_residency_unpin(&told[i].root->residency, told[i].begin, told[i].end);
+}
+
+/* What the command is to find, before any history knows of the command, for a copy may have to come after all that one
+ * knows. out_told: the accesses as their regions' residencies tell them apart; those that were brought are pinned. */
+static int bring_all(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
+                     struct pen_access *out_told)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        out_told[i] = accesses[i];
+        if (!is_brought(&accesses[i]))
+            continue;
+        struct pen_access *told = &out_told[i];
+        *told = cut(told);
+        pen_residency_pin(&told->root->residency, told->begin, told->end);
+        int rc = bring(told->root, command->lane->device, told->begin, told->end);
+        if (rc) {
+            unpin(out_told, i + 1);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* The command's last access, of which it would leave no old byte. */
+static int note_fresh(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *access)
+{
+    const struct pen_work_device *device = command->lane->device;
+    struct pen_access told = cut(access), noted = *access;
+    int rc = 0;
+    /* What is brought for it may fail: then it never runs, and leaves what was there. */
+    noted.fresh = told.fresh = told.fresh && !pen_command_may_be_refused(command);
+    if (told.fresh)
+        overtake(command, &told);
+    else
+        rc = bring(told.root, command->lane->device, told.begin, told.end);
+    if (!rc)
+        rc = note(command, task, &noted, device->domain->index);
+    if (!rc)
+        set_valid(&told, device);
+    return rc;
+}
+
 int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
                   uint32_t count)
 {
-    struct pen_work_device *device = command->lane->device;
-    int rc = 0;
-    task->hazard = (struct pen_hazard_node){.ticket = ++task->work->ticket};
+    const struct pen_work_device *device = command->lane->device;
+    struct pen_access told[PEN_LIMIT_ARGUMENTS];
     command->order_from = command->wait_count;
+    int rc = bring_all(command, accesses, count, told);
+    if (rc)
+        return rc;
+    task->hazard = (struct pen_hazard_node){.ticket = ++task->work->ticket};
     for (uint32_t i = 0; i < count && !rc; i++) {
-        struct pen_work_region *root = accesses[i].root;
-        if (pen_region_is_direct(root)) {
+        if (pen_region_is_direct(accesses[i].root)) {
             rc = note(command, task, &accesses[i], PEN_REPLICA_HOST);
-            continue;
-        }
-        assert(!accesses[i].fresh || i == count - 1);
-        const struct pen_access told = cut(&accesses[i]);
-        if (told.fresh)
-            overtake(command, &told);
-        else
-            rc = bring(root, device, told.begin, told.end);
-        if (!rc)
+        } else if (accesses[i].fresh) {
+            assert(i == count - 1);
+            rc = note_fresh(command, task, &accesses[i]);
+        } else {
             rc = note(command, task, &accesses[i], device->domain->index);
-        if (!rc)
-            set_valid(&told, device);
+            if (!rc)
+                set_valid(&told[i], device);
+        }
     }
+    unpin(told, count);
     return rc;
 }

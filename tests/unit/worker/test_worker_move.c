@@ -250,12 +250,60 @@ static void test_ranges_move(void **state)
     rig_stop(&rig);
 }
 
+/* What cannot be brought leaves what would have been overwritten with it. */
+static void test_failed_source(void **state)
+{
+    (void)state;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true, .fail = "write:3:late"}, DEVICES);
+    for (uint32_t i = 0; i < 2; i++) { /* two writes, to the first device */
+        send_mix(&rig, Q, R + i, R + i, 5, E + i, 1 + i, NULL);
+        assert_int_equal(rig_wait_slot(&rig, 1 + i), 0);
+    }
+    atomic_store(&rig.view.slots[3].state, PEN_STATE_QUEUED);
+    RIG_SEND(&rig, copy, .queue = Q + 1, .event = E + 2, .slot = 3, .source = R, .target = R + 1,
+             .extent = {WORDS * 4, 1, 1});
+    assert_true(rig_wait_slot(&rig, 3) < 0);
+    assert_int_equal(rig_read(&rig, Q + 1, R + 1, WORDS, BACK), 0);
+    assert_int_equal(*(uint32_t *)(void *)(rig.arena + BACK), 5);
+    rig_stop(&rig);
+}
+
+/* A buffer that is in more parts than can be told apart moves as a whole to where the last one is written, behind all
+ * that another device does with any part of it. */
+static void test_too_many_parts(void **state)
+{
+    (void)state;
+    enum { PARTS = PEN_RESIDENCY_PARTS - 1, EACH = 16, LATE = PARTS - 6 };
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true}, DEVICES);
+    rig_buffer(&rig, R + 20, BACK, (PARTS + 1) * EACH, true);
+    for (uint32_t i = 0; i < PARTS; i++) {
+        if (i == LATE)
+            send_sleep(&rig, Q + i % 2, 100, 0, 0);
+        uint32_t slot = i + 2 < PARTS ? 0 : 1 + i % 2; /* the last of each queue */
+        if (slot)
+            atomic_store(&rig.view.slots[slot].state, PEN_STATE_QUEUED);
+        RIG_SEND(&rig, fill, .queue = Q + i % 2, .event = slot ? E + slot : 0, .slot = slot, .region = R + 20,
+                 .origin = {i * EACH * 4}, .extent = {EACH * 4, 1, 1}, .pattern = {&i, 4});
+    }
+    assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    assert_int_equal(rig_wait_slot(&rig, 2), 0);
+    assert_int_equal(rig_read(&rig, Q + 2, R + 20, PARTS * EACH, BACK + (1 << 18)), 0);
+    const uint32_t *back = (const uint32_t *)(const void *)(rig.arena + BACK + (1 << 18));
+    for (uint32_t i = 0; i < PARTS; i++)
+        if (back[i * EACH] != i)
+            fail_msg("part %u is %u", i, back[i * EACH]);
+    rig_stop(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nobody_else_waits), cmocka_unit_test(test_failed_copy),
         cmocka_unit_test(test_lazy_driver),       cmocka_unit_test(test_refused_behind_running),
-        cmocka_unit_test(test_ranges_move),       cmocka_unit_test(test_random),
+        cmocka_unit_test(test_ranges_move),       cmocka_unit_test(test_failed_source),
+        cmocka_unit_test(test_too_many_parts),    cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
