@@ -5,7 +5,6 @@
 #ifndef PEN_ICD_COLLECTOR_H
 #define PEN_ICD_COLLECTOR_H
 
-#include "base/map.h"
 #include "icd/includes.h"
 
 /* How far a path may climb out of its directory. */

@@ -15,7 +15,7 @@
 #define NESTING 64
 #define CHOICES 64
 /* None of the texts' definitions holds. */
-#define UNDEFINED UINT32_MAX
+#define UNDEFINED PEN_MACRO_NONE
 
 struct line {
     size_t size;
@@ -67,15 +67,6 @@ static bool may_be_compilers(const char *at, size_t size, bool defined)
 
 /* ---- which definition holds ---------------------------------------------------------------------------- */
 
-/* The definition of this name that comes after index `from`, or UNDEFINED. */
-static uint32_t next_definition(const struct pen_macros *macros, const char *name, size_t size, uint32_t from)
-{
-    for (uint32_t i = from; i < macros->count; i++)
-        if (pen_word_is(name, size, macros->items[i].name))
-            return i;
-    return UNDEFINED;
-}
-
 /* The definition that is chosen for this name, the first one at first. out_defined: there are some. */
 static const struct pen_macro *definition(struct expansion *expansion, const char *name, size_t size, bool *out_defined)
 {
@@ -86,7 +77,7 @@ static const struct pen_macro *definition(struct expansion *expansion, const cha
             index = expansion->choices[i].index;
             return index == UNDEFINED ? NULL : &expansion->macros->items[index];
         }
-    index = next_definition(expansion->macros, name, size, 0);
+    index = pen_macros_find(expansion->macros, name, size);
     *out_defined = index != UNDEFINED;
     if (!*out_defined)
         return NULL;
@@ -107,7 +98,7 @@ static bool choose_next(struct expansion *expansion, unsigned undefined_most)
             expansion->undefined_count--;
             continue;
         }
-        uint32_t index = next_definition(expansion->macros, last->name, pen_word_size(last->name), last->index + 1);
+        uint32_t index = expansion->macros->items[last->index].next;
         if (index == UNDEFINED && expansion->undefined_count == undefined_most)
             continue;
         expansion->undefined_count += index == UNDEFINED;

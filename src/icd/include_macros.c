@@ -35,14 +35,26 @@ static void free_computed(struct pen_collector_computed *computed)
     pen_map_finish(&computed->seen);
 }
 
-static int add_computed(struct pen_collector *collector, const struct pen_collector_text *text,
-                        const struct pen_directive *directive)
+/* Room for one more: it doubles. */
+static int reserve_computed(struct pen_collector *collector)
 {
+    uint32_t count = collector->computed_count;
+    if (count & (count - 1))
+        return 0;
     struct pen_collector_computed *grown =
-        realloc(collector->computed, (collector->computed_count + 1) * sizeof *grown);
+        realloc(collector->computed, (count ? 2 * (size_t)count : 1) * sizeof *grown);
     if (!grown)
         return -PEN_ENOMEM;
     collector->computed = grown;
+    return 0;
+}
+
+static int add_computed(struct pen_collector *collector, const struct pen_collector_text *text,
+                        const struct pen_directive *directive)
+{
+    int rc = reserve_computed(collector);
+    if (rc)
+        return rc;
     struct pen_collector_computed computed = {.here = text->here ? strdup(text->here) : NULL,
                                               .there = text->there ? strdup(text->there) : NULL,
                                               .name = pen_scan_copy(directive->name, directive->name_size),
@@ -227,7 +239,7 @@ int pen_collector_find_computed(struct pen_collector *collector)
     int rc = 0;
     for (uint32_t known = UINT32_MAX; !rc && known != collector->macros.count;) {
         known = collector->macros.count;
-        pen_macros_mark_asking(&collector->macros);
+        rc = pen_macros_mark_asking(&collector->macros);
         for (uint32_t i = 0; !rc && i < collector->computed_count; i++)
             rc = find_computed(collector, i);
     }

@@ -28,6 +28,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/map.h"
 #include "icd/recipe.h"
 
 /* A header given by the application under a name. */
@@ -102,29 +103,39 @@ bool pen_word_is(const char *at, size_t size, const char *name);
 bool pen_word_asks(const char *at, size_t size);
 /* It is a compiler's (C11 7.1.3) or OpenCL's to define. */
 bool pen_word_is_reserved(const char *at);
-/* Not 0; equal ones are of equal texts, for all that matters here. */
+/* Odd, so never 0. */
 uint64_t pen_word_hash(const char *at, size_t size);
 /* It is written as names of macros are, in capital letters. */
 bool pen_word_is_capital(const char *at, size_t size);
 
+#define PEN_MACRO_NONE UINT32_MAX
+
 struct pen_macro {
     char *name; /* "NAME" or "NAME(a, b)" */
     char *body;
+    uint32_t first, next; /* definitions of its name, by index; PEN_MACRO_NONE follows the last */
+    /* of a name, in its first definition */
+    uint32_t last;
     bool asks; /* see pen_macros_mark_asking */
 };
 
 struct pen_macros { /* of one name there may be several */
     struct pen_macro *items;
     uint32_t count;
+    struct pen_map firsts; /* hash of a name to the index of its first definition, plus 1 */
+    bool asking;           /* there is a body with __has_include */
 };
 
 /* Copies. -PEN_ENOMEM. */
 int pen_macros_add(struct pen_macros *macros, const char *name, size_t name_size, const char *body, size_t body_size);
 void pen_macros_finish(struct pen_macros *macros);
+/* The first definition of this name, or PEN_MACRO_NONE. */
+uint32_t pen_macros_find(const struct pen_macros *macros, const char *name, size_t size);
 
-/* True for a text with __has_include, or with a macro that asks: for which it is known that its body is such a text. */
+/* True for a text with __has_include, or with a macro that asks: of which a body, when last marked, was such a text. */
 bool pen_macros_ask(const struct pen_macros *macros, const char *text);
-void pen_macros_mark_asking(struct pen_macros *macros);
+/* -PEN_ENOMEM. */
+int pen_macros_mark_asking(struct pen_macros *macros);
 
 /* Gets what a text comes to, with marks around each word that may be a macro of the device's compiler; anything but 0
  * ends the expansion, and is its result. */

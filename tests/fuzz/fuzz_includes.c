@@ -49,7 +49,8 @@ static void expand(struct pen_macros *macros, const char *text)
             (pen_macros_add(macros, directive.name, directive.name_size, directive.value, directive.value_size) ||
              pen_rooted_add_value(&rooted, text, (size_t)(directive.value - text))))
             break;
-    pen_macros_mark_asking(macros);
+    if (pen_macros_mark_asking(macros))
+        abort();
     for (const char *cursor = text; (directive = pen_scan_next(&cursor)).kind != PEN_DIRECTIVE_END;) {
         unsigned offers = 0;
         bool whole;

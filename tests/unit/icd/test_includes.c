@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -467,6 +468,48 @@ static void test_questions(void **state)
     pen_includes_finish(&includes);
 }
 
+#define MANY 20000
+
+/* What is found for `source` takes no more of the processor than what grows with the text may. */
+static void assert_quick(const char *source, const char *names, const char *options)
+{
+    clock_t begin = clock();
+    assert_collected(source, "-Iq", names, options);
+    assert_true(clock() - begin < CLOCKS_PER_SEC / 2);
+}
+
+/* Very many macros, in computed includes' and conditions' texts: each is looked for by its name. */
+static void test_many(void **state)
+{
+    (void)state;
+    write_file("q/a.h", "");
+    char *source = malloc(MANY * 80 + 1000), *at = source;
+    /* each asks by way of the next */
+    for (int i = 0; i < MANY; i++)
+        at += sprintf(at, "#define M%d(x) M%d(x)\n#if N%d\n#endif\n", i, i + 1, i);
+    at += sprintf(at, "#define M%d(x) __has_include(x)\n", MANY);
+    strcpy(at, "#if M19990(<a.h>)\n");
+    assert_quick(source, "2/a.h ", "-I @2@ ");
+    /* none asks */
+    at = source + sprintf(source, "#define A <a.h>\n#include A\n");
+    for (int i = 0; i < MANY; i++)
+        at += sprintf(at, "#define M%d M%d M\n#if M%d && N%d\n#endif\n", i, i + 1, i, i);
+    assert_quick(source, "2/a.h ", "-I @2@ ");
+    /* all are of one name, and used by all */
+    at = source;
+    for (int i = 0; i < MANY; i++)
+        at += sprintf(at, "#define M M N%d\n", i);
+    strcpy(at, "#define M __has_include(<a.h>)\n#if 0\n#endif\n");
+    assert_quick(source, "2/a.h ", "-I @2@ ");
+    /* words that are none, in many ways to choose */
+    at = source;
+    for (int i = 0; i < MANY; i++)
+        at += sprintf(at, "#define M%d %d\n", i / 2, i);
+    strcpy(at, "#define S(x) <x>\n#include S(M0/M1/M2/M3/M4/M5/M6/M7/M8/M9/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q)\n");
+    assert_quick(source, "", "");
+    free(source);
+}
+
 /* Directories that only lead to others are there as well. */
 static void test_passed(void **state)
 {
@@ -643,8 +686,8 @@ int main(void)
         cmocka_unit_test(test_absolute),  cmocka_unit_test(test_given),      cmocka_unit_test(test_limits),
         cmocka_unit_test(test_nesting),   cmocka_unit_test(test_computed),   cmocka_unit_test(test_every),
         cmocka_unit_test(test_passed),    cmocka_unit_test(test_arguments),  cmocka_unit_test(test_compilers_macros),
-        cmocka_unit_test(test_questions), cmocka_unit_test(test_copy),       cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_remark),
+        cmocka_unit_test(test_questions), cmocka_unit_test(test_copy),       cmocka_unit_test(test_many),
+        cmocka_unit_test(test_choices),   cmocka_unit_test(test_remark),
     };
     return cmocka_run_group_tests(tests, enter_directory, leave_directory);
 }
