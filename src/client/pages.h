@@ -1,7 +1,10 @@
 /* client/pages.h - the arena's pages in the program's mapping, made many at a time where all are about to be written.
  * Page by page, a first write of 256 MiB takes 173 ms here (of malloc's memory: 150); made at once, and then written,
- * 120. Pieces of 2 MiB are looked at, each once; smaller ranges are left alone. Threads: any. Units: bytes. All of it
- * is a hint: where the kernel (before 5.14) cannot, pages come one by one. */
+ * 120. Pieces of 2 MiB are looked at, each once; smaller ranges are left alone. All of
+ * it is a hint: where the kernel (before 5.14) cannot, pages come one by one.
+ *
+ * Threads: any.
+ * Units:   bytes. */
 #ifndef PEN_CLIENT_PAGES_H
 #define PEN_CLIENT_PAGES_H
 

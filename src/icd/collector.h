@@ -1,7 +1,10 @@
 /* icd/collector.h - one attempt to collect a build's headers, as the files that do it share it; see includes.h.
  * A directory is a pair: where it is here, and what it is called over there; a file found through it is the pair's join
  * with the include's name on both sides, so relative includes keep working. Everything that is found goes into the
- * collector, which owns it. Threads: none. Errors: 0; -PEN_ENOMEM; -PEN_ELIMIT with a sentence. */
+ * collector, which owns it.
+ *
+ * Threads: none.
+ * Errors:  0; -PEN_ENOMEM; -PEN_ELIMIT with a sentence. */
 #ifndef PEN_ICD_COLLECTOR_H
 #define PEN_ICD_COLLECTOR_H
 

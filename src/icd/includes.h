@@ -17,7 +17,11 @@
  * option is made to say `penstock-root/...`. Only directories in which something was found are named, so that equal
  * builds look equal wherever they are started. A path that climbs out of its directory ("../common.h") makes all of
  * them deeper ("N/u/...", `-I @N@/u`); a directory that a path only passes ("gone/../common.h") comes with an empty
- * file of its own, so that it exists. Ownership: the result is malloc'ed. Threads: none; reads files. Units: bytes.
+ * file of its own, so that it exists.
+ *
+ * Ownership: the result is malloc'ed.
+ * Threads:   none; reads files.
+ * Units:     bytes.
  * Errors:    0; -PEN_ENOMEM; -PEN_ELIMIT with a sentence that names the limit. */
 #ifndef PEN_ICD_INCLUDES_H
 #define PEN_ICD_INCLUDES_H

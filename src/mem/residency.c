@@ -156,8 +156,7 @@ void pen_residency_unpin(struct pen_residency *residency, uint64_t begin, uint64
             --*pins[i];
 }
 
-/* ---- changes ------------------------------------------------------------------------------------------------------
- */
+/* ---- changes --------------------------------------------------------------------------------------------- */
 
 /* The parts of a range: *out_count of them from the one returned on. */
 static struct pen_residency_part *range(struct pen_residency *residency, uint64_t begin, uint64_t end,

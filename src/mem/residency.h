@@ -1,9 +1,10 @@
 /* mem/residency.h - where a region's contents are: by byte ranges, one bit a replica. Pure.
  * Model:     architecture.md §6 rule 1: a region has one contents and any number of replicas; a replica is valid or
- * not; a write leaves one valid. With no valid replica the contents are undefined (never written). Method:    a region
- * is cut into parts where accesses begin and end; each part knows its replicas. Ownership: pen_residency_init,
- * pen_residency_finish. Threads:   one. Errors:    none: a region that cannot be cut any more is one part, and moves as
- * a whole. */
+ *            not; a write leaves one valid. With no valid replica the contents are undefined (never written).
+ * Method:    a region is cut into parts where accesses begin and end; each part knows its replicas.
+ * Ownership: pen_residency_init, pen_residency_finish.
+ * Threads:   one.
+ * Errors:    none: a region that cannot be cut any more is one part, and moves as a whole. */
 #ifndef PEN_MEM_RESIDENCY_H
 #define PEN_MEM_RESIDENCY_H
 

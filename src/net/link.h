@@ -8,8 +8,8 @@
  *
  * Ownership: a link owns its streams, and copies frames. Bulk is its sender's.
  * Threads:   any thread may send; whoever sends also writes to the socket, if nobody else does. One thread at a time
- * turns (net/pump.h), which is receiving: it alone calls the owner, attaches, detaches and destroys. Errors:    0 or
- * -PEN_E*. A broken connection is none, but news for whoever turns. */
+ *            turns (net/pump.h), which is receiving: it alone calls the owner, attaches, detaches and destroys.
+ * Errors:    0 or -PEN_E*. A broken connection is none, but news for whoever turns. */
 #ifndef PEN_NET_LINK_H
 #define PEN_NET_LINK_H
 

@@ -2,7 +2,8 @@
  * from thread to thread; while nobody waits, a thread of the link's own does (leader and followers: Schmidt et al.,
  * "Leader/Followers", PLoP 2000).
  * Threads:   one at a time has the pump, and with it the right to turn, resume and detach the link. The own thread is
- * the one in pen_pump_run; the others are called helpers. Errors: 0 or -PEN_E*, of pen_link_turn. */
+ *            the one in pen_pump_run; the others are called helpers.
+ * Errors:    0 or -PEN_E*, of pen_link_turn. */
 #ifndef PEN_NET_PUMP_H
 #define PEN_NET_PUMP_H
 

@@ -1,8 +1,10 @@
 /* net/tenant.h - who may use a pool from another host: a tenant has a name, and a key or a certificate. On the pool's
  * host the key is in a file of its own; what the tenant gets is a connection string, "penstock://HOST:PORT/NAME#KEY".
  * Keys are written in base64url (RFC 4648 section 5), without padding. A certificate has its tenant's name, and is a
- * site's affair; the pool's host has no more of it than a mark when the tenant has been revoked. Threads: no state.
- * Errors: 0 or -PEN_E*, with a sentence that never holds a key. */
+ * site's affair; the pool's host has no more of it than a mark when the tenant has been revoked.
+ *
+ * Threads: no state.
+ * Errors:  0 or -PEN_E*, with a sentence that never holds a key. */
 #ifndef PEN_NET_TENANT_H
 #define PEN_NET_TENANT_H
 

@@ -3,8 +3,8 @@
  * Ownership: a descriptor returned is the caller's, close-on-exec. Descriptors given to send stay the caller's.
  * Threads:   no state of its own; one thread at a time on one direction of one socket.
  * Deadlines: absolute CLOCK_MONOTONIC nanoseconds; UINT64_MAX waits forever, 0 does not wait. Sockets may be blocking
- * or not: no call ever relies on it. Errors:    0 or -PEN_E*: EGONE the peer closed or died, ETIMEOUT, EPROTO what it
- * sent is no frame, EIO the rest. */
+ *            or not: no call ever relies on it.
+ * Errors:    0 or -PEN_E*: EGONE the peer closed or died, ETIMEOUT, EPROTO what it sent is no frame, EIO the rest. */
 #ifndef PEN_NET_UNIX_H
 #define PEN_NET_UNIX_H
 

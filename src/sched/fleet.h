@@ -2,7 +2,8 @@
  * the most available first, and two others; not all. Pure.
  *
  * Method:  sets of devices by availability, an array of bits a level: the best of any set of them is found by as many
- * ands as there are words (availability: US20130185725; two random choices: Mitzenmacher, IEEE TPDS 12(10), 2001).
+ *          ands as there are words (availability: US20130185725; two random choices: Mitzenmacher, IEEE TPDS
+ *          12(10), 2001).
  * Threads: one.
  * Errors:  none. */
 #ifndef PEN_SCHED_FLEET_H

@@ -3,7 +3,10 @@
  * nothing; with a checksum, so that a damaged one is a miss. Beside them, <dir>/headers/<name>/: sets of headers
  * (headers.c), of which one that a build uses is locked (flock, shared). Over the bound, which is that of both, what
  * was used longest ago goes (mtime). A cache never fails anybody: what cannot be read is a miss, what cannot be written
- * is counted. Ownership: an entry owns its bytes. Threads: one; any number of processes. */
+ * is counted.
+ *
+ * Ownership: an entry owns its bytes.
+ * Threads:   one; any number of processes. */
 #ifndef PEN_WORKER_CACHE_H
 #define PEN_WORKER_CACHE_H
 

@@ -1,6 +1,8 @@
 /* worker/caches.h - the folders of the drivers' own caches, and what a full disk under them does.
  * Each driver's is below "drivers" in the worker's private folder: a link to the build cache's folder, or, when nothing
- * can be kept there, to a folder of the worker's own. Threads: none but the caller's may be in a driver. */
+ * can be kept there, to a folder of the worker's own.
+ *
+ * Threads: none but the caller's may be in a driver. */
 #ifndef PEN_WORKER_CACHES_H
 #define PEN_WORKER_CACHES_H
 

@@ -109,8 +109,7 @@ static bool device_partition(struct pen_work *work, const struct pen_msg_device_
     return !work->failed;
 }
 
-/* ---- regions ------------------------------------------------------------------------------------------------------
- */
+/* ---- regions --------------------------------------------------------------------------------------------- */
 
 static bool fail_region(struct pen_work *work, uint64_t id, const char *what)
 {
@@ -229,8 +228,7 @@ static bool region_destroy(struct pen_work *work, const struct pen_msg_region_de
     return true;
 }
 
-/* ---- samplers, events ----------------------------------------------------------------------------------------------
- */
+/* ---- samplers, events ------------------------------------------------------------------------------------ */
 
 static bool sampler_create(struct pen_work *work, const struct pen_msg_sampler_create *m)
 {
@@ -260,8 +258,7 @@ static bool event_create(struct pen_work *work, const struct pen_msg_event_creat
     return pen_task_event_create(work, m->event, m->slot);
 }
 
-/* ---- decoding -------------------------------------------------------------------------------------------------------
- */
+/* ---- decoding -------------------------------------------------------------------------------------------- */
 
 /* DECODED(name): 0 when the frame is a sound message `name`, now in m.name. */
 #define DECODED(name_) (!(rc = pen_msg_##name_##_decode(frame, size, &work->scratch, &m.name_)))

@@ -52,8 +52,7 @@ static bool launch(struct pen_work *work, struct pen_work_command *command, cons
     return pen_task_enqueue(work, command, m->event, m->slot, m->waits, m->waits_count);
 }
 
-/* ---- write, read ---------------------------------------------------------------------------------------------------
- */
+/* ---- write, read ----------------------------------------------------------------------------------------- */
 
 static bool is_image(const struct pen_work_region *region)
 {
@@ -126,8 +125,7 @@ static bool read_region(struct pen_work *work, struct pen_work_command *command,
            pen_task_enqueue(work, command, m->event, m->slot, m->waits, m->waits_count);
 }
 
-/* ---- copy, fill
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- copy, fill ------------------------------------------------------------------------------------------ */
 
 /* The buffer's side of a copy between a buffer and an image: pixels without gaps. */
 static int check_pixels(const struct pen_work_region *buffer, const struct pen_work_region *image,
@@ -194,8 +192,7 @@ static bool fill(struct pen_work *work, struct pen_work_command *command, const 
     return pen_task_enqueue(work, command, m->event, m->slot, m->waits, m->waits_count);
 }
 
-/* ---- migrate, marker, barrier
- * ------------------------------------------------------------------------------------------ */
+/* ---- migrate, marker, barrier ---------------------------------------------------------------------------- */
 
 static bool migrate(struct pen_work *work, struct pen_work_command *command, const struct pen_msg_migrate *m)
 {

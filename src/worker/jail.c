@@ -41,8 +41,7 @@ static bool write_text(const char *path, const char *format, ...)
     return ok;
 }
 
-/* ---- limits, privileges -------------------------------------------------------------------------------------------
- */
+/* ---- limits, privileges ---------------------------------------------------------------------------------- */
 
 static bool limit_process(void)
 {
@@ -70,8 +69,7 @@ static bool leave_terminal(void)
     return left;
 }
 
-/* ---- network --------------------------------------------------------------------------------------------------------
- */
+/* ---- network --------------------------------------------------------------------------------------------- */
 
 static bool leave_network(void)
 {
@@ -87,8 +85,7 @@ static bool leave_network(void)
     return true;
 }
 
-/* ---- files
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------------------- */
 
 /* Newer than the headers of some systems. */
 #define ACCESS_REFER           (UINT64_C(1) << 13)
@@ -170,8 +167,7 @@ static bool restrict_files(const char *const *writable, size_t writable_count)
     return ok;
 }
 
-/* ---- system calls
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- system calls ---------------------------------------------------------------------------------------- */
 
 /* By name: the library knows more of them than some systems' headers. */
 static const char *const denied[] = {
@@ -319,8 +315,7 @@ enum pen_jail_hold pen_jail_deny(const char *const *calls, size_t count, bool si
     return !loaded ? PEN_JAIL_WITHOUT : all ? PEN_JAIL_WHOLE : PEN_JAIL_PARTLY;
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------------------
- */
+/* ---- all of it ------------------------------------------------------------------------------------------- */
 
 static void note(struct pen_jail *jail, uint32_t part, bool holds)
 {

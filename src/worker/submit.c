@@ -9,8 +9,7 @@
 #include "worker/remote.h"
 #include "worker/work.h"
 
-/* ---- submission ---------------------------------------------------------------------------------------------------
- */
+/* ---- submission ------------------------------------------------------------------------------------------ */
 
 static int submit_launch(struct pen_work_command *command, const struct pen_backend_order *order)
 {
@@ -95,8 +94,7 @@ int pen_command_submit(struct pen_work_command *command, const struct pen_backen
     }
 }
 
-/* ---- keeping --------------------------------------------------------------------------------------------------------
- */
+/* ---- keeping --------------------------------------------------------------------------------------------- */
 
 /* Takes a use of every region the command names; `release` gives them back. */
 static void hold_regions(struct pen_work_command *command, bool release)
@@ -216,8 +214,7 @@ void pen_command_free(struct pen_work_command *command)
     free(command);
 }
 
-/* ---- recording ------------------------------------------------------------------------------------------------------
- */
+/* ---- recording ------------------------------------------------------------------------------------------- */
 
 static void record_digest(struct pen_work *work, const struct pen_work_command *command)
 {

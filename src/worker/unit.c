@@ -333,8 +333,7 @@ static int make_by_link(struct pen_work_unit *unit, const char *options, struct 
     return run_driver(unit, &build);
 }
 
-/* ---- the cache on disk ---------------------------------------------------------------------------------------------
- */
+/* ---- the cache on disk ----------------------------------------------------------------------------------- */
 
 /* PoCL and Mesa keep what they compile in files of their own, which lie in our cache's folder (jail.c); asking PoCL for
  * a binary would compile every kernel for every shape there and then. */

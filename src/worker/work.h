@@ -620,8 +620,7 @@ int pen_kernel_prepare(struct pen_work_kernel *kernel, struct pen_work_argument 
 int pen_kernel_snapshot(const struct pen_work_kernel *kernel, struct pen_work_argument **out, size_t *out_bytes);
 void pen_kernel_snapshot_free(struct pen_work_argument *arguments, uint32_t count);
 
-/* ---- enqueue.c, handover.c, task.c (what these share among themselves: task.h) ------------------------------------
- */
+/* ---- enqueue.c, handover.c, task.c (what these share among themselves: task.h) --------------------------- */
 
 /* Submits the command, or holds it; makes its task if it needs one. Takes nothing. False: the session has failed. */
 bool pen_task_enqueue(struct pen_work *work, struct pen_work_command *command, uint64_t event, uint32_t slot,

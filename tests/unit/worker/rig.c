@@ -98,8 +98,7 @@ static int kernel_create(struct pen_backend_program *program, const char *name, 
     return strcmp(name, RIG_UNKNOWN_KERNEL) ? pen_backend_fake.kernel_create(program, name, out) : -PEN_EKERNELNAME;
 }
 
-/* ---- what the worker asks of the device ----------------------------------------------------------------------------
- */
+/* ---- what the worker asks of the device ------------------------------------------------------------------ */
 
 static int set_value(struct pen_backend_kernel *kernel, uint32_t index, const void *value, size_t size)
 {
@@ -340,8 +339,7 @@ void rig_pump(struct rig *rig)
     }
 }
 
-/* ---- commands and answers ------------------------------------------------------------------------------------------
- */
+/* ---- commands and answers -------------------------------------------------------------------------------- */
 
 void *rig_begin(struct rig *rig, size_t size)
 {
@@ -436,8 +434,7 @@ int rig_fatal(struct rig *rig, char *out, size_t size)
     return fatal.status;
 }
 
-/* ---- objects
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- objects --------------------------------------------------------------------------------------------- */
 
 void rig_program(struct rig *rig, uint64_t id, const char *text)
 {
