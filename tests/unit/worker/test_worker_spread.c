@@ -507,8 +507,7 @@ static void test_a_slow_link(void **state)
     rig_stop(&rig);
 }
 
-/* ---- many devices -------------------------------------------------------------------------------------------------
- */
+/* ---- many devices ---------------------------------------------------------------------------------------- */
 
 /* Of many not all are looked at: each that is free is found all the same. */
 static void test_many_devices(void **state)
@@ -607,16 +606,17 @@ static void test_overwrite_under_a_slice(void **state)
     rig_stop(&rig);
 }
 
-/* A launch that was called before the kernel was released, and goes after R has another memory: to whatever device,
- * each has had the kernel with R before. */
+/* A launch that was called before the kernel was released, and goes after R has another memory: to either device that
+ * is not held, both have had the kernel with R before. No more than that, so that there is room however long they take.
+ */
 static void test_overwrite_and_a_released_kernel(void **state)
 {
     (void)state;
-    const uint64_t targets[] = {R + 2, R + 4, R + 5}, holds = E + HOLDS, gate = E + GATE, overwritten = E + WRITES;
+    const uint64_t targets[] = {R + 2, R + 4}, holds = E + HOLDS, gate = E + GATE, overwritten = E + WRITES;
     struct rig rig;
     prepare_reader(&rig, WORDS, NULL);
-    for (uint32_t i = 0; i < 12; i++) {
-        rig_set_region(&rig, MIX, 0, targets[i % 3]);
+    for (uint32_t i = 0; i < 2; i++) {
+        rig_set_region(&rig, MIX, 0, targets[i]);
         rig_launch(&rig, Q, MIX, WORDS, 0, 0, &holds, 1);
     }
     rig_set_region(&rig, MIX, 0, R + 1);
