@@ -468,14 +468,14 @@ static void test_questions(void **state)
     pen_includes_finish(&includes);
 }
 
-#define MANY 20000
+#define MANY 40000
 
-/* What is found for `source` takes no more of the processor than what grows with the text may. */
+/* What is found for `source` takes no more of the processor than grows with the text, also under a sanitizer. */
 static void assert_quick(const char *source, const char *names, const char *options)
 {
     clock_t begin = clock();
     assert_collected(source, "-Iq", names, options);
-    assert_true(clock() - begin < CLOCKS_PER_SEC / 2);
+    assert_true(clock() - begin < 3 * CLOCKS_PER_SEC);
 }
 
 /* Very many macros, in computed includes' and conditions' texts: each is looked for by its name. */
@@ -488,12 +488,12 @@ static void test_many(void **state)
     for (int i = 0; i < MANY; i++)
         at += sprintf(at, "#define M%d(x) M%d(x)\n#if N%d\n#endif\n", i, i + 1, i);
     at += sprintf(at, "#define M%d(x) __has_include(x)\n", MANY);
-    strcpy(at, "#if M19990(<a.h>)\n");
+    strcpy(at, "#if M39990(<a.h>)\n");
     assert_quick(source, "2/a.h ", "-I @2@ ");
     /* none asks */
     at = source + sprintf(source, "#define A <a.h>\n#include A\n");
     for (int i = 0; i < MANY; i++)
-        at += sprintf(at, "#define M%d M%d M\n#if M%d && N%d\n#endif\n", i, i + 1, i, i);
+        at += sprintf(at, "#define M%d M%d M M M M M M\n#if M%d && N%d\n#endif\n", i, i + 1, i, i);
     assert_quick(source, "2/a.h ", "-I @2@ ");
     /* all are of one name, and used by all */
     at = source;
