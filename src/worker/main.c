@@ -383,10 +383,10 @@ static int serve(struct worker *worker)
     set_phase(worker, PEN_CRASH_SERVING);
     rc = pen_work_run(work);
     pen_work_leave(work);
-    if (!rc)
-        return 0; /* the program has left */
-    say_last_words(work);
-    return 2;
+    if (rc)
+        say_last_words(work);
+    pen_watch_stop(&watch); /* it is this frame's; when the program has left, it ends the process */
+    return rc ? 2 : 0;
 }
 
 int main(int argc, char **argv)

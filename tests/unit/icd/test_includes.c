@@ -161,7 +161,7 @@ static void write_file(const char *path, const char *text)
 static int enter_directory(void **state)
 {
     (void)state;
-    strcpy(root, "/tmp/penstock-includes-XXXXXX");
+    strcpy(root, "/tmp/penstock_includes_XXXXXX"); /* one word, and no macro whatever it ends with */
     return mkdtemp(root) && chdir(root) == 0 ? 0 : -1;
 }
 
