@@ -101,8 +101,7 @@ struct users {
 
 static void look_at_user(void *context, const struct pen_hazard_node *before)
 {
-    const struct pen_work_task *task =
-        PEN_CONTAINER((struct pen_hazard_node *)(uintptr_t)before, struct pen_work_task, hazard);
+    const struct pen_work_task *task = pen_task_of_hazard(before);
     struct users *users = context;
     users->any = true;
     users->bound = users->bound && task->node.state >= PEN_GRAPH_SUBMITTED;

@@ -72,8 +72,7 @@ struct near {
 
 static void add_device_of(void *context, const struct pen_hazard_node *before)
 {
-    const struct pen_work_task *task =
-        PEN_CONTAINER((struct pen_hazard_node *)(uintptr_t)before, struct pen_work_task, hazard);
+    const struct pen_work_task *task = pen_task_of_hazard(before);
     struct near *near = context;
     if (task->lane && task->lane->device->span == near->span && task->node.state != PEN_GRAPH_DONE)
         pen_device_set_add(&near->set, task->lane->device->at);
@@ -177,7 +176,7 @@ static void await(struct choice *choice, const struct pen_work_task *wait)
 
 static void visit(void *context, const struct pen_hazard_node *before)
 {
-    await(context, PEN_CONTAINER((struct pen_hazard_node *)(uintptr_t)before, struct pen_work_task, hazard));
+    await(context, pen_task_of_hazard(before));
 }
 
 /* What the access would come after. The devices of one driver find it in the same history, all devices if its region
@@ -206,16 +205,7 @@ static void await_all(struct choice *choice, const struct pen_work_command *comm
         await_access(choice, command, &accesses[i]);
 }
 
-/* Bytes that are not valid there. */
-static uint64_t missing(const struct pen_access *accesses, uint32_t count, const struct pen_work_device *device)
-{
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < count; i++)
-        bytes += pen_move_missing(&accesses[i], device);
-    return bytes;
-}
-
-/* How long it takes until they are. */
+/* How long it takes until its data is valid there. */
 static uint64_t bring_ns(const struct pen_access *accesses, uint32_t count, const struct pen_work_device *device)
 {
     uint64_t ns = 0;
@@ -228,7 +218,10 @@ uint64_t pen_spread_missing(const struct pen_work_task *task)
 {
     struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
     uint32_t count = pen_command_accesses(task->command, accesses);
-    return missing(accesses, count, task->awaits);
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++)
+        bytes += pen_move_missing(&accesses[i], task->awaits);
+    return bytes;
 }
 
 static bool any_moves(const struct pen_access *accesses, uint32_t count)

@@ -726,6 +726,11 @@ uint64_t pen_move_missing(const struct pen_access *access, const struct pen_work
 uint64_t pen_move_expected_ns(const struct pen_access *access, const struct pen_work_device *device);
 /* The copy is over, or never will be: the region's, which is no longer the task's. */
 void pen_move_over(struct pen_work_task *copy);
+/* Whose access that is. */
+static inline const struct pen_work_task *pen_task_of_hazard(const struct pen_hazard_node *node)
+{
+    return PEN_CONTAINER((struct pen_hazard_node *)(uintptr_t)node, struct pen_work_task, hazard);
+}
 /* What watched commands on the device would have to come after. */
 void pen_move_visit(const struct pen_access *access, const struct pen_work_device *device,
                     void (*visit)(void *context, const struct pen_hazard_node *before), void *context);
