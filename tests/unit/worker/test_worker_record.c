@@ -452,6 +452,13 @@ static int finish_unseen(struct rig *rig, int ends[2])
     return fd;
 }
 
+static void stop_unseen(struct rig *rig, const int ends[2])
+{
+    close(ends[0]);
+    close(ends[1]);
+    rig_stop(rig);
+}
+
 /* The process is about to end: what is over is in the trace, and its end. */
 static void test_live_left(void **state)
 {
@@ -465,9 +472,7 @@ static void test_live_left(void **state)
     assert_true(count_traced(fd, &traced, &over));
     assert_int_equal(traced, 1);
     assert_int_equal(over, 1);
-    close(ends[0]);
-    close(ends[1]);
-    rig_stop(&rig);
+    stop_unseen(&rig, ends);
 }
 
 /* The same while dispatch is stuck: there is what it has written, and one sees that it is not all. */
@@ -484,9 +489,7 @@ static void test_live_cut(void **state)
     assert_int_equal(traced, 1);
     assert_int_equal(over, 0);
     assert_int_equal(pen_log_writer_destroy(trace), 0);
-    close(ends[0]);
-    close(ends[1]);
-    rig_stop(&rig);
+    stop_unseen(&rig, ends);
 }
 
 /* One at a time: the second is told so. */
