@@ -720,7 +720,8 @@ static void listen_again(evutil_socket_t fd, short what, void *context)
 int pen_clients_init(struct pen_daemon *daemon, struct pen_error *error)
 {
     pen_list_init(&daemon->clients);
-    int rc = pen_unix_listen(daemon->socket_path, &daemon->listen_fd, error);
+    gid_t group = daemon->private_dir ? PEN_UNIX_NO_GROUP : (gid_t)daemon->config.socket_group;
+    int rc = pen_unix_listen(daemon->socket_path, group, &daemon->listen_fd, error);
     if (rc) {
         daemon->listen_fd = -1;
         return rc;

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fnmatch.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -39,7 +40,7 @@ struct raw_workers {
     char *warm, *path, *jail;
 };
 struct raw {
-    char *socket, *backend, *log;
+    char *socket, *socket_group, *backend, *log;
     struct raw_rule *devices;
     unsigned devices_count;
     struct raw_session session;
@@ -83,6 +84,7 @@ static const cyaml_schema_field_t workers_fields[] = {TEXT(raw_workers, warm), T
                                                       TEXT(raw_workers, jail), CYAML_FIELD_END};
 static const cyaml_schema_field_t top_fields[] = {
     TEXT(raw, socket),
+    TEXT(raw, socket_group),
     TEXT(raw, backend),
     TEXT(raw, log),
     CYAML_FIELD_SEQUENCE("devices", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw, devices, &rule_schema, 0,
@@ -99,7 +101,7 @@ static const cyaml_schema_value_t top_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_P
 
 /* ---- conversion -------------------------------------------------------------------------------------- */
 
-enum kind { KIND_TEXT, KIND_SIZE, KIND_TIME, KIND_COUNT, KIND_CHOICE };
+enum kind { KIND_TEXT, KIND_SIZE, KIND_TIME, KIND_COUNT, KIND_CHOICE, KIND_GROUP };
 
 struct choice {
     const char *name;
@@ -143,6 +145,7 @@ struct setting {
 
 static const struct setting settings[] = {
     {"socket", KIND_TEXT, AT(socket, socket), 1, 107, 0, NULL},
+    {"socket_group", KIND_GROUP, AT(socket_group, socket_group), 0, PEN_CONFIG_NO_GROUP - 1, PEN_CONFIG_NO_GROUP, NULL},
     {"backend", KIND_CHOICE, AT(backend, backend), 0, 0, PEN_CONFIG_OPENCL, backends},
     {"log", KIND_CHOICE, AT(log, log_level), 0, 0, PEN_REPORT_INFO, levels},
     {"session.arena", KIND_SIZE, AT(session.arena, arena_bytes), PEN_ARENA_BYTES_MIN, PEN_ARENA_BYTES_MAX,
@@ -304,6 +307,19 @@ static int convert_choice(struct pen_document *document, const struct setting *s
     return refuse(document, path, text, allowed, error);
 }
 
+static int convert_group(struct pen_document *document, const struct setting *setting, const char *path,
+                         const char *text, uint64_t *out, struct pen_error *error)
+{
+    const char *rest = "";
+    if (digits(text, out, &rest) && !*rest && *out <= setting->most)
+        return 0;
+    const struct group *group = getgrnam(text);
+    if (!group)
+        return refuse(document, path, text, "the name or the number of a group that this host has", error);
+    *out = group->gr_gid;
+    return 0;
+}
+
 static int convert_number(struct pen_document *document, const struct setting *setting, const char *path,
                           const char *text, uint64_t *out, struct pen_error *error)
 {
@@ -348,6 +364,8 @@ static int convert(struct pen_document *document, const struct setting *table, s
             *(uint64_t *)field = setting->fallback;
         else if (setting->kind == KIND_CHOICE)
             rc = convert_choice(document, setting, path, text, field, error);
+        else if (setting->kind == KIND_GROUP)
+            rc = convert_group(document, setting, path, text, field, error);
         else
             rc = convert_number(document, setting, path, text, field, error);
         if (rc)

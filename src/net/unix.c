@@ -90,9 +90,9 @@ static int address_of(const char *path, struct sockaddr_un *out_address, struct 
 
 /* ---- listening --------------------------------------------------------------------------------------- */
 
-/* Opens the directory of `path`, making it (0700) when it is missing. Refuses one where others could put a socket of
- * their own in our socket's place. */
-static int open_directory(const char *path, int *out_fd, struct pen_error *error)
+/* Opens the directory of `path`, making it (0700, or 0710 of the group) when it is missing. Refuses one where others
+ * could put a socket of their own in our socket's place, and one that keeps the group out. */
+static int open_directory(const char *path, gid_t group, int *out_fd, struct pen_error *error)
 {
     char directory[sizeof((struct sockaddr_un *)0)->sun_path] = ".";
     const char *slash = strrchr(path, '/');
@@ -101,14 +101,17 @@ static int open_directory(const char *path, int *out_fd, struct pen_error *error
         memcpy(directory, path, length);
         directory[length] = 0;
     }
-    if (mkdir(directory, 0700) && errno != EEXIST) {
+    bool made = !mkdir(directory, 0700);
+    if (!made && errno != EEXIST) {
         return pen_fail(error, errno == EACCES ? -PEN_EPERM : -PEN_EIO, "making the socket's directory %s: %s",
                         directory, strerror(errno));
     }
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct stat status;
-    if (fd < 0 || fstat(fd, &status)) {
-        int rc = pen_fail(error, -PEN_EIO, "opening the socket's directory %s: %s", directory, strerror(errno));
+    bool shared = group != PEN_UNIX_NO_GROUP;
+    if (fd < 0 || (made && shared && (fchown(fd, (uid_t)-1, group) || fchmod(fd, 0710))) || fstat(fd, &status)) {
+        int rc = pen_fail(error, errno == EPERM ? -PEN_EPERM : -PEN_EIO, "opening the socket's directory %s%s: %s",
+                          directory, shared ? " for the members of socket_group" : "", strerror(errno));
         if (fd >= 0)
             close(fd);
         return rc;
@@ -122,6 +125,13 @@ static int open_directory(const char *path, int *out_fd, struct pen_error *error
             "others may replace a socket in %s (owner %u, mode %o): it must be ours or root's, and writable by "
             "the owner only",
             directory, (unsigned)status.st_uid, (unsigned)(status.st_mode & 07777));
+    }
+    if (shared && !(status.st_mode & S_IXOTH) && !(status.st_mode & S_IXGRP && status.st_gid == group)) {
+        close(fd);
+        return pen_fail(error, -PEN_EPERM,
+                        "members of socket_group (%u) cannot reach a socket in %s (group %u, mode %o): it must be "
+                        "that group's, with mode 0710, or let all pass (0711)",
+                        (unsigned)group, directory, (unsigned)status.st_gid, (unsigned)(status.st_mode & 07777));
     }
     *out_fd = fd;
     return 0;
@@ -166,12 +176,12 @@ static int lock_directory(int directory, const char *path, struct pen_error *err
     return 0;
 }
 
-int pen_unix_listen(const char *path, int *out_fd, struct pen_error *error)
+int pen_unix_listen(const char *path, gid_t group, int *out_fd, struct pen_error *error)
 {
     struct sockaddr_un address;
     int directory = -1, fd = -1;
     int rc = address_of(path, &address, error);
-    if (rc || (rc = open_directory(path, &directory, error)))
+    if (rc || (rc = open_directory(path, group, &directory, error)))
         return rc;
     rc = lock_directory(directory, path, error);
     if (rc)
@@ -180,10 +190,13 @@ int pen_unix_listen(const char *path, int *out_fd, struct pen_error *error)
     if (rc)
         goto out;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool shared = group != PEN_UNIX_NO_GROUP;
     /* fchmod before bind: the file is born with mode 0600. */
     if (fd < 0 || fchmod(fd, 0600) || bind(fd, (const struct sockaddr *)&address, sizeof address) ||
-        chmod(path, 0600) || listen(fd, BACKLOG)) {
-        rc = pen_fail(error, errno == EACCES ? -PEN_EPERM : -PEN_EIO, "listening on %s: %s", path, strerror(errno));
+        (shared && chown(path, (uid_t)-1, group)) || chmod(path, shared ? 0660 : 0600) || listen(fd, BACKLOG)) {
+        bool denied = errno == EACCES || errno == EPERM;
+        rc = pen_fail(error, denied ? -PEN_EPERM : -PEN_EIO, "listening on %s%s: %s", path,
+                      shared ? " for the members of socket_group" : "", strerror(errno));
         goto out;
     }
     *out_fd = fd;

@@ -34,10 +34,14 @@ struct pen_unix_paths {
 };
 int pen_unix_client_paths(struct pen_unix_paths *out_paths, struct pen_error *error);
 
-/* Listens at `path` with mode 0600. Makes its directory (0700, the last component only) when it is missing; refuses one
- * that others could replace the socket in. A socket that nobody listens on is replaced; -PEN_EBUSY when somebody does,
- * or keeps the directory locked for 2 s. The descriptor is non-blocking. */
-int pen_unix_listen(const char *path, int *out_fd, struct pen_error *error);
+/* No group: only our user may connect. */
+#define PEN_UNIX_NO_GROUP ((gid_t)-1)
+
+/* Listens at `path` with mode 0600, or 0660 for the members of `group`. Makes its directory (0700, or 0710 of that
+ * group; the last component only) when it is missing; refuses one that others could replace the socket in, or that
+ * keeps the group out. A socket that nobody listens on is replaced; -PEN_EBUSY when somebody does, or keeps the
+ * directory locked for 2 s. The descriptor is non-blocking. */
+int pen_unix_listen(const char *path, gid_t group, int *out_fd, struct pen_error *error);
 /* Non-blocking descriptor of a new connection; -PEN_ETIMEOUT when there is none (listening descriptor non-blocking). */
 int pen_unix_accept(int listen_fd, int *out_fd);
 /* -PEN_ENOENT when nobody listens there, at once; -PEN_EPERM when we may not; -PEN_ETIMEOUT when the daemon is too busy

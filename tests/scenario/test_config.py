@@ -39,6 +39,8 @@ WRONG = [
     ('backend: cuda\n', 1, ['backend', '"cuda"', 'opencl, fake']),
     ('log: loud\n', 1, ['log', 'error, warn, info, debug']),
     ('socket: penstockd.sock\n', 1, ['socket', 'absolute path']),
+    ('socket_group: no-such-group\n', 1, ['socket_group', '"no-such-group"', 'a group that this host has']),
+    ('socket_group: 4294967295\n', 1, ['socket_group', 'a group that this host has']),
     (f'socket: /{"x" * 120}\n', 1, ['socket', '107']),
     ('session:\n  ring: 300KiB\n', 2, ['session.ring', 'power of two']),
     ('session:\n  ring: 64KiB\n', 2, ['session.ring', '128']),
@@ -53,7 +55,7 @@ WRONG = [
     ('- a\n', 1, ['the configuration must be a mapping']),
 ]
 
-GOOD = ['', '# nothing\n', '---\n', 'devices: []\n', 'workers: {warm: 0, jail: off}\n', 'workers: {jail: required}\n', 'session: {ring: 2 MiB}\n',
+GOOD = ['', 'socket_group: root\n', 'socket_group: 0\n', '# nothing\n', '---\n', 'devices: []\n', 'workers: {warm: 0, jail: off}\n', 'workers: {jail: required}\n', 'session: {ring: 2 MiB}\n',
         'drivers:\n  environment: {}\n', 'limits:\n  sessions: 1\n  connections: 1\n',
         'devices:\n  - {match: "*", name: d, class: gpu, memory: 1GB, compute_units: 2, enabled: no}\n',
         'devices:\n  - {match: "*", parts: 4, span: 2}\n']

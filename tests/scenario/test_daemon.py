@@ -4,6 +4,7 @@ import fcntl
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -586,6 +587,47 @@ class Life(harness.Scenario):
                 self.assertEqual(done.returncode, status)
                 self.assertIn(part, done.stdout + done.stderr)
                 self.assertTrue(os.path.exists(kept))
+
+    def test_socket_group(self):
+        """Members of the group use the pool, and do not manage it; others do not reach it."""
+        if os.geteuid():
+            self.skipTest('becoming other users needs root')
+        group, nobody = 54321, 65534
+        os.chmod(self.folder, 0o711)
+        pool = self.path('pool/penstockd.sock')
+        demo, penstock, icd = [shutil.copy(os.path.join(harness.BUILD, each), self.folder)
+                               for each in ('examples/demo', 'src/cli/penstock', 'src/icd/libpenstock-icd.so')]
+        vendor = self.write('penstock.icd', icd)
+        for each in demo, penstock, icd, vendor:
+            os.chmod(each, 0o755)
+        with open(os.path.join(harness.TOP, 'docs/examples/two-devices.yaml'), encoding='utf-8') as file:
+            config = self.write('daemon.yaml', file.read() + f'socket_group: {group}\n')
+        daemon = subprocess.Popen([harness.PENSTOCKD, '--config', config, '--socket', pool], stderr=subprocess.DEVNULL)
+        self.addCleanup(daemon.wait)
+        self.addCleanup(daemon.terminate)
+        harness.wait_for(lambda: os.path.exists(pool) and os.stat(pool).st_gid == group, what='the socket')
+        self.assertEqual(stat.S_IMODE(os.stat(pool).st_mode), 0o660)
+        self.assertEqual(stat.S_IMODE(os.stat(os.path.dirname(pool)).st_mode), 0o710)
+        environment = {'PENSTOCK_SOCKET': pool, 'OCL_ICD_VENDORS': vendor}
+
+        def run_as(groups, *command):
+            return harness.run(*command, environment=environment, user=nobody, group=nobody, extra_groups=groups, cwd='/')
+        done = run_as([group], demo)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn('platform "Penstock" with ', done.stdout)
+        done = run_as([group], penstock, 'stop')
+        self.assertIn(f'only user 0, who runs penstockd, may stop it (you are user {nobody})', done.stderr)
+        done = run_as([], demo)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn('no OpenCL platform', done.stdout + done.stderr)
+
+    def test_group_kept_out(self):
+        """A folder through which the group's members cannot pass."""
+        os.mkdir(self.path('x'), 0o700)
+        config = self.write('x/yaml', f'socket_group: {os.getgid()}\n')
+        done = self.penstockd('--config', config, '--socket', self.path('x/s'))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"members of socket_group ({os.getgid()}) cannot reach a socket in {self.path('x')}", done.stderr)
 
     def test_directory_of_others(self):
         """<socket>.d may be there already, for something else."""

@@ -280,7 +280,7 @@ int fake_start(struct fake_worker *fake, enum fake_mode mode)
         return -1;
     snprintf(fake->path, sizeof fake->path, "%s/d.sock", fake->directory);
     setenv("PENSTOCK_SOCKET", fake->path, 1);
-    if (pen_unix_listen(fake->path, &fake->listener, NULL))
+    if (pen_unix_listen(fake->path, PEN_UNIX_NO_GROUP, &fake->listener, NULL))
         return -1;
     return pthread_create(&fake->thread, NULL, serving_thread, fake) ? -1 : 0;
 }

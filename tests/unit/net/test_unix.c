@@ -46,7 +46,7 @@ static void listens_and_connects(void **unused)
     char directory[80];
     int listener = -1, client = -1, server = -1, other = -1;
     umask(0);
-    assert_int_equal(pen_unix_listen(path, &listener, &error), 0);
+    assert_int_equal(pen_unix_listen(path, PEN_UNIX_NO_GROUP, &listener, &error), 0);
     assert_int_equal(stat(path, &status), 0);
     assert_true(S_ISSOCK(status.st_mode));
     assert_int_equal(status.st_mode & 0777, 0600);
@@ -62,7 +62,7 @@ static void listens_and_connects(void **unused)
     assert_int_equal(peer.pid, getpid());
     assert_int_equal(peer.uid, getuid());
 
-    assert_int_equal(pen_unix_listen(path, &other, &error), -PEN_EBUSY);
+    assert_int_equal(pen_unix_listen(path, PEN_UNIX_NO_GROUP, &other, &error), -PEN_EBUSY);
     assert_non_null(strstr(error.message, path));
     close(client);
     close(server);
@@ -75,12 +75,12 @@ static void replaces_a_stale_socket(void **unused)
     struct pen_error error = {0};
     int listener = -1, client = -1;
     assert_int_equal(pen_unix_connect(path, pen_deadline_ms(1000), &client, &error), -PEN_ENOENT);
-    assert_int_equal(pen_unix_listen(path, &listener, &error), 0);
+    assert_int_equal(pen_unix_listen(path, PEN_UNIX_NO_GROUP, &listener, &error), 0);
     close(listener); /* as a killed daemon leaves it */
     uint64_t start = pen_now_ns();
     assert_int_equal(pen_unix_connect(path, pen_deadline_ms(10000), &client, &error), -PEN_ENOENT);
     assert_true(pen_now_ns() - start < 1000000000u);
-    assert_int_equal(pen_unix_listen(path, &listener, &error), 0);
+    assert_int_equal(pen_unix_listen(path, PEN_UNIX_NO_GROUP, &listener, &error), 0);
     assert_int_equal(pen_unix_connect(path, pen_deadline_ms(1000), &client, &error), 0);
     close(client);
     close(listener);
@@ -96,13 +96,13 @@ static void leaves_others_files_alone(void **unused)
     int fd = open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     assert_int_equal(write(fd, "x", 1), 1);
     close(fd);
-    assert_int_equal(pen_unix_listen(file, &listener, &error), -PEN_EBUSY);
+    assert_int_equal(pen_unix_listen(file, PEN_UNIX_NO_GROUP, &listener, &error), -PEN_EBUSY);
     assert_int_equal(access(file, F_OK), 0);
     assert_int_equal(chmod(base, 0777), 0);
     snprintf(file, sizeof file, "%s/sock", base);
-    assert_int_equal(pen_unix_listen(file, &listener, &error), -PEN_EPERM);
+    assert_int_equal(pen_unix_listen(file, PEN_UNIX_NO_GROUP, &listener, &error), -PEN_EPERM);
     assert_int_equal(chmod(base, 01777), 0);
-    assert_int_equal(pen_unix_listen(file, &listener, &error), 0);
+    assert_int_equal(pen_unix_listen(file, PEN_UNIX_NO_GROUP, &listener, &error), 0);
     close(listener);
 }
 
@@ -111,7 +111,7 @@ static void a_full_backlog_ends_in_time(void **unused)
     (void)unused;
     struct pen_error error = {0};
     int clients[300], listener = -1, rc = 0, count = 0;
-    assert_int_equal(pen_unix_listen(path, &listener, &error), 0);
+    assert_int_equal(pen_unix_listen(path, PEN_UNIX_NO_GROUP, &listener, &error), 0);
     while (count < 300 && !(rc = pen_unix_connect(path, pen_deadline_ms(50), &clients[count], &error)))
         count++;
     assert_int_equal(rc, -PEN_ETIMEOUT);
@@ -176,11 +176,11 @@ static void connects_to_the_first(void **unused)
     assert_int_equal(pen_unix_connect_first(&paths, pen_deadline_ms(1000), &chosen, &client, &error), -PEN_ENOENT);
     assert_non_null(strstr(error.message, paths.path[0])); /* its own is what a user can do something about */
     assert_null(chosen);
-    assert_int_equal(pen_unix_listen(paths.path[1], &second, &error), 0);
+    assert_int_equal(pen_unix_listen(paths.path[1], PEN_UNIX_NO_GROUP, &second, &error), 0);
     assert_int_equal(pen_unix_connect_first(&paths, pen_deadline_ms(1000), &chosen, &client, &error), 0);
     assert_string_equal(chosen, paths.path[1]);
     close(client);
-    assert_int_equal(pen_unix_listen(paths.path[0], &first, &error), 0);
+    assert_int_equal(pen_unix_listen(paths.path[0], PEN_UNIX_NO_GROUP, &first, &error), 0);
     assert_int_equal(pen_unix_connect_first(&paths, pen_deadline_ms(1000), &chosen, &client, &error), 0);
     assert_string_equal(chosen, paths.path[0]);
     close(client);
