@@ -37,7 +37,7 @@ struct raw_cache {
     char *enabled, *dir, *size;
 };
 struct raw_workers {
-    char *warm, *path, *jail;
+    char *warm, *path, *jail, *files;
 };
 struct raw {
     char *socket, *socket_group, *backend, *log;
@@ -81,7 +81,8 @@ static const cyaml_schema_field_t limits_fields[] = {TEXT(raw_limits, handshakes
 static const cyaml_schema_field_t cache_fields[] = {TEXT(raw_cache, enabled), TEXT(raw_cache, dir),
                                                     TEXT(raw_cache, size), CYAML_FIELD_END};
 static const cyaml_schema_field_t workers_fields[] = {TEXT(raw_workers, warm), TEXT(raw_workers, path),
-                                                      TEXT(raw_workers, jail), CYAML_FIELD_END};
+                                                      TEXT(raw_workers, jail), TEXT(raw_workers, files),
+                                                      CYAML_FIELD_END};
 static const cyaml_schema_field_t top_fields[] = {
     TEXT(raw, socket),
     TEXT(raw, socket_group),
@@ -176,6 +177,7 @@ static const struct setting settings[] = {
     {"workers.warm", KIND_COUNT, AT(workers.warm, warm_workers), 0, 64, 1, NULL},
     {"workers.path", KIND_TEXT, AT(workers.path, worker_path), 1, 3072, 0, NULL},
     {"workers.jail", KIND_CHOICE, AT(workers.jail, jail), 0, 0, PEN_CONFIG_JAIL_ON, jails},
+    {"workers.files", KIND_TEXT, AT(workers.files, worker_files), 1, 4096, 0, NULL},
 };
 
 #undef AT
@@ -458,6 +460,8 @@ static int check_together(struct pen_document *document, const struct pen_config
         return refuse(document, "cache.dir", config->cache_dir, "an absolute path", error);
     if (config->worker_path && config->worker_path[0] != '/')
         return refuse(document, "workers.path", config->worker_path, "an absolute path", error);
+    if (config->worker_files && config->worker_files[0] != '/')
+        return refuse(document, "workers.files", config->worker_files, "absolute paths between colons", error);
     return 0;
 }
 

@@ -62,6 +62,7 @@ struct pen_config {
     uint64_t warm_workers;                                  /* workers */
     uint64_t jail;                                          /* workers; enum pen_config_jail */
     char *worker_path;                                      /* workers; NULL: beside the executable */
+    char *worker_files;                                     /* workers.files; NULL: none */
 
     struct pen_config_rule *rules;
     uint32_t rule_count;

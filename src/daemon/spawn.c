@@ -55,6 +55,8 @@ void pen_arguments_common(struct pen_arguments *arguments, const struct pen_daem
         pen_arguments_add(arguments, "--no-jail");
     else if (config->jail == PEN_CONFIG_JAIL_REQUIRED)
         pen_arguments_add(arguments, "--require-jail");
+    if (config->worker_files)
+        pen_arguments_add(arguments, "--files=%s", config->worker_files);
     if (config->cache_enabled && config->cache_dir) {
         pen_arguments_add(arguments, "--cache-dir=%s", config->cache_dir);
         pen_arguments_add(arguments, "--cache-bytes=%" PRIu64, config->cache_bytes);

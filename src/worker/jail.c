@@ -1,11 +1,9 @@
 /* worker/jail.c - see jail.h. */
 #include "worker/jail.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/landlock.h>
 #include <linux/sockios.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -21,6 +19,8 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "worker/jail_files.h"
 
 /* Of 1000: a worker goes before the programs around it. */
 #define OOM_SCORE "500"
@@ -83,88 +83,6 @@ static bool leave_network(void)
     if (write_text("/proc/self/setgroups", "deny") && write_text("/proc/self/gid_map", "%u %u 1", gid, gid))
         write_text("/proc/self/uid_map", "%u %u 1", uid, uid);
     return true;
-}
-
-/* ---- files ----------------------------------------------------------------------------------------------- */
-
-/* Newer than the headers of some systems. */
-#define ACCESS_REFER           (UINT64_C(1) << 13)
-#define ACCESS_TRUNCATE        (UINT64_C(1) << 14)
-#define SCOPE_ABSTRACT_SOCKETS (UINT64_C(1) << 0)
-#define SCOPE_SIGNALS          (UINT64_C(1) << 1)
-#define ABI_OF_SCOPES          6
-struct ruleset {
-    uint64_t files, network, scopes;
-};
-
-static int landlock_abi(void)
-{
-    return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-}
-
-static uint64_t write_accesses(int abi)
-{
-    uint64_t accesses = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
-                        LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
-                        LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
-                        LANDLOCK_ACCESS_FS_MAKE_SYM;
-    if (abi >= 2)
-        accesses |= ACCESS_REFER;
-    if (abi >= 3)
-        accesses |= ACCESS_TRUNCATE;
-    return accesses;
-}
-
-static bool allow_below(int ruleset, const char *path, uint64_t accesses)
-{
-    struct landlock_path_beneath_attr rule = {.allowed_access = accesses};
-    rule.parent_fd = open(path, O_PATH | O_CLOEXEC);
-    if (rule.parent_fd < 0)
-        return false;
-    long rc = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
-    close(rule.parent_fd);
-    return !rc;
-}
-
-/* All devices but terminals: those of the user's other programs. */
-static void allow_devices(int ruleset, uint64_t accesses)
-{
-    DIR *devices = opendir("/dev");
-    if (!devices)
-        return;
-    for (struct dirent *entry; (entry = readdir(devices));) {
-        char path[sizeof "/dev/" + sizeof entry->d_name];
-        if (entry->d_name[0] == '.' || !strncmp(entry->d_name, "tty", 3) || !strncmp(entry->d_name, "pt", 2) ||
-            !strncmp(entry->d_name, "std", 3) || !strcmp(entry->d_name, "console"))
-            continue;
-        snprintf(path, sizeof path, "/dev/%s", entry->d_name);
-        allow_below(ruleset, path, accesses);
-    }
-    closedir(devices);
-}
-
-static bool restrict_files(const char *const *writable, size_t writable_count)
-{
-    int abi = landlock_abi();
-    if (abi < 1)
-        return false;
-    const uint64_t files = LANDLOCK_ACCESS_FS_WRITE_FILE | (abi >= 3 ? ACCESS_TRUNCATE : 0);
-    struct ruleset attributes = {.files = write_accesses(abi)};
-    if (abi >= ABI_OF_SCOPES)
-        attributes.scopes = SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS;
-    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0);
-    if (ruleset < 0)
-        return false;
-    /* What cannot be allowed stays forbidden: no reason to go without the rest. */
-    for (size_t i = 0; i < writable_count; i++)
-        if (!allow_below(ruleset, writable[i], write_accesses(abi)))
-            fprintf(stderr, "penstock-worker: %s cannot be made writable in the jail: %s\n", writable[i],
-                    strerror(errno));
-    allow_devices(ruleset, files);
-    allow_below(ruleset, "/proc/self", files); /* thread names */
-    bool ok = !syscall(SYS_landlock_restrict_self, ruleset, 0);
-    close(ruleset);
-    return ok;
 }
 
 /* ---- system calls ---------------------------------------------------------------------------------------- */
@@ -323,7 +241,7 @@ static void note(struct pen_jail *jail, uint32_t part, bool holds)
         jail->without |= part;
 }
 
-void pen_jail_enter(const char *const *writable, size_t writable_count, struct pen_jail *out_jail)
+void pen_jail_enter(const struct pen_jail_files *files, struct pen_jail *out_jail)
 {
     struct pen_jail jail = {0};
     note(&jail, PEN_JAIL_PART_OOM_SCORE, write_text("/proc/self/oom_score_adj", OOM_SCORE));
@@ -333,11 +251,10 @@ void pen_jail_enter(const char *const *writable, size_t writable_count, struct p
     bool sealed = !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     note(&jail, PEN_JAIL_PART_NO_NEW_PRIVILEGES, sealed);
     note(&jail, PEN_JAIL_PART_LIMITS, limit_process());
-    bool files = sealed && restrict_files(writable, writable_count);
-    note(&jail, PEN_JAIL_PART_LANDLOCK, files);
-    bool signals = !files || landlock_abi() < ABI_OF_SCOPES;
+    bool scoped = false, restricted = sealed && pen_jail_restrict_files(files, &scoped);
+    note(&jail, PEN_JAIL_PART_LANDLOCK, restricted);
     enum pen_jail_hold calls =
-        sealed ? pen_jail_deny(denied, sizeof denied / sizeof *denied, signals) : PEN_JAIL_WITHOUT;
+        sealed ? pen_jail_deny(denied, sizeof denied / sizeof *denied, !scoped) : PEN_JAIL_WITHOUT;
     note(&jail, PEN_JAIL_PART_SECCOMP, calls != PEN_JAIL_WITHOUT);
     if (calls == PEN_JAIL_PARTLY)
         jail.partly |= PEN_JAIL_PART_SECCOMP;

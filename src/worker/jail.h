@@ -5,8 +5,7 @@
  *   limits, oom-score, privileges, capabilities: no core dumps, dies with the daemon, first to go when memory is short
  *   terminal           no controlling one
  *   network-namespace  of its own, without interfaces
- *   landlock           files may be read, and written only below the directories given and in /dev, but for terminals;
- *                      from ABI 6 on, signals reach nobody outside
+ *   landlock           files (jail_files.h); from ABI 6 on, signals reach nobody outside
  *   seccomp            no connection to anybody (nvidia-persistenced is not reached; its driver does without), no
  *                      tracing, mounting, modules, keys, namespaces, other processes' limits, typing into a terminal;
  *                      with an older Landlock, no signals but to itself
@@ -19,6 +18,7 @@
 #include <stdint.h>
 
 #include "penstock-protocol.h"
+#include "worker/jail_files.h"
 
 #define PEN_JAIL_NEEDED (PEN_JAIL_PART_LANDLOCK | PEN_JAIL_PART_SECCOMP) /* workers.jail: required */
 
@@ -26,8 +26,7 @@ struct pen_jail {
     uint32_t without, partly; /* PEN_JAIL_PART_* that do not hold, or not whole */
 };
 
-/* Writable: directories that exist. */
-void pen_jail_enter(const char *const *writable, size_t writable_count, struct pen_jail *out_jail);
+void pen_jail_enter(const struct pen_jail_files *files, struct pen_jail *out_jail);
 /* The parts' names, separated by spaces; "without-" before one that does not hold, "partly-" before one that holds in
  * part. */
 void pen_jail_say(const struct pen_jail *jail, char *out, size_t size);

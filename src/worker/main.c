@@ -183,6 +183,8 @@ static int enter_jail(struct worker *worker, struct pen_error *error)
 {
     const char *writable[2 + PEN_CACHES];
     size_t count = 0;
+    if (worker->options.tenants)
+        pen_tls_prepare(); /* it is loaded from where we are installed */
     setenv("PENSTOCK_WORKER", "1", 1);
     setenv("TMPDIR", worker->tmp_dir, 1);
     writable[count++] = worker->tmp_dir;
@@ -193,7 +195,7 @@ static int enter_jail(struct worker *worker, struct pen_error *error)
     if (worker->options.no_jail) {
         strcpy(worker->crash->jail, "off");
     } else {
-        pen_jail_enter(writable, count, &worker->jail);
+        pen_jail_enter(&(struct pen_jail_files){writable, count, worker->options.files}, &worker->jail);
         pen_jail_say(&worker->jail, worker->crash->jail, sizeof worker->crash->jail);
     }
     if (worker->options.verbose)
@@ -290,8 +292,6 @@ static int wait_for_adoption(struct worker *worker, struct pen_msg_adopt *out, s
     if (say_ready(worker, worker->options.control_fd))
         return 0;
     set_phase(worker, PEN_CRASH_WARM);
-    if (worker->options.tenants)
-        pen_tls_prepare();
     rc = pen_unix_receive(worker->options.control_fd, frame, UINT64_MAX);
     if (rc == -PEN_EGONE || (!rc && frame->opcode == PEN_OP_SHUTDOWN))
         return 0;

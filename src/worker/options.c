@@ -26,6 +26,7 @@ enum {
     ARENA_BYTES,
     SPIN_US,
     TENANTS,
+    FILES,
     NO_JAIL,
     REQUIRE_JAIL,
     VERBOSE
@@ -45,6 +46,7 @@ static const struct option table[] = {
     {"arena-bytes", required_argument, NULL, ARENA_BYTES},
     {"spin-us", required_argument, NULL, SPIN_US},
     {"tenants", no_argument, NULL, TENANTS},
+    {"files", required_argument, NULL, FILES},
     {"no-jail", no_argument, NULL, NO_JAIL},
     {"require-jail", no_argument, NULL, REQUIRE_JAIL},
     {"verbose", no_argument, NULL, VERBOSE},
@@ -157,6 +159,9 @@ static int apply(struct pen_worker_options *options, int option, const char *val
         return number("spin-us", value, 0, 1000000, &options->spin_us, error);
     case TENANTS:
         options->tenants = true;
+        return 0;
+    case FILES:
+        options->files = value;
         return 0;
     case NO_JAIL:
         options->no_jail = true;

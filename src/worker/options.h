@@ -13,7 +13,8 @@
 struct pen_worker_options {
     int control_fd, return_fd; /* -1: not given */
     bool probe, no_jail, require_jail, verbose;
-    bool tenants; /* its session may be a tenant's */
+    const char *files; /* paths between colons, for the jail; NULL: none */
+    bool tenants;      /* its session may be a tenant's */
     const struct pen_backend_ops *ops;
     const char *cache_dir, *tmp_dir; /* NULL: not given */
     uint64_t cache_bytes, ring_bytes, arena_bytes, spin_us;

@@ -11,15 +11,14 @@
  *   enqueue SECONDS  a kernel each millisecond, waited for at the end, and counted by itself; prints "running", and the
  *                    milliseconds that the slowest call took
  *   fault            a kernel that ends the worker; prints "running" before it
- *   print COUNT      kernels that print, each followed by a line of ours
- *   hold MIB         a buffer of that size, filled, then idle; prints "running"
- *   keep MIB         a buffer of that size, and a part of it, written by kernels; prints "running", waits for a line,
- *                    goes on with both, and checks them
- *   many COUNT       so many kernels in three queues, each with an event, many waiting for others; after a tenth of
- * them and at the end prints "running", and waits for a line build COUNT      programs, all different, each built and
- * run include COUNT    the same, and they include value.h, which is looked for in the folder it runs in leave one
- * kernel; then ends without a word to anybody scribble         one kernel; then puts into the session's ring what is no
- * command
+ *   open PATH        what a kernel gets that opens the file on the device's host, by a system call of Linux on x86-64:
+ * a descriptor, or a negative error print COUNT      kernels that print, each followed by a line of ours hold MIB a
+ * buffer of that size, filled, then idle; prints "running" keep MIB         a buffer of that size, and a part of it,
+ * written by kernels; prints "running", waits for a line, goes on with both, and checks them many COUNT       so many
+ * kernels in three queues, each with an event, many waiting for others; after a tenth of them and at the end prints
+ * "running", and waits for a line build COUNT      programs, all different, each built and run include COUNT    the
+ * same, and they include value.h, which is looked for in the folder it runs in leave one kernel; then ends without a
+ * word to anybody scribble         one kernel; then puts into the session's ring what is no command
  *
  * Exits with 0; with 3, "why: ..." and "lost: CALL: STATUS" when OpenCL says that the device is gone; with 2 when there
  * is no platform; with 1 when anything is wrong. */
@@ -211,6 +210,33 @@ static void fault(void)
     CHECK(clFinish(cl.queue));
     say("survived");
     CHECK(clReleaseKernel(broken));
+}
+
+static const char *const open_source = "__kernel void open(__global const char *path, __global long *out) {\n"
+                                       "    __asm__ volatile(\"syscall\" : \"=a\"(*out) : \"a\"(2L), \"D\"(path), "
+                                       "\"S\"(0L), \"d\"(0L) : \"rcx\", \"r11\", \"memory\");\n"
+                                       "}\n";
+
+static void open_there(const char *path)
+{
+    cl_int status;
+    cl_long found = 0;
+    cl_program program = clCreateProgramWithSource(cl.context, 1, (const char **)&open_source, NULL, &status);
+    check(status, "clCreateProgramWithSource");
+    build_program(program);
+    cl_kernel opens = clCreateKernel(program, "open", &status);
+    check(status, "clCreateKernel");
+    cl_mem name = clCreateBuffer(cl.context, CL_MEM_READ_ONLY, strlen(path) + 1, NULL, &status);
+    check(status, "clCreateBuffer");
+    CHECK(clEnqueueWriteBuffer(cl.queue, name, CL_TRUE, 0, strlen(path) + 1, path, 0, NULL, NULL));
+    CHECK(clSetKernelArg(opens, 0, sizeof name, &name));
+    CHECK(clSetKernelArg(opens, 1, sizeof cl.buffer, &cl.buffer));
+    launch(opens, 1);
+    CHECK(clEnqueueReadBuffer(cl.queue, cl.buffer, CL_TRUE, 0, sizeof found, &found, 0, NULL, NULL));
+    printf("%ld\n", (long)found);
+    CHECK(clReleaseMemObject(name));
+    CHECK(clReleaseKernel(opens));
+    CHECK(clReleaseProgram(program));
 }
 
 static void busy(cl_uint ms)
@@ -444,6 +470,8 @@ int main(int argc, char **argv)
         fault();
     else if (!strcmp(mode, "enqueue"))
         enqueue(number);
+    else if (!strcmp(mode, "open") && argc > 2)
+        open_there(argv[2]);
     else if (!strcmp(mode, "print"))
         print((cl_uint)number);
     else if (!strcmp(mode, "hold"))

@@ -31,6 +31,7 @@ WRONG = [
     ('workers:\n  warm: 1\n  warm: 2\n', 3, ['workers.warm is given twice']),
     ('workers:\n  jail: maybe\n', 2, ['workers.jail', 'required, on, off']),
     ('workers:\n  path: worker\n', 2, ['workers.path', 'absolute path']),
+    ('workers:\n  files: data\n', 2, ['workers.files', 'absolute paths']),
     ('cache: {dir: here}\n', 1, ['cache.dir', 'absolute path']),
     ('cache:\n  size: [1]\n', 2, ['cache.size must be a single value']),
     ('cache:\n  size:\n', 2, ['cache.size is ""']),

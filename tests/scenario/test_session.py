@@ -5,6 +5,7 @@ import errno
 import glob
 import json
 import os
+import platform
 import re
 import resource
 import signal
@@ -439,6 +440,24 @@ class Fake(Sessions, harness.Scenario):
 @unittest.skipUnless(os.path.exists(POCL), 'PoCL is not installed')
 class Pocl(Sessions, harness.Scenario):
     backend = 'opencl'
+
+    def test_files(self):
+        """A kernel reads what drivers are made of, and nothing else of the pool's host."""
+        if platform.machine() != 'x86_64':
+            self.skipTest('the kernel makes a system call of x86-64')
+        secret = self.path('bob.key')
+        with open(secret, 'w', encoding='ascii') as file:
+            file.write('secret')
+
+        def descriptor(daemon, path):
+            done = daemon.run(PROGRAM, 'open', path)
+            self.assertEqual(done.returncode, 0, done.stdout)
+            return int(done.stdout)
+        daemon = self.pool()
+        self.assertGreaterEqual(descriptor(daemon, '/etc/ld.so.cache'), 0)
+        self.assertEqual(descriptor(daemon, secret), -errno.EACCES)
+        self.assertEqual(descriptor(daemon, os.path.dirname(daemon.socket)), -errno.EACCES)
+        self.assertGreaterEqual(descriptor(self.pool(f'workers: {{files: "{secret}"}}\n'), secret), 0)
 
     @harness.not_sanitized('a sanitizer changes all times')
     def test_first_call(self):

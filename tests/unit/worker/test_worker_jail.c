@@ -1,6 +1,7 @@
 /* What a jailed process can do no more, and what drivers need that it still can. What this system offers is found out
  * here, in children that try it; the jail must have all of that, say so, and hold what it says. */
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
@@ -12,6 +13,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +35,8 @@
 #include "worker/jail.h"
 
 static char inside[64], outside[64];
-static struct pen_jail jail; /* a child's, once it is in */
+static char disk[256] = "none"; /* in /dev */
+static struct pen_jail jail;    /* a child's, once it is in */
 
 static int holds(uint32_t part)
 {
@@ -94,11 +97,7 @@ static int try_files(void)
     if (pen_file_write(path, "x", 1) || unlink(path))
         return 1;
     snprintf(path, sizeof path, "%s/kept", outside);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 2; /* reading is allowed everywhere */
-    close(fd);
-    fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (fd < 0)
         return 3;
     close(fd);
@@ -114,6 +113,34 @@ static int try_files(void)
     if (open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) >= 0 || !mkdir(path, 0700))
         return 6;
     return 0;
+}
+
+static bool readable(const char *folder, const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+/* What drivers are made of can be read; nothing of the user's, and no disk. */
+static int try_reading(void)
+{
+    static const char *const drivers[] = {"vendors/x.icd", "prefix/lib/deep/libx.so", "prefix/share/x", "ours/x"};
+    for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++)
+        if (!readable(outside, drivers[i]))
+            return 100;
+    if (!readable("/etc", "ld.so.cache") || !readable("/etc", "OpenCL/vendors") || !readable("/proc", "self/maps") ||
+        !readable("/usr", "lib") || !readable("/dev", "urandom") || !readable("/dev", "") || !readable(inside, ""))
+        return 101;
+    if (!holds(PEN_JAIL_PART_LANDLOCK))
+        return 0;
+    if (readable(outside, "kept") || readable(outside, "prefix/etc/x") || readable(outside, "") ||
+        readable("/etc", "shadow") || readable("/root", "") || readable("/home", "") || readable("/usr/local", "etc"))
+        return 102;
+    return readable("/dev", disk) ? 103 : 0;
 }
 
 static int try_network(void)
@@ -278,6 +305,29 @@ static int try_exec(void)
 
 static int listener = -1;
 
+/* The folder of drivers is one with a driver of ours. */
+static void make_vendors(void)
+{
+    char path[128], library[128];
+    snprintf(path, sizeof path, "%s/vendors", outside);
+    assert_int_equal(mkdir(path, 0700) || setenv("OCL_ICD_VENDORS", path, 1), 0);
+    snprintf(path, sizeof path, "%s/vendors/x.icd", outside);
+    int size = snprintf(library, sizeof library, "%s/prefix/lib/deep/libx.so\n", outside);
+    assert_int_equal(pen_file_write(path, library, (size_t)size), 0);
+}
+
+/* One that could be read, outside of the jail. */
+static void find_disk(void)
+{
+    DIR *devices = opendir("/dev");
+    struct stat status;
+    for (struct dirent *entry; devices && (entry = readdir(devices));)
+        if (!fstatat(dirfd(devices), entry->d_name, &status, 0) && S_ISBLK(status.st_mode) &&
+            readable("/dev", entry->d_name))
+            strcpy(disk, entry->d_name);
+    closedir(devices);
+}
+
 static void make_folders(void)
 {
     char path[128];
@@ -285,8 +335,14 @@ static void make_folders(void)
     strcpy(outside, "/tmp/penstock-jail-out-XXXXXX");
     assert_non_null(mkdtemp(inside));
     assert_non_null(mkdtemp(outside));
-    snprintf(path, sizeof path, "%s/kept", outside);
-    assert_int_equal(pen_file_write(path, "y", 1), 0);
+    static const char *const files[] = {"kept", "prefix/lib/deep/libx.so", "prefix/share/x", "prefix/etc/x", "ours/x"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s/%s", outside, files[i]);
+        assert_int_equal(pen_file_make_parents(path, strlen(outside)), 0);
+        assert_int_equal(pen_file_write(path, "y", 1), 0);
+    }
+    make_vendors();
+    find_disk();
     struct sockaddr_un name;
     name_socket(&name, "stream");
     listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -310,11 +366,13 @@ static int exit_status(pid_t pid)
 
 static int enter_and_try(const char *const *writable, size_t count, uint32_t lacks)
 {
-    static int (*const trials[])(void) = {try_files,  try_network, try_calls, try_sockets, try_namespaces,
-                                          try_thread, try_signals, try_abort, try_typing,  try_exec};
+    static int (*const trials[])(void) = {try_files,  try_reading, try_network, try_calls,  try_sockets, try_namespaces,
+                                          try_thread, try_signals, try_abort,   try_typing, try_exec};
     char text[256];
     int rc = 0;
-    pen_jail_enter(writable, count, &jail);
+    char others[128];
+    snprintf(others, sizeof others, "/nowhere:%s/ours", outside);
+    pen_jail_enter(&(struct pen_jail_files){writable, count, others}, &jail);
     if (jail.without != lacks || jail.partly) {
         pen_jail_say(&jail, text, sizeof text);
         fprintf(stderr, "the jail is \"%s\", and could be without %#x only\n", text, lacks);
@@ -354,6 +412,20 @@ static void test_unusable_paths(void **state)
     remove_folders();
 }
 
+/* The device number of the controlling one, 0: none (proc(5)); -1: not to be read. */
+static int own_terminal(void)
+{
+    char text[512];
+    int number = -1, fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    ssize_t size = read(fd, text, sizeof text - 1);
+    text[size < 0 ? 0 : size] = 0;
+    const char *name_end = strrchr(text, ')');
+    if (!name_end || sscanf(name_end, ") %*c %*d %*d %*d %d", &number) != 1)
+        number = -1;
+    close(fd);
+    return number;
+}
+
 /* In a child of the session's leader, as a worker is of its shell's. */
 static int try_terminal(const char *terminal)
 {
@@ -361,11 +433,16 @@ static int try_terminal(const char *terminal)
     if (fd < 0)
         return 90;
     close(fd);
-    pen_jail_enter(NULL, 0, &jail);
-    if (!holds(PEN_JAIL_PART_TERMINAL) || !fails_with(open("/dev/tty", O_RDONLY | O_CLOEXEC), ENXIO))
+    if (own_terminal() <= 0)
+        return 95;
+    pen_jail_enter(&(struct pen_jail_files){0}, &jail);
+    int refused = holds(PEN_JAIL_PART_LANDLOCK) ? EACCES : ENXIO;
+    if (!holds(PEN_JAIL_PART_TERMINAL) || own_terminal() ||
+        !fails_with(open("/dev/tty", O_RDONLY | O_CLOEXEC), refused))
         return 91;
-    if (holds(PEN_JAIL_PART_LANDLOCK) && !fails_with(open(terminal, O_WRONLY | O_NOCTTY | O_CLOEXEC), EACCES))
-        return 92;
+    for (int mode = O_RDONLY; holds(PEN_JAIL_PART_LANDLOCK) && mode <= O_WRONLY; mode++)
+        if (!fails_with(open(terminal, mode | O_NOCTTY | O_CLOEXEC), EACCES))
+            return 92;
     return 0;
 }
 
