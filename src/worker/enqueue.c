@@ -1,7 +1,5 @@
 /* worker/enqueue.c - a command comes, gets its task and its place, and goes or is held; and what was held goes on when
  * nothing keeps it any more. Dispatch. Model: README rules 2-6, 11. */
-#include <assert.h>
-
 #include "worker/remote.h"
 #include "worker/task.h"
 
@@ -38,10 +36,15 @@ static int place_new(struct pen_work_command *command, struct pen_work_task *tas
     return *out_hold ? 0 : rc;
 }
 
+/* Among what is to have a place: by its queue's priority, then by age. */
+static int line_up(struct pen_table *table, struct pen_work_task *task)
+{
+    return pen_table_add(table, &task->waiting, task->queue->priority, task->sequence);
+}
+
 static int await_room(struct pen_work_task *task)
 {
-    const struct pen_work_queue *queue = task->command->queue;
-    int rc = pen_table_add(&task->awaits->waiting, &task->waiting, queue->priority, task->sequence);
+    int rc = line_up(&task->awaits->waiting, task);
     task->work->no_room += !rc;
     return rc;
 }
@@ -149,17 +152,41 @@ static struct pen_work_device *first_with_room(const struct pen_work *work)
     return best;
 }
 
-/* Those that found the device full where they would be done first. */
-static void place_waiting(struct pen_work *work)
+/* Is it to be placed on one of several devices? */
+static bool wants_place(const struct pen_work_task *task)
 {
-    struct pen_work_device *device;
-    while ((device = first_with_room(work))) {
-        struct pen_table_entry *entry = pen_table_best(&device->waiting, missing, work);
-        assert(entry);
-        pen_table_remove(&device->waiting, entry);
-        work->no_room--;
-        release(work, PEN_CONTAINER(entry, struct pen_work_task, waiting));
+    return task->node.state == PEN_GRAPH_READY && pen_is_spread(task->queue) && !pen_spread_is_marker(task->command);
+}
+
+/* Of what has become ready, the oldest that need not be placed; the others line up. NULL: no other is left. */
+static struct pen_work_task *pop_ready(struct pen_work *work)
+{
+    struct pen_graph_node *node;
+    while ((node = pen_graph_pop(&work->graph))) {
+        struct pen_work_task *task = PEN_CONTAINER(node, struct pen_work_task, node);
+        if (!wants_place(task) || line_up(&work->unplaced, task))
+            return task;
     }
+    return NULL;
+}
+
+/* Of what is to be placed, and has just become ready or waits for a device that has room now, what goes first. NULL:
+ * there is none. */
+static struct pen_work_task *pop_unplaced(struct pen_work *work)
+{
+    const struct pen_table_slot *first = pen_table_first(&work->unplaced);
+    struct pen_work_device *device = first_with_room(work);
+    struct pen_table *table = &work->unplaced;
+    struct pen_table_entry *entry = first ? first->entry : NULL;
+    if (device && (!first || pen_table_first(&device->waiting)->key < first->key)) {
+        table = &device->waiting;
+        entry = pen_table_best(table, missing, work);
+        work->no_room--;
+    }
+    if (!entry)
+        return NULL;
+    pen_table_remove(table, entry);
+    return PEN_CONTAINER(entry, struct pen_work_task, waiting);
 }
 
 /* Those for which there was no room in the link, in order. */
@@ -188,7 +215,7 @@ static struct pen_work_task *reverse(struct pen_work_task *list)
 
 void pen_task_reap(struct pen_work *work)
 {
-    struct pen_graph_node *node;
+    struct pen_work_task *task;
     if (!work->ending)
         read_waiting(work);
     /* seq_cst: pairs with pen_task_finish(). */
@@ -203,11 +230,9 @@ void pen_task_reap(struct pen_work *work)
             pen_task_unref(list);
             list = next;
         }
-        while (!work->ending && (node = pen_graph_pop(&work->graph)))
-            release(work, PEN_CONTAINER(node, struct pen_work_task, node));
+        while (!work->ending && ((task = pop_ready(work)) || (task = pop_unplaced(work))))
+            release(work, task);
         pen_task_publish_put_off(work);
-        if (!work->ending)
-            place_waiting(work);
     }
     atomic_store(&work->holding, work->graph.held + (work->put_off != NULL));
 }

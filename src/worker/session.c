@@ -415,6 +415,7 @@ static void free_objects(struct pen_work *work)
         if (work->domains[i]->transfer)
             pen_queue_unref(work->domains[i]->transfer);
     pen_unit_forget_all(work);
+    pen_table_finish(&work->unplaced);
     free(work->options);
     pen_map_finish(&work->device_map);
     for (uint32_t i = 0; i < work->device_count; i++)

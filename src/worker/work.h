@@ -145,7 +145,7 @@ struct pen_work_task {
     struct pen_work_group *group;     /* out-of-order: that counts it while it is in the driver's hands */
     /* link in queue->held, of a program's own event in work->own_events, of a write's bytes in remote->awaited */
     struct pen_list held;
-    struct pen_table_entry waiting; /* of awaits->waiting */
+    struct pen_table_entry waiting; /* of awaits->waiting, or of work->unplaced */
     struct pen_work_device *awaits; /* while it is in it: the device whose room it waits for */
     struct pen_work_task *write;    /* of a write's bytes: that is held for them */
     int instead;                    /* error to publish when the marker that stands for a failed command completes */
@@ -420,10 +420,11 @@ struct pen_work {
     struct pen_work_task **waits; /* wait_room of them, for the command at hand */
     uint32_t wait_room;
     struct pen_hazards hazards;
-    uint64_t ticket;        /* of the last access */
-    uint64_t copies;        /* made so far */
-    uint32_t moving;        /* under way */
-    uint32_t no_room;       /* tasks of spanning devices, whose best device is full; graph.held counts them */
+    uint64_t ticket;           /* of the last access */
+    uint64_t copies;           /* made so far */
+    uint32_t moving;           /* under way */
+    struct pen_table unplaced; /* struct pen_work_task.waiting: ready for a place, of which the first goes first */
+    uint32_t no_room;          /* tasks of spanning devices, whose best device is full; graph.held counts them */
     struct pen_list unsent; /* struct pen_work_task.node.ready: reads that wait until those before are on their way */
     struct pen_work_unit *kept[PEN_WORK_UNITS_KEPT];
     char *options; /* of the build to come, so far; NULL: none */

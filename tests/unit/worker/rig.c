@@ -322,7 +322,7 @@ void rig_stop(struct rig *rig)
     pen_file_remove_tree(rig->tmp_dir);
 }
 
-void rig_pump(struct rig *rig)
+void rig_execute(struct rig *rig)
 {
     const void *frame;
     size_t size;
@@ -330,6 +330,11 @@ void rig_pump(struct rig *rig)
         rig->work->last = !pen_ring_ready(&rig->work->ring);
         pen_work_execute(rig->work, frame, size);
     }
+}
+
+void rig_pump(struct rig *rig)
+{
+    rig_execute(rig);
     pen_work_idle(rig->work);
     pen_task_reap(rig->work);
     while (pen_task_flying(rig->work) || pen_builder_busy(rig->work)) {

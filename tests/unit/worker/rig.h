@@ -80,6 +80,8 @@ void rig_halt(struct rig *rig);
 void rig_stop(struct rig *rig);
 /* no_thread: executes all that is in the ring, and takes in what the device has finished until nothing is under way. */
 void rig_pump(struct rig *rig);
+/* no_thread: executes all that is in the ring, and no more. */
+void rig_execute(struct rig *rig);
 
 /* Puts a frame into the ring; returns its sequence number. */
 void *rig_begin(struct rig *rig, size_t size);

@@ -482,6 +482,64 @@ static void test_priorities_behind_another_device(void **state)
     rig_stop(&rig);
 }
 
+static void go_on(struct rig *rig)
+{
+    rig_execute(rig);
+    pen_task_reap(rig->work);
+}
+
+static void let_go_of(struct rig *rig, const uint32_t *slots, uint32_t count)
+{
+    let_go();
+    for (uint32_t i = 0; i < count; i++)
+        while (rig_slot(rig, slots[i]) > PEN_STATE_COMPLETE)
+            usleep(100);
+    atomic_store(&pen_backend_fake_holds, true);
+}
+
+/* What waits for room and what becomes ready when there is some: by priority, then by age. The first device alone is
+ * given them, two at a time. */
+static void test_ready_beside_waiting(void **state)
+{
+    (void)state;
+    enum { OLD = 4, WAITS, HIGH, HIGH_WAITS, YOUNG };
+    static const uint32_t running[] = {2, 3}, order[] = {HIGH, HIGH_WAITS, OLD, WAITS, YOUNG};
+    const uint64_t gate = E;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true, .no_thread = true},
+            PEN_QUEUE_FLAG_OUT_OF_ORDER);
+    RIG_SEND(&rig, queue_create, .queue = OTHER, .device = 1, .flags = PEN_QUEUE_FLAG_OUT_OF_ORDER, .slot = 1,
+             .priority = PEN_HINT_HIGH);
+    rig_program(&rig, BOUND, "variable\nkernel hold()\n");
+    assert_int_equal(rig_build(&rig, BOUND, 1), 0);
+    rig_kernel(&rig, HOLD_FIRST, BOUND, "hold");
+    atomic_store(&pen_backend_fake_holds, true);
+    rig_launch(&rig, Q, HOLD_FIRST, 1, E + 1, 1, NULL, 0);
+    go_on(&rig);
+    usleep(20000); /* how long they run is known from then on */
+    let_go();
+    assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    atomic_store(&pen_backend_fake_holds, true);
+    is_queued(&rig, 1);
+    RIG_SEND(&rig, event_create, .event = gate, .slot = 1);
+    for (uint32_t slot = 2; slot <= YOUNG; slot++) {
+        bool high = slot == HIGH || slot == HIGH_WAITS, gated = slot == OLD || slot == HIGH || slot == YOUNG;
+        rig_launch(&rig, high ? OTHER : Q, HOLD_FIRST, 1, E + slot, slot, &gate, gated);
+    }
+    go_on(&rig);
+    assert_int_equal(rig.work->no_room, 2);
+    let_go_of(&rig, running, 2);
+    RIG_SEND(&rig, event_set, .event = gate, .status = 0);
+    for (uint32_t given = 2; given <= 6; given += 2) {
+        go_on(&rig);
+        for (uint32_t i = 0; i < 5; i++)
+            assert_int_equal(rig_slot(&rig, order[i]) <= PEN_STATE_SUBMITTED, i < given);
+        let_go_of(&rig, order, given < 5 ? given : 5);
+    }
+    let_go();
+    rig_stop(&rig);
+}
+
 /* ---- links ------------------------------------------------------------------------------------------------------- */
 
 /* How long contents take to a device is learnt: what others would have sooner goes there. */
@@ -695,6 +753,7 @@ int main(void)
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_priorities),
         cmocka_unit_test(test_priorities_behind_another_device),
+        cmocka_unit_test(test_ready_beside_waiting),
         cmocka_unit_test(test_failure),
         cmocka_unit_test(test_end_with_held_commands),
         cmocka_unit_test(test_end_with_unpublished_commands),
