@@ -125,9 +125,10 @@ static int add_wait_edges(struct pen_work *work, const struct pen_work_command *
 static int add_in_order_edges(struct pen_work *work, const struct pen_work_command *command, struct pen_work_task *task)
 {
     struct pen_work_queue *queue = command->queue;
-    if (!pen_is_spread(queue))
-        return follow(work, held_before(queue), task, PEN_GRAPH_UNTIL_SUBMITTED);
-    int rc = follow(work, held_before(queue), task, PEN_GRAPH_UNTIL_PLACED);
+    struct pen_work_task *before = held_before(queue);
+    if (!pen_is_spread(queue)) /* what it comes after there is traced when it goes */
+        return before ? pen_graph_edge(&work->graph, &before->node, &task->node, PEN_GRAPH_UNTIL_SUBMITTED, false) : 0;
+    int rc = follow(work, before, task, PEN_GRAPH_UNTIL_PLACED);
     if (!rc)
         rc = follow(work, queue->alone, task, PEN_GRAPH_UNTIL_DONE);
     if (!rc && is_alone(command))

@@ -48,6 +48,7 @@ void pen_move_forget(struct pen_work_region *root)
 {
     for (uint32_t i = 0; i < root->history_count; i++)
         pen_hazard_forget(&root->work->hazards, &root->histories[i]);
+    pen_hazard_forget(&root->work->hazards, &root->traced);
     free(root->histories);
     root->histories = NULL;
     root->history_count = 0;
@@ -60,15 +61,6 @@ struct noting {
     uint32_t at;
 };
 
-/* What a kernel writes it may have read. */
-static enum pen_edge edge_of(const struct pen_work_command *command, enum pen_hazard_kind kind)
-{
-    if (kind == PEN_HAZARD_WRITE_AFTER_READ)
-        return PEN_EDGE_WRITE_AFTER_READ;
-    return kind == PEN_HAZARD_READ_AFTER_WRITE || command->opcode == PEN_OP_LAUNCH ? PEN_EDGE_READ_AFTER_WRITE
-                                                                                   : PEN_EDGE_WRITE_AFTER_WRITE;
-}
-
 /* A copy that brings what the access is to find stands with what the program has the command wait for: its failing is
  * the command's. All others are merely to be over. */
 static int meet(void *context, struct pen_hazard_node *before, enum pen_hazard_kind kind)
@@ -76,7 +68,8 @@ static int meet(void *context, struct pen_hazard_node *before, enum pen_hazard_k
     const struct noting *noting = context;
     struct pen_work_command *command = noting->command;
     struct pen_work_task *task = PEN_CONTAINER(before, struct pen_work_task, hazard);
-    pen_trace_after(noting->task, task, edge_of(command, kind));
+    if (pen_is_traced(task->work))
+        pen_trace_met(command, noting->task, task, kind);
     int rc = pen_command_add_wait(task->work, command, task);
     if (rc || !task->moves || task->move.to != noting->at || noting->access->fresh)
         return rc;

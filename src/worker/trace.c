@@ -195,6 +195,17 @@ static bool is_after(const struct pen_work_task *task, uint64_t node)
     return false;
 }
 
+void pen_trace_met(const struct pen_work_command *command, struct pen_work_task *task,
+                   const struct pen_work_task *before, enum pen_hazard_kind kind)
+{
+    enum pen_edge why = PEN_EDGE_WRITE_AFTER_WRITE;
+    if (kind == PEN_HAZARD_WRITE_AFTER_READ)
+        why = PEN_EDGE_WRITE_AFTER_READ;
+    else if (kind == PEN_HAZARD_READ_AFTER_WRITE || command->opcode == PEN_OP_LAUNCH) /* it may read what it writes */
+        why = PEN_EDGE_READ_AFTER_WRITE;
+    pen_trace_after(task, before, why);
+}
+
 /* What the device is to wait for, and was not noted when the command was held or placed. */
 static void note_waits(const struct pen_work_command *command, struct pen_work_task *task)
 {
@@ -216,6 +227,35 @@ static bool is_ordered(const struct pen_work_queue *queue)
     return queue->in_order && !pen_is_spread(queue) && queue != queue->lanes[0].device->domain->transfer;
 }
 
+struct noting {
+    const struct pen_work_command *command;
+    struct pen_work_task *task;
+};
+
+static int meet(void *context, struct pen_hazard_node *node, enum pen_hazard_kind kind)
+{
+    const struct noting *noting = context;
+    const struct pen_work_task *before = pen_task_of_hazard(node);
+    if (before->queue == noting->task->queue && !is_after(noting->task, before->sequence))
+        pen_trace_met(noting->command, noting->task, before, kind);
+    return 0;
+}
+
+/* Of the order that such a queue keeps, what the data asks for: nobody waits for that, and so a history of its own
+ * tells. Other queues' commands come after what the program says, and no more. */
+static void note_data(const struct pen_work_command *command, struct pen_work_task *task)
+{
+    struct pen_work *work = task->work;
+    struct noting noting = {command, task};
+    struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
+    uint32_t count = is_ordered(command->queue) ? pen_command_accesses(command, accesses) : 0;
+    if (count && !task->hazard.ticket)
+        task->hazard.ticket = ++work->ticket;
+    for (uint32_t i = 0; i < count; i++) /* without memory for it an arrow is missing */
+        (void)pen_hazard_access(&work->hazards, &accesses[i].root->traced, accesses[i].begin, accesses[i].end,
+                                accesses[i].mode, &task->hazard, meet, &noting);
+}
+
 static void note_order(struct pen_work_queue *queue, struct pen_work_task *task)
 {
     if (is_ordered(queue) && queue->traced && !is_after(task, queue->traced))
@@ -234,6 +274,7 @@ void pen_trace_placed(const struct pen_work_command *command, struct pen_work_ta
 {
     struct pen_work *work = task->work;
     note_waits(command, task);
+    note_data(command, task);
     note_order(command->queue, task);
     struct pen_msg_placed placed = {.node = command->sequence,
                                     .after = task->after,

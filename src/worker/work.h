@@ -203,10 +203,11 @@ struct pen_work_region {
     /* of the root (move.c): what watched commands do with each replica; [0]: the host's, or a direct region's one */
     struct pen_hazard_region *histories;
     uint32_t history_count;
-    uint32_t moving;     /* copies of it under way */
-    uint64_t overwrites; /* commands that left no old byte of what they covered */
-    bool watched;        /* it has been in two domains: every command with it is watched */
-    uint64_t noted;      /* the domains where every command with it that is not over is in the histories */
+    struct pen_hazard_region traced; /* of the root: what in-order queues do that keep their order by themselves */
+    uint32_t moving;                 /* copies of it under way */
+    uint64_t overwrites;             /* commands that left no old byte of what they covered */
+    bool watched;                    /* it has been in two domains: every command with it is watched */
+    uint64_t noted;                  /* the domains where every command with it that is not over is in the histories */
     struct pen_backend_memory **memories; /* by domain; memory_count of them */
     uint32_t memory_count;
 };
@@ -679,6 +680,9 @@ void pen_trace_finish(struct pen_work *work);
 void pen_trace_leave(struct pen_work *work);
 /* It comes after that one; noted for pen_trace_placed, if the session is traced. */
 void pen_trace_after(struct pen_work_task *task, const struct pen_work_task *before, enum pen_edge why);
+/* The same, because of the bytes that both access. */
+void pen_trace_met(const struct pen_work_command *command, struct pen_work_task *task,
+                   const struct pen_work_task *before, enum pen_hazard_kind kind);
 /* It is about to be submitted. */
 void pen_trace_placed(const struct pen_work_command *command, struct pen_work_task *task);
 /* Its driver is done with it. Any thread. */

@@ -302,6 +302,43 @@ static void test_why_data(void **state)
     close(fd);
 }
 
+/* Of a device by itself the same, beside the order of its queue; and nothing of what another queue does with the bytes,
+ * since nothing has it come before or after. */
+static void test_why_data_of_one_device(void **state)
+{
+    (void)state;
+    const uint64_t gate = E;
+    struct pen_log_writer *log;
+    struct rig rig;
+    int fd = memfd_create("log", MFD_CLOEXEC);
+    record_into(fd, &(struct rig_options){.no_thread = true}, &rig, &log);
+    rig_queue(&rig, Q, 1, 0, 0);
+    rig_queue(&rig, Q + 1, 1, 0, 1);
+    for (uint64_t i = 0; i < 3; i++)
+        rig_buffer(&rig, A + i, i * 4096, 16, false);
+    RIG_SEND(&rig, event_create, .event = gate, .slot = 1);
+    RIG_SEND(&rig, copy, .queue = Q + 1, .source = A + 1, .target = A + 2, .extent = {32, 1, 1}, .waits = &gate,
+             .waits_count = 1);
+    uint64_t other = rig.sequence;
+    RIG_SEND(&rig, marker, .queue = Q, .waits = &gate, .waits_count = 1);
+    uint64_t first = send_copy(&rig, A, A + 1);
+    uint64_t reads = send_copy(&rig, A + 1, A + 2);
+    uint64_t writes = send_copy(&rig, A, A + 1);
+    uint64_t later = send_copy(&rig, A, A + 2);
+    uint64_t both = send_copy(&rig, A + 1, A);
+    RIG_SEND(&rig, event_set, .event = gate);
+    rig_pump(&rig);
+    rig_stop(&rig);
+    assert_int_equal(pen_log_writer_destroy(log), 0);
+    check_edges(fd, other, "");
+    check_edges(fd, first, "i");
+    check_edges(fd, reads, "r");
+    check_edges(fd, writes, "a");
+    check_edges(fd, later, "oi");
+    check_edges(fd, both, "raa");
+    close(fd);
+}
+
 /* Of a device by itself: by what the program asks for. */
 static void test_why_asked(void **state)
 {
@@ -554,11 +591,17 @@ static void test_disk_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_record),       cmocka_unit_test(test_read_that_never_ran),
-        cmocka_unit_test(test_what_is_over), cmocka_unit_test(test_why_data),
-        cmocka_unit_test(test_why_asked),    cmocka_unit_test(test_live),
-        cmocka_unit_test(test_live_left),    cmocka_unit_test(test_live_cut),
-        cmocka_unit_test(test_live_twice),   cmocka_unit_test(test_live_full),
+        cmocka_unit_test(test_record),
+        cmocka_unit_test(test_read_that_never_ran),
+        cmocka_unit_test(test_what_is_over),
+        cmocka_unit_test(test_why_data),
+        cmocka_unit_test(test_why_data_of_one_device),
+        cmocka_unit_test(test_why_asked),
+        cmocka_unit_test(test_live),
+        cmocka_unit_test(test_live_left),
+        cmocka_unit_test(test_live_cut),
+        cmocka_unit_test(test_live_twice),
+        cmocka_unit_test(test_live_full),
         cmocka_unit_test(test_disk_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
