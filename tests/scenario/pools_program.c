@@ -1,7 +1,7 @@
 /* scenario/pools_program.c - an OpenCL program that uses all devices of the platform, fake ones of several pools, for
  * test_pools.py. It tells devices by their memory.
  *
- *   pools_program MODE [NUMBER]
+ *   pools_program MODE
  *
  * each: a context for each device: data there, changed, and back.
  *
@@ -19,8 +19,8 @@
  * full-fork: the same, but that nothing is left to be done, and a thread forks while another sends what has changed in
  * the program's memory; it has to wait, too.
  *
- * loop SECONDS: each device by a thread of its own, until the time is over or it is gone; prints "running" when all
- * have been used.
+ * loop: each device by a thread of its own, until a line comes, and once more, or until it is gone, of which it prints
+ * "lost"; prints "running" when all have been used.
  *
  * late: prints "ready" once the devices are known, waits for a line, then opens a context for each device and reads
  * from it by a thread of its own, and prints how long each took; one more forks meanwhile.
@@ -62,7 +62,7 @@ struct use {
 static struct use uses[DEVICES_MOST];
 static cl_uint device_count;
 static _Atomic unsigned used; /* devices, once */
-static double until_ms;
+static _Atomic bool told_to_end;
 
 static double now_ms(void)
 {
@@ -497,21 +497,31 @@ static void fill(bool forks)
 static void *loop_one(void *context)
 {
     struct use *use = context;
+    bool last;
     if (!set_up(use) || !round_trip(use))
         wrong("setting up", use->status);
     if (atomic_fetch_add(&used, 1) + 1 == device_count) {
         puts("running");
         fflush(stdout);
     }
-    while (now_ms() < until_ms && round_trip(use))
-        ;
+    do {
+        last = atomic_load(&told_to_end);
+        if (!round_trip(use)) {
+            puts("lost");
+            fflush(stdout);
+            break;
+        }
+    } while (!last);
     return NULL;
 }
 
-static void loop(double seconds)
+static void loop(void)
 {
-    until_ms = now_ms() + seconds * 1e3;
+    char line[8];
     start_all(loop_one);
+    if (!fgets(line, sizeof line, stdin))
+        wrong("fgets", 0);
+    atomic_store(&told_to_end, true);
     join_all();
     for (cl_uint i = 0; i < device_count; i++)
         printf("%u MiB: %s\n", memory_mib(uses[i].device), uses[i].status ? "lost" : "ok");
@@ -570,7 +580,6 @@ static void fork_once(void)
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
-    double number = argc > 2 ? atof(argv[2]) : 0;
     find_devices();
     if (!strcmp(mode, "each"))
         each();
@@ -585,7 +594,7 @@ int main(int argc, char **argv)
     else if (!strcmp(mode, "full-fork"))
         fill(true);
     else if (!strcmp(mode, "loop"))
-        loop(number);
+        loop();
     else if (!strcmp(mode, "late"))
         late();
     else if (!strcmp(mode, "type")) {

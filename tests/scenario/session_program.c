@@ -4,8 +4,9 @@
  *   session_program MODE [NUMBER]
  *
  *   first            one kernel; prints the milliseconds from the first OpenCL call to its result
- *   loop SECONDS     rounds of kernels, writes and reads, checked; prints "running" after the first, and at the end how
- *                    many there were, and how long the slowest of the others took
+ *   loop SECONDS     rounds of kernels, writes and reads, checked, until it is over or SIGUSR1 comes, and one more;
+ *                    prints "running" after the first, and at the end how many there were, and how long the slowest
+ *                    of the others took
  *   idle SECONDS     one kernel, then nothing; prints "running"
  *   busy MS          one kernel that takes so long; prints "running" when it has been flushed
  *   enqueue SECONDS  a kernel each millisecond, waited for at the end, and counted by itself; prints "running", and the
@@ -25,6 +26,7 @@
 #define CL_TARGET_OPENCL_VERSION 300
 #include <CL/cl.h>
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,20 +175,32 @@ static void round_trip_once(void)
     CHECK(clReleaseKernel(inc));
 }
 
+static volatile sig_atomic_t told_to_end;
+
+static void hear_end(int number)
+{
+    (void)number;
+    told_to_end = 1;
+}
+
 static void loop(double seconds)
 {
+    const struct sigaction action = {.sa_handler = hear_end, .sa_flags = SA_RESTART};
     cl_kernel inc = kernel("inc");
     double now = now_ms(), end = now + seconds * 1e3, slowest = 0;
     cl_uint rounds = 0;
+    bool last;
+    sigaction(SIGUSR1, &action, NULL);
     do {
         double begin = now;
+        last = told_to_end || now >= end;
         round_trip(inc, rounds * 17);
         now = now_ms();
         if (rounds++ == 0)
             say("running");
         else
             slowest = now - begin > slowest ? now - begin : slowest;
-    } while (now < end);
+    } while (!last);
     printf("%u rounds, the slowest %.3f ms\n", rounds, slowest);
     CHECK(clReleaseKernel(inc));
 }

@@ -79,7 +79,7 @@ class Certificates(harness.Scenario):
         """What a program's session comes to whose daemon is killed, and started again."""
         daemon = self.open()
         self.site.sign('alice')
-        program = daemon.start(PROGRAM, 'loop', '3', stdout=subprocess.PIPE, PENSTOCK_SOCKET=os.devnull,
+        program = daemon.start(PROGRAM, 'loop', '60', stdout=subprocess.PIPE, PENSTOCK_SOCKET=os.devnull,
                                PENSTOCK_POOL=self.site.pool(daemon.address(), 'alice'))
         self.assertEqual(program.stdout.readline(), 'running\n')
         daemon.process.kill()
@@ -91,6 +91,8 @@ class Certificates(harness.Scenario):
         after = harness.Daemon(daemon.folder, config, log='after.log')
         self.daemons.append(after)
         after.wait_log('session 1 of .* goes on')
+        if not revoked:
+            program.send_signal(signal.SIGUSR1)
         program.communicate(timeout=20 * harness.SLOW)
         after.wait_log('session 1 of .* ended')
         return program.returncode

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 import unittest
 
@@ -209,12 +210,17 @@ class Pools(harness.Scenario):
             daemon.wait_log(r'session 2 of \S+ \(pid \d+\) ended')
             self.assertNotIn('session 3', daemon.log())
 
-    def lose(self, end):
-        """Ends one of the two while both work: who is lost."""
-        program = self.start('loop', '4', pools=f'local {self.remote}')
+    def lose(self, end, devices):
+        """Ends one of the two while both work: who is lost, when so many devices are."""
+        program = self.start('loop', pools=f'local {self.remote}')
         self.assertEqual(program.stdout.readline(), 'running\n')
         end()
-        out, _ = program.communicate(timeout=30 * harness.SLOW)
+        patience = threading.Timer(30 * harness.SLOW, program.kill)
+        patience.start()
+        self.addCleanup(patience.cancel)
+        for _ in range(devices):
+            self.assertEqual(program.stdout.readline(), 'lost\n')
+        out, _ = program.communicate('\n', timeout=30 * harness.SLOW)
         self.assertEqual(program.returncode, 0, out)
         return {line.split(':')[0] for line in out.splitlines() if 'lost' in line}
 
@@ -225,18 +231,18 @@ class Pools(harness.Scenario):
         def end():
             workers.extend(self.there.workers())
             self.there.process.kill()
-        self.assertEqual(self.lose(end), {THERE})
+        self.assertEqual(self.lose(end, devices=2), {THERE})
         harness.wait_for(lambda: not any(harness.alive(pid) for pid in workers), what='its workers gone')
 
     def test_this_hosts_dies(self):
-        self.assertEqual(self.lose(self.here.process.kill), {HERE})
+        self.assertEqual(self.lose(self.here.process.kill, devices=1), {HERE})
 
     def test_worker_dies(self):
         self.there.expect(r'is lost: its worker \d+ was killed by signal 9')
 
         def end():
             os.kill(int(self.there.wait_log(r'session 1 of .*: worker (\d+)')), signal.SIGKILL)
-        self.assertEqual(self.lose(end), {THERE})
+        self.assertEqual(self.lose(end, devices=2), {THERE})
 
     def test_hangs_when_it_is_opened(self):
         """Who uses another pool does not wait for it, nor for a thread that forks and does."""
