@@ -43,26 +43,37 @@ def faults_stay():
     return {name: os.environ.get(name, '') + options for name in ('ASAN_OPTIONS', 'TSAN_OPTIONS')}
 
 
+def parent_and_state(pid):
+    """None: it is no more."""
+    try:
+        with open(f'/proc/{pid}/stat', 'rb') as file:
+            state, parent = file.read().rpartition(b')')[2].split(maxsplit=2)[:2]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(parent), state.decode()
+
+
 def processes():
-    """pid -> (parent, state, command line), of everything that runs."""
-    found = {}
-    for name in os.listdir('/proc'):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f'/proc/{name}/stat', encoding='utf-8', errors='replace') as file:
-                fields = file.read().rpartition(')')[2].split()
-            with open(f'/proc/{name}/cmdline', 'rb') as file:
-                command = file.read().replace(b'\0', b' ').decode('utf-8', 'replace')
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        found[int(name)] = (int(fields[1]), fields[0], command)
-    return found
+    """pid -> (parent, state), of everything that runs."""
+    found = {int(name): parent_and_state(name) for name in os.listdir('/proc') if name.isdigit()}
+    return {pid: each for pid, each in found.items() if each}
+
+
+def children(parent):
+    """Of those that run: pids."""
+    return [pid for pid, (its, state) in processes().items() if its == parent and state != 'Z']
+
+
+def command(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f'/proc/{pid}/cmdline', 'rb') as file:
+        return file.read().replace(b'\0', b' ').decode('utf-8', 'replace')
+    return ''
 
 
 def alive(pid):
     """Runs, and is not merely waiting for its parent to notice."""
-    return pid in (now := processes()) and now[pid][1] != 'Z'
+    found = parent_and_state(pid)
+    return found is not None and found[1] != 'Z'
 
 
 def wait_for(condition, seconds=10, what=None):
@@ -259,7 +270,7 @@ class Daemon:
         return found
 
     def workers(self):
-        return [pid for pid, (parent, state, _) in processes().items() if parent == self.pid and state != 'Z']
+        return children(self.pid)
 
     def dial(self, hello=True):
         """A connection, greeted."""

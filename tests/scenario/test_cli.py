@@ -295,8 +295,7 @@ os._exit(3)
         return running
 
     def program_of(self, running, name):
-        return next((pid for pid, (parent, _, command) in harness.processes().items()
-                     if parent == running.pid and command.startswith(name)), None)
+        return next((pid for pid in harness.children(running.pid) if harness.command(pid).startswith(name)), None)
 
     def test_signals(self):
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT):
@@ -334,7 +333,7 @@ print(out.decode().count("got"), "alive" in out.decode(), os.waitstatus_to_exitc
         """SIGKILL for the command line: program, daemon and files vanish."""
         running = self.start('sleep', '100', options=['--keep-vendors'])
         self.assertEqual(len(os.listdir(self.temporary)), 1)
-        children = [pid for pid, (parent, _, _) in harness.processes().items() if parent == running.pid]
+        children = harness.children(running.pid)
         self.assertEqual(len(children), 2)
         running.kill()
         running.wait()

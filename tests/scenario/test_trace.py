@@ -144,8 +144,7 @@ class Live(harness.Scenario):
         def start(*command, **options):
             return subprocess.Popen([harness.PENSTOCK, 'run', '--private', '--', *command], env=environment, text=True, **options)
         running = self.begin(start, PROGRAM, 'enqueue', '60')
-        program = next(pid for pid, (parent, _, _) in harness.processes().items() if parent == running.pid and
-                       os.readlink(f'/proc/{pid}/exe') == PROGRAM)
+        program = next(pid for pid in harness.children(running.pid) if os.readlink(f'/proc/{pid}/exe') == PROGRAM)
         with open(f'/proc/{program}/environ', encoding='utf-8') as file:
             environment |= dict(each.split('=', 1) for each in file.read().split('\0') if each.startswith('PENSTOCK_SOCKET='))
         self.trace_kernels(lambda *command: harness.run(*command, environment=environment))
