@@ -162,12 +162,13 @@ for line in open(sys.argv[1]):
 END
 }
 
-suites() { # FOLDER SUITE...: Meson's tests of these suites, each counted; $at_once of them, timeouts multiplied by $patience
+suites() { # FOLDER SUITE...: Meson's tests of these, and not of $without, each counted; $at_once, timeouts multiplied by $patience
     local folder=$1 suite arguments=() log begin=$SECONDS status
     shift
     for suite in "$@"; do
         arguments+=(--suite "$suite")
     done
+    [ -z "${without:-}" ] || arguments+=(--no-suite "$without")
     echo "==== $folder: $*"
     log=$(mktemp)
     meson test -C "$folder" --no-rebuild --print-errorlogs -t "${patience:-1}" --num-processes "${at_once:-$jobs}" "${arguments[@]}" 2>&1 | tee "$log"
@@ -279,7 +280,7 @@ sanitize() {
     # for races with what still goes on: a second if nothing else is said, and the scenarios start hundreds of processes.
     export TSAN_OPTIONS=suppressions=$options/tsan.supp:second_deadlock_stack=1:handle_segv=0:handle_sigbus=0:atexit_sleep_ms=100
     sanitized asan unit wire scenario
-    sanitized tsan unit scenario # the protocol's own tests have one thread
+    without=serial sanitized tsan unit scenario # nor have the protocol's own tests more than one thread
 }
 
 fuzz() { # SECONDS for each target
