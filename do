@@ -115,14 +115,20 @@ build_fuzzers() {
     target=fuzzers build build-fuzz clang -Dfuzz=true -Dc_args=-g1 -Db_sanitize=address,undefined -Db_lundef=false
 }
 
-# The builds that come later, with what the tests leave of the machine meanwhile, which wait a lot. What goes wrong is
-# said by the step that does the same again.
-build_ahead() {
-    renice -n 19 "$BASHPID" >/dev/null
-    build_sanitized asan
-    build_sanitized tsan
-    build_fuzzers
-    build_clang
+# The builds that come later, and then clang-tidy, which takes its time, with what the tests leave of the machine
+# meanwhile, which wait a lot. What goes wrong in a build is said by the step that does the same again. Two lines come
+# from it: when all is built, and the status of clang-tidy.
+work_ahead() {
+    {
+        chrt --idle --pid 0 "$BASHPID" || renice -n 19 "$BASHPID"
+        build_sanitized asan
+        build_sanitized tsan
+        build_fuzzers
+        build_clang
+    } >/dev/null 2>&1
+    echo built
+    check_tidy >build-clang/tidy.log 2>&1
+    echo $?
 }
 
 # ---- counting -------------------------------------------------------------------------------------------
@@ -228,26 +234,18 @@ check_format() {
     files=$(sources '*.c' '*.h') && [ -n "$files" ] && xargs clang-format --dry-run -Werror <<<"$files"
 }
 
-# clang-tidy takes its time: `./do test` begins with it beside the sanitizers' tests, which wait now and then.
-tidy_ahead() {
-    (renice -n 19 "$BASHPID" >/dev/null && check_tidy) >build-clang/tidy.log 2>&1 &
-    tidy=$!
-}
-
-finish_tidy() {
-    [ -n "${tidy:-}" ] || tidy_ahead
-    wait "$tidy"
-    local status=$?
-    cat build-clang/tidy.log
-    return "$status"
-}
-
 check_tidy() { # with the compile commands of build-clang
     local files
     files=$(sources 'src/*.c') && [ -n "$files" ] || return
     xargs <<<"$files" -P "$jobs" -n 1 clang-tidy -p build-clang --quiet --warnings-as-errors='*' 2>&1 |
         grep -v -e 'warnings\? generated\.$' -e '^Suppressed ' -e '^Use -header-filter'
     return "${PIPESTATUS[0]}"
+}
+
+finish_tidy() { # what work_ahead has begun
+    local status
+    [ -n "${ahead:-}" ] || { check_tidy; return; }
+    read -r -u "$ahead" status && cat build-clang/tidy.log && return "$status"
 }
 
 lint() {
@@ -311,15 +309,14 @@ do_test() { # build, and run every test (under 20 minutes on 2 cores)
     install packages_build packages_test
     step "build" build_main
     [ "$failed" -eq 0 ] || finish
-    build_ahead >/dev/null 2>&1 &
+    exec {ahead}< <(work_ahead)
     suites build unit model wire net scenario
     programs python3 tests/conformance/run.py --quick --jobs "$jobs"
     programs python3 tests/conformance/run.py --quick --jobs "$jobs" --devices 2
     programs python3 tests/conformance/run.py --quick --jobs "$jobs" --span 2 --only '^clinfo|PyOpenCL threads|ffmpeg (convolution|unsharp)'
     programs python3 tests/conformance/run.py --quick --network 'delay 500us' --network 'loss 1%' \
         --only '^clinfo|ffmpeg (overlay|transpose)'
-    wait
-    build_clang >/dev/null && tidy_ahead
+    read -r -u "$ahead" _
     sanitize
     fuzz 60
     lint
