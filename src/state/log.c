@@ -144,9 +144,28 @@ struct pen_log_reader {
     unsigned char *frame; /* PEN_LIMIT_FRAME bytes */
 };
 
+/* Whether the descriptor begins as a log does. */
+static int check_magic(int fd, struct pen_error *error)
+{
+    char magic[sizeof PEN_LOG_MAGIC - 1];
+    size_t size = 0;
+    ssize_t got = 1;
+    while (size < sizeof magic && got > 0)
+        if ((got = read(fd, magic + size, sizeof magic - size)) > 0)
+            size += (size_t)got;
+    if (got < 0)
+        return pen_fail(error, -PEN_EIO, "the file cannot be read: %s", strerror(errno));
+    if (size != sizeof magic || memcmp(magic, PEN_LOG_MAGIC, sizeof magic) != 0)
+        return pen_fail(error, -PEN_EVERSION,
+                        "the file is no session's log of this version: it does not begin with PENLOG 1");
+    return 0;
+}
+
 int pen_log_reader_create(int fd, struct pen_log_reader **out_reader, struct pen_error *error)
 {
-    char magic[8] = {0};
+    int rc = check_magic(fd, error);
+    if (rc)
+        return rc;
     struct pen_log_reader *reader = calloc(1, sizeof *reader);
     if (!reader || !(reader->frame = aligned_alloc(64, PEN_LIMIT_FRAME)) || !(reader->file = fdopen(fd, "rb"))) {
         if (reader)
@@ -154,13 +173,7 @@ int pen_log_reader_create(int fd, struct pen_log_reader **out_reader, struct pen
         free(reader);
         return pen_fail(error, -PEN_ENOMEM, "out of memory to read a log");
     }
-    if (fread(magic, 1, sizeof magic, reader->file) != sizeof magic || memcmp(magic, PEN_LOG_MAGIC, sizeof magic)) {
-        reader->file = NULL; /* the descriptor stays the caller's */
-        pen_log_reader_destroy(reader);
-        return pen_fail(error, -PEN_EVERSION,
-                        "the file is no session's log of this version: it does not begin with PENLOG 1");
-    }
-    reader->offset = sizeof magic;
+    reader->offset = sizeof PEN_LOG_MAGIC - 1;
     *out_reader = reader;
     return 0;
 }

@@ -71,6 +71,7 @@ class Commands(harness.Scenario):
                 (['log', 'graph', '/nonexistent'], 'cannot open /nonexistent'), (['trace', '/nonexistent'], 'cannot open'),
                 (['trace', self.path('text')], 'text'),
                 (['log', 'dump', self.path('text')], 'no session'), (['log', 'replay', self.path('text')], 'no session'),
+                (['log', 'dump', self.folder], 'cannot be read: Is a directory'),
                 (['log', 'record', self.path('text'), '--', 'true'], 'not written over'),
                 (['log', 'record', self.path('none/x.log'), '--', 'true'], 'none/x.log: ' + self.path('none/: No such file')),
                 (['devices', '--config', '/nonexistent'], 'cannot open the configuration')]:
