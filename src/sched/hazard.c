@@ -260,7 +260,8 @@ static int meet_one(const struct meeting *meeting, const struct access *before, 
     return meeting->meet(meeting->context, before->node, kind);
 }
 
-/* The reads since a write come after it by themselves: who meets one of them need not meet the write. */
+/* The reads since a write come after it by themselves: who meets one of them need not meet the write, unless that
+ * matters. */
 static int meet_all(const struct meeting *meeting, const struct pen_hazard_piece *piece, enum pen_hazard_mode mode)
 {
     enum pen_hazard_kind after_write =
@@ -272,8 +273,8 @@ static int meet_all(const struct meeting *meeting, const struct pen_hazard_piece
             read |= !is_over(&piece->accesses[i]) && piece->accesses[i].node != meeting->node;
             rc = meet_one(meeting, &piece->accesses[i], PEN_HAZARD_WRITE_AFTER_READ);
         }
-    if (!read || piece->joined)
-        for (uint32_t i = 0; i < piece->writes && !rc; i++)
+    for (uint32_t i = 0; i < piece->writes && !rc; i++)
+        if (!read || piece->joined || piece->accesses[i].node->matters)
             rc = meet_one(meeting, &piece->accesses[i], after_write);
     return rc;
 }

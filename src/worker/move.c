@@ -166,7 +166,7 @@ static int order_copy(struct pen_work_command *copy, struct pen_work_task *task,
     const struct pen_access all = {root, 0, root->size, PEN_HAZARD_WRITE, true}; /* who comes after it waits for it */
     to.mode = PEN_HAZARD_WRITE;
     to.fresh = true;
-    task->hazard = (struct pen_hazard_node){.ticket = ++task->work->ticket};
+    task->hazard = (struct pen_hazard_node){.ticket = ++task->work->ticket, .matters = true};
     copy->order_from = 0;
     int rc = note(copy, task, &from, to_host ? domain->index : PEN_REPLICA_HOST);
     if (!rc)

@@ -269,6 +269,28 @@ static void test_failed_source(void **state)
     rig_stop(&rig);
 }
 
+/* A copy fails that is held, and so are those that need it: one that reads, and one that writes behind that. */
+static void test_failed_copy_behind_reader(void **state)
+{
+    (void)state;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true, .fail = "read:1:late"}, 2 * DEVICES);
+    send_mix(&rig, Q, R, R, 1, E, 1, NULL);
+    assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    send_sleep(&rig, Q, 100, E + 1, 2); /* which the copy waits for */
+    atomic_store(&rig.view.slots[3].state, PEN_STATE_QUEUED);
+    RIG_SEND(&rig, copy, .queue = Q + 1, .event = E + 2, .slot = 3, .source = R, .target = R + 1,
+             .extent = {WORDS * 4, 1, 1});
+    send_mix(&rig, Q + 1 + DEVICES, R, R, 2, E + 3, 4, NULL); /* of the same device */
+    assert_true(rig_wait_slot(&rig, 4) < 0);
+    assert_true(rig_slot(&rig, 3) < 0);
+    for (uint32_t device = 0; device < DEVICES; device++) { /* the contents are as they were */
+        assert_int_equal(rig_read(&rig, Q + device, R, WORDS, BACK), 0);
+        assert_int_equal(*(uint32_t *)(void *)(rig.arena + BACK), 1);
+    }
+    rig_stop(&rig);
+}
+
 /* A buffer that is in more parts than can be told apart moves as a whole to where the last one is written, behind all
  * that another device does with any part of it. */
 static void test_too_many_parts(void **state)
@@ -300,10 +322,15 @@ static void test_too_many_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nobody_else_waits), cmocka_unit_test(test_failed_copy),
-        cmocka_unit_test(test_lazy_driver),       cmocka_unit_test(test_refused_behind_running),
-        cmocka_unit_test(test_ranges_move),       cmocka_unit_test(test_failed_source),
-        cmocka_unit_test(test_too_many_parts),    cmocka_unit_test(test_random),
+        cmocka_unit_test(test_nobody_else_waits),
+        cmocka_unit_test(test_failed_copy),
+        cmocka_unit_test(test_lazy_driver),
+        cmocka_unit_test(test_refused_behind_running),
+        cmocka_unit_test(test_ranges_move),
+        cmocka_unit_test(test_failed_source),
+        cmocka_unit_test(test_too_many_parts),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_failed_copy_behind_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
