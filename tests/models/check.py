@@ -15,6 +15,7 @@ MODELS = {
     'publish': ['NO_FENCE_WORKER', 'LATE_EPOCH'],
     'flush': ['LOOK_ONCE', 'NO_KICK', 'LATE_DUE'],
     'loan': ['NO_WAIT', 'SENT_STAYS'],
+    'order': ['KICK_BEFORE', 'NO_HOLDING', 'STAYS_PUT_OFF', 'NO_BEFORE'],
     'move': ['UNNOTED_SOURCE', 'READERS_HIDE', 'REPLACE_HELD', 'LOST_ANYHOW', 'STAYS_VALID'],
 }
 
