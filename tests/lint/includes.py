@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """includes.py [SRC] - includes point downward only: a folder of src/ includes from itself, and from those below it
-that BELOW names. Prints FILE:LINE for each that does not; exit status 1 then."""
+that BELOW names; and what is pure has no I/O, clock or threads: it calls what COMPUTES declares, and nothing else of the system.
+Prints FILE:LINE for each that does not; exit status 1 then."""
 
 import os
 import re
@@ -26,7 +27,15 @@ BELOW = {
 }
 # worker/ offers these to the daemon and the command line; the rest of it stays behind them.
 OFFERED = {"worker": ("crash.h", "log.h")}
+# Run by the worker, and to be run unchanged by the daemon and a simulator (ARCHITECTURE.md 8).
+PURE = ("sched", "mem")
+# What pure folders may include of other folders, and of the C library.
+COMPUTED = ("base/error.h", "base/list.h", "penstock-protocol.h")
+COMPUTES = ("assert.h", "limits.h", "stdbool.h", "stddef.h", "stdint.h", "stdlib.h", "string.h")
+# What stdlib.h has beside memory and numbers.
+EFFECTS = re.compile(r"\b(getenv|setenv|system|exit|_Exit|abort|atexit|rand|srand|random|mkstemp|mkdtemp)\s*\(")
 INCLUDE = re.compile(r'\s*#\s*include\s+"([^"/]+)/([^"]+)"')
+ANY = re.compile(r'\s*#\s*include\s+(["<])([^">]+)')
 
 
 def mistakes(src):
@@ -42,6 +51,8 @@ def mistakes(src):
                     match = INCLUDE.match(line)
                     if match:
                         yield from judge(f"{path}:{number}", part, *match.groups())
+                    if part in PURE:
+                        yield from judge_pure(f"{path}:{number}", part, line)
 
 
 def judge(place, part, target, header):
@@ -56,6 +67,19 @@ def judge(place, part, target, header):
         yield f"{place}: {part} must not include from {target}; below it are: {allowed}"
     elif header not in OFFERED.get(target, (header,)):
         yield f"{place}: of {target}, only {', '.join(OFFERED[target])} may be included from outside"
+
+
+def judge_pure(place, part, line):
+    match, effect = ANY.match(line), EFFECTS.search(line)
+    if match:
+        quote, header = match.groups()
+        allowed = COMPUTES if quote == "<" else COMPUTED
+        own = quote == '"' and header.split("/")[0] in BELOW and header.split("/")[0] not in BELOW[part]  # or judged above
+        if header not in allowed and not own:
+            yield f"{place}: {part} has no I/O, clock or threads; of {'the C library' if quote == '<' else 'others'} it may include " \
+                  f"{', '.join(allowed)}, not {header}"
+    elif effect:
+        yield f"{place}: {part} has no effects outside itself: not {effect[1]}"
 
 
 if __name__ == "__main__":

@@ -41,6 +41,17 @@ class Includes(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertIn("daemon/workers.c:1: of worker, only crash.h", text)
 
+    def test_what_is_pure(self):
+        self.assertEqual(check({"sched/place.c": '#include "sched/place.h"\n#include <assert.h>\n#include "base/list.h"\nfree(random);\n',
+                                "worker/x.c": "#include <pthread.h>\n"}), (0, ""))
+        for header in ("<time.h>", "<pthread.h>", "<stdio.h>", "<stdatomic.h>", "<unistd.h>", "<sys/mman.h>", '"base/thread.h"'):
+            with self.subTest(header=header):
+                status, text = check({"mem/region.c": f"\n#include {header}\n"})
+                self.assertEqual(status, 1)
+                self.assertIn("mem/region.c:2: mem has no I/O, clock or threads", text)
+        status, text = check({"sched/fleet.c": "    seed = rand();\n"})
+        self.assertEqual((status, text), (1, "sched/fleet.c:1: sched has no effects outside itself: not rand\n"))
+
     def test_unknown_folders(self):
         status, text = check({"extra/x.c": '#include "base/error.h"\n', "base/y.c": '#include "extra/x.h"\n'})
         self.assertEqual(status, 1)
