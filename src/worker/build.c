@@ -306,13 +306,55 @@ static struct pen_work_job *job_create(struct pen_work *work, const struct pen_m
     return job;
 }
 
+/* Does what is built for the one do for the other, too? Members of a span that are the same get one unit, so that a
+ * span's builds take no longer than those of one of them. */
+static bool is_one_unit(const struct pen_work_job *job, uint32_t a, uint32_t b)
+{
+    const struct pen_work_device *one = job->devices[a], *other = job->devices[b];
+    if (!one->span || one->like != other->like || one->domain != other->domain)
+        return false;
+    if (!job->inputs)
+        return pen_unit_may_share(job->program, one, job->step);
+    return !memcmp(job->inputs + (size_t)a * job->input_count, job->inputs + (size_t)b * job->input_count,
+                   job->input_count * sizeof *job->inputs);
+}
+
+/* Of the job's devices, the first whose unit is this one's. */
+static uint32_t first_of_unit(const struct pen_work_job *job, uint32_t device)
+{
+    uint32_t first = 0;
+    while (first < device && !is_one_unit(job, first, device))
+        first++;
+    return first;
+}
+
+static void share_units(struct pen_work_job *job)
+{
+    for (uint32_t i = 0; i < job->device_count; i++) {
+        struct pen_work_unit *unit = job->units[first_of_unit(job, i)];
+        if (!job->units[i] && unit) {
+            job->units[i] = unit;
+            unit->refs++;
+        }
+    }
+}
+
+static int make_unit(struct pen_work_job *job, uint32_t first)
+{
+    struct pen_unit_devices on = {.count = 0};
+    for (uint32_t i = first; i < job->device_count; i++)
+        if (first_of_unit(job, i) == first)
+            on.devices[on.count++] = job->devices[i];
+    return pen_unit_make(job->program, &on, job->step, job->options,
+                         job->inputs ? job->inputs + (size_t)first * job->input_count : NULL, job->input_count,
+                         &job->units[first]);
+}
+
 void pen_job_run(struct pen_work_job *job)
 {
     for (uint32_t i = 0; i < job->device_count && !job->error; i++)
-        if (!job->units[i])
-            job->error = pen_unit_make(job->program, job->devices[i], job->step, job->options,
-                                       job->inputs ? job->inputs + (size_t)i * job->input_count : NULL,
-                                       job->input_count, &job->units[i]);
+        if (!job->units[i] && first_of_unit(job, i) == i)
+            job->error = make_unit(job, i);
 }
 
 /* Hangs the units into the program and answers. */
@@ -323,6 +365,7 @@ static bool finish(struct pen_work_job *job)
     int rc = job->error;
     assert(program);
     program->job = NULL;
+    share_units(job);
     for (uint32_t i = 0; i < job->device_count && !rc; i++) {
         rc = pen_work_grow(&program->units, &program->unit_count, job->devices[i]->index);
         if (rc)
@@ -378,9 +421,11 @@ bool pen_work_build(struct pen_work *work, const struct pen_msg_program_build *m
         return false;
     atomic_fetch_add_explicit(&work->crash->builds, 1, memory_order_relaxed);
     for (uint32_t i = 0; i < job->device_count; i++) {
+        here = here || job->devices[i]->backend->one_thread;
+        if (first_of_unit(job, i) != i)
+            continue;
         job->units[i] = pen_unit_find(job->program, job->devices[i], job->step, job->options, job->keys[i]);
         all = all && job->units[i];
-        here = here || job->devices[i]->backend->one_thread;
     }
     if (all)
         return finish(job);

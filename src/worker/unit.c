@@ -1,5 +1,5 @@
-/* worker/unit.c - a program built for one device: found among those kept in this session, in the cache on disk, or made
- * by the driver. */
+/* worker/unit.c - a program built for one device, or for several that are the same: found among those kept in this
+ * session, in the cache on disk, or made by the driver. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -266,11 +266,23 @@ static void keep_own_device(struct pen_work_unit *unit)
     }
 }
 
-static int run_driver(struct pen_work_unit *unit, const struct pen_backend_build *build)
+/* For its devices at once: what comes of the first comes of all. */
+static int run_driver(struct pen_work_unit *unit, struct pen_backend_build *build, const struct pen_unit_devices *on)
 {
     const struct pen_backend_ops *ops = unit->work->ops;
     struct pen_backend_program *linked = NULL;
-    int rc = ops->program_build(unit->device->domain->backend, build, &linked, &unit->result, &unit->log);
+    struct pen_build_result results[PEN_LIMIT_DEVICES] = {{0}};
+    char *logs[PEN_LIMIT_DEVICES] = {NULL};
+    uint32_t indices[PEN_LIMIT_DEVICES];
+    for (uint32_t i = 0; i < on->count; i++)
+        indices[i] = on->devices[i]->backend->index;
+    build->devices = indices;
+    build->device_count = on->count;
+    int rc = ops->program_build(unit->device->domain->backend, build, &linked, results, logs);
+    unit->result = results[0];
+    unit->log = logs[0];
+    for (uint32_t i = 1; i < on->count; i++)
+        free(logs[i]);
     if (linked)
         unit->backend = linked;
     if (!rc && !unit->backend)
@@ -297,7 +309,7 @@ static int create_backend(struct pen_work_unit *unit, const struct pen_work_prog
 }
 
 static int make_from_text(struct pen_work_unit *unit, struct pen_work_program *program, enum pen_build_step step,
-                          const char *options)
+                          const char *options, const struct pen_unit_devices *on)
 {
     struct pen_headers headers;
     int rc = create_backend(unit, program);
@@ -305,18 +317,14 @@ static int make_from_text(struct pen_work_unit *unit, struct pen_work_program *p
         rc = pen_headers_place(program, options, &headers);
     if (rc)
         return rc;
-    const struct pen_backend_build build = {.step = step,
-                                            .program = unit->backend,
-                                            .devices = &unit->device->backend->index,
-                                            .device_count = 1,
-                                            .options = headers.options};
-    rc = run_driver(unit, &build);
+    struct pen_backend_build build = {.step = step, .program = unit->backend, .options = headers.options};
+    rc = run_driver(unit, &build, on);
     pen_headers_leave(&headers);
     return rc;
 }
 
 static int make_by_link(struct pen_work_unit *unit, const char *options, struct pen_work_unit *const *inputs,
-                        uint32_t input_count)
+                        uint32_t input_count, const struct pen_unit_devices *on)
 {
     struct pen_backend_program *programs[PEN_LIMIT_INPUTS];
     for (uint32_t i = 0; i < input_count; i++) {
@@ -324,13 +332,9 @@ static int make_by_link(struct pen_work_unit *unit, const char *options, struct 
             return -PEN_EEXECUTABLE;
         programs[i] = inputs[i]->backend;
     }
-    const struct pen_backend_build build = {.step = PEN_BUILD_STEP_LINK,
-                                            .devices = &unit->device->backend->index,
-                                            .device_count = 1,
-                                            .options = options,
-                                            .inputs = programs,
-                                            .input_count = input_count};
-    return run_driver(unit, &build);
+    struct pen_backend_build build = {
+        .step = PEN_BUILD_STEP_LINK, .options = options, .inputs = programs, .input_count = input_count};
+    return run_driver(unit, &build, on);
 }
 
 /* ---- the cache on disk ----------------------------------------------------------------------------------- */
@@ -342,10 +346,24 @@ static bool caches_itself(const struct pen_work_device *device)
     return strstr(device->backend->driver, "Portable Computing Language") || strstr(device->backend->driver, "rusticl");
 }
 
+/* Does our cache keep what is built? It gives back one device's binary. */
+static bool is_stored(const struct pen_work_program *program, const struct pen_work_device *device,
+                      enum pen_build_step step)
+{
+    return program->work->config.cache && step == PEN_BUILD_STEP_BUILD && program->kind != PEN_PROGRAM_KIND_NATIVE &&
+           !caches_itself(device);
+}
+
+bool pen_unit_may_share(const struct pen_work_program *program, const struct pen_work_device *device,
+                        enum pen_build_step step)
+{
+    return program->kind != PEN_PROGRAM_KIND_NATIVE && !is_stored(program, device, step);
+}
+
 static bool load(struct pen_work_unit *unit, const uint64_t key[2])
 {
     struct pen_work *work = unit->work;
-    struct pen_cache_entry *entry = is_key(key) && work->config.cache ? pen_cache_get(work->config.cache, key) : NULL;
+    struct pen_cache_entry *entry = is_key(key) ? pen_cache_get(work->config.cache, key) : NULL;
     if (!entry)
         return false;
     struct pen_build_result result;
@@ -379,7 +397,7 @@ static void store(const struct pen_work_unit *unit, const uint64_t key[2])
     struct pen_work *work = unit->work;
     void *bytes = NULL;
     size_t size = 0;
-    if (!is_key(key) || !work->config.cache || unit->status || unit->result.global_variable_bytes)
+    if (!is_key(key) || unit->status || unit->result.global_variable_bytes)
         return;
     if (work->ops->program_binary(unit->backend, unit->device->backend->index, &bytes, &size))
         return;
@@ -398,23 +416,24 @@ static void complain_of_disk(struct pen_work_unit *unit)
     free(line);
 }
 
-int pen_unit_make(struct pen_work_program *program, struct pen_work_device *device, enum pen_build_step step,
+int pen_unit_make(struct pen_work_program *program, const struct pen_unit_devices *on, enum pen_build_step step,
                   const char *options, struct pen_work_unit *const *inputs, uint32_t input_count,
                   struct pen_work_unit **out_unit)
 {
     struct pen_work *work = program->work;
+    struct pen_work_device *device = on->devices[0];
     uint64_t here[2], anywhere[2];
     unit_keys(program, device, step, options, here, anywhere);
     struct pen_work_unit *unit = calloc(1, sizeof *unit);
     if (!unit)
         return -PEN_ENOMEM;
     *unit = (struct pen_work_unit){.work = work, .refs = 1, .device = device};
-    bool on_disk = step == PEN_BUILD_STEP_BUILD && program->kind != PEN_PROGRAM_KIND_NATIVE && !caches_itself(device);
+    bool on_disk = is_stored(program, device, step);
     if (on_disk && load(unit, anywhere)) {
         atomic_fetch_add_explicit(&work->crash->build_hits, 1, memory_order_relaxed);
     } else {
-        unit->status = step == PEN_BUILD_STEP_LINK ? make_by_link(unit, options, inputs, input_count)
-                                                   : make_from_text(unit, program, step, options);
+        unit->status = step == PEN_BUILD_STEP_LINK ? make_by_link(unit, options, inputs, input_count, on)
+                                                   : make_from_text(unit, program, step, options, on);
         if (unit->status && unit->result.outcome == PEN_BUILD_OUTCOME_SUCCESS)
             unit->result.outcome = PEN_BUILD_OUTCOME_FAILED;
         if (unit->status)

@@ -220,11 +220,11 @@ struct pen_work_sampler {
     uint32_t sampler_count;
 };
 
-/* A program built (or compiled, or linked) for one device; never changes. */
+/* A program built (or compiled, or linked) for one device, or for several that are the same; never changes. */
 struct pen_work_unit {
     struct pen_work *work;
     uint32_t refs;
-    struct pen_work_device *device;
+    struct pen_work_device *device;      /* the first of them */
     struct pen_backend_program *backend; /* NULL when there was none to make */
     struct pen_build_result result;
     int status;
@@ -592,9 +592,17 @@ struct pen_work_unit *pen_unit_find(struct pen_work_program *program, const stru
                                     enum pen_build_step step, const char *options, uint64_t out_key[2]);
 /* Keeps it for the next build of the same, if that may be. */
 void pen_unit_keep(struct pen_work_unit *unit, const uint64_t key[2]);
-/* One step of a program for one device, by the cache on disk or the driver. The unit counts what went wrong as its
- * status; -PEN_ENOMEM only without one. inputs: the units to link. On the builder's thread. */
-int pen_unit_make(struct pen_work_program *program, struct pen_work_device *device, enum pen_build_step step,
+/* May one unit be for all devices that are the same as this one, and in its domain? A binary is one device's own. */
+bool pen_unit_may_share(const struct pen_work_program *program, const struct pen_work_device *device,
+                        enum pen_build_step step);
+/* What one unit is made for: devices of one domain that are the same, one at least. */
+struct pen_unit_devices {
+    struct pen_work_device *devices[PEN_LIMIT_DEVICES];
+    uint32_t count;
+};
+/* One step of a program, by the cache on disk or the driver. The unit counts what went wrong as its status; -PEN_ENOMEM
+ * only without one. inputs: the units to link. On the builder's thread. */
+int pen_unit_make(struct pen_work_program *program, const struct pen_unit_devices *on, enum pen_build_step step,
                   const char *options, struct pen_work_unit *const *inputs, uint32_t input_count,
                   struct pen_work_unit **out_unit);
 void pen_unit_unref(struct pen_work_unit *unit);

@@ -82,8 +82,12 @@ static int program_build(struct pen_backend_domain *domain, const struct pen_bac
                          struct pen_backend_program **out, struct pen_build_result *results, char **logs)
 {
     struct pen_backend_build real = *build;
-    uint32_t index = of(domain)->index + build->devices[0];
-    real.devices = &index;
+    uint32_t indices[PEN_LIMIT_DEVICES];
+    for (uint32_t i = 0; i < build->device_count; i++)
+        indices[i] = of(domain)->index + build->devices[i];
+    real.devices = indices;
+    rig_asked.builds++;
+    rig_asked.built_devices += build->device_count;
     if (atomic_fetch_add(&building, 1))
         rig_asked.builds_at_once = true;
     rig_asked.builds_by_dispatch += pthread_equal(pthread_self(), dispatch) != 0;

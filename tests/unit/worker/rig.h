@@ -69,6 +69,7 @@ struct rig_asked {
     uint32_t partitions;
     uint32_t callbacks, events; /* asked for with a launch */
     /* Written by whoever builds. */
+    uint32_t builds, built_devices; /* for how many devices in all */
     uint32_t builds_by_dispatch;
     bool builds_at_once;
 };

@@ -2,6 +2,7 @@
  * would have done it in; and commands that have nothing to do with each other run at the same time. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -97,6 +98,59 @@ static void test_times_are_in_order(void **state)
     for (uint32_t i = 1; i < 4; i++)
         assert_true(rig.view.times[1 + i].started >= rig.view.times[i].ended);
     rig_stop(&rig);
+}
+
+/* Members that are the same are built for at once: a span's build takes no longer than one member's. */
+static void test_members_share_a_build(void **state)
+{
+    (void)state;
+    const uint64_t one = 1, from = P + 1;
+    struct rig rig;
+    struct pen_msg_built built;
+    prepare(&rig, &(struct rig_options){.domains = 3, .span = true, .shared = true}, 0);
+    assert_int_equal(rig_asked.builds, 1);
+    assert_int_equal(rig_asked.built_devices, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        send_sleep(&rig, 20, E + i, 1 + i, NULL, 0); /* on all of them */
+    assert_int_equal(rig_wait_slot(&rig, 3), 0);
+    assert_int_equal(rig_build(&rig, P, 1), 0);
+    assert_int_equal(rig_asked.builds, 1); /* it was kept, for all */
+
+    rig_program(&rig, P + 1, "kernel nop()\n");
+    RIG_SEND(&rig, program_build, .program = P + 1, .step = PEN_BUILD_STEP_COMPILE, .devices = &one,
+             .devices_count = 1);
+    RIG_SEND(&rig, program_build, .program = P + 2, .step = PEN_BUILD_STEP_LINK, .devices = &one, .devices_count = 1,
+             .inputs = &from, .inputs_count = 1);
+    for (int i = 0; i < 2; i++) {
+        rig_answer(&rig, PEN_OP_BUILT);
+        assert_int_equal(pen_msg_built_decode(rig.frame.data, rig.frame.size, &rig.scratch, &built), 0);
+        assert_int_equal(built.status, 0);
+    }
+    rig_answer(&rig, PEN_OP_KERNEL_INFO);
+    assert_int_equal(rig_asked.builds, 3);
+    assert_int_equal(rig_asked.built_devices, 9);
+    rig_stop(&rig);
+
+    prepare(&rig, &(struct rig_options){.domains = 2, .span = true}, 0);
+    assert_int_equal(rig_asked.builds, 2); /* they are not of one driver */
+    rig_stop(&rig);
+}
+
+/* What our cache gives back is one device's binary: each member has its own. */
+static void test_members_load_their_builds(void **state)
+{
+    (void)state;
+    struct rig rig;
+    char dir[] = "/tmp/penstock-test-cache-XXXXXX", command[64];
+    assert_non_null(mkdtemp(dir));
+    for (int i = 0; i < 2; i++) {
+        prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true, .cache_dir = dir}, 0);
+        assert_int_equal(rig_asked.builds, 2);
+        assert_int_equal(rig_asked.built_devices, 2);
+        rig_stop(&rig);
+    }
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    assert_int_equal(system(command), 0);
 }
 
 /* A program's own event holds up what comes after it in its queue, and no other queue, though that works on the same
@@ -747,6 +801,8 @@ int main(void)
         cmocka_unit_test(test_many_devices),
         cmocka_unit_test(test_independent_commands_overlap),
         cmocka_unit_test(test_times_are_in_order),
+        cmocka_unit_test(test_members_share_a_build),
+        cmocka_unit_test(test_members_load_their_builds),
         cmocka_unit_test(test_a_gate),
         cmocka_unit_test(test_another_queue_waits),
         cmocka_unit_test(test_barrier),
