@@ -131,7 +131,7 @@ static int connect_stream(struct pen_daemon_peer *peer, uint64_t deadline_ns, st
     const struct pen_tls_module *tls;
     int fd, rc = address->plain ? 0 : pen_tls_module_load(&tls, error);
     if (!rc)
-        rc = pen_tcp_connect(address->host, !address->plain, deadline_ns, &fd, error);
+        rc = pen_tcp_connect(address->host, !address->plain, &address->answered, deadline_ns, &fd, error);
     if (rc)
         return rc;
     rc = address->certified ? certify(fd, address, deadline_ns, &peer->stream, error)

@@ -145,6 +145,8 @@ static int query_once(struct pen_pool *pool, const struct patience *patience)
     int rc = pen_daemon_connect(pool->address, patience->deadline_ns, &peer, &pool->error);
     if (rc)
         return rc;
+    if (peer.stream) /* its sessions connect again */
+        ((struct pen_pool_address *)(uintptr_t)pool->address)->answered = pen_tcp_place_of(peer.fd);
     rc = query(&peer, &frame, patience, pool, &pool->error);
     pen_daemon_close(&peer);
     pen_unix_frame_finish(&frame);

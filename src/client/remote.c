@@ -290,6 +290,7 @@ static int try_to_reconnect(struct pen_remote_end *end, struct pen_error *error)
     int rc = pen_daemon_resume(&end->config.address, &resume, deadline_ns, &stream, error);
     if (rc)
         return rc;
+    end->config.address.answered = pen_tcp_place_of(stream->fd);
     rc = go_on(end, stream, deadline_ns);
     if (!rc)
         return 0;

@@ -57,7 +57,7 @@ static int follow(struct pen_daemon_peer *peer, int fd, struct pen_unix_frame *f
 int pen_daemon_take_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
                            struct pen_error *error)
 {
-    int fd, rc = pen_tcp_connect(peer->address->host, true, deadline_ns, &fd, error);
+    int fd, rc = pen_tcp_connect_again(peer->fd, peer->address->host, deadline_ns, &fd, error);
     if (rc)
         return rc;
     if ((rc = pen_daemon_greeted(peer, frame, deadline_ns, error)) ||

@@ -21,6 +21,12 @@
 #define HOST_BYTES 256
 #define BACKLOG    64
 
+/* Until the next of a name's addresses is tried beside those before it (RFC 8305, section 5: Connection Attempt
+ * Delay). */
+#define NEXT_NS 250000000u
+/* Longest sleep at a time. */
+#define SLEEP_MS 1000
+
 struct address {
     char host[HOST_BYTES];
     char port[8];
@@ -171,40 +177,14 @@ void pen_tcp_notice_silence(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
 }
 
-/* 0 with a connected socket, or errno. */
-static int try_one(const struct addrinfo *at, uint64_t deadline_ns, int *out_fd)
-{
-    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), code = 0;
-    socklen_t size = sizeof code;
-    if (fd < 0)
-        return errno;
-    pen_tcp_notice_silence(fd);
-    if (connect(fd, at->ai_addr, at->ai_addrlen)) {
-        code = errno;
-        struct pollfd poller = {.fd = fd, .events = POLLOUT};
-        uint64_t now = pen_now_ns();
-        if (code == EINPROGRESS) {
-            int ready = poll(&poller, 1, now < deadline_ns ? (int)((deadline_ns - now) / 1000000) : 0);
-            code = ETIMEDOUT;
-            if (ready > 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size))
-                code = errno;
-        }
-    }
-    if (code) {
-        close(fd);
-        return code;
-    }
-    *out_fd = fd;
-    return 0;
-}
+/* ---- connecting -------------------------------------------------------------------------------------- */
 
-/* One of several addresses that does not answer leaves time for those after it. */
-static uint64_t share_of(uint64_t deadline_ns, const struct addrinfo *list)
+struct pen_tcp_place pen_tcp_place_of(int fd)
 {
-    uint64_t now = pen_now_ns(), count = 0;
-    for (; list; list = list->ai_next)
-        count++;
-    return now < deadline_ns ? now + (deadline_ns - now) / count : deadline_ns;
+    struct pen_tcp_place place = {.size = sizeof place.address};
+    if (getpeername(fd, (struct sockaddr *)&place.address, &place.size))
+        place.size = 0;
+    return place;
 }
 
 /* Of the reasons why a name's addresses cannot be connected to, the heaviest counts. */
@@ -222,21 +202,187 @@ static int weight(int code)
     }
 }
 
-int pen_tcp_connect(const char *text, bool anywhere, uint64_t deadline_ns, int *out_fd, struct pen_error *error)
+/* A name's addresses, in the order in which they are tried; `tries` has what they have come to. */
+struct race {
+    const struct addrinfo **addresses;
+    struct pollfd *tries;       /* a socket that is being connected; fd -1: it has failed */
+    size_t count, begun, going; /* addresses; of them tried, and still being tried */
+    int code;                   /* the heaviest errno of those that have failed */
+};
+
+static bool is_at(const struct addrinfo *address, const struct pen_tcp_place *place)
+{
+    return address->ai_addrlen == place->size && !memcmp(address->ai_addr, &place->address, place->size);
+}
+
+/* The first of these from `from` on that is of this family, or of another; NULL: none. */
+static const struct addrinfo *next_of(const struct addrinfo *from, int family, bool of_it)
+{
+    while (from && (from->ai_family == family) != of_it)
+        from = from->ai_next;
+    return from;
+}
+
+/* RFC 8305, section 4: as the resolver has sorted them, but the first family and the others by turns. */
+static void sort(struct race *race, const struct addrinfo *list)
+{
+    const int family = list->ai_family;
+    const struct addrinfo *next[] = {list, next_of(list, family, false)};
+    for (bool other = false; next[0] || next[1]; other = !other) {
+        const struct addrinfo *at = next[other];
+        if (!at)
+            continue;
+        race->addresses[race->count++] = at;
+        next[other] = next_of(at->ai_next, family, !other);
+    }
+}
+
+/* The address that has answered before goes ahead. */
+static void put_first(struct race *race, const struct pen_tcp_place *place)
+{
+    size_t at = 0;
+    while (at < race->count && !is_at(race->addresses[at], place))
+        at++;
+    if (at == race->count)
+        return;
+    const struct addrinfo *first = race->addresses[at];
+    memmove(race->addresses + 1, race->addresses, at * sizeof(struct addrinfo *));
+    race->addresses[0] = first;
+}
+
+static int race_init(struct race *race, const struct addrinfo *list, const struct pen_tcp_place *first)
+{
+    size_t count = 1;
+    for (const struct addrinfo *at = list->ai_next; at; at = at->ai_next)
+        count++;
+    *race = (struct race){.addresses = calloc(count, sizeof(struct addrinfo *)),
+                          .tries = calloc(count, sizeof(struct pollfd)),
+                          .code = ENETUNREACH};
+    if (!race->addresses || !race->tries)
+        return -PEN_ENOMEM;
+    sort(race, list);
+    if (first && first->size)
+        put_first(race, first);
+    return 0;
+}
+
+static void race_finish(struct race *race)
+{
+    for (size_t i = 0; i < race->begun; i++)
+        if (race->tries[i].fd >= 0)
+            close(race->tries[i].fd);
+    free(race->addresses);
+    free(race->tries);
+}
+
+static void note_failure(struct race *race, struct pollfd *try, int code)
+{
+    if (try->fd >= 0)
+        close(try->fd);
+    try->fd = -1;
+    if (weight(code) >= weight(race->code))
+        race->code = code;
+}
+
+static void begin_next(struct race *race)
+{
+    const struct addrinfo *to = race->addresses[race->begun];
+    struct pollfd *try = &race->tries[race->begun++];
+    *try =
+        (struct pollfd){.fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), .events = POLLOUT};
+    if (try->fd >= 0)
+        pen_tcp_notice_silence(try->fd);
+    if (try->fd < 0 || (connect(try->fd, to->ai_addr, to->ai_addrlen) && errno != EINPROGRESS))
+        note_failure(race, try, errno);
+    else
+        race->going++;
+}
+
+/* Looks at those that poll has told of: the socket that is connected, or -1. */
+static int take_answers(struct race *race)
+{
+    for (size_t i = 0; i < race->begun; i++) {
+        struct pollfd *try = &race->tries[i];
+        int fd = try->fd, code = 0;
+        socklen_t size = sizeof code;
+        if (fd < 0 || !try->revents)
+            continue;
+        if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size))
+            code = errno;
+        if (!code) {
+            try->fd = -1;
+            return fd;
+        }
+        race->going--;
+        note_failure(race, try, code);
+    }
+    return -1;
+}
+
+/* Until there is an answer, or it is `until`, or for a while. */
+static int await(struct race *race, uint64_t until)
+{
+    uint64_t now = pen_now_ns(), ms = now < until ? (until - now + 999999) / 1000000 : 0;
+    return poll(race->tries, race->begun, ms < SLEEP_MS ? (int)ms : SLEEP_MS) > 0 ? take_answers(race) : -1;
+}
+
+/* 0 with a connected socket, or errno. */
+static int run(struct race *race, uint64_t deadline_ns, int *out_fd)
+{
+    uint64_t next_ns = 0; /* when the next is tried */
+    for (;;) {
+        uint64_t now = pen_now_ns();
+        if (race->begun < race->count && (!race->going || now >= next_ns)) {
+            begin_next(race);
+            next_ns = now + NEXT_NS;
+            continue;
+        }
+        if (!race->going)
+            return race->code;
+        int fd = await(race, race->begun < race->count && next_ns < deadline_ns ? next_ns : deadline_ns);
+        if (fd >= 0) {
+            *out_fd = fd;
+            return 0;
+        }
+        if (race->going && now >= deadline_ns)
+            return ETIMEDOUT;
+    }
+}
+
+/* Of the list, what is of this host. */
+static int check_loopback(const char *text, const struct addrinfo *list, struct pen_error *error)
+{
+    for (; list; list = list->ai_next)
+        if (!is_loopback(list->ai_addr))
+            return not_loopback(text, error);
+    return 0;
+}
+
+int pen_tcp_connect(const char *text, bool anywhere, const struct pen_tcp_place *first, uint64_t deadline_ns,
+                    int *out_fd, struct pen_error *error)
 {
     struct addrinfo *list;
-    int rc = resolve(text, 0, &list, error), code = ENETUNREACH;
+    struct race race = {0};
+    int rc = resolve(text, 0, &list, error);
     if (rc)
         return rc;
-    for (const struct addrinfo *at = list; at && code; at = at->ai_next) {
-        if (!anywhere && !is_loopback(at->ai_addr)) {
-            rc = not_loopback(text, error);
-            break;
-        }
-        int failed = try_one(at, share_of(deadline_ns, at), out_fd);
-        if (!failed || weight(failed) >= weight(code))
-            code = failed;
+    if (!anywhere && (rc = check_loopback(text, list, error))) {
+        freeaddrinfo(list);
+        return rc;
     }
+    int code = race_init(&race, list, first) ? ENOMEM : run(&race, deadline_ns, out_fd);
+    race_finish(&race);
     freeaddrinfo(list);
-    return rc || !code ? rc : pen_fail(error, meaning(code), "connecting to %s: %s", text, strerror(code));
+    return code ? pen_fail(error, meaning(code), "connecting to %s: %s", text, strerror(code)) : 0;
+}
+
+int pen_tcp_connect_again(int fd, const char *text, uint64_t deadline_ns, int *out_fd, struct pen_error *error)
+{
+    struct pen_tcp_place place = pen_tcp_place_of(fd);
+    const struct addrinfo only = {
+        .ai_family = place.address.ss_family, .ai_addr = (struct sockaddr *)&place.address, .ai_addrlen = place.size};
+    struct race race = {0};
+    int code = !place.size ? ECONNRESET : race_init(&race, &only, NULL) ? ENOMEM : run(&race, deadline_ns, out_fd);
+    race_finish(&race);
+    return code ? pen_fail(error, meaning(code), "connecting to %s: %s", text, strerror(code)) : 0;
 }

@@ -7,18 +7,32 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "base/error.h"
+
+/* Where a connection leads; size 0: nobody knows. */
+struct pen_tcp_place {
+    struct sockaddr_storage address;
+    socklen_t size;
+};
 
 /* -PEN_EINVAL: that is no address, whatever its name may stand for. */
 int pen_tcp_check(const char *address, struct pen_error *error);
 int pen_tcp_listen(const char *address, bool anywhere, int *out_fd, struct pen_error *error);
 /* Where a listening socket is: "127.0.0.1:4711"; "?" when nobody knows. */
 void pen_tcp_local(int fd, char *out, size_t size);
-/* Tries each address of the name in turn. -PEN_ENOENT: nobody listens at any that this host has a way to. What does not
- * tell whether somebody does: -PEN_ETIMEOUT; -PEN_EGONE, it broke at once; -PEN_EIO, no way there, or no such name;
+/* Tries the addresses of the name one after the other, each a quarter of a second after the one before, or when those
+ * before it have failed, and takes the first that answers (RFC 8305, sections 4 and 5). `first`, or NULL: goes ahead of
+ * the others, if the name has it. -PEN_ENOENT: nobody listens at any that this host has a way to. What does not tell
+ * whether somebody does: -PEN_ETIMEOUT; -PEN_EGONE, it broke at once; -PEN_EIO, no way there, or no such name;
  * -PEN_ENOMEM, this host or this process has no memory or no descriptor for a connection. */
-int pen_tcp_connect(const char *address, bool anywhere, uint64_t deadline_ns, int *out_fd, struct pen_error *error);
+int pen_tcp_connect(const char *address, bool anywhere, const struct pen_tcp_place *first, uint64_t deadline_ns,
+                    int *out_fd, struct pen_error *error);
+/* To where the connection `fd` leads, without looking the name up, which is for messages: as pen_tcp_connect. */
+int pen_tcp_connect_again(int fd, const char *address, uint64_t deadline_ns, int *out_fd, struct pen_error *error);
+/* Of a connected socket. */
+struct pen_tcp_place pen_tcp_place_of(int fd);
 
 /* For frames that shall not wait: they are sent at once, and find few bytes ahead of them in the socket's buffer. Other
  * sockets are left as they are. */

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "net/tcp.h"
 #include "net/tls.h"
 
 #define PEN_TENANT_NAME_BYTES 32
@@ -54,6 +55,8 @@ struct pen_pool_address {
     bool certified;
     struct pen_certificate_files files;
     struct pen_tls_key key; /* else: "penstock://HOST:PORT/NAME#KEY" */
+    /* Of the name's addresses the one that has answered last: tried first. No part of the text. */
+    struct pen_tcp_place answered;
 };
 int pen_pool_address_parse(const char *text, struct pen_pool_address *out, struct pen_error *error);
 /* One with a key, or plain. `out` has PEN_POOL_ADDRESS_BYTES. */

@@ -135,8 +135,10 @@ class Network(harness.Scenario):
         with open(hosts, 'w', encoding='ascii') as file:
             file.write(f'192.0.2.3 pool\n{self.cable.address["b"]} pool\n')
         self.address = self.address.replace(self.cable.address['b'], 'pool')
+        begin = time.monotonic()
         program = self.start('unshare', '--mount', 'sh', '-c', f'mount --bind {hosts} /etc/hosts && exec "$@"', 'sh', LOOP, 'loop', '1')
         self.assertEqual(program.stdout.readline().strip(), 'running')
+        self.assertLess(time.monotonic() - begin, 4 * harness.SLOW, 'the other is tried soon, and first from then on')
         self.cable.say('reset 100ms')
         output, _ = program.communicate(timeout=60 * harness.SLOW)
         self.assertEqual(program.returncode, 0, output)
