@@ -387,6 +387,7 @@ bool pen_remote_end_help(struct pen_remote_end *end, const _Atomic uint32_t *epo
     uint64_t deadline = pen_now_ns() + timeout_ns;
     if (!pen_pump_take(&end->pump))
         return false;
+    end->view.awake = 1; /* guarded by the pump */
     /* What is to be answered first has to be sent. */
     if (!pthread_mutex_trylock(&end->forwarding)) {
         forward_some(end); /* the rest is the sending thread's */
@@ -401,6 +402,7 @@ bool pen_remote_end_help(struct pen_remote_end *end, const _Atomic uint32_t *epo
         pen_link_wait(end->link, deadline - now);
         going = pen_pump_turn(&end->pump);
     }
+    end->view.awake = 0;
     pen_pump_give(&end->pump, atomic_load(waiters) > 1);
     return going;
 }

@@ -40,6 +40,7 @@ struct pen_mirror {
 /* Private copies of where everything is. Zero-initialize. */
 struct pen_shared_view {
     const struct pen_mirror *mirror; /* NULL: none */
+    uint32_t awake;                  /* of the client's waiters, those who publish here themselves */
     struct pen_shared *shared;
     struct pen_queue_slot *queues;
     struct pen_event_slot *slots;

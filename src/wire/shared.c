@@ -178,11 +178,14 @@ void pen_publish_times(struct pen_shared_view *view, uint32_t slot, const struct
     view->times[slot] = *times;
 }
 
-/* Wakes all that sleep on epoch. Release at least: who sees the new epoch sees what was published before. */
-static void wake_all(struct pen_shared *shared)
+/* Wakes all that sleep on epoch. Release at least: who sees the new epoch sees what was published before. Where some of
+ * the waiters are known to be awake, it is looked whether there are others: seq_cst both, as are a waiter's `waiters +
+ * 1` and its load of epoch: we see it, or it sees the new epoch. */
+static void wake_all(struct pen_shared *shared, uint32_t awake)
 {
     atomic_fetch_add_explicit(&shared->epoch, 1, memory_order_seq_cst);
-    pen_futex_wake(&shared->epoch, INT_MAX, true);
+    if (!awake || atomic_load_explicit(&shared->waiters, memory_order_seq_cst) > awake)
+        pen_futex_wake(&shared->epoch, INT_MAX, true);
 }
 
 bool pen_publish_event(struct pen_shared_view *view, uint32_t slot, int32_t state, bool after_reads)
@@ -206,7 +209,7 @@ bool pen_publish_event(struct pen_shared_view *view, uint32_t slot, int32_t stat
     int32_t old = atomic_exchange_explicit(at, state, memory_order_acq_rel);
     bool waited = old > 0 && (old & PEN_SLOT_WAITED);
     if (waited)
-        wake_all(view->shared);
+        wake_all(view->shared, view->awake);
     return waited;
 }
 
@@ -225,7 +228,7 @@ bool pen_publish_queue(struct pen_shared_view *view, uint32_t queue_slot, uint64
         /* All are woken, and say again what they want. Before the epoch moves: who says it later sees the new epoch. */
         (void)atomic_compare_exchange_strong_explicit(&queue->wanted, &wanted, 0, memory_order_seq_cst,
                                                       memory_order_relaxed);
-        wake_all(view->shared);
+        wake_all(view->shared, view->awake);
         return true;
     }
     return false;
@@ -243,7 +246,7 @@ void pen_publish_output(struct pen_shared_view *view)
 void pen_publish_gone(struct pen_shared_view *view)
 {
     atomic_store_explicit(&view->shared->gone, 1, memory_order_release);
-    wake_all(view->shared);
+    wake_all(view->shared, 0);
 }
 
 bool pen_publish_wake(struct pen_shared_view *view)

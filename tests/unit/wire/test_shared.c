@@ -1,5 +1,6 @@
 /* Making and mapping the shared page; publication. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -93,6 +94,54 @@ static void only_who_asked_is_woken(void **unused)
     close(fd);
 }
 
+struct sleeper {
+    struct pen_shared_view *view;
+    _Atomic bool there; /* about to sleep */
+    bool woken;
+};
+
+static void *sleep_on_epoch(void *context)
+{
+    struct sleeper *sleeper = context;
+    _Atomic uint32_t *epoch = &sleeper->view->shared->epoch;
+    uint32_t seen = *epoch;
+    sleeper->there = true;
+    sleeper->woken = pen_futex_wait(epoch, seen, 300000000, true);
+    return NULL;
+}
+
+/* Whether a thread that sleeps is woken by a completion, when so many wait and one of them is awake. */
+static bool wakes(struct pen_shared_view *view, uint32_t waiters)
+{
+    struct sleeper sleeper = {.view = view};
+    pthread_t thread;
+    uint32_t before = view->shared->epoch;
+    view->shared->waiters = waiters;
+    view->awake = 1;
+    view->slots[1].state = PEN_STATE_QUEUED | PEN_SLOT_WAITED;
+    assert_int_equal(pthread_create(&thread, NULL, sleep_on_epoch, &sleeper), 0);
+    while (!sleeper.there)
+        usleep(1000);
+    usleep(50000);
+    assert_true(pen_publish_event(view, 1, PEN_STATE_COMPLETE, false));
+    assert_int_equal(view->shared->epoch, before + 1);
+    pthread_join(thread, NULL);
+    return sleeper.woken;
+}
+
+/* A thread that publishes what it waits for itself makes no system call for it; one that sleeps besides is woken. */
+static void who_is_awake_is_not_woken(void **unused)
+{
+    (void)unused;
+    struct pen_shared_view view = {0};
+    int fd = -1;
+    assert_int_equal(pen_shared_create(RING, &fd, &view, NULL), 0);
+    assert_false(wakes(&view, 1)); /* the sleeper is not counted: nobody is to be woken */
+    assert_true(wakes(&view, 2));
+    pen_shared_unmap(&view);
+    close(fd);
+}
+
 static void ring_sizes(void **unused)
 {
     (void)unused;
@@ -172,11 +221,9 @@ static void refuses_what_could_shrink(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_sides_see_the_same),
-        cmocka_unit_test(only_who_asked_is_woken),
-        cmocka_unit_test(ring_sizes),
-        cmocka_unit_test(refuses_bad_pages),
-        cmocka_unit_test(refuses_what_could_shrink),
+        cmocka_unit_test(both_sides_see_the_same),   cmocka_unit_test(only_who_asked_is_woken),
+        cmocka_unit_test(who_is_awake_is_not_woken), cmocka_unit_test(ring_sizes),
+        cmocka_unit_test(refuses_bad_pages),         cmocka_unit_test(refuses_what_could_shrink),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
