@@ -1,5 +1,6 @@
 /* worker/access.c - which bytes of which regions a command reads and writes. Of a kernel: what its arguments may reach,
- * by their qualifiers; of a transfer: from the box's first byte to its last. */
+ * by their qualifiers and what its source does with them (source.h); of a transfer: from the box's first byte to its
+ * last. */
 #include "mem/box.h"
 #include "worker/work.h"
 
@@ -10,8 +11,11 @@
 
 /* May a kernel write through the argument? That the region was made for kernels to read only says nothing: hashcat's
  * write to such buffers, and no driver minds. */
-static bool may_write(const struct pen_argument_info *info)
+static bool may_write(const struct pen_work_kernel *kernel, uint32_t index)
 {
+    const struct pen_argument_info *info = &kernel->info->arguments[index];
+    if (kernel->reads && kernel->reads[index])
+        return false;
     return !info->known || !(info->address == ADDRESS_CONSTANT || info->access == ACCESS_READ_ONLY ||
                              (info->qualifiers & QUALIFIER_CONST));
 }
@@ -83,7 +87,7 @@ static uint32_t of_launch(const struct pen_work_command *command, struct pen_acc
         const struct pen_work_region *region = argument->object;
         if (argument->kind != PEN_ARGUMENT_KIND_REGION || !region || argument->error || !pen_region_alive(region))
             continue;
-        set_whole(&out[count++], region, may_write(&kernel->info->arguments[i]) ? PEN_HAZARD_WRITE : PEN_HAZARD_READ);
+        set_whole(&out[count++], region, may_write(kernel, i) ? PEN_HAZARD_WRITE : PEN_HAZARD_READ);
     }
     return count;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/source.h"
 #include "worker/work.h"
 
 /* ---- arguments ------------------------------------------------------------------------------------------- */
@@ -290,6 +291,7 @@ void pen_kernel_unref(struct pen_work_kernel *kernel)
         free(kernel->instances[i]);
     }
     free(kernel->instances);
+    free(kernel->reads);
     arguments_free(kernel->arguments, kernel->argument_count);
     for (uint32_t i = 0; i < kernel->unit_count; i++)
         if (kernel->units[i])
@@ -299,6 +301,38 @@ void pen_kernel_unref(struct pen_work_kernel *kernel)
         pen_program_unref(kernel->program);
     free(kernel->name);
     free(kernel);
+}
+
+/* Is it any use to know what is read only: where there are several devices to order, or several replicas? */
+static bool is_ordered(const struct pen_work_kernel *kernel)
+{
+    for (uint32_t i = 0; i < kernel->unit_count; i++)
+        if (kernel->units[i] && kernel->units[i]->device->span)
+            return true;
+    return kernel->work->domain_count > 1;
+}
+
+/* What holds for all its units. Without memory nothing is known. */
+static void read_source(struct pen_work_kernel *kernel)
+{
+    const struct pen_work_program *program = kernel->program;
+    uint32_t count = kernel->argument_count;
+    if (program->kind != PEN_PROGRAM_KIND_SOURCE || program->text_count != 1 || !count || !is_ordered(kernel))
+        return;
+    const char *text = (const char *)program->texts[0].bytes, *options = NULL;
+    bool *reads = calloc(count, sizeof *reads);
+    for (uint32_t i = 0; i < kernel->unit_count && reads; i++) {
+        const struct pen_work_unit *unit = kernel->units[i];
+        bool other = unit && (!unit->options || (options && strcmp(options, unit->options) != 0));
+        options = unit && !other ? unit->options : options;
+        if (other || (unit && strlen(text) != program->texts[0].size)) {
+            free(reads);
+            reads = NULL;
+        }
+    }
+    if (reads && options)
+        pen_source_reads(text, options, kernel->name, count, reads);
+    kernel->reads = reads;
 }
 
 /* Takes hold of the program's units as they are; finds the kernel's description. */
@@ -326,6 +360,7 @@ static int bind(struct pen_work_kernel *kernel)
     }
     kernel->argument_count = kernel->info->arguments_count;
     kernel->arguments = calloc(kernel->argument_count ? kernel->argument_count : 1, sizeof *kernel->arguments);
+    read_source(kernel);
     return kernel->arguments ? 0 : -PEN_ENOMEM;
 }
 
@@ -365,7 +400,9 @@ static bool clone_kernel(struct pen_work *work, const struct pen_msg_kernel_clon
         if (kernel->units[i])
             pen_unit_unref(kernel->units[i]);
     free(kernel->units);
+    free(kernel->reads);
     arguments_free(kernel->arguments, kernel->argument_count);
+    kernel->reads = NULL;
     kernel->units = NULL;
     kernel->arguments = NULL;
     kernel->unit_count = kernel->argument_count = 0;
@@ -383,6 +420,8 @@ static bool clone_kernel(struct pen_work *work, const struct pen_msg_kernel_clon
         return pen_work_fail(work, rc, "out of memory for a copy of kernel %s", source->name);
     kernel->argument_count = source->argument_count;
     kernel->own_variables = source->own_variables;
+    if (source->reads && (kernel->reads = calloc(source->argument_count, sizeof *kernel->reads)))
+        memcpy(kernel->reads, source->reads, source->argument_count * sizeof *kernel->reads);
     return true;
 }
 

@@ -104,6 +104,7 @@ void pen_unit_unref(struct pen_work_unit *unit)
         free(unit->kernels);
     }
     free(unit->log);
+    free(unit->options);
     free(unit);
 }
 
@@ -428,6 +429,8 @@ int pen_unit_make(struct pen_work_program *program, const struct pen_unit_device
     if (!unit)
         return -PEN_ENOMEM;
     *unit = (struct pen_work_unit){.work = work, .refs = 1, .device = device};
+    if (step == PEN_BUILD_STEP_BUILD && program->kind == PEN_PROGRAM_KIND_SOURCE)
+        unit->options = strdup(options); /* or less is known of its kernels */
     bool on_disk = is_stored(program, device, step);
     if (on_disk && load(unit, anywhere)) {
         atomic_fetch_add_explicit(&work->crash->build_hits, 1, memory_order_relaxed);

@@ -228,7 +228,8 @@ struct pen_work_unit {
     struct pen_backend_program *backend; /* NULL when there was none to make */
     struct pen_build_result result;
     int status;
-    char *log; /* or NULL */
+    char *log;     /* or NULL */
+    char *options; /* of a whole program's build from text; else NULL */
     struct pen_msg_kernel_info *kernels;
     uint32_t kernel_count;
     struct pen_cache_entry
@@ -304,6 +305,7 @@ struct pen_work_kernel {
     uint64_t version;                    /* of the last argument set */
     uint64_t plain_version, plain_epoch; /* with these, every region argument was found alive and direct */
     bool own_variables;                  /* its program has variables of its own */
+    bool *reads; /* by argument: it is only read through, by its source; NULL: not known of any */
     uint32_t argument_count;
     struct pen_work_argument *arguments;
 };

@@ -21,7 +21,7 @@
 /* What the fake backend has built in, for real drivers; and as it wants it. */
 static const char source[] = "kernel void inc(global uint *data) { data[get_global_id(0)]++; }\n"
                              "kernel void fill(global uint *to, uint word) { to[get_global_id(0)] = word; }\n"
-                             "kernel void copy(global uint *to, global const uint *from)\n"
+                             "kernel void copy(global uint *to, global uint *from)\n"
                              "{ size_t i = get_global_id(0); to[i] = from[i]; }\n"
                              "kernel void blend(global uint *to, global const uint *from, uint word)\n"
                              "{ size_t i = get_global_id(0); to[i] = to[i] * 1664525u + from[i] + word; }\n";

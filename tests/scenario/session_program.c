@@ -13,13 +13,18 @@
  *                    milliseconds that the slowest call took
  *   fault            a kernel that ends the worker; prints "running" before it
  *   open PATH        what a kernel gets that opens the file on the device's host, by a system call of Linux on x86-64:
- * a descriptor, or a negative error print COUNT      kernels that print, each followed by a line of ours hold MIB a
- * buffer of that size, filled, then idle; prints "running" keep MIB         a buffer of that size, and a part of it,
- * written by kernels; prints "running", waits for a line, goes on with both, and checks them many COUNT       so many
- * kernels in three queues, each with an event, many waiting for others; after a tenth of them and at the end prints
- * "running", and waits for a line build COUNT      programs, all different, each built and run include COUNT    the
- * same, and they include value.h, which is looked for in the folder it runs in leave one kernel; then ends without a
- * word to anybody scribble         one kernel; then puts into the session's ring what is no command
+ *                    a descriptor, or a negative error
+ *   print COUNT      kernels that print, each followed by a line of ours
+ *   hold MIB         a buffer of that size, filled, then idle; prints "running"
+ *   keep MIB         a buffer of that size, and a part of it, written by kernels; prints "running", waits for a line,
+ *                    goes on with both, and checks them
+ *   many COUNT       so many kernels in three queues, each with an event, many waiting for others; after a tenth of
+ *                    them and at the end prints "running", and waits for a line
+ *   readers          kernels that read one buffer and write another each, two of `indexed` and two of `pointed`
+ *   build COUNT      programs, all different, each built and run
+ *   include COUNT    the same, and they include value.h, which is looked for in the folder it runs in
+ *   leave            one kernel; then ends without a word to anybody
+ *   scribble         one kernel; then puts into the session's ring what is no command
  *
  * Exits with 0; with 3, "why: ..." and "lost: CALL: STATUS" when OpenCL says that the device is gone; with 2 when there
  * is no platform; with 1 when anything is wrong. */
@@ -465,6 +470,38 @@ static void scribble(void)
     round_trip_once();
 }
 
+/* Nothing of the arguments says that `from` is only read; of one kernel its text does. */
+static void readers(void)
+{
+    static const char *const names[] = {"indexed", "pointed"};
+    const char *text = "kernel void indexed(global uint *to, global uint *from)\n"
+                       "{ for (uint i = 0; i < 20000; i++) to[get_global_id(0)] += from[get_global_id(0)] ^ i; }\n"
+                       "kernel void pointed(global uint *to, global uint *from)\n"
+                       "{ for (uint i = 0; i < 20000; i++) to[get_global_id(0)] += *(from + get_global_id(0)) ^ i; }\n";
+    const size_t items = ITEMS;
+    cl_int status;
+    cl_event gate = clCreateUserEvent(cl.context, &status); /* so that none is over before the next one comes */
+    check(status, "clCreateUserEvent");
+    cl_program program = clCreateProgramWithSource(cl.context, 1, &text, NULL, &status);
+    check(status, "clCreateProgramWithSource");
+    build_program(program);
+    for (int i = 0; i < 4; i++) {
+        cl_kernel reader = clCreateKernel(program, names[i / 2], &status);
+        check(status, "clCreateKernel");
+        cl_mem to = clCreateBuffer(cl.context, CL_MEM_READ_WRITE, ITEMS * sizeof(cl_uint), NULL, &status);
+        check(status, "clCreateBuffer");
+        CHECK(clSetKernelArg(reader, 0, sizeof(cl_mem), &to));
+        CHECK(clSetKernelArg(reader, 1, sizeof(cl_mem), &cl.buffer));
+        CHECK(clEnqueueNDRangeKernel(cl.queue, reader, 1, NULL, &items, NULL, 1, &gate, NULL));
+        CHECK(clReleaseMemObject(to));
+        CHECK(clReleaseKernel(reader));
+    }
+    CHECK(clSetUserEventStatus(gate, CL_COMPLETE));
+    CHECK(clFinish(cl.queue));
+    CHECK(clReleaseEvent(gate));
+    CHECK(clReleaseProgram(program));
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
@@ -492,6 +529,8 @@ int main(int argc, char **argv)
         hold((size_t)number);
     else if (!strcmp(mode, "many"))
         many((long)number);
+    else if (!strcmp(mode, "readers"))
+        readers();
     else if (!strcmp(mode, "keep"))
         keep((size_t)number);
     else if (!strcmp(mode, "build"))
