@@ -1,7 +1,7 @@
 """README, "From another host": its lines, as they are there, on a host that has nothing of Penstock's yet. What they write to is
 this test's own: they run in namespaces, with a copy of /etc, and a network of their own. "What a session did": its pictures are what
-the tools print."""
-import json
+the tools make of what runs now."""
+import html
 import os
 import re
 import shutil
@@ -37,9 +37,11 @@ def commands():
     return [block.strip('\n') for block in re.findall(r'(?:^    .*\n)+', section('From another host'), re.MULTILINE)]
 
 
-def picture(kind):
-    """The lines of a Mermaid block."""
-    return re.search(rf'```mermaid\n{kind}.*?\n(.*?)```', section('What a session did'), re.DOTALL)[1].splitlines()
+def picture(name):
+    """What README shows."""
+    path = re.search(rf'\]\((docs/pictures/{name}\.svg)\)', section('What a session did'))[1]
+    with open(os.path.join(harness.TOP, path), encoding='utf-8') as file:
+        return html.unescape(file.read())
 
 
 def numbered(names, edges):
@@ -48,33 +50,25 @@ def numbered(names, edges):
     return [names[node] for node in order], sorted((order.index(a), order.index(b)) for a, b in edges)
 
 
+def node(number):
+    return int(number) >= 1 << 63, int(number)
+
+
 def drawn_graph():
-    names, edges = {}, []
-    for line in picture('graph'):
-        chain = [(mark == 'c', int(number), name) for mark, number, name in re.findall(r'\b([cn])(\d+)\b[\[(]*([a-z ]*)', line)]
-        names |= {node[:2]: node[2].strip() for node in chain if node[2].strip()}
-        edges += [(a[:2], b[:2]) for a, b in zip(chain, chain[1:])]
-    return numbered(names, edges)
+    text = picture('graph')
+    names = {node(number): name for number, name in re.findall(r'(?s)<title>n(\d+)</title>.*?<text[^>]*>([a-z ]+)</text>', text)}
+    return numbered(names, [(node(a), node(b)) for a, b in re.findall(r'(?s)<title>n(\d+)->n(\d+)</title>.*?>RAW</text>', text)])
 
 
 def printed_graph(text):
-    def node(number):
-        return int(number) >= 1 << 63, int(number)
     names = {node(number): name for number, name in re.findall(r'(?m)^  n(\d+) \[.*label="([a-z ]+)\\n', text)}
     return numbered(names, [(node(a), node(b)) for a, b in re.findall(r'(?m)^  n(\d+) -> n(\d+) \[label=RAW\];', text)])
 
 
-def drawn_lanes():
+def lanes_of(text):
     """The lanes, and what is in any."""
-    lines = picture('gantt')
-    return (sorted(line.split('section ')[1] for line in lines if 'section ' in line),
-            sorted(re.match(r' *([a-z]+)', line)[1] for line in lines if ' :' in line))
-
-
-def printed_lanes(text):
-    events = json.loads(text)['traceEvents']
-    return (sorted(re.search(r'part .*', event['args']['name'])[0] for event in events if event['ph'] == 'M'),
-            sorted(event['name'] for event in events if event['ph'] == 'X'))
+    return (sorted(re.findall(r'<g class="lane"><text[^>]*>([^<]+)', text)),
+            sorted(re.findall(r'<g class="bar"><title>([a-z]+)', text)))
 
 
 class Readme(harness.Scenario):
@@ -134,7 +128,9 @@ class Pictures(harness.Scenario):
         done = daemon.run(harness.PENSTOCK, 'log', 'record', log, '--', os.path.join(harness.BUILD, 'examples/chains'))
         self.assertEqual((done.returncode, done.stdout), (0, '65536 sums, 0 of them wrong\n'), done.stderr)
         self.assertEqual(printed_graph(daemon.run(harness.PENSTOCK, 'log', 'graph', log).stdout), drawn_graph())
-        self.assertEqual(printed_lanes(daemon.run(harness.PENSTOCK, 'trace', log).stdout), drawn_lanes())
+        trace = daemon.run(harness.PENSTOCK, 'trace', log).stdout
+        drawn = subprocess.run([os.path.join(harness.TOP, 'docs/pictures/timeline.py')], input=trace, capture_output=True, text=True, check=True)
+        self.assertEqual(lanes_of(drawn.stdout), lanes_of(picture('timeline')))
 
 
 if __name__ == '__main__':
