@@ -367,7 +367,7 @@ void pen_hazard_visit(const struct pen_hazard_region *region, uint64_t begin, ui
     for (uint32_t i = find(region, begin); i < region->count && region->pieces[i]->begin < end; i++) {
         const struct pen_hazard_piece *piece = region->pieces[i];
         uint32_t count = mode == PEN_HAZARD_WRITE ? piece->count : piece->writes;
-        for (uint32_t j = 0; j < count; j++)
+        for (uint32_t j = count; j-- > 0;)
             if (!is_over(&piece->accesses[j]))
                 visit(context, piece->accesses[j].node);
     }

@@ -158,13 +158,22 @@ struct choice {
     struct pen_work_lane *lanes[PEN_LIMIT_DEVICES];
     uint32_t count;
     const struct pen_work_domain *domain; /* whose devices are to wait for what is visited; NULL: all */
+    const struct pen_work_task *awaited;  /* by those, already */
 };
+
+/* Is it done no later than another that runs where it does? */
+static bool is_awaited(const struct choice *choice, const struct pen_work_task *wait)
+{
+    return choice->awaited && choice->awaited->lane == wait->lane &&
+           choice->awaited->expected_end_ns >= wait->expected_end_ns;
+}
 
 /* When it is expected to be done, on each device: what another one does has to become known there first. */
 static void await(struct choice *choice, const struct pen_work_task *wait)
 {
-    if (wait->node.state == PEN_GRAPH_DONE)
+    if (wait->node.state == PEN_GRAPH_DONE || is_awaited(choice, wait))
         return;
+    choice->awaited = wait;
     for (uint32_t i = 0; i < choice->count; i++) {
         const struct pen_work_device *device = choice->lanes[i]->device;
         bool crosses = wait->lane && wait->lane->device != device;
@@ -179,6 +188,13 @@ static void visit(void *context, const struct pen_hazard_node *before)
     await(context, pen_task_of_hazard(before));
 }
 
+static void await_in(struct choice *choice, const struct pen_work_domain *domain)
+{
+    if (choice->domain != domain)
+        choice->awaited = NULL;
+    choice->domain = domain;
+}
+
 /* What the access would come after. The devices of one driver find it in the same history, all devices if its region
  * is direct: each history is looked at once. */
 static void await_access(struct choice *choice, const struct pen_work_command *command, const struct pen_access *access)
@@ -189,11 +205,11 @@ static void await_access(struct choice *choice, const struct pen_work_command *c
         const struct pen_work_device *device = choice->lanes[i]->device;
         if (i && device->domain == choice->domain)
             continue;
-        choice->domain = direct ? NULL : device->domain;
-        if (!pen_move_overtakes(command, access, device))
+        await_in(choice, direct ? NULL : device->domain);
+        if (!access->fresh || !pen_move_overtakes(command, access, device))
             pen_move_visit(access, device, visit, choice);
     }
-    choice->domain = NULL;
+    await_in(choice, NULL);
 }
 
 static void await_all(struct choice *choice, const struct pen_work_command *command, const struct pen_access *accesses,
@@ -201,7 +217,7 @@ static void await_all(struct choice *choice, const struct pen_work_command *comm
 {
     for (uint32_t i = 0; i < command->wait_count; i++)
         await(choice, command->waits[i]);
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = count; i-- > 0;) /* what is written is the last, as a rule, and may wait for most */
         await_access(choice, command, &accesses[i]);
 }
 
@@ -240,6 +256,7 @@ static void list_devices(struct choice *choice, const struct pen_work_command *c
     uint32_t lanes[PEN_LIMIT_DEVICES];
     choice->count = candidates(command, accesses, count, lanes);
     choice->domain = NULL;
+    choice->awaited = NULL;
     for (uint32_t i = 0; i < choice->count; i++) {
         struct pen_work_lane *lane = &command->queue->lanes[lanes[i]];
         if (moves &&
