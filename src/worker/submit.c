@@ -9,6 +9,9 @@
 #include "worker/remote.h"
 #include "worker/work.h"
 
+/* A kept command has room for so many to wait for, at least: most have their place still to come, and wait then. */
+#define WAITS 8u
+
 /* ---- submission ------------------------------------------------------------------------------------------ */
 
 static int submit_launch(struct pen_work_command *command, const struct pen_backend_order *order)
@@ -141,7 +144,7 @@ struct pen_work_command *pen_command_keep(const struct pen_work_command *command
         return NULL;
     *copy = *command;
     copy->kept = true;
-    copy->wait_room = command->wait_count ? command->wait_count : 1;
+    copy->wait_room = command->wait_count > WAITS ? command->wait_count : WAITS;
     copy->waits = malloc(copy->wait_room * sizeof(struct pen_work_task *));
     copy->held_bytes = sizeof *copy + command->wait_count * sizeof(struct pen_work_task *);
     if (command->opcode == PEN_OP_MIGRATE) {
