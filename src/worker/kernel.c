@@ -73,31 +73,57 @@ static int arguments_copy(const struct pen_work_argument *from, uint32_t count, 
     return 0;
 }
 
+/* So much of an argument's value lies behind a snapshot's arguments. */
+static size_t value_bytes(const struct pen_work_argument *argument)
+{
+    return argument->kind == PEN_ARGUMENT_KIND_VALUE ? (argument->size + 7ul) / 8 * 8 : 0;
+}
+
+/* A region that is alive is used, and stays so. */
+static void keep_object(struct pen_work_argument *argument)
+{
+    if (argument->kind != PEN_ARGUMENT_KIND_REGION) {
+        take_object(argument);
+    } else if (argument->object && pen_region_alive(argument->object)) {
+        pen_region_use(argument->object);
+    } else if (argument->object) {
+        argument->error = argument->error ? argument->error : -PEN_EKERNELARGS;
+        argument->object = NULL;
+    }
+}
+
 int pen_kernel_snapshot(const struct pen_work_kernel *kernel, struct pen_work_argument **out, size_t *out_bytes)
 {
-    int rc = arguments_copy(kernel->arguments, kernel->argument_count, out);
-    if (rc)
-        return rc;
-    *out_bytes = 0;
-    for (uint32_t i = 0; i < kernel->argument_count; i++) {
-        struct pen_work_argument *argument = &(*out)[i];
-        *out_bytes += sizeof *argument + argument->capacity;
-        if (argument->kind != PEN_ARGUMENT_KIND_REGION || !argument->object || argument->error)
-            continue;
-        if (pen_region_alive(argument->object))
-            pen_region_use(argument->object);
-        else
-            argument->error = -PEN_EKERNELARGS;
+    uint32_t count = kernel->argument_count;
+    size_t bytes = count * sizeof **out;
+    for (uint32_t i = 0; i < count; i++)
+        bytes += value_bytes(&kernel->arguments[i]);
+    struct pen_work_argument *copy = malloc(bytes ? bytes : 1);
+    if (!copy)
+        return -PEN_ENOMEM;
+    unsigned char *value = (unsigned char *)&copy[count];
+    for (uint32_t i = 0; i < count; i++) {
+        const struct pen_work_argument *from = &kernel->arguments[i];
+        copy[i] = *from;
+        copy[i].value = value;
+        if (value_bytes(from))
+            memcpy(value, from->value, from->size);
+        value += value_bytes(from);
+        keep_object(&copy[i]);
     }
+    *out = copy;
+    *out_bytes = bytes;
     return 0;
 }
 
 void pen_kernel_snapshot_free(struct pen_work_argument *arguments, uint32_t count)
 {
     for (uint32_t i = 0; arguments && i < count; i++)
-        if (arguments[i].kind == PEN_ARGUMENT_KIND_REGION && arguments[i].object && !arguments[i].error)
+        if (arguments[i].object && arguments[i].kind == PEN_ARGUMENT_KIND_REGION)
             pen_region_unuse(arguments[i].object);
-    arguments_free(arguments, count);
+        else
+            drop_object(&arguments[i]);
+    free(arguments);
 }
 
 /* What is wrong with setting the argument to this; 0 when nothing is. Where the kind is a guess, the driver says. */
