@@ -357,28 +357,27 @@ static bool is_brought(const struct pen_access *access)
     return !access->fresh && !pen_region_is_direct(access->root);
 }
 
-static void unpin(const struct pen_access *told, uint32_t count)
+static void unpin(const struct pen_access *accesses, const struct pen_access *told, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (is_brought(&told[i]))
+        if (is_brought(&accesses[i]))
             pen_residency_unpin(&told[i].root->residency, told[i].begin, told[i].end);
 }
 
 /* What the command is to find, before any history knows of the command, for a copy may have to come after all that one
- * knows. out_told: the accesses as their regions' residencies tell them apart; those that were brought are pinned. */
+ * knows. out_told: of those that are brought, as their regions' residencies tell them apart; they are pinned. */
 static int bring_all(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
                      struct pen_access *out_told)
 {
     for (uint32_t i = 0; i < count; i++) {
-        out_told[i] = accesses[i];
         if (!is_brought(&accesses[i]))
             continue;
         struct pen_access *told = &out_told[i];
-        *told = cut(told);
+        *told = cut(&accesses[i]);
         pen_residency_pin(&told->root->residency, told->begin, told->end);
         int rc = bring(told->root, command->lane->device, told->begin, told->end);
         if (rc) {
-            unpin(out_told, i + 1);
+            unpin(accesses, out_told, i + 1);
             return rc;
         }
     }
@@ -426,6 +425,6 @@ int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, 
                 set_valid(&told[i], device);
         }
     }
-    unpin(told, count);
+    unpin(accesses, told, count);
     return rc;
 }
