@@ -236,13 +236,14 @@ static void test_many(void **state)
     rig_stop(&rig);
 }
 
-/* What comes last, in a queue of a higher priority, waits for what the devices have been given, and for no more. All
- * are there when the first goes: they wait for an event of the program's. */
+/* What is ready last, in a queue of a higher priority, waits for what the devices have been given, and for no more. All
+ * are there when the first goes: they wait for an event of the program's, and that one for the last that the devices
+ * are given at once. */
 static void test_priorities(void **state)
 {
     (void)state;
     enum { MANY = 20 };
-    const uint64_t gate = E + 1;
+    const uint64_t gate = E + 1, given = E + 2 + 3;
     struct rig rig;
     uint32_t done = 0;
     prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true}, PEN_QUEUE_FLAG_OUT_OF_ORDER);
@@ -254,7 +255,7 @@ static void test_priorities(void **state)
     RIG_SEND(&rig, event_create, .event = gate, .slot = 1);
     for (uint32_t i = 0; i < MANY; i++)
         send_sleep(&rig, 20, E + 2 + i, 2 + i, &gate, 1);
-    rig_launch(&rig, OTHER, SLEEP, 1, E + 2 + MANY, 2 + MANY, &gate, 1);
+    rig_launch(&rig, OTHER, SLEEP, 1, E + 2 + MANY, 2 + MANY, &given, 1);
     RIG_SEND(&rig, event_set, .event = gate, .status = 0);
     assert_int_equal(rig_wait_slot(&rig, 2 + MANY), 0);
     for (uint32_t i = 0; i < MANY; i++)
@@ -502,7 +503,7 @@ static void test_priorities_behind_another_device(void **state)
 {
     (void)state;
     enum { BEFORE = 30, LOW = 24, HIGH = 2 + BEFORE + LOW / 4 };
-    const uint64_t gate = E + 1, learn_ns = 200000000;
+    const uint64_t gate = E + 1, given = E + 2 + BEFORE + 1, learn_ns = 200000000;
     struct rig rig;
     uint32_t done = 0;
     prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true}, PEN_QUEUE_FLAG_OUT_OF_ORDER);
@@ -525,7 +526,7 @@ static void test_priorities_behind_another_device(void **state)
         if (slot < 2 + BEFORE)
             rig_launch(&rig, OTHER, HOLD_FIRST, 1, E + slot, slot, &gate, 1);
         else
-            rig_launch(&rig, slot == HIGH ? OTHER : Q, SLEEP, 1, E + slot, slot, &gate, 1);
+            rig_launch(&rig, slot == HIGH ? OTHER : Q, SLEEP, 1, E + slot, slot, slot == HIGH ? &given : &gate, 1);
     RIG_SEND(&rig, event_set, .event = gate, .status = 0);
     assert_int_equal(rig_wait_slot(&rig, HIGH), 0);
     for (uint32_t slot = 2 + BEFORE; slot <= 2 + BEFORE + LOW; slot++)
