@@ -145,6 +145,8 @@ static int copy_accesses(struct pen_hazard_piece *to, const struct pen_hazard_pi
 static uint32_t find(const struct pen_hazard_region *region, uint64_t at)
 {
     uint32_t low = 0, high = region->count;
+    if (high == 1) /* as of most, which commands name as a whole */
+        return region->pieces[0]->end <= at;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (region->pieces[middle]->end <= at)

@@ -151,3 +151,11 @@ uint32_t pen_command_accesses(const struct pen_work_command *command, struct pen
         return 0;
     }
 }
+
+bool pen_access_moves(const struct pen_access *accesses, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (!pen_region_is_direct(accesses[i].root))
+            return true;
+    return false;
+}

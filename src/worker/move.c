@@ -12,20 +12,21 @@
 
 /* ---- histories ---------------------------------------------------------------------------------------------- */
 
-/* Of the replica where commands on the device find the region; NULL: out of memory. A direct region has one for all. */
+/* Of the replica, or of a direct region, which has the host's alone; NULL: out of memory. */
 static struct pen_hazard_region *history_at(struct pen_work_region *root, uint32_t at)
 {
-    uint32_t index = at == PEN_REPLICA_HOST ? 0 : 1 + at;
-    if (index >= root->history_count) {
-        struct pen_hazard_region *more = realloc(root->histories, (index + 1) * sizeof *more);
+    if (at == PEN_REPLICA_HOST)
+        return &root->history;
+    if (at >= root->history_count) {
+        struct pen_hazard_region *more = realloc(root->histories, (at + 1) * sizeof *more);
         if (!more)
             return NULL;
-        for (uint32_t i = root->history_count; i <= index; i++)
+        for (uint32_t i = root->history_count; i <= at; i++)
             more[i] = (struct pen_hazard_region){0};
         root->histories = more;
-        root->history_count = index + 1;
+        root->history_count = at + 1;
     }
-    return &root->histories[index];
+    return &root->histories[at];
 }
 
 uint64_t pen_move_missing(const struct pen_access *access, const struct pen_work_device *device)
@@ -39,13 +40,18 @@ void pen_move_visit(const struct pen_access *access, const struct pen_work_devic
                     void (*visit)(void *context, const struct pen_hazard_node *before), void *context)
 {
     const struct pen_work_region *root = access->root;
-    uint32_t index = pen_region_is_direct(root) ? 0 : 1 + device->domain->index;
-    if (index < root->history_count)
-        pen_hazard_visit(&root->histories[index], access->begin, access->end, access->mode, visit, context);
+    const struct pen_hazard_region *history = NULL;
+    if (pen_region_is_direct(root))
+        history = &root->history;
+    else if (device->domain->index < root->history_count)
+        history = &root->histories[device->domain->index];
+    if (history)
+        pen_hazard_visit(history, access->begin, access->end, access->mode, visit, context);
 }
 
 void pen_move_forget(struct pen_work_region *root)
 {
+    pen_hazard_forget(&root->work->hazards, &root->history);
     for (uint32_t i = 0; i < root->history_count; i++)
         pen_hazard_forget(&root->work->hazards, &root->histories[i]);
     pen_hazard_forget(&root->work->hazards, &root->traced);
@@ -118,7 +124,7 @@ static void overtake(const struct pen_work_command *command, const struct pen_ac
 {
     struct pen_work_device *device = command->lane->device;
     if (pen_move_overtakes(command, access, device) && !pen_region_replace(access->root, device))
-        pen_hazard_forget(&access->root->work->hazards, &access->root->histories[1 + device->domain->index]);
+        pen_hazard_forget(&access->root->work->hazards, &access->root->histories[device->domain->index]);
 }
 
 /* ---- copies ------------------------------------------------------------------------------------------------- */
@@ -408,8 +414,9 @@ int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, 
 {
     const struct pen_work_device *device = command->lane->device;
     struct pen_access told[PEN_LIMIT_ARGUMENTS];
+    bool moves = pen_access_moves(accesses, count);
     command->order_from = command->wait_count;
-    int rc = bring_all(command, accesses, count, told);
+    int rc = moves ? bring_all(command, accesses, count, told) : 0;
     if (rc)
         return rc;
     task->hazard = (struct pen_hazard_node){.ticket = ++task->work->ticket};
@@ -425,6 +432,7 @@ int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, 
                 set_valid(&told[i], device);
         }
     }
-    unpin(accesses, told, count);
+    if (moves)
+        unpin(accesses, told, count);
     return rc;
 }

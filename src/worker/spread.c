@@ -190,22 +190,24 @@ static void visit(void *context, const struct pen_hazard_node *before)
 
 static void await_in(struct choice *choice, const struct pen_work_domain *domain)
 {
-    if (choice->domain != domain)
-        choice->awaited = NULL;
     choice->domain = domain;
+    choice->awaited = NULL;
 }
 
-/* What the access would come after. The devices of one driver find it in the same history, all devices if its region
- * is direct: each history is looked at once. */
+/* What the access would come after. All devices find that of a direct region in the same history, those of one driver
+ * that of another: each history is looked at once. */
 static void await_access(struct choice *choice, const struct pen_work_command *command, const struct pen_access *access)
 {
-    bool direct = pen_region_is_direct(access->root);
     assert(choice->count);
-    for (uint32_t i = 0; i < (direct ? 1 : choice->count); i++) {
+    if (pen_region_is_direct(access->root)) {
+        pen_move_visit(access, choice->lanes[0]->device, visit, choice);
+        return;
+    }
+    for (uint32_t i = 0; i < choice->count; i++) {
         const struct pen_work_device *device = choice->lanes[i]->device;
-        if (i && device->domain == choice->domain)
+        if (device->domain == choice->domain)
             continue;
-        await_in(choice, direct ? NULL : device->domain);
+        await_in(choice, device->domain);
         if (!access->fresh || !pen_move_overtakes(command, access, device))
             pen_move_visit(access, device, visit, choice);
     }
@@ -240,18 +242,10 @@ uint64_t pen_spread_missing(const struct pen_work_task *task)
     return bytes;
 }
 
-static bool any_moves(const struct pen_access *accesses, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (!pen_region_is_direct(accesses[i].root))
-            return true;
-    return false;
-}
-
 static void list_devices(struct choice *choice, const struct pen_work_command *command,
                          const struct pen_access *accesses, uint32_t count)
 {
-    bool moves = any_moves(accesses, count);
+    bool moves = pen_access_moves(accesses, count);
     uint64_t bring = 0;
     uint32_t lanes[PEN_LIMIT_DEVICES];
     choice->count = candidates(command, accesses, count, lanes);

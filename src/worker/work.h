@@ -200,8 +200,9 @@ struct pen_work_region {
     struct pen_work_region *root;
     uint64_t parent_offset;
     struct pen_residency residency; /* of the root, if it is not direct */
-    /* of the root (move.c): what watched commands do with each replica; [0]: the host's, or a direct region's one */
-    struct pen_hazard_region *histories;
+    /* of the root (move.c): what watched commands do with the host's replica, or with a direct region; and with those
+     * of the domains, history_count of them */
+    struct pen_hazard_region history, *histories;
     uint32_t history_count;
     struct pen_hazard_region traced; /* of the root: what in-order queues do that keep their order by themselves */
     uint32_t moving;                 /* copies of it under way */
@@ -725,6 +726,8 @@ struct pen_access {
 bool pen_command_may_be_refused(const struct pen_work_command *command);
 /* How many, of PEN_LIMIT_ARGUMENTS at most. What it does not name it does not touch. */
 uint32_t pen_command_accesses(const struct pen_work_command *command, struct pen_access out[PEN_LIMIT_ARGUMENTS]);
+/* Is any of them of a region whose contents move? */
+bool pen_access_moves(const struct pen_access *accesses, uint32_t count);
 
 /* ---- move.c ---------------------------------------------------------------------------------------------- */
 
