@@ -84,6 +84,12 @@ static int meet(void *context, struct pen_hazard_node *before, enum pen_hazard_k
     return 0;
 }
 
+/* Its accesses are noted from now on. */
+static void take_ticket(struct pen_work_task *task)
+{
+    task->hazard = (struct pen_hazard_node){.ticket = ++task->work->ticket};
+}
+
 static int note(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *access,
                 uint32_t at)
 {
@@ -363,27 +369,28 @@ static bool is_brought(const struct pen_access *access)
     return !access->fresh && !pen_region_is_direct(access->root);
 }
 
-static void unpin(const struct pen_access *accesses, const struct pen_access *told, uint32_t count)
+static void unpin(const struct pen_access *told, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (is_brought(&accesses[i]))
+        if (is_brought(&told[i]))
             pen_residency_unpin(&told[i].root->residency, told[i].begin, told[i].end);
 }
 
 /* What the command is to find, before any history knows of the command, for a copy may have to come after all that one
- * knows. out_told: of those that are brought, as their regions' residencies tell them apart; they are pinned. */
+ * knows. out_told: the accesses as their regions' residencies tell them apart; those that were brought are pinned. */
 static int bring_all(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
                      struct pen_access *out_told)
 {
     for (uint32_t i = 0; i < count; i++) {
+        out_told[i] = accesses[i];
         if (!is_brought(&accesses[i]))
             continue;
         struct pen_access *told = &out_told[i];
-        *told = cut(&accesses[i]);
+        *told = cut(told);
         pen_residency_pin(&told->root->residency, told->begin, told->end);
         int rc = bring(told->root, command->lane->device, told->begin, told->end);
         if (rc) {
-            unpin(accesses, out_told, i + 1);
+            unpin(out_told, i + 1);
             return rc;
         }
     }
@@ -409,17 +416,16 @@ static int note_fresh(struct pen_work_command *command, struct pen_work_task *ta
     return rc;
 }
 
-int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
-                  uint32_t count)
+/* Of which some are of regions whose contents move. */
+static int bring_and_note(struct pen_work_command *command, struct pen_work_task *task,
+                          const struct pen_access *accesses, uint32_t count)
 {
     const struct pen_work_device *device = command->lane->device;
     struct pen_access told[PEN_LIMIT_ARGUMENTS];
-    bool moves = pen_access_moves(accesses, count);
-    command->order_from = command->wait_count;
-    int rc = moves ? bring_all(command, accesses, count, told) : 0;
+    int rc = bring_all(command, accesses, count, told);
     if (rc)
         return rc;
-    task->hazard = (struct pen_hazard_node){.ticket = ++task->work->ticket};
+    take_ticket(task);
     for (uint32_t i = 0; i < count && !rc; i++) {
         if (pen_region_is_direct(accesses[i].root)) {
             rc = note(command, task, &accesses[i], PEN_REPLICA_HOST);
@@ -432,7 +438,19 @@ int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, 
                 set_valid(&told[i], device);
         }
     }
-    if (moves)
-        unpin(accesses, told, count);
+    unpin(told, count);
+    return rc;
+}
+
+int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
+                  uint32_t count)
+{
+    int rc = 0;
+    command->order_from = command->wait_count;
+    if (pen_access_moves(accesses, count))
+        return bring_and_note(command, task, accesses, count);
+    take_ticket(task);
+    for (uint32_t i = 0; i < count && !rc; i++)
+        rc = note(command, task, &accesses[i], PEN_REPLICA_HOST);
     return rc;
 }
