@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/module.h"
 #include "worker/source.h"
 #include "worker/work.h"
 
@@ -338,27 +339,32 @@ static bool is_ordered(const struct pen_work_kernel *kernel)
     return kernel->work->domain_count > 1;
 }
 
-/* What holds for all its units. Without memory nothing is known. */
-static void read_source(struct pen_work_kernel *kernel)
+/* The options that all its units were built with, from all of its program; NULL: they were not. */
+static const char *options_of(const struct pen_work_kernel *kernel)
+{
+    const char *options = NULL;
+    for (uint32_t i = 0; i < kernel->unit_count; i++) {
+        const struct pen_work_unit *unit = kernel->units[i];
+        if (unit && (!unit->options || (options && strcmp(options, unit->options) != 0)))
+            return NULL;
+        options = unit ? unit->options : options;
+    }
+    return options;
+}
+
+/* Without memory nothing is known. */
+static void find_reads(struct pen_work_kernel *kernel)
 {
     const struct pen_work_program *program = kernel->program;
+    const char *options = is_ordered(kernel) ? options_of(kernel) : NULL;
     uint32_t count = kernel->argument_count;
-    if (program->kind != PEN_PROGRAM_KIND_SOURCE || program->text_count != 1 || !count || !is_ordered(kernel))
+    if (!options || !count || program->text_count != 1 || !(kernel->reads = calloc(count, sizeof *kernel->reads)))
         return;
-    const char *text = (const char *)program->texts[0].bytes, *options = NULL;
-    bool *reads = calloc(count, sizeof *reads);
-    for (uint32_t i = 0; i < kernel->unit_count && reads; i++) {
-        const struct pen_work_unit *unit = kernel->units[i];
-        bool other = unit && (!unit->options || (options && strcmp(options, unit->options) != 0));
-        options = unit && !other ? unit->options : options;
-        if (other || (unit && strlen(text) != program->texts[0].size)) {
-            free(reads);
-            reads = NULL;
-        }
-    }
-    if (reads && options)
-        pen_source_reads(text, options, kernel->name, count, reads);
-    kernel->reads = reads;
+    const struct pen_work_text *text = &program->texts[0];
+    if (program->kind == PEN_PROGRAM_KIND_IL)
+        pen_module_reads(text->bytes, text->size, kernel->name, count, kernel->reads);
+    else if (strlen((const char *)text->bytes) == text->size)
+        pen_source_reads((const char *)text->bytes, options, kernel->name, count, kernel->reads);
 }
 
 /* Takes hold of the program's units as they are; finds the kernel's description. */
@@ -386,7 +392,7 @@ static int bind(struct pen_work_kernel *kernel)
     }
     kernel->argument_count = kernel->info->arguments_count;
     kernel->arguments = calloc(kernel->argument_count ? kernel->argument_count : 1, sizeof *kernel->arguments);
-    read_source(kernel);
+    find_reads(kernel);
     return kernel->arguments ? 0 : -PEN_ENOMEM;
 }
 

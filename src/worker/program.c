@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/name.h"
+#include "worker/module.h"
 #include "worker/work.h"
 
 /* Specialization constants of one program. */
@@ -73,6 +74,12 @@ static void note_prints(struct pen_work_program *program)
     program->prints = true;
 }
 
+static bool may_print(enum pen_program_kind kind, const void *bytes, size_t size)
+{
+    return memmem(bytes, size, "printf", strlen("printf")) || kind == PEN_PROGRAM_KIND_NATIVE ||
+           (kind == PEN_PROGRAM_KIND_IL && pen_module_may_print(bytes, size));
+}
+
 static bool add_text(struct pen_work_program *program, const struct pen_msg_program_create *message,
                      struct pen_work_device *device)
 {
@@ -90,7 +97,7 @@ static bool add_text(struct pen_work_program *program, const struct pen_msg_prog
     program->texts[program->text_count++] =
         (struct pen_work_text){.device = device, .bytes = bytes, .size = message->text.size};
     program->key[0] = program->key[1] = 0;
-    if (message->kind != PEN_PROGRAM_KIND_SOURCE || memmem(bytes, message->text.size, "printf", strlen("printf")))
+    if (may_print(message->kind, bytes, message->text.size))
         note_prints(program);
     return true;
 }

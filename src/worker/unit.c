@@ -429,7 +429,7 @@ int pen_unit_make(struct pen_work_program *program, const struct pen_unit_device
     if (!unit)
         return -PEN_ENOMEM;
     *unit = (struct pen_work_unit){.work = work, .refs = 1, .device = device};
-    if (step == PEN_BUILD_STEP_BUILD && program->kind == PEN_PROGRAM_KIND_SOURCE)
+    if (step == PEN_BUILD_STEP_BUILD && program->kind != PEN_PROGRAM_KIND_NATIVE)
         unit->options = strdup(options); /* or less is known of its kernels */
     bool on_disk = is_stored(program, device, step);
     if (on_disk && load(unit, anywhere)) {

@@ -230,7 +230,7 @@ struct pen_work_unit {
     struct pen_build_result result;
     int status;
     char *log;     /* or NULL */
-    char *options; /* of a whole program's build from text; else NULL */
+    char *options; /* of a whole program's build from text or a module; else NULL */
     struct pen_msg_kernel_info *kernels;
     uint32_t kernel_count;
     struct pen_cache_entry
@@ -263,7 +263,7 @@ struct pen_work_program {
     enum pen_program_kind kind;
     struct pen_work_text *texts; /* native: one for each device; else one, or none when made by a link */
     uint32_t text_count;
-    bool prints;              /* it may print: its text holds "printf", or is no text */
+    bool prints;              /* it may print: its text or module holds printf, or it is native */
     struct pen_work_job *job; /* its build under way; until then text, headers and constants stay as they are */
     bool headers_used;        /* a build has come since the last header */
     struct pen_work_header *headers;
@@ -306,7 +306,7 @@ struct pen_work_kernel {
     uint64_t version;                    /* of the last argument set */
     uint64_t plain_version, plain_epoch; /* with these, every region argument was found alive and direct */
     bool own_variables;                  /* its program has variables of its own */
-    bool *reads; /* by argument: it is only read through, by its source; NULL: not known of any */
+    bool *reads;                         /* by argument: it is only read through, by its text; NULL: not known of any */
     uint32_t argument_count;
     struct pen_work_argument *arguments;
 };
