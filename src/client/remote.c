@@ -461,10 +461,11 @@ static int start(struct pen_remote_end *end, struct pen_stream *stream, int pair
     if (!rc && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
         rc = -PEN_EIO;
     end->socket = pair[1];
-    if (!rc && !(rc = pen_thread_start(&end->sender, send_commands, end)))
-        end->sending = true;
     if (!rc && !(rc = pen_thread_start(&end->receiver, receive, end)))
         end->receiving = true;
+    /* Last: its first deed keeps others from the address space for a while. */
+    if (!rc && !(rc = pen_thread_start(&end->sender, send_commands, end)))
+        end->sending = true;
     return rc;
 }
 
