@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 #include <limits.h>
 #include <link.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,14 +42,22 @@ static int find(char out[PATH_MAX + 64], struct pen_error *error)
                     own);
 }
 
+/* What was loaded: it stays as long as the process. Release and acquire, for what is in it. */
+static const struct pen_tls_module *_Atomic loaded;
+
 int pen_tls_module_load(const struct pen_tls_module **out_module, struct pen_error *error)
 {
     char path[PATH_MAX + 64];
+    const struct pen_tls_module *module = atomic_load_explicit(&loaded, memory_order_acquire);
+    if (module) {
+        *out_module = module;
+        return 0;
+    }
     int rc = find(path, error);
     if (rc)
         return rc;
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    const struct pen_tls_module *module = library ? dlsym(library, PEN_TLS_MODULE_SYMBOL) : NULL;
+    module = library ? dlsym(library, PEN_TLS_MODULE_SYMBOL) : NULL;
     if (!module)
         return pen_fail(error, -PEN_EIO, "loading TLS for a pool on another host: %s (it needs OpenSSL 3: libssl3)",
                         dlerror());
@@ -57,6 +66,7 @@ int pen_tls_module_load(const struct pen_tls_module **out_module, struct pen_err
                         "%.200s is of Penstock %.20s, and the program uses " PEN_VERSION ": start it again", path,
                         module->version);
     }
+    atomic_store_explicit(&loaded, module, memory_order_release);
     *out_module = module;
     return 0;
 }
