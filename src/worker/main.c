@@ -11,6 +11,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "net/pack.h"
 #include "net/unix.h"
 #include "state/log.h"
 #include "worker/cache.h"
@@ -183,8 +184,10 @@ static int enter_jail(struct worker *worker, struct pen_error *error)
 {
     const char *writable[2 + PEN_CACHES];
     size_t count = 0;
-    if (worker->options.tenants)
-        pen_tls_prepare(); /* it is loaded from where we are installed */
+    if (worker->options.tenants) { /* what their sessions want is loaded from where it is installed */
+        pen_tls_prepare();
+        (void)pen_pack_available();
+    }
     setenv("PENSTOCK_WORKER", "1", 1);
     setenv("TMPDIR", worker->tmp_dir, 1);
     writable[count++] = worker->tmp_dir;
@@ -337,8 +340,6 @@ static int serve(struct worker *worker)
     struct pen_error error = {0};
     struct pen_work *work;
     int rc = wait_for_adoption(worker, &adopt, &error);
-    if (rc > 0)
-        link_caches(worker); /* the disk may have become full meanwhile, or the opposite */
     if (rc <= 0)
         return rc ? refuse(worker->client_fd >= 0 ? worker->client_fd : worker->options.control_fd, &error) : 0;
     struct pen_remote remote;
@@ -369,6 +370,7 @@ static int serve(struct worker *worker)
         return 0;
     if (rc)
         return refuse(worker->client_fd, &error);
+    link_caches(worker); /* the disk may have become full meanwhile, or the opposite. The program has its answer. */
     struct pen_watch watch = {.work = work,
                               .control_fd = worker->options.control_fd,
                               .return_fd = worker->options.return_fd,
