@@ -228,6 +228,26 @@ static void test_kinds(void **state)
     pen_hazards_finish(&hazards);
 }
 
+/* A write that matters is told of behind those that have read it since; one that does not, is not. */
+static void test_what_matters(void **state)
+{
+    (void)state;
+    for (uint32_t matters = 0; matters < 2; matters++) {
+        struct pen_hazards hazards;
+        struct pen_hazard_region region = {0};
+        struct pen_hazard_node copy = {.ticket = 1, .matters = matters}, read = {.ticket = 2}, write = {.ticket = 3};
+        uint32_t met = 0;
+        pen_hazards_init(&hazards);
+        assert_int_equal(pen_hazard_access(&hazards, &region, 0, 8, PEN_HAZARD_WRITE, &copy, count_one, &met), 0);
+        assert_int_equal(pen_hazard_access(&hazards, &region, 0, 8, PEN_HAZARD_READ, &read, count_one, &met), 0);
+        assert_int_equal(met, 1);
+        assert_int_equal(pen_hazard_access(&hazards, &region, 4, 8, PEN_HAZARD_WRITE, &write, count_one, &met), 0);
+        assert_int_equal(met, 2 + matters);
+        pen_hazard_forget(&hazards, &region);
+        pen_hazards_finish(&hazards);
+    }
+}
+
 static int refuse(void *context, struct pen_hazard_node *before, enum pen_hazard_kind kind)
 {
     (void)context, (void)before, (void)kind;
@@ -255,7 +275,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random), cmocka_unit_test(test_exact),         cmocka_unit_test(test_bounded),
-        cmocka_unit_test(test_kinds),  cmocka_unit_test(test_error_of_meet),
+        cmocka_unit_test(test_kinds),  cmocka_unit_test(test_error_of_meet), cmocka_unit_test(test_what_matters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
