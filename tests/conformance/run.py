@@ -244,6 +244,7 @@ def main():
     parser.add_argument("--resume", action="store_true", help="keep what the --json file has already, and run the rest")
     parser.add_argument("--network", action="append", metavar="COMMAND",
                         help="with the pool at the other end of a network that is told this, as tests/net/cable.c says: 'delay 500us'")
+    parser.add_argument("--native-cache", metavar="FOLDER", help="where PoCL keeps natively what it compiles, for this run and others")
     parser.add_argument("--keep", action="store_true", help="keep the working folder, and print it")
     options = parser.parse_args()
     options.build = os.path.abspath(options.build)
@@ -269,6 +270,8 @@ def main():
     native_environment["OCL_ICD_VENDORS"] = vendors(os.path.join(folder, "native"), drivers_of(options.driver, options.devices))
     if options.devices > 1 and options.driver == "pocl":
         native_environment["POCL_DEVICES"] = "pthread pthread"
+    if options.native_cache:
+        native_environment["POCL_CACHE_DIR"] = os.path.abspath(options.native_cache)
     drivers = versions(native_environment)
     signal.signal(signal.SIGTERM, stop)
     head = {**head_of(options), "versions": drivers}
