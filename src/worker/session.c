@@ -353,6 +353,7 @@ void pen_work_leave(struct pen_work *work)
     work->ending = true;
     pen_task_reap(work);
     pen_trace_finish(work);
+    atomic_store(&work->left, true);
 }
 
 /* ---- ended ----------------------------------------------------------------------------------------------- */

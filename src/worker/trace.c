@@ -11,7 +11,7 @@
 #include "wire/futex.h"
 #include "worker/work.h"
 
-/* How long dispatch has to make a trace whole when the process is about to end. */
+/* How long dispatch has to make log and trace whole when the process is about to end. */
 #define LEAVE_NS 500000000u
 
 /* ---- whom for ----------------------------------------------------------------------------------------------- */
@@ -137,7 +137,7 @@ void pen_trace_leave(struct pen_work *work)
     const struct timespec pause = {.tv_nsec = 100000};
     uint64_t deadline = pen_now_ns() + LEAVE_NS;
     pen_work_stop(work);
-    while (atomic_load(&work->trace) && pen_now_ns() < deadline)
+    while (!atomic_load(&work->left) && pen_now_ns() < deadline)
         nanosleep(&pause, NULL);
     struct pen_log_writer *trace = atomic_exchange(&work->trace, NULL); /* not freed: dispatch may be at it */
     if (trace)

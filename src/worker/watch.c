@@ -181,7 +181,7 @@ static void *watch_main(void *context)
             return NULL;
         if (has_left(watch, fds)) {
             pen_outbox_break(&work->outbox);
-            if (watch->trace_fd >= 0)
+            if (watch->trace_fd >= 0 || work->log)
                 pen_trace_leave(work);
             watch->gone(watch->context);
             return NULL;

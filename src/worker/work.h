@@ -451,6 +451,7 @@ struct pen_work {
     _Atomic(struct pen_work_task *) finished; /* pushed by drivers, taken as a whole by dispatch */
     _Atomic(struct pen_work_task *) early;    /* the same: those to be put off */
     _Atomic bool stop;                        /* pen_work_stop */
+    _Atomic bool left;                        /* pen_work_leave: dispatch writes nothing any more */
     _Atomic bool park;                        /* pen_park_want */
     /* seq_cst, dispatch with watch: a trace of the session as it runs; NULL: nobody wants one. Dispatch makes it;
      * whoever exchanges it for NULL ends it: dispatch, or watch when dispatch does not come to that. */
@@ -474,7 +475,7 @@ void pen_work_destroy(struct pen_work *work);
 int pen_work_run(struct pen_work *work);
 /* Any thread. */
 void pen_work_stop(struct pen_work *work);
-/* After pen_work_run, when the process is about to end: a trace gets what has been done. Nothing is freed. */
+/* After pen_work_run, when the process is about to end: log and trace get what has been done. Nothing is freed. */
 void pen_work_leave(struct pen_work *work);
 /* Makes dispatch look at what drivers and builders have finished. Any thread. */
 void pen_work_kick(struct pen_work *work);
@@ -686,8 +687,8 @@ void pen_trace_end(struct pen_work *work, int connection);
 void pen_trace_step(struct pen_work *work);
 /* What is left of a trace at the end of the session: it is whole. */
 void pen_trace_finish(struct pen_work *work);
-/* The process is about to end: waits until pen_work_leave has made the trace whole, or, when dispatch is stuck in a
- * driver, for half a second, and writes what there is. Watch. */
+/* The process is about to end: waits until pen_work_leave has made log and trace whole, or, when dispatch is stuck in a
+ * driver, for half a second, and writes what there is of the trace. Watch. */
 void pen_trace_leave(struct pen_work *work);
 /* It comes after that one; noted for pen_trace_placed, if the session is traced. */
 void pen_trace_after(struct pen_work_task *task, const struct pen_work_task *before, enum pen_edge why);

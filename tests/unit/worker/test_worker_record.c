@@ -17,6 +17,7 @@
 #include "net/unix.h"
 #include "rig.h"
 #include "state/log.h"
+#include "worker/watch.h"
 
 enum { Q = 10, P = 20, INC = 30, A = 40, E = 100 };
 
@@ -425,13 +426,18 @@ static bool count_traced(int fd, uint32_t *out_placed, uint32_t *out_executed)
     return whole;
 }
 
-static void start_nop(struct rig *rig)
+static void make_nop(struct rig *rig)
 {
-    rig_start(rig, &(struct rig_options){.no_thread = true});
     rig_program(rig, P, "kernel nop()\n");
     assert_int_equal(rig_build(rig, P, 1), 0);
     rig_kernel(rig, INC, P, "nop");
     rig_queue(rig, Q, 1, 0, 0);
+}
+
+static void start_nop(struct rig *rig)
+{
+    rig_start(rig, &(struct rig_options){.no_thread = true});
+    make_nop(rig);
 }
 
 static void launch_some(struct rig *rig, int count)
@@ -472,20 +478,22 @@ static void test_live(void **state)
     assert_int_equal(traced, 1);
 }
 
+/* A command is done, of which dispatch does not know yet. */
+static void launch_unseen(struct rig *rig)
+{
+    rig_launch(rig, Q, INC, 1, E, 1, NULL, 0);
+    rig_execute(rig);
+    while (rig_slot(rig, 1) != PEN_STATE_COMPLETE)
+        usleep(1000);
+}
+
 /* A command that is over, and dispatch has not come to know. Returns the trace. */
 static int finish_unseen(struct rig *rig, int ends[2])
 {
-    const void *frame;
-    size_t size;
     start_nop(rig);
     int fd = ask_for_trace(rig, ends);
     rig_pump(rig);
-    rig_launch(rig, Q, INC, 1, E, 1, NULL, 0);
-    rig->work->last = true;
-    while (pen_ring_next(&rig->work->ring, &frame, &size) > 0)
-        pen_work_execute(rig->work, frame, size);
-    while (rig_slot(rig, 1) != PEN_STATE_COMPLETE)
-        usleep(1000);
+    launch_unseen(rig);
     return fd;
 }
 
@@ -494,6 +502,48 @@ static void stop_unseen(struct rig *rig, const int ends[2])
     close(ends[0]);
     close(ends[1]);
     rig_stop(rig);
+}
+
+static void note_gone(void *gone)
+{
+    atomic_store((_Atomic bool *)gone, true);
+}
+
+/* The program of a recorded session leaves: the process ends when the log has what ran, too. */
+static void test_record_left(void **state)
+{
+    (void)state;
+    struct pen_log_writer *log;
+    struct rig rig;
+    int ends[2], fd = memfd_create("log", MFD_CLOEXEC);
+    struct pen_error error = {0};
+    struct pen_log_reader *reader;
+    struct pen_log_entry entry;
+    _Atomic bool gone = false;
+    record_into(fd, &(struct rig_options){.no_thread = true}, &rig, &log);
+    make_nop(&rig);
+    rig_pump(&rig);
+    launch_unseen(&rig);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    struct pen_watch watch = {.work = rig.work, .control_fd = ends[0], .gone = note_gone, .context = &gone};
+    assert_int_equal(pen_watch_start(&watch), 0);
+    shutdown(rig.client_fd, SHUT_RDWR);
+    usleep(50000);
+    assert_false(gone);
+    pen_work_leave(rig.work);
+    while (!gone)
+        usleep(1000);
+    pen_watch_stop(&watch);
+    assert_int_equal(pen_log_flush(log), 0);
+    lseek(fd, 0, SEEK_SET);
+    assert_int_equal(pen_log_reader_create(fd, &reader, &error), 0);
+    executed = 0;
+    while (next(reader, &entry) == 1)
+        ;
+    assert_int_equal(executed, 1);
+    pen_log_reader_destroy(reader);
+    stop_unseen(&rig, ends);
+    assert_int_equal(pen_log_writer_destroy(log), 0);
 }
 
 /* The process is about to end: what is over is in the trace, and its end. */
@@ -599,6 +649,7 @@ int main(void)
         cmocka_unit_test(test_why_asked),
         cmocka_unit_test(test_live),
         cmocka_unit_test(test_live_left),
+        cmocka_unit_test(test_record_left),
         cmocka_unit_test(test_live_cut),
         cmocka_unit_test(test_live_twice),
         cmocka_unit_test(test_live_full),
