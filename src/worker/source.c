@@ -122,7 +122,7 @@ static uint32_t size_of_token(const char *text)
             size++;
         return size;
     }
-    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+    for (size_t i = 0; i < sizeof marks / sizeof *marks && ispunct((unsigned char)text[1]); i++)
         if (!strncmp(text, marks[i], strlen(marks[i])))
             return (uint32_t)strlen(marks[i]);
     return size;
