@@ -68,10 +68,10 @@ struct rig_asked {
     uint32_t markers_before_launch; /* the last one */
     uint32_t partitions;
     uint32_t callbacks, events; /* asked for with a launch */
-    /* Written by whoever builds. */
-    uint32_t builds, built_devices; /* for how many devices in all */
-    uint32_t builds_by_dispatch;
-    bool builds_at_once;
+    /* Written by whoever builds; read between builds, which shared memory orders and ThreadSanitizer does not see. */
+    _Atomic uint32_t builds, built_devices; /* for how many devices in all */
+    _Atomic uint32_t builds_by_dispatch;
+    _Atomic bool builds_at_once;
 };
 extern struct rig_asked rig_asked;
 
