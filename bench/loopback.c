@@ -1,7 +1,9 @@
 /* bench/loopback.c - what one connection over loopback is good for, without Penstock: what remote.py compares with.
- * usage: loopback BYTES       prints `row value`, times in ns, rates in byte/s: tcp, tcp_round_trip, tls,
- * tls_round_trip Two processes, 1 MiB a call, and of TLS the version, cipher and kind of key that Penstock's
- * connections have. */
+ * usage: loopback BYTES       prints `row value`, times in ns, rates in byte/s
+ * Two processes, 1 MiB a call, and of TLS the version, cipher and kind of key that Penstock's connections have. The
+ * rows, of tcp and of tls: `tcp`, BYTES one after the other; `tcp_round_trip`, a byte there and one back;
+ * `tcp_write_1M`, `tcp_write_16M`, so many bytes there and one back, the median of many; `tcp_read_1M`, `tcp_read_16M`,
+ * a byte there and so many back: what a blocking transfer cannot do without. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -22,7 +24,15 @@
 #define ROUND_TRIPS 2000
 #define CIPHER      "TLS_AES_128_GCM_SHA256"
 
-static unsigned char part[PART];
+/* Transfers that are answered, of the sizes that callpath.c has, and as many. */
+static const struct transfer {
+    const char *name;
+    size_t bytes;
+    int count;
+} transfers[] = {{"1M", 1 << 20, 200}, {"16M", 16 << 20, 30}};
+#define TRANSFERS (sizeof transfers / sizeof *transfers)
+
+static unsigned char memory[16 << 20];
 
 struct connection {
     int fd;
@@ -97,28 +107,47 @@ static struct connection connection_over(int fd, bool tls, bool accepts)
     return connection;
 }
 
-static size_t put(struct connection *connection, size_t size)
+static size_t put(struct connection *connection, unsigned char *at, size_t size)
 {
     ssize_t sent =
-        connection->ssl ? SSL_write(connection->ssl, part, (int)size) : send(connection->fd, part, size, MSG_NOSIGNAL);
+        connection->ssl ? SSL_write(connection->ssl, at, (int)size) : send(connection->fd, at, size, MSG_NOSIGNAL);
     check(sent > 0, "sending");
     return (size_t)sent;
 }
 
-static size_t take(struct connection *connection, size_t size)
+static size_t take(struct connection *connection, unsigned char *at, size_t size)
 {
-    ssize_t came = connection->ssl ? SSL_read(connection->ssl, part, (int)size) : recv(connection->fd, part, size, 0);
+    ssize_t came = connection->ssl ? SSL_read(connection->ssl, at, (int)size) : recv(connection->fd, at, size, 0);
     check(came > 0, "receiving");
     return (size_t)came;
 }
 
-static void move(size_t (*step)(struct connection *, size_t), struct connection *connection, uint64_t bytes)
+typedef size_t (*step)(struct connection *, unsigned char *, size_t);
+
+/* All from the same memory, which stays in the cache. */
+static void move(step one, struct connection *connection, uint64_t bytes)
 {
     while (bytes)
-        bytes -= step(connection, bytes < PART ? (size_t)bytes : PART);
+        bytes -= one(connection, memory, bytes < PART ? (size_t)bytes : PART);
+}
+
+/* Each from where it lies. */
+static void move_block(step one, struct connection *connection, size_t bytes)
+{
+    for (size_t done = 0; done < bytes;)
+        done += one(connection, memory + done, bytes - done < PART ? bytes - done : PART);
 }
 
 /* ---- what is measured -------------------------------------------------------------------------------- */
+
+/* A block one way, and a byte the other. */
+static void answer(struct connection *connection, const struct transfer *transfer, bool reads)
+{
+    for (int i = 0; i < transfer->count; i++) {
+        move_block(take, connection, reads ? 1 : transfer->bytes);
+        move_block(put, connection, reads ? transfer->bytes : 1);
+    }
+}
 
 /* The other process: takes all and says so, then answers. */
 static void serve(int listening, bool tls, uint64_t bytes)
@@ -130,12 +159,28 @@ static void serve(int listening, bool tls, uint64_t bytes)
         move(take, &connection, 1);
         move(put, &connection, 1);
     }
+    for (size_t i = 0; i < 2 * TRANSFERS; i++)
+        answer(&connection, &transfers[i / 2], i % 2);
 }
 
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
+}
+
+static void ask(struct connection *connection, const char *name, const struct transfer *transfer, bool reads)
+{
+    double times[ROUND_TRIPS];
+    for (int i = 0; i < transfer->count; i++) {
+        double begin = now_ns();
+        move_block(put, connection, reads ? 1 : transfer->bytes);
+        move_block(take, connection, reads ? transfer->bytes : 1);
+        times[i] = now_ns() - begin;
+    }
+    qsort(times, (size_t)transfer->count, sizeof *times, by_value);
+    printf("%s_%s_%s %.9g\n", name, reads ? "read" : "write", transfer->name,
+           (double)transfer->bytes / times[transfer->count / 2] * 1e9);
 }
 
 static void measure(int fd, bool tls, uint64_t bytes)
@@ -155,6 +200,8 @@ static void measure(int fd, bool tls, uint64_t bytes)
     }
     qsort(times, ROUND_TRIPS, sizeof *times, by_value);
     printf("%s_round_trip %.9g\n", name, times[ROUND_TRIPS / 2]);
+    for (size_t i = 0; i < 2 * TRANSFERS; i++)
+        ask(&connection, name, &transfers[i / 2], i % 2);
     fflush(stdout);
 }
 
@@ -187,7 +234,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: loopback BYTES\n");
         return 2;
     }
-    memset(part, 0x5a, sizeof part);
+    memset(memory, 0x5a, sizeof memory);
     run(false, bytes);
     run(true, bytes);
     return 0;
