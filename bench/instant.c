@@ -141,10 +141,10 @@ static void memory_destroy(struct pen_backend_memory *memory, void (*destroyed)(
         destroyed(context);
 }
 
-static int program_create(struct pen_backend_domain *domain, enum pen_program_kind kind, uint32_t device,
-                          const void *bytes, size_t size, struct pen_backend_program **out)
+static int program_create(struct pen_backend_domain *domain, enum pen_program_kind kind, const uint32_t *devices,
+                          uint32_t device_count, const void *bytes, size_t size, struct pen_backend_program **out)
 {
-    (void)domain, (void)kind, (void)device, (void)bytes, (void)size;
+    (void)domain, (void)kind, (void)devices, (void)device_count, (void)bytes, (void)size;
     *out = (struct pen_backend_program *)(void *)&some.program;
     return 0;
 }

@@ -173,8 +173,9 @@ struct pen_backend_ops {
                           struct pen_backend_sampler **out);
     void (*sampler_destroy)(struct pen_backend_sampler *);
 
-    int (*program_create)(struct pen_backend_domain *, enum pen_program_kind kind, uint32_t device, const void *bytes,
-                          size_t size, struct pen_backend_program **out);
+    /* A binary is for these devices, which have to be the same: indices in the domain. */
+    int (*program_create)(struct pen_backend_domain *, enum pen_program_kind kind, const uint32_t *devices,
+                          uint32_t device_count, const void *bytes, size_t size, struct pen_backend_program **out);
     void (*program_destroy)(struct pen_backend_program *);
     int (*program_constant)(struct pen_backend_program *, uint32_t constant, const void *value, size_t size);
     /* Blocks until done. results has device_count entries (their `device` is left alone); logs[i] is malloc'ed or NULL,

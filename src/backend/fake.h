@@ -102,8 +102,8 @@ int pen_fake_partition(const struct pen_backend_device *device, const struct pen
 int pen_fake_fault(enum pen_fake_call call, bool *out_late);
 
 /* fake_program.c */
-int pen_fake_program_create(struct pen_backend_domain *domain, enum pen_program_kind kind, uint32_t device,
-                            const void *bytes, size_t size, struct pen_backend_program **out);
+int pen_fake_program_create(struct pen_backend_domain *domain, enum pen_program_kind kind, const uint32_t *devices,
+                            uint32_t device_count, const void *bytes, size_t size, struct pen_backend_program **out);
 void pen_fake_program_destroy(struct pen_backend_program *program);
 int pen_fake_program_constant(struct pen_backend_program *program, uint32_t constant, const void *value, size_t size);
 int pen_fake_program_build(struct pen_backend_domain *domain, const struct pen_backend_build *build,

@@ -198,8 +198,8 @@ static int make_program(struct pen_backend_domain *domain, const void *text, siz
     return 0;
 }
 
-int pen_fake_program_create(struct pen_backend_domain *domain, enum pen_program_kind kind, uint32_t device,
-                            const void *bytes, size_t size, struct pen_backend_program **out)
+int pen_fake_program_create(struct pen_backend_domain *domain, enum pen_program_kind kind, const uint32_t *devices,
+                            uint32_t device_count, const void *bytes, size_t size, struct pen_backend_program **out)
 {
     size_t magic = sizeof BINARY_MAGIC - 1;
     int rc = pen_fake_fault(PEN_FAKE_PROGRAM, NULL);
@@ -210,8 +210,9 @@ int pen_fake_program_create(struct pen_backend_domain *domain, enum pen_program_
         return -PEN_EUNSUPPORTED;
     if (kind == PEN_PROGRAM_KIND_SOURCE)
         return make_program(domain, bytes, size, out);
-    if (device >= domain->device_count)
-        return -PEN_ENODEV;
+    for (uint32_t i = 0; i < device_count; i++)
+        if (devices[i] >= domain->device_count)
+            return -PEN_ENODEV;
     if (size < magic || memcmp(bytes, BINARY_MAGIC, magic) != 0)
         return -PEN_EBINARY;
     return make_program(domain, (const char *)bytes + magic, size - magic, out);

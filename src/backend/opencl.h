@@ -133,8 +133,8 @@ int pen_opencl_sampler_create(struct pen_backend_domain *domain, const struct pe
 void pen_opencl_sampler_destroy(struct pen_backend_sampler *sampler);
 
 /* opencl_program.c */
-int pen_opencl_program_create(struct pen_backend_domain *domain, enum pen_program_kind kind, uint32_t device,
-                              const void *bytes, size_t size, struct pen_backend_program **out);
+int pen_opencl_program_create(struct pen_backend_domain *domain, enum pen_program_kind kind, const uint32_t *devices,
+                              uint32_t device_count, const void *bytes, size_t size, struct pen_backend_program **out);
 void pen_opencl_program_destroy(struct pen_backend_program *program);
 int pen_opencl_program_constant(struct pen_backend_program *program, uint32_t constant, const void *value, size_t size);
 int pen_opencl_program_build(struct pen_backend_domain *domain, const struct pen_backend_build *build,

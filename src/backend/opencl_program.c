@@ -37,26 +37,36 @@ static cl_program from_il(const struct pen_backend_domain *domain, const void *b
     return NULL;
 }
 
-static cl_program from_binary(const struct pen_backend_domain *domain, uint32_t device, const unsigned char *bytes,
-                              size_t size, cl_int *out_status)
+static cl_program from_binary(const struct pen_backend_domain *domain, const uint32_t *devices, uint32_t device_count,
+                              const unsigned char *bytes, size_t size, cl_int *out_status)
 {
-    cl_int binary_status = CL_SUCCESS;
+    cl_device_id ids[PEN_LIMIT_DEVICES] = {NULL};
+    size_t sizes[PEN_LIMIT_DEVICES] = {0};
+    const unsigned char *binaries[PEN_LIMIT_DEVICES] = {NULL};
+    cl_int statuses[PEN_LIMIT_DEVICES] = {CL_SUCCESS};
 
     if (!harmless(domain, bytes, size)) {
         *out_status = CL_INVALID_BINARY;
         return NULL;
     }
-    cl_program program = clCreateProgramWithBinary(domain->context, 1, &domain->devices[device].id, &size, &bytes,
-                                                   &binary_status, out_status);
-    if (!*out_status && binary_status) {
+    for (uint32_t i = 0; i < device_count; i++) {
+        ids[i] = domain->devices[devices[i]].id;
+        sizes[i] = size;
+        binaries[i] = bytes;
+    }
+    cl_program program =
+        clCreateProgramWithBinary(domain->context, device_count, ids, sizes, binaries, statuses, out_status);
+    for (uint32_t i = 0; i < device_count && !*out_status; i++) {
+        if (!statuses[i])
+            continue;
         clReleaseProgram(program);
-        *out_status = binary_status;
+        *out_status = statuses[i];
     }
     return program;
 }
 
-static cl_program create(struct pen_backend_domain *domain, enum pen_program_kind kind, uint32_t device,
-                         const void *bytes, size_t size, cl_int *out_status)
+static cl_program create(struct pen_backend_domain *domain, enum pen_program_kind kind, const uint32_t *devices,
+                         uint32_t device_count, const void *bytes, size_t size, cl_int *out_status)
 {
     const char *text = bytes;
 
@@ -64,10 +74,10 @@ static cl_program create(struct pen_backend_domain *domain, enum pen_program_kin
     case PEN_PROGRAM_KIND_SOURCE:
         return clCreateProgramWithSource(domain->context, 1, &text, &size, out_status);
     case PEN_PROGRAM_KIND_IL:
-        return is_bitcode(bytes, size) ? from_binary(domain, device, bytes, size, out_status)
+        return is_bitcode(bytes, size) ? from_binary(domain, devices, device_count, bytes, size, out_status)
                                        : from_il(domain, bytes, size, out_status);
     case PEN_PROGRAM_KIND_NATIVE:
-        return from_binary(domain, device, bytes, size, out_status);
+        return from_binary(domain, devices, device_count, bytes, size, out_status);
     }
     *out_status = CL_INVALID_VALUE;
     return NULL;
@@ -88,16 +98,19 @@ static int wrap(struct pen_backend_domain *domain, cl_program handle, bool sourc
     return 0;
 }
 
-int pen_opencl_program_create(struct pen_backend_domain *domain, enum pen_program_kind kind, uint32_t device,
-                              const void *bytes, size_t size, struct pen_backend_program **out)
+int pen_opencl_program_create(struct pen_backend_domain *domain, enum pen_program_kind kind, const uint32_t *devices,
+                              uint32_t device_count, const void *bytes, size_t size, struct pen_backend_program **out)
 {
     cl_int status = CL_SUCCESS;
 
     if (!size)
         return kind == PEN_PROGRAM_KIND_NATIVE ? -PEN_EBINARY : -PEN_EINVAL;
-    if (device >= domain->device_count)
-        return -PEN_ENODEV;
-    cl_program handle = create(domain, kind, device, bytes, size, &status);
+    if (!device_count || device_count > PEN_LIMIT_DEVICES)
+        return -PEN_EINVAL;
+    for (uint32_t i = 0; i < device_count; i++)
+        if (devices[i] >= domain->device_count)
+            return -PEN_ENODEV;
+    cl_program handle = create(domain, kind, devices, device_count, bytes, size, &status);
     if (status)
         return pen_opencl_status(status);
     return wrap(domain, handle, kind != PEN_PROGRAM_KIND_NATIVE, is_bitcode(bytes, size), out);

@@ -314,7 +314,7 @@ static bool is_one_unit(const struct pen_work_job *job, uint32_t a, uint32_t b)
     if (!one->span || one->like != other->like || one->domain != other->domain)
         return false;
     if (!job->inputs)
-        return pen_unit_may_share(job->program, one, job->step);
+        return pen_program_text(job->program, one) == pen_program_text(job->program, other);
     return !memcmp(job->inputs + (size_t)a * job->input_count, job->inputs + (size_t)b * job->input_count,
                    job->input_count * sizeof *job->inputs);
 }

@@ -267,25 +267,36 @@ static void keep_own_device(struct pen_work_unit *unit)
     }
 }
 
-/* For its devices at once: what comes of the first comes of all. */
-static int run_driver(struct pen_work_unit *unit, struct pen_backend_build *build, const struct pen_unit_devices *on)
+static void indices_of(const struct pen_unit_devices *on, uint32_t out[PEN_LIMIT_DEVICES])
 {
-    const struct pen_backend_ops *ops = unit->work->ops;
+    for (uint32_t i = 0; i < on->count; i++)
+        out[i] = on->devices[i]->backend->index;
+}
+
+/* For its devices at once: what comes of the first comes of all. */
+static int program_build(struct pen_work_unit *unit, struct pen_backend_build *build, const struct pen_unit_devices *on,
+                         struct pen_build_result *out_result, char **out_log)
+{
     struct pen_backend_program *linked = NULL;
     struct pen_build_result results[PEN_LIMIT_DEVICES] = {{0}};
     char *logs[PEN_LIMIT_DEVICES] = {NULL};
     uint32_t indices[PEN_LIMIT_DEVICES];
-    for (uint32_t i = 0; i < on->count; i++)
-        indices[i] = on->devices[i]->backend->index;
+    indices_of(on, indices);
     build->devices = indices;
     build->device_count = on->count;
-    int rc = ops->program_build(unit->device->domain->backend, build, &linked, results, logs);
-    unit->result = results[0];
-    unit->log = logs[0];
+    int rc = unit->work->ops->program_build(unit->device->domain->backend, build, &linked, results, logs);
+    *out_result = results[0];
+    *out_log = logs[0];
     for (uint32_t i = 1; i < on->count; i++)
         free(logs[i]);
     if (linked)
         unit->backend = linked;
+    return rc;
+}
+
+static int run_driver(struct pen_work_unit *unit, struct pen_backend_build *build, const struct pen_unit_devices *on)
+{
+    int rc = program_build(unit, build, on, &unit->result, &unit->log);
     if (!rc && !unit->backend)
         rc = -PEN_ELINK;
     if (!rc)
@@ -295,14 +306,17 @@ static int run_driver(struct pen_work_unit *unit, struct pen_backend_build *buil
     return rc;
 }
 
-static int create_backend(struct pen_work_unit *unit, const struct pen_work_program *program)
+static int create_backend(struct pen_work_unit *unit, const struct pen_work_program *program,
+                          const struct pen_unit_devices *on)
 {
+    uint32_t indices[PEN_LIMIT_DEVICES];
     const struct pen_backend_ops *ops = unit->work->ops;
     const struct pen_work_text *text = pen_program_text(program, unit->device);
     if (!text)
         return -PEN_EBINARY;
-    int rc = ops->program_create(unit->device->domain->backend, program->kind, unit->device->backend->index,
-                                 text->bytes, text->size, &unit->backend);
+    indices_of(on, indices);
+    int rc = ops->program_create(unit->device->domain->backend, program->kind, indices, on->count, text->bytes,
+                                 text->size, &unit->backend);
     for (uint32_t i = 0; i < program->constant_count && !rc; i++)
         rc = ops->program_constant(unit->backend, program->constants[i].id, program->constants[i].value,
                                    program->constants[i].size);
@@ -313,7 +327,7 @@ static int make_from_text(struct pen_work_unit *unit, struct pen_work_program *p
                           const char *options, const struct pen_unit_devices *on)
 {
     struct pen_headers headers;
-    int rc = create_backend(unit, program);
+    int rc = create_backend(unit, program, on);
     if (!rc)
         rc = pen_headers_place(program, options, &headers);
     if (rc)
@@ -347,37 +361,22 @@ static bool caches_itself(const struct pen_work_device *device)
     return strstr(device->backend->driver, "Portable Computing Language") || strstr(device->backend->driver, "rusticl");
 }
 
-/* Does our cache keep what is built? It gives back one device's binary. */
-static bool is_stored(const struct pen_work_program *program, const struct pen_work_device *device,
-                      enum pen_build_step step)
-{
-    return program->work->config.cache && step == PEN_BUILD_STEP_BUILD && program->kind != PEN_PROGRAM_KIND_NATIVE &&
-           !caches_itself(device);
-}
-
-bool pen_unit_may_share(const struct pen_work_program *program, const struct pen_work_device *device,
-                        enum pen_build_step step)
-{
-    return program->kind != PEN_PROGRAM_KIND_NATIVE && !is_stored(program, device, step);
-}
-
-static bool load(struct pen_work_unit *unit, const uint64_t key[2])
+static bool load(struct pen_work_unit *unit, const uint64_t key[2], const struct pen_unit_devices *on)
 {
     struct pen_work *work = unit->work;
-    struct pen_cache_entry *entry = is_key(key) ? pen_cache_get(work->config.cache, key) : NULL;
+    struct pen_cache_entry *entry = is_key(key) && work->config.cache ? pen_cache_get(work->config.cache, key) : NULL;
     if (!entry)
         return false;
     struct pen_build_result result;
-    const struct pen_backend_build build = {
-        .step = PEN_BUILD_STEP_BUILD, .devices = &unit->device->backend->index, .device_count = 1, .options = ""};
-    struct pen_backend_build with = build;
-    struct pen_backend_program *none = NULL;
+    struct pen_backend_build build = {.step = PEN_BUILD_STEP_BUILD, .options = ""};
+    uint32_t indices[PEN_LIMIT_DEVICES];
     char *log = NULL;
-    int rc = work->ops->program_create(unit->device->domain->backend, PEN_PROGRAM_KIND_NATIVE,
-                                       unit->device->backend->index, entry->binary, entry->binary_size, &unit->backend);
-    with.program = unit->backend;
+    indices_of(on, indices);
+    int rc = work->ops->program_create(unit->device->domain->backend, PEN_PROGRAM_KIND_NATIVE, indices, on->count,
+                                       entry->binary, entry->binary_size, &unit->backend);
+    build.program = unit->backend;
     if (!rc)
-        rc = work->ops->program_build(unit->device->domain->backend, &with, &none, &result, &log);
+        rc = program_build(unit, &build, on, &result, &log);
     free(log);
     if (rc || (entry->log && !(unit->log = strdup(entry->log)))) {
         if (unit->backend)
@@ -398,7 +397,7 @@ static void store(const struct pen_work_unit *unit, const uint64_t key[2])
     struct pen_work *work = unit->work;
     void *bytes = NULL;
     size_t size = 0;
-    if (!is_key(key) || unit->status || unit->result.global_variable_bytes)
+    if (!is_key(key) || !work->config.cache || unit->status || unit->result.global_variable_bytes)
         return;
     if (work->ops->program_binary(unit->backend, unit->device->backend->index, &bytes, &size))
         return;
@@ -431,8 +430,8 @@ int pen_unit_make(struct pen_work_program *program, const struct pen_unit_device
     *unit = (struct pen_work_unit){.work = work, .refs = 1, .device = device};
     if (step == PEN_BUILD_STEP_BUILD && program->kind != PEN_PROGRAM_KIND_NATIVE)
         unit->options = strdup(options); /* or less is known of its kernels */
-    bool on_disk = is_stored(program, device, step);
-    if (on_disk && load(unit, anywhere)) {
+    bool on_disk = step == PEN_BUILD_STEP_BUILD && program->kind != PEN_PROGRAM_KIND_NATIVE && !caches_itself(device);
+    if (on_disk && load(unit, anywhere, on)) {
         atomic_fetch_add_explicit(&work->crash->build_hits, 1, memory_order_relaxed);
     } else {
         unit->status = step == PEN_BUILD_STEP_LINK ? make_by_link(unit, options, inputs, input_count, on)

@@ -596,9 +596,6 @@ struct pen_work_unit *pen_unit_find(struct pen_work_program *program, const stru
                                     enum pen_build_step step, const char *options, uint64_t out_key[2]);
 /* Keeps it for the next build of the same, if that may be. */
 void pen_unit_keep(struct pen_work_unit *unit, const uint64_t key[2]);
-/* May one unit be for all devices that are the same as this one, and in its domain? A binary is one device's own. */
-bool pen_unit_may_share(const struct pen_work_program *program, const struct pen_work_device *device,
-                        enum pen_build_step step);
 /* What one unit is made for: devices of one domain that are the same, one at least. */
 struct pen_unit_devices {
     struct pen_work_device *devices[PEN_LIMIT_DEVICES];

@@ -100,7 +100,9 @@ static inline struct pen_backend_program *make_source(const struct pen_backend_o
 {
     struct pen_backend_program *program = NULL;
 
-    assert_int_equal(ops->program_create(domain, PEN_PROGRAM_KIND_SOURCE, 0, text, strlen(text), &program), 0);
+    assert_int_equal(
+        ops->program_create(domain, PEN_PROGRAM_KIND_SOURCE, (const uint32_t[]){0}, 1, text, strlen(text), &program),
+        0);
     return program;
 }
 

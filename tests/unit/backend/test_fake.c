@@ -176,7 +176,8 @@ static void programs_travel_as_binaries_and_link(void **unused)
         .step = PEN_BUILD_STEP_LINK, .devices = devices, .device_count = 1, .inputs = &one, .input_count = 1};
     assert_int_equal(ops->program_build(s.domain, &build, &linked, &result, &log), 0);
     assert_int_equal(ops->program_binary(linked, 0, &bytes, &size), 0);
-    assert_int_equal(ops->program_create(s.domain, PEN_PROGRAM_KIND_NATIVE, 0, bytes, size, &two), 0);
+    assert_int_equal(
+        ops->program_create(s.domain, PEN_PROGRAM_KIND_NATIVE, (const uint32_t[]){0}, 1, bytes, size, &two), 0);
     free(bytes);
     build = (struct pen_backend_build){.program = two, .devices = devices, .device_count = 1};
     assert_int_equal(ops->program_build(s.domain, &build, NULL, &result, &log), 0);

@@ -231,10 +231,12 @@ static void builds_fail_with_a_log(void **unused)
     ops->program_destroy(program);
     if (test.oclgrind)
         return; /* it finds out when it builds */
-    assert_int_equal(ops->program_create(test.domain, PEN_PROGRAM_KIND_NATIVE, 0, "garbage", 7, &program),
-                     -PEN_EBINARY);
+    assert_int_equal(
+        ops->program_create(test.domain, PEN_PROGRAM_KIND_NATIVE, (const uint32_t[]){0}, 1, "garbage", 7, &program),
+        -PEN_EBINARY);
     static const char longer[4096] = "poclbin of another driver, long enough for any header";
-    assert_int_equal(ops->program_create(test.domain, PEN_PROGRAM_KIND_NATIVE, 0, longer, sizeof longer, &program),
+    assert_int_equal(ops->program_create(test.domain, PEN_PROGRAM_KIND_NATIVE, (const uint32_t[]){0}, 1, longer,
+                                         sizeof longer, &program),
                      -PEN_EBINARY);
 }
 
@@ -294,11 +296,13 @@ static void binaries_come_back(void **unused)
     size_t size;
 
     assert_int_equal(ops->program_binary(program, 0, &bytes, &size), 0);
-    assert_int_equal(ops->program_create(test.domain, PEN_PROGRAM_KIND_NATIVE, 0, bytes, size, &again), 0);
+    assert_int_equal(
+        ops->program_create(test.domain, PEN_PROGRAM_KIND_NATIVE, (const uint32_t[]){0}, 1, bytes, size, &again), 0);
     struct pen_backend_program *cut;
     if (test.rusticl) /* cut short, it would end the process; the others find out when they build, or trust it */
-        assert_int_equal(ops->program_create(test.domain, PEN_PROGRAM_KIND_NATIVE, 0, bytes, size - 40, &cut),
-                         -PEN_EBINARY);
+        assert_int_equal(
+            ops->program_create(test.domain, PEN_PROGRAM_KIND_NATIVE, (const uint32_t[]){0}, 1, bytes, size - 40, &cut),
+            -PEN_EBINARY);
     free(bytes);
     struct pen_backend_build build = {
         .step = PEN_BUILD_STEP_BUILD, .program = again, .devices = devices, .device_count = 1};

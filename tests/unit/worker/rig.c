@@ -72,10 +72,18 @@ static int sampler_create(struct pen_backend_domain *domain, const struct pen_ms
     return pen_backend_fake.sampler_create(of(domain)->real, message, out);
 }
 
-static int program_create(struct pen_backend_domain *domain, enum pen_program_kind kind, uint32_t device,
-                          const void *bytes, size_t size, struct pen_backend_program **out)
+static void real_indices(struct pen_backend_domain *domain, const uint32_t *devices, uint32_t count, uint32_t *out)
 {
-    return pen_backend_fake.program_create(of(domain)->real, kind, of(domain)->index + device, bytes, size, out);
+    for (uint32_t i = 0; i < count; i++)
+        out[i] = of(domain)->index + devices[i];
+}
+
+static int program_create(struct pen_backend_domain *domain, enum pen_program_kind kind, const uint32_t *devices,
+                          uint32_t device_count, const void *bytes, size_t size, struct pen_backend_program **out)
+{
+    uint32_t indices[PEN_LIMIT_DEVICES];
+    real_indices(domain, devices, device_count, indices);
+    return pen_backend_fake.program_create(of(domain)->real, kind, indices, device_count, bytes, size, out);
 }
 
 static int program_build(struct pen_backend_domain *domain, const struct pen_backend_build *build,
@@ -83,8 +91,7 @@ static int program_build(struct pen_backend_domain *domain, const struct pen_bac
 {
     struct pen_backend_build real = *build;
     uint32_t indices[PEN_LIMIT_DEVICES];
-    for (uint32_t i = 0; i < build->device_count; i++)
-        indices[i] = of(domain)->index + build->devices[i];
+    real_indices(domain, build->devices, build->device_count, indices);
     real.devices = indices;
     rig_asked.builds++;
     rig_asked.built_devices += build->device_count;
