@@ -4,8 +4,9 @@
 Jobs of two seconds and more, from Debian's packages. One round that is not counted fills the caches of all sides. Exit status 0 also
 when the goal is missed: the table says so, and bench/README.md says why.
 
-With --span: what hashcat and FFmpeg's filters gain where the device spans two. Natively on one core, through Penstock on a part of
-one core, and on a device that spans two such parts; why those that gain nothing do not is in docs/scheduling.md.
+With --span: what hashcat and FFmpeg's filters gain where the device spans two, and that PyOpenCL, OpenCV and CLBlast lose nothing.
+Natively on one core, through Penstock on a part of one core, and on a device that spans two such parts; why those that gain nothing
+do not is in docs/scheduling.md.
 """
 import os
 import shutil
@@ -58,12 +59,13 @@ SPAN_JOBS = {
     "hashcat MD5, 119 million candidates": (hashcat(0, 32, "?l?l?l?l?l?d"), 1, 1),
     "hashcat SHA-256, 46 million candidates": (hashcat(1400, 64, "?l?l?l?l?d?d"), 1, 1),
     **{f"FFmpeg {name}": filter_job(name, spec) for name, spec in FILTERS.items()},
+    **{title: job for title, job in JOBS.items() if title.startswith(("PyOpenCL", "OpenCV", "CLBlast"))},
 }
 
 
 def run(job, folder, environment):
     command, success, times = job
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(os.path.join(folder, ".cache"), exist_ok=True)  # without it OpenCV takes one that all sides share
     full = dict(os.environ, HOME=folder, XDG_CACHE_HOME=os.path.join(folder, ".cache"), OPENCV_OPENCL_DEVICE=":CPU:", **environment)
     begin = time.monotonic()
     for _ in range(times):
@@ -120,7 +122,7 @@ def on_a_span(options, folder, native, pools):
 def main():
     parser = callpath.parser_of(__doc__)
     parser.add_argument("--only", default="", help="only jobs whose title contains this")
-    parser.add_argument("--span", action="store_true", help="hashcat and FFmpeg's filters, on a device that spans two")
+    parser.add_argument("--span", action="store_true", help="hashcat, FFmpeg's filters and others, on a device that spans two")
     options = parser.parse_args()
 
     folder = tempfile.mkdtemp(prefix="penstock-bench-")
