@@ -248,11 +248,34 @@ static void say_spare_ended(struct pen_daemon *daemon, const struct worker *work
                    WEXITSTATUS(status));
 }
 
+/* It has loaded its drivers; the descriptor is its crash page. */
+static int take_ready(struct worker *worker, struct pen_unix_frame *frame)
+{
+    struct pen_scratch scratch = {0};
+    struct pen_msg_ready message;
+    int rc = pen_msg_ready_decode(frame->data, frame->size, &scratch, &message);
+    pen_scratch_finish(&scratch);
+    if (!rc && frame->fd_count != 1)
+        rc = -PEN_EPROTO;
+    if (!rc && worker->returning && message.pid != (uint32_t)worker->pid)
+        rc = -PEN_EPROTO;
+    if (rc)
+        return rc;
+    worker->pool = message.pool;
+    worker->crash_fd = frame->fds[0];
+    frame->fds[0] = -1;
+    return 0;
+}
+
 /* Nobody tells us how the child of another ended, but for its own words. */
-static void say_other_ended(const struct worker *worker)
+static void say_other_ended(struct worker *worker)
 {
     char work[700];
     struct pen_crash_page page;
+    /* It may have ended right after its first words to us, which bring the page. */
+    if (worker->returning && pen_unix_receive_some(worker->control_fd, &worker->frame) == 1 &&
+        worker->frame.opcode == PEN_OP_READY)
+        take_ready(worker, &worker->frame);
     if (read_crash_page(worker, &page) && page.phase == PEN_CRASH_ENDED) {
         say_session_ended(worker, W_EXITCODE(page.status & 0xff, 0));
         return;
@@ -317,25 +340,6 @@ static void other_ended(evutil_socket_t fd, short what, void *context)
     say_other_ended(worker);
     destroy(worker);
     pen_daemon_maybe_leave(daemon);
-}
-
-/* It has loaded its drivers; the descriptor is its crash page. */
-static int take_ready(struct worker *worker, struct pen_unix_frame *frame)
-{
-    struct pen_scratch scratch = {0};
-    struct pen_msg_ready message;
-    int rc = pen_msg_ready_decode(frame->data, frame->size, &scratch, &message);
-    pen_scratch_finish(&scratch);
-    if (!rc && frame->fd_count != 1)
-        rc = -PEN_EPROTO;
-    if (!rc && worker->returning && message.pid != (uint32_t)worker->pid)
-        rc = -PEN_EPROTO;
-    if (rc)
-        return rc;
-    worker->pool = message.pool;
-    worker->crash_fd = frame->fds[0];
-    frame->fds[0] = -1;
-    return 0;
 }
 
 /* False, and it is let go, when its drivers have other devices than the pool: ids would mean others in it. While a

@@ -283,6 +283,22 @@ class Remote(harness.Scenario):
         self.end(program)
         self.gone(worker)
 
+    def test_restarted_and_ended(self):
+        """A session that is over by the time that the next daemon hears of its worker has ended, and is not lost."""
+        self.open('5 s')
+        program = self.start('loop', '60', pool=self.pool())
+        worker = self.worker()
+        self.kill_daemon()
+        os.kill(worker, signal.SIGSTOP)
+        self.start_again()
+        self.host.wait_log('goes on')
+        os.kill(self.host.pid, signal.SIGSTOP)
+        os.kill(worker, signal.SIGCONT)
+        self.end(program)
+        harness.wait_for(lambda: not harness.alive(worker), what='its end')
+        os.kill(self.host.pid, signal.SIGCONT)
+        self.host.wait_log(r'session 1 of \S+ \(pid \d+\) ended: \d\d+ commands')
+
     def test_restarted_and_revoked(self):
         self.open()
         pool = self.pool()
