@@ -53,6 +53,17 @@ static bool find_daemon(struct pen_watch *watch)
     return true;
 }
 
+/* At the session's end: a daemon that has come, and was not seen yet, hears of us, or it would not know how we ended.
+ */
+static void greet_last(struct pen_watch *watch)
+{
+    int fd;
+    if (watch->return_fd < 0 || pen_unix_accept(watch->return_fd, &fd))
+        return;
+    (void)watch->greet(watch->context, fd);
+    close(fd);
+}
+
 static bool take_relink(struct pen_remote *remote, struct pen_unix_frame *frame, struct pen_scratch *scratch)
 {
     struct pen_msg_relink relink;
@@ -177,9 +188,12 @@ static void *watch_main(void *context)
         collected = false;
         if (ready < 0)
             continue;
-        if (fds[STOP].revents)
+        if (fds[STOP].revents) {
+            greet_last(watch);
             return NULL;
+        }
         if (has_left(watch, fds)) {
+            greet_last(watch);
             pen_outbox_break(&work->outbox);
             if (watch->trace_fd >= 0 || work->log)
                 pen_trace_leave(work);

@@ -39,7 +39,8 @@ static void start(struct captured *c, int control_fd, bool watched)
     c->stdout_fd = dup(STDOUT_FILENO);
     assert_int_equal(pen_capture_start(&c->capture), 0);
     rig_start(&c->rig, &(struct rig_options){.capture = &c->capture});
-    c->watch = (struct pen_watch){.work = c->rig.work, .control_fd = control_fd, .gone = note_gone, .context = c};
+    c->watch = (struct pen_watch){
+        .work = c->rig.work, .control_fd = control_fd, .return_fd = -1, .gone = note_gone, .context = c};
     c->watched = watched;
     if (watched)
         assert_int_equal(pen_watch_start(&c->watch), 0);
@@ -262,6 +263,42 @@ static void test_daemon_gone(void **state)
     close(ends[0]);
 }
 
+static int greet(void *context, int control_fd)
+{
+    (void)context;
+    return write(control_fd, "ready", 5) == 5 ? 0 : -1;
+}
+
+/* A daemon that comes at the session's end is told of it: whether the program or dispatch ended it. */
+static void test_daemon_at_the_end(void **state)
+{
+    (void)state;
+    for (int leaves = 0; leaves < 2; leaves++) {
+        struct captured c;
+        struct pen_error error;
+        char folder[] = "/tmp/penstock-output-XXXXXX", path[64], word[5];
+        int ends[2], listener, daemon;
+        assert_non_null(mkdtemp(folder));
+        snprintf(path, sizeof path, "%s/session", folder);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+        start(&c, ends[0], false);
+        assert_int_equal(pen_unix_listen(path, PEN_UNIX_NO_GROUP, &listener, &error), 0);
+        assert_int_equal(pen_unix_connect(path, pen_deadline_ms(1000), &daemon, &error), 0);
+        c.watch.return_fd = listener;
+        c.watch.greet = greet;
+        if (leaves)
+            shutdown(c.rig.client_fd, SHUT_RDWR);
+        assert_int_equal(pen_watch_start(&c.watch), 0);
+        while (leaves && !atomic_load(&c.gone))
+            usleep(1000);
+        pen_watch_stop(&c.watch);
+        assert_int_equal(recv(daemon, word, sizeof word, MSG_DONTWAIT), 5);
+        stop(&c);
+        assert_int_equal(close(daemon) || close(listener) || close(ends[0]) || close(ends[1]), 0);
+        assert_int_equal(unlink(path) || rmdir(folder), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_full_and_resumed),
         cmocka_unit_test(test_stdio_in_use),
         cmocka_unit_test(test_daemon_gone),
+        cmocka_unit_test(test_daemon_at_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -525,7 +525,8 @@ static void test_record_left(void **state)
     rig_pump(&rig);
     launch_unseen(&rig);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-    struct pen_watch watch = {.work = rig.work, .control_fd = ends[0], .gone = note_gone, .context = &gone};
+    struct pen_watch watch = {
+        .work = rig.work, .control_fd = ends[0], .return_fd = -1, .gone = note_gone, .context = &gone};
     assert_int_equal(pen_watch_start(&watch), 0);
     shutdown(rig.client_fd, SHUT_RDWR);
     usleep(50000);
