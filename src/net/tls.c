@@ -12,6 +12,7 @@
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -141,20 +142,36 @@ static long socket_control(BIO *bio, int command, long number, void *pointer)
     return command == BIO_CTRL_FLUSH;
 }
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static BIO_METHOD *method; /* written once, under `once`; lives as long as the process */
+/* Made when it is first needed and there is memory for it; lives as long as the process. Of threads that make one at
+ * the same time the first one's is kept: no lock, which a fork could leave held. Release and acquire, for what is in
+ * it. */
+static BIO_METHOD *_Atomic kept_method;
 
-static void make_method(void)
+static BIO_METHOD *new_method(void)
 {
-    BIO_METHOD *made = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "penstock socket");
-    if (made && BIO_meth_set_write(made, socket_write) && BIO_meth_set_read(made, socket_read) &&
-        BIO_meth_set_ctrl(made, socket_control))
-        method = made;
+    BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "penstock socket");
+    if (method && BIO_meth_set_write(method, socket_write) && BIO_meth_set_read(method, socket_read) &&
+        BIO_meth_set_ctrl(method, socket_control))
+        return method;
+    BIO_meth_free(method);
+    return NULL;
+}
+
+static BIO_METHOD *get_method(void)
+{
+    BIO_METHOD *method = atomic_load_explicit(&kept_method, memory_order_acquire), *mine;
+    if (method || !(mine = new_method()))
+        return method;
+    if (atomic_compare_exchange_strong_explicit(&kept_method, &method, mine, memory_order_acq_rel,
+                                                memory_order_acquire))
+        return mine;
+    BIO_meth_free(mine);
+    return method;
 }
 
 static int set_socket(SSL *ssl, int fd)
 {
-    pthread_once(&once, make_method);
+    BIO_METHOD *method = get_method();
     BIO *bio = method ? BIO_new(method) : NULL;
     if (!bio)
         return 0;
@@ -251,11 +268,13 @@ __attribute__((constructor)) static void initialize(void)
 
 /* TLS 1.3 alone, and little of it: no tickets, nothing before the handshake is over. Nobody's certificate is believed
  * unless an authority is named. NULL: there is no memory. */
-static SSL_CTX *new_context(const SSL_METHOD *end)
+static SSL_CTX *new_context(bool accepts)
 {
-    SSL_CTX *context = SSL_CTX_new(end);
+    SSL_CTX *context = SSL_CTX_new(accepts ? TLS_server_method() : TLS_client_method());
     if (!context)
         return NULL;
+    if (!accepts)
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -266,30 +285,25 @@ static SSL_CTX *new_context(const SSL_METHOD *end)
     return NULL;
 }
 
-/* One for each end, since making one takes a seventh of a millisecond. Written once, each under its `once`; they live
- * as long as the process. What differs between connections is set in their SSL. */
-static pthread_once_t connecting_once = PTHREAD_ONCE_INIT, accepting_once = PTHREAD_ONCE_INIT;
-static SSL_CTX *connecting, *accepting;
+/* One for each end (the connecting one's, the accepting one's), since making one takes a seventh of a millisecond; kept
+ * as the socket's method is. What differs between connections is set in their SSL. */
+static SSL_CTX *_Atomic kept_contexts[2];
 
-static void make_connecting(void)
+static SSL_CTX *get_context(bool accepts)
 {
-    connecting = new_context(TLS_client_method());
-    if (connecting)
-        SSL_CTX_set_verify(connecting, SSL_VERIFY_PEER, NULL);
-}
-
-static void make_accepting(void)
-{
-    accepting = new_context(TLS_server_method());
+    SSL_CTX *context = atomic_load_explicit(&kept_contexts[accepts], memory_order_acquire), *mine;
+    if (context || !(mine = new_context(accepts)))
+        return context;
+    if (atomic_compare_exchange_strong_explicit(&kept_contexts[accepts], &context, mine, memory_order_acq_rel,
+                                                memory_order_acquire))
+        return mine;
+    SSL_CTX_free(mine);
+    return context;
 }
 
 static SSL *new_ssl(bool accepts)
 {
-    if (accepts)
-        pthread_once(&accepting_once, make_accepting);
-    else
-        pthread_once(&connecting_once, make_connecting);
-    SSL_CTX *context = accepts ? accepting : connecting;
+    SSL_CTX *context = get_context(accepts);
     return context ? SSL_new(context) : NULL;
 }
 
