@@ -22,8 +22,9 @@
 #define BACKLOG    64
 
 /* Until the next of a name's addresses is tried beside those before it (RFC 8305, section 5: Connection Attempt
- * Delay). */
-#define NEXT_NS 250000000u
+ * Delay), and at least, where there are many for the time that is left. */
+#define NEXT_NS       250000000u
+#define NEXT_LEAST_NS 10000000u
 /* Longest sleep at a time. */
 #define SLEEP_MS 1000
 
@@ -207,6 +208,7 @@ struct race {
     const struct addrinfo **addresses;
     struct pollfd *tries;       /* a socket that is being connected; fd -1: it has failed */
     size_t count, begun, going; /* addresses; of them tried, and still being tried */
+    uint64_t next_ns;           /* when the next is tried */
     int code;                   /* the heaviest errno of those that have failed */
 };
 
@@ -275,8 +277,10 @@ static void race_finish(struct race *race)
     free(race->tries);
 }
 
+/* The next is not to wait for longer. */
 static void note_failure(struct race *race, struct pollfd *try, int code)
 {
+    race->next_ns = 0;
     if (try->fd >= 0)
         close(try->fd);
     try->fd = -1;
@@ -284,9 +288,19 @@ static void note_failure(struct race *race, struct pollfd *try, int code)
         race->code = code;
 }
 
-static void begin_next(struct race *race)
+/* Between this one and the next: at most this one's share of the time that is left, so that the last has its turn. */
+static uint64_t delay_ns(const struct race *race, uint64_t now, uint64_t deadline_ns)
+{
+    uint64_t share = now < deadline_ns ? (deadline_ns - now) / (race->count - race->begun) : 0;
+    if (share < NEXT_LEAST_NS)
+        return NEXT_LEAST_NS;
+    return share < NEXT_NS ? share : NEXT_NS;
+}
+
+static void begin_next(struct race *race, uint64_t now, uint64_t deadline_ns)
 {
     const struct addrinfo *to = race->addresses[race->begun];
+    race->next_ns = now + delay_ns(race, now, deadline_ns);
     struct pollfd *try = &race->tries[race->begun++];
     *try =
         (struct pollfd){.fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), .events = POLLOUT};
@@ -329,17 +343,15 @@ static int await(struct race *race, uint64_t until)
 /* 0 with a connected socket, or errno. */
 static int run(struct race *race, uint64_t deadline_ns, int *out_fd)
 {
-    uint64_t next_ns = 0; /* when the next is tried */
     for (;;) {
         uint64_t now = pen_now_ns();
-        if (race->begun < race->count && (!race->going || now >= next_ns)) {
-            begin_next(race);
-            next_ns = now + NEXT_NS;
+        if (race->begun < race->count && now >= race->next_ns) {
+            begin_next(race, now, deadline_ns);
             continue;
         }
         if (!race->going)
             return race->code;
-        int fd = await(race, race->begun < race->count && next_ns < deadline_ns ? next_ns : deadline_ns);
+        int fd = await(race, race->begun < race->count && race->next_ns < deadline_ns ? race->next_ns : deadline_ns);
         if (fd >= 0) {
             *out_fd = fd;
             return 0;

@@ -22,11 +22,12 @@ int pen_tcp_check(const char *address, struct pen_error *error);
 int pen_tcp_listen(const char *address, bool anywhere, int *out_fd, struct pen_error *error);
 /* Where a listening socket is: "127.0.0.1:4711"; "?" when nobody knows. */
 void pen_tcp_local(int fd, char *out, size_t size);
-/* Tries the addresses of the name one after the other, each a quarter of a second after the one before, or when those
- * before it have failed, and takes the first that answers (RFC 8305, sections 4 and 5). `first`, or NULL: goes ahead of
- * the others, if the name has it. -PEN_ENOENT: nobody listens at any that this host has a way to. What does not tell
- * whether somebody does: -PEN_ETIMEOUT; -PEN_EGONE, it broke at once; -PEN_EIO, no way there, or no such name;
- * -PEN_ENOMEM, this host or this process has no memory or no descriptor for a connection. */
+/* Tries the addresses of the name one after the other, each a quarter of a second after the one before, or when one of
+ * those before it fails, or so that all have their turn before the deadline, and takes the first that answers (RFC
+ * 8305, sections 4 and 5). `first`, or NULL: goes ahead of the others, if the name has it. -PEN_ENOENT: nobody listens
+ * at any that this host has a way to. What does not tell whether somebody does: -PEN_ETIMEOUT; -PEN_EGONE, it broke at
+ * once; -PEN_EIO, no way there, or no such name; -PEN_ENOMEM, this host or this process has no memory or no descriptor
+ * for a connection. */
 int pen_tcp_connect(const char *address, bool anywhere, const struct pen_tcp_place *first, uint64_t deadline_ns,
                     int *out_fd, struct pen_error *error);
 /* To where the connection `fd` leads, without looking the name up, which is for messages: as pen_tcp_connect. */

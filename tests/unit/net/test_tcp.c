@@ -93,7 +93,7 @@ static void test_no_descriptor(void **state)
 /* ---- a name with several addresses ------------------------------------------------------------------- */
 
 #define NAME      "pool.example"
-#define ADDRESSES 3u
+#define ADDRESSES 10u
 #define MS        UINT64_C(1000000)
 /* Between two addresses; and far less than the half of PATIENCE_MS. */
 #define NEXT_MS 250
@@ -177,17 +177,22 @@ static void close_deaf(struct deaf *deaf)
 }
 
 /* Where the connection to NAME leads that was made, and how long that took. */
-static struct pen_tcp_place connect_by_name(const struct pen_tcp_place *first, uint64_t *out_ms)
+static struct pen_tcp_place connect_within(uint64_t patience_ms, const struct pen_tcp_place *first, uint64_t *out_ms)
 {
     struct pen_error error = {0};
     uint64_t begin = pen_now_ns();
-    int fd, rc = pen_tcp_connect(NAME ":1", true, first, pen_deadline_ms(PATIENCE_MS), &fd, &error);
+    int fd, rc = pen_tcp_connect(NAME ":1", true, first, pen_deadline_ms(patience_ms), &fd, &error);
     *out_ms = (pen_now_ns() - begin) / MS;
     if (rc)
         fail_msg("%s", error.message);
     struct pen_tcp_place place = pen_tcp_place_of(fd);
     close(fd);
     return place;
+}
+
+static struct pen_tcp_place connect_by_name(const struct pen_tcp_place *first, uint64_t *out_ms)
+{
+    return connect_within(PATIENCE_MS, first, out_ms);
 }
 
 static bool leads_to(const struct pen_tcp_place *place, int listener)
@@ -228,6 +233,44 @@ static void test_an_address_that_refuses_costs_nothing(void **state)
     }
     assert_true(shortest < NEXT_MS);
     close(good);
+}
+
+/* Nor where one before it still says nothing: that costs its quarter of a second, and no other. */
+static void test_one_that_refuses_beside_a_dead_one(void **state)
+{
+    struct deaf deaf;
+    uint64_t ms, shortest = UINT64_MAX;
+    (void)state;
+    make_deaf(&deaf, "127.0.0.2");
+    int gone = listen_at("127.0.0.3:0"), good = listen_at("127.0.0.1:0");
+    name_them((int[]){deaf.listener, gone, good}, 3);
+    close(gone);
+    for (int i = 0; i < 9 && shortest >= 2 * NEXT_MS; i++) {
+        struct pen_tcp_place place = connect_by_name(NULL, &ms);
+        assert_true(leads_to(&place, good));
+        shortest = ms < shortest ? ms : shortest;
+    }
+    assert_in_range(shortest, NEXT_MS, 2 * NEXT_MS - 1);
+    close(good);
+    close_deaf(&deaf);
+}
+
+/* With a quarter of a second for each the last one's turn would be when the time is over. */
+static void test_many_dead_addresses(void **state)
+{
+    int listeners[ADDRESSES];
+    struct deaf deaf;
+    uint64_t ms;
+    (void)state;
+    make_deaf(&deaf, "127.0.0.2");
+    for (size_t i = 0; i + 1 < ADDRESSES; i++)
+        listeners[i] = deaf.listener;
+    int good = listeners[ADDRESSES - 1] = listen_at("127.0.0.1:0");
+    name_them(listeners, ADDRESSES);
+    struct pen_tcp_place place = connect_within(NEXT_MS * (ADDRESSES - 2), NULL, &ms);
+    assert_true(leads_to(&place, good));
+    close(good);
+    close_deaf(&deaf);
 }
 
 static void test_the_address_that_answered_is_first(void **state)
@@ -372,6 +415,8 @@ int main(void)
         cmocka_unit_test(test_no_descriptor),
         cmocka_unit_test(test_a_dead_address_costs_little),
         cmocka_unit_test(test_an_address_that_refuses_costs_nothing),
+        cmocka_unit_test(test_one_that_refuses_beside_a_dead_one),
+        cmocka_unit_test(test_many_dead_addresses),
         cmocka_unit_test(test_the_address_that_answered_is_first),
         cmocka_unit_test(test_a_slow_address_is_not_given_up),
         cmocka_unit_test(test_families_take_turns),
