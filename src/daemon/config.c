@@ -445,6 +445,18 @@ static int convert_environment(struct pen_document *document, struct pen_config 
     return pen_document_pairs(document, "drivers.environment", add_environment, &context);
 }
 
+/* Each of the paths, if there are any. */
+static int check_files(struct pen_document *document, const char *paths, struct pen_error *error)
+{
+    for (const char *at = paths; at; at = strchr(at, ':'), at = at ? at + 1 : NULL) {
+        char path[81];
+        snprintf(path, sizeof path, "%.*s", (int)strcspn(at, ":"), at);
+        if (path[0] != '/')
+            return refuse(document, "workers.files", path, "absolute paths between colons", error);
+    }
+    return 0;
+}
+
 static int check_together(struct pen_document *document, const struct pen_config *config, struct pen_error *error)
 {
     if (config->ring_bytes & (config->ring_bytes - 1))
@@ -460,9 +472,7 @@ static int check_together(struct pen_document *document, const struct pen_config
         return refuse(document, "cache.dir", config->cache_dir, "an absolute path", error);
     if (config->worker_path && config->worker_path[0] != '/')
         return refuse(document, "workers.path", config->worker_path, "an absolute path", error);
-    if (config->worker_files && config->worker_files[0] != '/')
-        return refuse(document, "workers.files", config->worker_files, "absolute paths between colons", error);
-    return 0;
+    return check_files(document, config->worker_files, error);
 }
 
 /* All of the three or none. */

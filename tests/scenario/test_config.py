@@ -31,7 +31,9 @@ WRONG = [
     ('workers:\n  warm: 1\n  warm: 2\n', 3, ['workers.warm is given twice']),
     ('workers:\n  jail: maybe\n', 2, ['workers.jail', 'required, on, off']),
     ('workers:\n  path: worker\n', 2, ['workers.path', 'absolute path']),
-    ('workers:\n  files: data\n', 2, ['workers.files', 'absolute paths']),
+    ('workers:\n  files: data\n', 2, ['workers.files', '"data"', 'absolute paths']),
+    ('workers:\n  files: /a:data:/b\n', 2, ['workers.files', '"data"', 'absolute paths']),
+    ('workers:\n  files: "/a:"\n', 2, ['workers.files', '""', 'absolute paths']),
     ('cache: {dir: here}\n', 1, ['cache.dir', 'absolute path']),
     ('cache:\n  size: [1]\n', 2, ['cache.size must be a single value']),
     ('cache:\n  size:\n', 2, ['cache.size is ""']),
@@ -56,7 +58,8 @@ WRONG = [
     ('- a\n', 1, ['the configuration must be a mapping']),
 ]
 
-GOOD = ['', 'socket_group: root\n', 'socket_group: 0\n', '# nothing\n', '---\n', 'devices: []\n', 'workers: {warm: 0, jail: off}\n', 'workers: {jail: required}\n', 'session: {ring: 2 MiB}\n',
+GOOD = ['', 'socket_group: root\n', 'socket_group: 0\n', '# nothing\n', '---\n', 'devices: []\n', 'workers: {warm: 0, jail: off}\n', 'workers: {jail: required}\n', 'workers: {files: "/a b:/c"}\n',
+        'session: {ring: 2 MiB}\n',
         'drivers:\n  environment: {}\n', 'limits:\n  sessions: 1\n  connections: 1\n',
         'devices:\n  - {match: "*", name: d, class: gpu, memory: 1GB, compute_units: 2, enabled: no}\n',
         'devices:\n  - {match: "*", parts: 4, span: 2}\n']
