@@ -146,7 +146,7 @@ static int query_once(struct pen_pool *pool, const struct patience *patience)
     if (rc)
         return rc;
     if (peer.stream) /* its sessions connect again */
-        ((struct pen_pool_address *)(uintptr_t)pool->address)->answered = pen_tcp_place_of(peer.fd);
+        pool->address->answered = pen_tcp_place_of(peer.fd);
     rc = query(&peer, &frame, patience, pool, &pool->error);
     pen_daemon_close(&peer);
     pen_unix_frame_finish(&frame);
@@ -197,13 +197,12 @@ static void ask_all(struct pen_pools *pools)
 static int init(struct pen_pool *pool, const struct pen_pool_address *address)
 {
     char name[PEN_POOL_NAME_BYTES];
-    struct pen_pool_address *copy = malloc(sizeof *copy);
     pen_pool_address_name(address, name);
     pool->name = strdup(name);
-    pool->address = copy;
-    if (!copy || !pool->name)
+    pool->address = malloc(sizeof *pool->address);
+    if (!pool->address || !pool->name)
         return -PEN_ENOMEM;
-    *copy = *address;
+    *pool->address = *address;
     return 0;
 }
 
@@ -233,8 +232,8 @@ void pen_pools_finish(struct pen_pools *pools)
         struct pen_pool *pool = &pools->pools[i];
         forget(pool);
         if (pool->address)
-            explicit_bzero((void *)(uintptr_t)pool->address, sizeof *pool->address);
-        free((void *)(uintptr_t)pool->address);
+            explicit_bzero(pool->address, sizeof *pool->address);
+        free(pool->address);
         free((void *)(uintptr_t)pool->name);
     }
     free(pools->pools);

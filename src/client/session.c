@@ -249,8 +249,8 @@ static int open_once(const struct pen_pool *pool, uint64_t deadline_ns, struct p
 
 int pen_session_open(const struct pen_pool *pool, struct pen_session **out_session, struct pen_error *error)
 {
-    static const struct pen_pool_address local = {.local = true};
-    static const struct pen_pool here = {.address = &local};
+    struct pen_pool_address local = {.local = true};
+    const struct pen_pool here = {.address = &local};
     uint64_t deadline_ns = pen_deadline_ms(PEN_CONNECT_TIMEOUT_MS);
     int rc;
     pool = pool ? pool : &here;

@@ -42,10 +42,10 @@ struct pen_pool {
     struct pen_error error;
     struct pen_pool_device *devices;
     uint32_t device_count;
-    uint64_t number;                        /* the daemon's, of this list of devices */
-    const char *jail;                       /* active parts of the workers' sandbox, separated by spaces; or NULL */
-    const struct pen_pool_address *address; /* private */
-    void *storage;                          /* private */
+    uint64_t number;                  /* the daemon's, of this list of devices */
+    const char *jail;                 /* active parts of the workers' sandbox, separated by spaces; or NULL */
+    struct pen_pool_address *address; /* private */
+    void *storage;                    /* private */
 };
 
 /* The pools of PENSTOCK_POOL, else of the file pool in $XDG_CONFIG_HOME/penstock or ~/.config/penstock, in the order in
