@@ -173,6 +173,7 @@ suites() { # FOLDER SUITE...: Meson's tests of these, and not of $without, each 
     shift
     for suite in "$@"; do
         arguments+=(--suite "$suite")
+        meson test -C "$folder" --no-rebuild --list --suite "$suite" >/dev/null 2>&1 || result 1 "$folder: no test is in suite $suite"
     done
     [ -z "${without:-}" ] || arguments+=(--no-suite "$without")
     echo "==== $folder: $*"
@@ -286,7 +287,9 @@ fuzz() { # SECONDS for each target
     step "build-fuzz: build" build_fuzzers
     [ "$failed" -eq "$before" ] || return
     # All of them at once: their time is that of a clock, and there are more of them than cores.
-    meson configure build-fuzz -Dfuzz_seconds="$1" && at_once=$(find tests/fuzz -name 'fuzz_*.c' | wc -l) suites build-fuzz fuzz
+    step "build-fuzz: configure" meson configure build-fuzz -Dfuzz_seconds="$1"
+    [ "$failed" -eq "$before" ] || return
+    at_once=$(find tests/fuzz -name 'fuzz_*.c' | wc -l) suites build-fuzz fuzz
 }
 
 # ---- commands -------------------------------------------------------------------------------------------
