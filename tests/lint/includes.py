@@ -33,7 +33,11 @@ PURE = ("sched", "mem")
 COMPUTED = ("base/error.h", "base/list.h", "penstock-protocol.h")
 COMPUTES = ("assert.h", "limits.h", "stdbool.h", "stddef.h", "stdint.h", "stdlib.h", "string.h")
 # What stdlib.h has beside memory and numbers.
-EFFECTS = re.compile(r"\b(getenv|setenv|system|exit|_Exit|abort|atexit|rand|srand|random|mkstemp|mkdtemp)\s*\(")
+EFFECTS = re.compile(r"\b(" + "|".join("""getenv secure_getenv setenv unsetenv putenv clearenv getloadavg system
+    exit _Exit quick_exit abort atexit at_quick_exit on_exit
+    rand srand random srandom initstate setstate drand48 lrand48 mrand48 srand48 seed48 lcong48 arc4random arc4random_buf
+    arc4random_uniform realpath canonicalize_file_name mktemp mkstemp mkostemp mkstemps mkostemps mkdtemp
+    posix_openpt getpt grantpt unlockpt ptsname ptsname_r""".split()) + r")\s*\(")
 INCLUDE = re.compile(r'\s*#\s*include\s+"([^"/]+)/([^"]+)"')
 ANY = re.compile(r'\s*#\s*include\s+(["<])([^">]+)')
 
