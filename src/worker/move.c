@@ -54,7 +54,7 @@ void pen_move_forget(struct pen_work_region *root)
     pen_hazard_forget(&root->work->hazards, &root->history);
     for (uint32_t i = 0; i < root->history_count; i++)
         pen_hazard_forget(&root->work->hazards, &root->histories[i]);
-    pen_hazard_forget(&root->work->hazards, &root->traced);
+    pen_trace_forget(root);
     free(root->histories);
     root->histories = NULL;
     root->history_count = 0;

@@ -29,7 +29,7 @@ struct pen_work_task *pen_task_create(struct pen_work *work, struct pen_work_que
 /* It is over, or never will be. */
 static void leave(struct pen_work_task *task)
 {
-    task->hazard.ticket = 0;
+    task->hazard.ticket = task->traced_at.ticket = 0;
     if (task->placed)
         pen_spread_left(task);
     if (task->moves)

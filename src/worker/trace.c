@@ -227,6 +227,59 @@ static bool is_ordered(const struct pen_work_queue *queue)
     return queue->in_order && !pen_is_spread(queue) && queue != queue->lanes[0].device->domain->transfer;
 }
 
+/* ---- the order that such a queue keeps ----------------------------------------------------------------------- */
+
+/* What one of them does with a root region. Each has its own: what another does comes neither before nor after, and
+ * would take the place of what does (the rule of sched/hazard.h). */
+struct pen_work_traced {
+    const struct pen_work_queue *queue;
+    struct pen_hazard_region history;
+    struct pen_work_traced *next;
+};
+
+static void find(void *context, const struct pen_hazard_node *before)
+{
+    (void)before;
+    *(bool *)context = true;
+}
+
+static bool is_over(const struct pen_work_traced *traced)
+{
+    bool found = false;
+    pen_hazard_visit(&traced->history, 0, UINT64_MAX, PEN_HAZARD_WRITE, find, &found);
+    return !found;
+}
+
+/* Whatever queue comes gets one in which all is over: there are no more than queues that were at the region at a time.
+ * NULL: no memory. */
+static struct pen_work_traced *traced_of(struct pen_work_region *root, const struct pen_work_queue *queue)
+{
+    struct pen_work_traced *traced = root->traced;
+    while (traced && traced->queue != queue)
+        traced = traced->next;
+    if (traced)
+        return traced;
+    for (traced = root->traced; traced && !is_over(traced);)
+        traced = traced->next;
+    if (!traced && (traced = calloc(1, sizeof *traced))) {
+        traced->next = root->traced;
+        root->traced = traced;
+    }
+    if (traced)
+        traced->queue = queue;
+    return traced;
+}
+
+void pen_trace_forget(struct pen_work_region *root)
+{
+    while (root->traced) {
+        struct pen_work_traced *traced = root->traced;
+        root->traced = traced->next;
+        pen_hazard_forget(&root->work->hazards, &traced->history);
+        free(traced);
+    }
+}
+
 struct noting {
     const struct pen_work_command *command;
     struct pen_work_task *task;
@@ -235,25 +288,28 @@ struct noting {
 static int meet(void *context, struct pen_hazard_node *node, enum pen_hazard_kind kind)
 {
     const struct noting *noting = context;
-    const struct pen_work_task *before = pen_task_of_hazard(node);
-    if (before->queue == noting->task->queue && !is_after(noting->task, before->sequence))
+    const struct pen_work_task *before = PEN_CONTAINER(node, struct pen_work_task, traced_at);
+    if (!is_after(noting->task, before->sequence))
         pen_trace_met(noting->command, noting->task, before, kind);
     return 0;
 }
 
-/* Of the order that such a queue keeps, what the data asks for: nobody waits for that, and so a history of its own
- * tells. Other queues' commands come after what the program says, and no more. */
+/* What the data asks for: nobody waits for that. Other queues' commands come after what the program says, and no more.
+ */
 static void note_data(const struct pen_work_command *command, struct pen_work_task *task)
 {
     struct pen_work *work = task->work;
     struct noting noting = {command, task};
     struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
     uint32_t count = is_ordered(command->queue) ? pen_command_accesses(command, accesses) : 0;
-    if (count && !task->hazard.ticket)
-        task->hazard.ticket = ++work->ticket;
-    for (uint32_t i = 0; i < count; i++) /* without memory for it an arrow is missing */
-        (void)pen_hazard_access(&work->hazards, &accesses[i].root->traced, accesses[i].begin, accesses[i].end,
-                                accesses[i].mode, &task->hazard, meet, &noting);
+    if (count)
+        task->traced_at.ticket = ++work->ticket;
+    for (uint32_t i = 0; i < count; i++) {
+        struct pen_work_traced *traced = traced_of(accesses[i].root, command->queue);
+        if (traced) /* without memory for it an arrow is missing */
+            (void)pen_hazard_access(&work->hazards, &traced->history, accesses[i].begin, accesses[i].end,
+                                    accesses[i].mode, &task->traced_at, meet, &noting);
+    }
 }
 
 static void note_order(struct pen_work_queue *queue, struct pen_work_task *task)

@@ -34,6 +34,7 @@
 struct pen_log_writer;
 struct pen_cache;
 struct pen_work_job;
+struct pen_work_traced;
 struct pen_builder;
 
 /* Named limits of one session; over one of them the session fails with a sentence that names it. */
@@ -160,6 +161,7 @@ struct pen_work_task {
     bool crosses;                  /* waits for another device */
     bool began;                    /* does not, and its device has it */
     struct pen_hazard_node hazard;
+    struct pen_hazard_node traced_at; /* of a traced one: in its queue's histories (trace.c), which order nothing */
     uint64_t expected_run_ns, expected_end_ns, submitted_ns;
     struct pen_work_kernel *kernel; /* referenced; or NULL */
     uint64_t items;
@@ -204,11 +206,11 @@ struct pen_work_region {
      * of the domains, history_count of them */
     struct pen_hazard_region history, *histories;
     uint32_t history_count;
-    struct pen_hazard_region traced; /* of the root: what in-order queues do that keep their order by themselves */
-    uint32_t moving;                 /* copies of it under way */
-    uint64_t overwrites;             /* commands that left no old byte of what they covered */
-    bool watched;                    /* it has been in two domains: every command with it is watched */
-    uint64_t noted;                  /* the domains where every command with it that is not over is in the histories */
+    struct pen_work_traced *traced; /* of the root: what in-order queues do that keep their order by themselves */
+    uint32_t moving;                /* copies of it under way */
+    uint64_t overwrites;            /* commands that left no old byte of what they covered */
+    bool watched;                   /* it has been in two domains: every command with it is watched */
+    uint64_t noted;                 /* the domains where every command with it that is not over is in the histories */
     struct pen_backend_memory **memories; /* by domain; memory_count of them */
     uint32_t memory_count;
 };
@@ -694,6 +696,8 @@ void pen_trace_met(const struct pen_work_command *command, struct pen_work_task 
                    const struct pen_work_task *before, enum pen_hazard_kind kind);
 /* It is about to be submitted. */
 void pen_trace_placed(const struct pen_work_command *command, struct pen_work_task *task);
+/* The root region goes away. */
+void pen_trace_forget(struct pen_work_region *root);
 /* Its driver is done with it. Any thread. */
 void pen_trace_ended(struct pen_work_task *task, const struct pen_event_times *times);
 /* It is done. */

@@ -256,10 +256,15 @@ static void check_edges(int fd, uint64_t sequence, const char *expected)
     pen_log_reader_destroy(reader);
 }
 
+static uint64_t send_copy_on(struct rig *rig, uint64_t queue, uint64_t from, uint64_t to)
+{
+    RIG_SEND(rig, copy, .queue = queue, .source = from, .target = to, .extent = {32, 1, 1});
+    return rig->sequence;
+}
+
 static uint64_t send_copy(struct rig *rig, uint64_t from, uint64_t to)
 {
-    RIG_SEND(rig, copy, .queue = Q, .source = from, .target = to, .extent = {32, 1, 1});
-    return rig->sequence;
+    return send_copy_on(rig, Q, from, to);
 }
 
 static void record_into(int fd, const struct rig_options *options, struct rig *rig, struct pen_log_writer **out_log)
@@ -337,6 +342,78 @@ static void test_why_data_of_one_device(void **state)
     check_edges(fd, writes, "a");
     check_edges(fd, later, "oi");
     check_edges(fd, both, "raa");
+    close(fd);
+}
+
+/* What another queue does with the bytes meanwhile does not hide what this one did. */
+static void test_why_data_beside_another_queue(void **state)
+{
+    (void)state;
+    struct pen_log_writer *log;
+    struct rig rig;
+    int fd = memfd_create("log", MFD_CLOEXEC);
+    record_into(fd, &(struct rig_options){.no_thread = true}, &rig, &log);
+    rig_program(&rig, P, "kernel hold()\n");
+    assert_int_equal(rig_build(&rig, P, 1), 0);
+    rig_kernel(&rig, INC, P, "hold");
+    rig_queue(&rig, Q, 1, 0, 0);
+    rig_queue(&rig, Q + 1, 1, 0, 1);
+    for (uint64_t i = 0; i < 6; i++)
+        rig_buffer(&rig, A + i, i * 4096, 16, false);
+    atomic_store(&pen_backend_fake_holds, true); /* nothing is over until all are placed */
+    rig_launch(&rig, Q, INC, 1, 0, 0, NULL, 0);
+    rig_launch(&rig, Q + 1, INC, 1, 0, 0, NULL, 0);
+    send_copy(&rig, A, A + 1);
+    uint64_t reads = send_copy_on(&rig, Q + 1, A + 1, A + 2);
+    send_copy(&rig, A, A + 4);
+    uint64_t after_read = send_copy(&rig, A + 3, A + 1);
+    uint64_t writes = send_copy_on(&rig, Q + 1, A + 3, A + 1);
+    send_copy(&rig, A, A + 4);
+    uint64_t after_write = send_copy(&rig, A + 1, A + 5);
+    rig_execute(&rig);
+    atomic_store(&pen_backend_fake_holds, false);
+    rig_pump(&rig);
+    rig_stop(&rig);
+    assert_int_equal(pen_log_writer_destroy(log), 0);
+    check_edges(fd, reads, "i");
+    check_edges(fd, after_read, "oi");
+    check_edges(fd, writes, "a");
+    check_edges(fd, after_write, "ri");
+    close(fd);
+}
+
+/* A command that the driver refuses does not stop dispatch until what it waits for is over, as none does in a session
+ * that is not recorded. */
+static void test_refused_behind_another_queue(void **state)
+{
+    (void)state;
+    const uint64_t held = E;
+    struct pen_log_writer *log;
+    struct rig rig;
+    int fd = memfd_create("log", MFD_CLOEXEC);
+    record_into(fd, &(struct rig_options){0}, &rig, &log);
+    rig_program(&rig, P, "kernel hold()\nkernel inc(global data)\nkernel nop()\n");
+    assert_int_equal(rig_build(&rig, P, 1), 0);
+    rig_kernel(&rig, INC, P, "inc");
+    rig_kernel(&rig, INC + 1, P, "hold");
+    rig_kernel(&rig, INC + 2, P, "nop");
+    for (uint32_t i = 0; i < 3; i++)
+        rig_queue(&rig, Q + i, 1, 0, i);
+    rig_buffer(&rig, A, 0, 16, false);
+    rig_set_region(&rig, INC, 0, A);
+    atomic_store(&pen_backend_fake_holds, true);
+    rig_launch(&rig, Q, INC + 1, 1, held, 1, NULL, 0);
+    atomic_store(&rig.view.slots[2].state, PEN_STATE_QUEUED);
+    RIG_SEND(&rig, launch, .queue = Q + 1, .event = E + 1, .slot = 2, .dimensions = 1, .kernel = INC,
+             .global = {16, 1, 1}, .local = {3, 1, 1}, .waits = &held, .waits_count = 1);
+    rig_launch(&rig, Q + 2, INC + 2, 1, E + 2, 3, NULL, 0);
+    assert_int_equal(rig_wait_slot(&rig, 3), 0);
+    assert_true(rig_slot(&rig, 1) > 0);
+    atomic_store(&pen_backend_fake_holds, false);
+    assert_int_equal(rig_wait_slot(&rig, 2), -PEN_EGROUPSIZE);
+    assert_int_equal(rig_wait_slot(&rig, 1), PEN_STATE_COMPLETE);
+    rig_stop(&rig);
+    assert_int_equal(pen_log_writer_destroy(log), 0);
     close(fd);
 }
 
@@ -647,6 +724,8 @@ int main(void)
         cmocka_unit_test(test_what_is_over),
         cmocka_unit_test(test_why_data),
         cmocka_unit_test(test_why_data_of_one_device),
+        cmocka_unit_test(test_why_data_beside_another_queue),
+        cmocka_unit_test(test_refused_behind_another_queue),
         cmocka_unit_test(test_why_asked),
         cmocka_unit_test(test_live),
         cmocka_unit_test(test_live_left),
