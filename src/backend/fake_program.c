@@ -16,6 +16,7 @@
 
 #define BINARY_MAGIC "FAKE1\n"
 #define MOST_KERNELS 64
+#define ALL          UINT64_MAX /* devices */
 
 /* ---- the kernels --------------------------------------------------------------------------------------- */
 
@@ -177,13 +178,14 @@ static const struct pen_fake_builtin *find_builtin(const char *name, size_t leng
 
 struct pen_backend_program {
     struct pen_backend_domain *domain;
+    uint64_t devices; /* that it may be built for, by their indices */
     char *text;
     bool executable;
     const struct pen_fake_builtin *kernels[MOST_KERNELS];
     uint32_t kernel_count;
 };
 
-static int make_program(struct pen_backend_domain *domain, const void *text, size_t size,
+static int make_program(struct pen_backend_domain *domain, uint64_t devices, const void *text, size_t size,
                         struct pen_backend_program **out)
 {
     struct pen_backend_program *program = calloc(1, sizeof *program);
@@ -194,7 +196,21 @@ static int make_program(struct pen_backend_domain *domain, const void *text, siz
     }
     memcpy(program->text, text, size);
     program->domain = domain;
+    program->devices = devices;
     *out = program;
+    return 0;
+}
+
+/* -PEN_ENODEV: one of them is not there, or not among `of`. */
+static int devices_of(const struct pen_backend_domain *domain, const uint32_t *devices, uint32_t count, uint64_t of,
+                      uint64_t *out)
+{
+    *out = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (devices[i] >= domain->device_count || !(of >> devices[i] & 1))
+            return -PEN_ENODEV;
+        *out |= UINT64_C(1) << devices[i];
+    }
     return 0;
 }
 
@@ -202,6 +218,7 @@ int pen_fake_program_create(struct pen_backend_domain *domain, enum pen_program_
                             uint32_t device_count, const void *bytes, size_t size, struct pen_backend_program **out)
 {
     size_t magic = sizeof BINARY_MAGIC - 1;
+    uint64_t of;
     int rc = pen_fake_fault(PEN_FAKE_PROGRAM, NULL);
 
     if (rc)
@@ -209,13 +226,12 @@ int pen_fake_program_create(struct pen_backend_domain *domain, enum pen_program_
     if (kind == PEN_PROGRAM_KIND_IL)
         return -PEN_EUNSUPPORTED;
     if (kind == PEN_PROGRAM_KIND_SOURCE)
-        return make_program(domain, bytes, size, out);
-    for (uint32_t i = 0; i < device_count; i++)
-        if (devices[i] >= domain->device_count)
-            return -PEN_ENODEV;
+        return make_program(domain, ALL, bytes, size, out);
+    if ((rc = devices_of(domain, devices, device_count, ALL, &of)))
+        return rc;
     if (size < magic || memcmp(bytes, BINARY_MAGIC, magic) != 0)
         return -PEN_EBINARY;
-    return make_program(domain, (const char *)bytes + magic, size - magic, out);
+    return make_program(domain, of, (const char *)bytes + magic, size - magic, out);
 }
 
 void pen_fake_program_destroy(struct pen_backend_program *program)
@@ -317,7 +333,7 @@ static void parse(struct parser *parser, const char *text)
 
 /* ---- builds -------------------------------------------------------------------------------------------- */
 
-static int link_text(const struct pen_backend_build *build, struct pen_backend_program **out)
+static int link_text(const struct pen_backend_build *build, uint64_t devices, struct pen_backend_program **out)
 {
     size_t size = 1;
 
@@ -330,7 +346,7 @@ static int link_text(const struct pen_backend_build *build, struct pen_backend_p
         strcat(text, build->inputs[i]->text);
         strcat(text, "\n");
     }
-    int rc = make_program(build->inputs[0]->domain, text, strlen(text), out);
+    int rc = make_program(build->inputs[0]->domain, devices, text, strlen(text), out);
     free(text);
     return rc;
 }
@@ -340,12 +356,17 @@ int pen_fake_program_build(struct pen_backend_domain *domain, const struct pen_b
 {
     struct pen_backend_program *program = build->program;
     bool linking = build->step == PEN_BUILD_STEP_LINK, compiling = build->step == PEN_BUILD_STEP_COMPILE;
+    uint64_t allowed = linking ? ALL : program->devices, devices;
     int rc = pen_fake_fault(PEN_FAKE_BUILD, NULL);
 
     if (!build->device_count || build->device_count > domain->device_count || (linking && !build->input_count))
         return -PEN_EINVAL;
+    for (uint32_t i = 0; linking && i < build->input_count; i++)
+        allowed &= build->inputs[i]->devices;
+    if (!rc)
+        rc = devices_of(domain, build->devices, build->device_count, allowed, &devices);
     if (!rc && linking)
-        rc = link_text(build, &program);
+        rc = link_text(build, devices, &program);
     if (rc)
         return rc;
     struct parser parser = {.program = program};

@@ -193,6 +193,41 @@ static void programs_travel_as_binaries_and_link(void **unused)
     end(&s);
 }
 
+static void binaries_are_for_their_devices(void **unused)
+{
+    (void)unused;
+    static const uint32_t devices[] = {0, 1};
+    struct state s;
+    setenv("PENSTOCK_FAKE_DEVICES", "2", 1);
+    begin(&s);
+    struct pen_backend_program *source = make_program(ops, s.domain, "kernel nop()"), *binary = NULL, *linked = NULL;
+    struct pen_build_result results[2];
+    char *logs[2];
+    void *bytes;
+    size_t size;
+    assert_int_equal(ops->program_binary(source, 0, &bytes, &size), 0);
+    for (uint32_t of = 1; of <= 2; of++) {
+        assert_int_equal(ops->program_create(s.domain, PEN_PROGRAM_KIND_NATIVE, devices, of, bytes, size, &binary), 0);
+        for (uint32_t count = 1; count <= 2; count++) {
+            int expected = count > of ? -PEN_ENODEV : 0;
+            struct pen_backend_build build = {.program = binary, .devices = devices, .device_count = count};
+            assert_int_equal(ops->program_build(s.domain, &build, NULL, results, logs), expected);
+            build = (struct pen_backend_build){.step = PEN_BUILD_STEP_LINK,
+                                               .devices = devices,
+                                               .device_count = count,
+                                               .inputs = &binary,
+                                               .input_count = 1};
+            assert_int_equal(ops->program_build(s.domain, &build, &linked, results, logs), expected);
+            ops->program_destroy(linked);
+            linked = NULL;
+        }
+        ops->program_destroy(binary);
+    }
+    free(bytes);
+    ops->program_destroy(source);
+    end(&s);
+}
+
 /* Two queues and an out-of-order one, by three seeds: waits hold whatever the timing. */
 static void waits_hold_under_every_seed(void **unused)
 {
@@ -577,6 +612,7 @@ int main(void)
         cmocka_unit_test(kernels_compute),
         cmocka_unit_test(wrong_programs_say_why),
         cmocka_unit_test(programs_travel_as_binaries_and_link),
+        cmocka_unit_test(binaries_are_for_their_devices),
         cmocka_unit_test(waits_hold_under_every_seed),
         cmocka_unit_test(a_seed_decides_who_overtakes),
         cmocka_unit_test(failures_come_when_asked_for),

@@ -158,6 +158,7 @@ static void test_members_load_their_builds(void **state)
         prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true, .cache_dir = dir}, 0);
         assert_int_equal(rig_asked.builds, 1);
         assert_int_equal(rig_asked.built_devices, 2);
+        assert_int_equal(rig.crash->build_hits, i);
         rig_stop(&rig);
     }
     snprintf(command, sizeof command, "rm -r %s", dir);
