@@ -8,6 +8,7 @@
  *   PENSTOCK_FAKE_SEED=n        commands take up to 200 us, overtake each other, and are told of as late, when others
  *                               that waited for them have begun; all by this seed (0: no)
  *   PENSTOCK_FAKE_SLOW=n        what the n-th device's queues read and write takes 100 ms more (0: none)
+ *   PENSTOCK_FAKE_UNBUILT=n     builds for the n-th device fail (0: none)
  *   PENSTOCK_FAKE_DEAF=1        commands do not wait for events: a driver's fault, for tests that must find it
  *   PENSTOCK_FAKE_FAIL=launch:3,write:1:late
  *                               the third launch is refused, the first write fails when it runs. Also: read copy fill

@@ -82,7 +82,7 @@ extern struct pen_fake {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* an event ended, a command came, a queue is to stop */
     bool indirect, lazy, deaf;
-    uint64_t seed, queues_made, slow;
+    uint64_t seed, queues_made, slow, unbuilt;
     struct {
         uint64_t calls, fail_at; /* 1-based; 0: never */
         bool late;

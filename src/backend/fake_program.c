@@ -351,6 +351,14 @@ static int link_text(const struct pen_backend_build *build, uint64_t devices, st
     return rc;
 }
 
+/* What keeps it from being built for the device; NULL: nothing. */
+static const char *complaint(const struct parser *parser, uint32_t device)
+{
+    if (parser->log[0])
+        return parser->log;
+    return device + 1 == pen_fake.unbuilt ? "nothing can be built for this device" : NULL;
+}
+
 int pen_fake_program_build(struct pen_backend_domain *domain, const struct pen_backend_build *build,
                            struct pen_backend_program **out_program, struct pen_build_result *results, char **logs)
 {
@@ -370,17 +378,19 @@ int pen_fake_program_build(struct pen_backend_domain *domain, const struct pen_b
     if (rc)
         return rc;
     struct parser parser = {.program = program};
+    bool failed = false;
     program->kernel_count = 0;
     parse(&parser, program->text);
-    bool failed = parser.log[0];
-    program->executable = !failed && !compiling;
     for (uint32_t i = 0; i < build->device_count; i++) {
-        results[i].outcome = failed ? PEN_BUILD_OUTCOME_FAILED : PEN_BUILD_OUTCOME_SUCCESS;
-        results[i].binary_type = failed ? 0 : compiling ? 1 : 4;
+        const char *why = complaint(&parser, build->devices[i]);
+        failed |= why != NULL;
+        results[i].outcome = why ? PEN_BUILD_OUTCOME_FAILED : PEN_BUILD_OUTCOME_SUCCESS;
+        results[i].binary_type = why ? 0 : compiling ? 1 : 4;
         results[i].global_variable_bytes = parser.variable_bytes;
-        logs[i] = failed ? strdup(parser.log) : NULL;
+        logs[i] = why ? strdup(why) : NULL;
         results[i].log_bytes = logs[i] ? strlen(logs[i]) : 0;
     }
+    program->executable = !failed && !compiling;
     if (linking && failed)
         pen_fake_program_destroy(program);
     else if (linking)

@@ -273,7 +273,16 @@ static void indices_of(const struct pen_unit_devices *on, uint32_t out[PEN_LIMIT
         out[i] = on->devices[i]->backend->index;
 }
 
-/* For its devices at once: what comes of the first comes of all. */
+/* Whose result and log are told: if it has failed, the first's that it failed for. */
+static uint32_t telling(int rc, const struct pen_build_result *results, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && rc; i++)
+        if (results[i].outcome != PEN_BUILD_OUTCOME_SUCCESS)
+            return i;
+    return 0;
+}
+
+/* For its devices at once: what comes of the first comes of all, and a failure for any is one for all. */
 static int program_build(struct pen_work_unit *unit, struct pen_backend_build *build, const struct pen_unit_devices *on,
                          struct pen_build_result *out_result, char **out_log)
 {
@@ -285,10 +294,12 @@ static int program_build(struct pen_work_unit *unit, struct pen_backend_build *b
     build->devices = indices;
     build->device_count = on->count;
     int rc = unit->work->ops->program_build(unit->device->domain->backend, build, &linked, results, logs);
-    *out_result = results[0];
-    *out_log = logs[0];
-    for (uint32_t i = 1; i < on->count; i++)
-        free(logs[i]);
+    uint32_t told = telling(rc, results, on->count);
+    *out_result = results[told];
+    *out_log = logs[told];
+    for (uint32_t i = 0; i < on->count; i++)
+        if (i != told)
+            free(logs[i]);
     if (linked)
         unit->backend = linked;
     return rc;

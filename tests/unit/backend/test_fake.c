@@ -27,7 +27,7 @@ static void begin(struct state *state)
 
 static void end(struct state *state)
 {
-    static const char *const names[] = {"DEVICES", "DOMAINS", "MEMORY", "INDIRECT", "SEED", "DEAF", "FAIL"};
+    static const char *const names[] = {"DEVICES", "DOMAINS", "MEMORY", "INDIRECT", "SEED", "DEAF", "UNBUILT", "FAIL"};
     char name[64];
 
     ops->queue_destroy(state->queue);
@@ -225,6 +225,28 @@ static void binaries_are_for_their_devices(void **unused)
     }
     free(bytes);
     ops->program_destroy(source);
+    end(&s);
+}
+
+static void builds_fail_on_the_device_that_is_named(void **unused)
+{
+    (void)unused;
+    static const uint32_t devices[] = {0, 1};
+    struct state s;
+    setenv("PENSTOCK_FAKE_DEVICES", "2", 1);
+    setenv("PENSTOCK_FAKE_UNBUILT", "2", 1);
+    begin(&s);
+    struct pen_backend_program *program = make_program(ops, s.domain, "kernel nop()"); /* for the first alone */
+    const struct pen_backend_build build = {.program = program, .devices = devices, .device_count = 2};
+    struct pen_build_result results[2];
+    char *logs[2];
+    assert_int_equal(ops->program_build(s.domain, &build, NULL, results, logs), -PEN_EBUILD);
+    assert_int_equal(results[0].outcome, PEN_BUILD_OUTCOME_SUCCESS);
+    assert_null(logs[0]);
+    assert_int_equal(results[1].outcome, PEN_BUILD_OUTCOME_FAILED);
+    assert_int_equal(results[1].log_bytes, strlen(logs[1]));
+    free(logs[1]);
+    ops->program_destroy(program);
     end(&s);
 }
 
@@ -613,6 +635,7 @@ int main(void)
         cmocka_unit_test(wrong_programs_say_why),
         cmocka_unit_test(programs_travel_as_binaries_and_link),
         cmocka_unit_test(binaries_are_for_their_devices),
+        cmocka_unit_test(builds_fail_on_the_device_that_is_named),
         cmocka_unit_test(waits_hold_under_every_seed),
         cmocka_unit_test(a_seed_decides_who_overtakes),
         cmocka_unit_test(failures_come_when_asked_for),

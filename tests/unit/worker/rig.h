@@ -32,6 +32,7 @@ struct rig_options {
                           * 'r' as they are, regions; 'v' as values; '?' not known. NULL: as they are */
     const char *seed;    /* PENSTOCK_FAKE_SEED */
     const char *slow;    /* PENSTOCK_FAKE_SLOW */
+    const char *unbuilt; /* PENSTOCK_FAKE_UNBUILT */
     const char *fail;    /* PENSTOCK_FAKE_FAIL */
     const char *cache_dir;
     const char *vendor_name, *driver, *driver_version; /* NULL: the fake's own */

@@ -147,7 +147,35 @@ static void test_members_share_a_build(void **state)
     rig_stop(&rig);
 }
 
-/* The same of what our cache gives back. */
+/* What the program is told of a build is what the first member says for which it failed. */
+static void test_a_member_refuses_a_build(void **state)
+{
+    (void)state;
+    const char *const faults[] = {"1", "2", "3"};
+    const uint64_t one = 1;
+    for (size_t i = 0; i < 3; i++) {
+        struct rig rig;
+        struct pen_msg_built built;
+        struct pen_msg_data log;
+        rig_start(&rig, &(struct rig_options){.domains = 3, .span = true, .shared = true, .unbuilt = faults[i]});
+        rig_program(&rig, P, "kernel nop()\n");
+        RIG_SEND(&rig, program_build, .program = P, .devices = &one, .devices_count = 1, .options = "");
+        rig_answer(&rig, PEN_OP_BUILT);
+        assert_int_equal(pen_msg_built_decode(rig.frame.data, rig.frame.size, &rig.scratch, &built), 0);
+        assert_int_equal(built.status, -PEN_EBUILD);
+        assert_int_equal(built.results_count, 1);
+        assert_int_equal(built.results[0].outcome, PEN_BUILD_OUTCOME_FAILED);
+        assert_int_equal(built.results[0].binary_type, 0);
+        assert_true(built.results[0].log_bytes);
+        rig_answer(&rig, PEN_OP_DATA);
+        assert_int_equal(pen_msg_data_decode(rig.frame.data, rig.frame.size, &rig.scratch, &log), 0);
+        assert_non_null(memmem(log.part.data, log.part.size, "this device", strlen("this device")));
+        assert_int_equal(rig_asked.built_devices, 3);
+        rig_stop(&rig);
+    }
+}
+
+/* The same as of builds, of what our cache gives back. */
 static void test_members_load_their_builds(void **state)
 {
     (void)state;
@@ -815,6 +843,7 @@ int main(void)
         cmocka_unit_test(test_independent_commands_overlap),
         cmocka_unit_test(test_times_are_in_order),
         cmocka_unit_test(test_members_share_a_build),
+        cmocka_unit_test(test_a_member_refuses_a_build),
         cmocka_unit_test(test_members_load_their_builds),
         cmocka_unit_test(test_a_gate),
         cmocka_unit_test(test_another_queue_waits),
