@@ -25,11 +25,12 @@ struct ruleset {
     uint64_t files, network, scopes;
 };
 
-#define READ        ((uint64_t)(LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR))
-#define WRITE       ((uint64_t)LANDLOCK_ACCESS_FS_WRITE_FILE)
-#define OF_FILES    (LANDLOCK_ACCESS_FS_READ_FILE | WRITE | ACCESS_TRUNCATE) /* the others are folders' */
-#define VENDORS     "/etc/OpenCL/vendors"
-#define VENDOR_LINE 4096
+#define READ         ((uint64_t)(LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR))
+#define WRITE        ((uint64_t)LANDLOCK_ACCESS_FS_WRITE_FILE)
+#define OF_FILES     (LANDLOCK_ACCESS_FS_READ_FILE | WRITE | ACCESS_TRUNCATE) /* the others are folders' */
+#define VENDORS      "/etc/OpenCL/vendors"
+#define LINE         4096
+#define LOADER_LINES 64 /* of each file */
 
 static const char *const system_folders[] = {
     "/usr",
@@ -43,7 +44,6 @@ static const char *const system_folders[] = {
     "/nix/store",
     "/gnu/store",
     "/run/opengl-driver",
-    "/proc",
     "/sys",
 };
 
@@ -57,8 +57,8 @@ static const char *const configuration[] = {
 
 /* Below /dev, whoever may use them: accelerators, what they are set up with, and shared memory. */
 static const char *const accelerators[] = {
-    "accel*", "davinci*", "dma_heap", "dri",     "dxg", "infiniband",
-    "kfd",    "kgsl-3d0", "mali*",    "nvidia*", "shm", "udmabuf",
+    "accel*", "davinci*", "dma_heap", "dri",     "dxg",   "galcore",  "ion", "kfd",     "kgsl-3d0",
+    "mali*",  "nvgpu*",   "nvhost*",  "nvidia*", "nvmap", "pvrsrvkm", "shm", "udmabuf",
 };
 
 struct jail {
@@ -98,22 +98,45 @@ static bool allow(const struct jail *jail, const char *path, uint64_t accesses)
     return !rc;
 }
 
-/* All below `path` but `secret`, which is no link and not in one. */
-static void allow_but(const struct jail *jail, const char *path, const char *secret)
+static bool is_below(const char *path, const char *folder)
 {
-    size_t length = strlen(path);
-    DIR *folder = strncmp(secret, path, length) || (secret[length] && secret[length] != '/') ? NULL : opendir(path);
-    if (!folder) {
-        allow(jail, path, READ);
+    size_t length = strlen(folder);
+    return !strncmp(path, folder, length) && path[length] == '/';
+}
+
+/* Calls for each entry of the folder but those that begin with a dot. */
+static void each_entry(const struct jail *jail, const char *folder, const char *argument,
+                       void (*apply)(const struct jail *, const char *path, const char *name, const char *argument))
+{
+    DIR *entries = opendir(folder);
+    for (struct dirent *entry; entries && (entry = readdir(entries));) {
+        char path[PATH_MAX];
+        if (entry->d_name[0] != '.' && snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < (int)sizeof path)
+            apply(jail, path, entry->d_name, argument);
+    }
+    if (entries)
+        closedir(entries);
+}
+
+/* All of it but `secret`, which is no link and not in one. Of a folder on the way there that cannot be listed, nothing.
+ */
+static void allow_but(const struct jail *jail, const char *path, const char *name, const char *secret)
+{
+    struct stat status;
+    if (!strcmp(path, secret) || (name && (lstat(path, &status) || S_ISLNK(status.st_mode))))
         return;
-    }
-    for (struct dirent *entry; secret[length] && (entry = readdir(folder));) {
-        char child[PATH_MAX];
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && entry->d_type != DT_LNK &&
-            snprintf(child, sizeof child, "%s/%s", path, entry->d_name) < (int)sizeof child)
-            allow_but(jail, child, secret);
-    }
-    closedir(folder);
+    if (is_below(secret, path))
+        each_entry(jail, path, secret, allow_but);
+    else
+        allow(jail, path, READ);
+}
+
+/* Of /proc nothing that is another process's: its command line tells much, and is everybody's to read. */
+static void allow_process(const struct jail *jail, const char *path, const char *name, const char *unused)
+{
+    (void)unused;
+    if (name[strspn(name, "0123456789")] && strcmp(name, "self") != 0 && strcmp(name, "thread-self") != 0)
+        allow(jail, path, READ);
 }
 
 /* ---- devices --------------------------------------------------------------------------------------------- */
@@ -132,97 +155,143 @@ static bool is_terminal(const char *name)
     return !strncmp(name, "tty", 3) || !strncmp(name, "pt", 2) || !strncmp(name, "std", 3) || !strcmp(name, "console");
 }
 
-static void allow_devices(const struct jail *jail)
+static void allow_device(const struct jail *jail, const char *path, const char *name, const char *unused)
 {
-    DIR *devices = opendir("/dev");
     struct stat status;
-    if (!devices)
+    (void)unused;
+    if (is_terminal(name) || stat(path, &status))
         return;
-    for (struct dirent *entry; (entry = readdir(devices));) {
-        char path[sizeof "/dev/" + sizeof entry->d_name];
-        snprintf(path, sizeof path, "/dev/%s", entry->d_name);
-        if (entry->d_name[0] == '.' || is_terminal(entry->d_name) || stat(path, &status))
-            continue;
-        bool everybodys = S_ISCHR(status.st_mode) && (status.st_mode & (S_IROTH | S_IWOTH)) == (S_IROTH | S_IWOTH);
-        if (everybodys || is_accelerator(entry->d_name))
-            allow(jail, path, jail->all);
-    }
-    closedir(devices);
-    allow(jail, "/dev", LANDLOCK_ACCESS_FS_READ_DIR);
+    bool everybodys = S_ISCHR(status.st_mode) && (status.st_mode & (S_IROTH | S_IWOTH)) == (S_IROTH | S_IWOTH);
+    if (everybodys || is_accelerator(name))
+        allow(jail, path, jail->all);
 }
 
 /* ---- drivers --------------------------------------------------------------------------------------------- */
 
-static bool is_library_folder(const char *name, size_t length)
+static bool is_library_folder(const char *name)
 {
     static const char *const names[] = {"lib", "lib32", "lib64", "libx32"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strlen(names[i]) == length && !strncmp(names[i], name, length))
+        if (!strcmp(names[i], name))
             return true;
     return false;
 }
 
-/* A driver's folder; and, of PREFIX/lib/..., all of that, and PREFIX/share. */
-static void allow_installation(const struct jail *jail, const char *library)
+static void allow_library(const struct jail *jail, const char *path, const char *name, const char *unused)
 {
-    char path[PATH_MAX], share[PATH_MAX + sizeof "/share"], *last = NULL;
+    (void)unused;
+    if (strstr(name, ".so"))
+        allow(jail, path, READ);
+}
+
+/* Of a folder PREFIX/lib, or up to two below it, the length of PREFIX, and `path` ends behind PREFIX/lib then; else 0.
+ * In a PREFIX right below the root (/var) are others' things, too. */
+static size_t find_prefix(char *path)
+{
+    for (int up = 0; up < 3; up++) {
+        char *name = strrchr(path, '/');
+        if (!name || name == path)
+            return 0;
+        if (is_library_folder(name + 1))
+            return strchr(path + 1, '/') < name ? (size_t)(name - path) : 0;
+        *name = 0;
+    }
+    return 0;
+}
+
+/* A folder of libraries with what was installed with them; of one that is for other things, too, its libraries. */
+static void allow_libraries(const struct jail *jail, const char *folder)
+{
+    static const char *const others[] = {"share", "bin", "libexec"};
+    char real[PATH_MAX], path[PATH_MAX], other[PATH_MAX + 16];
+    if (folder[0] != '/' || !realpath(folder, real))
+        return;
+    strcpy(path, real);
+    size_t prefix = find_prefix(path);
+    if (!prefix) {
+        each_entry(jail, real, NULL, allow_library);
+        return;
+    }
+    allow(jail, path, READ);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        snprintf(other, sizeof other, "%.*s/%s", (int)prefix, path, others[i]);
+        allow(jail, other, READ);
+    }
+}
+
+/* A driver; one without a path is in a folder of the loader's. */
+static void allow_driver(const struct jail *jail, const char *library)
+{
+    char path[PATH_MAX];
     if (!strchr(library, '/') || !realpath(library, path))
-        return; /* the loader looks for it in the system's folders */
+        return;
     *strrchr(path, '/') = 0;
-    for (char *name = path; *name; name += strcspn(name, "/")) {
-        name++;
-        if (is_library_folder(name, strcspn(name, "/")))
-            last = name;
-    }
-    if (last) {
-        last[strcspn(last, "/")] = 0;
-        snprintf(share, sizeof share, "%.*s/share", (int)(last - path) - 1, path);
-        allow(jail, share, READ);
-    }
-    allow(jail, path, READ);
+    allow_libraries(jail, path);
 }
 
-/* The driver that the file names. */
-static void allow_vendor(const struct jail *jail, const char *file)
+static bool ends_with(const char *text, const char *end)
 {
-    char line[VENDOR_LINE];
+    size_t length = strlen(text), end_length = strlen(end);
+    return length >= end_length && !strcmp(text + length - end_length, end);
+}
+
+/* The first line of a file, or of many, is a path: what to do with it. */
+static void each_line(const struct jail *jail, const char *file, unsigned most,
+                      void (*apply)(const struct jail *, const char *))
+{
+    char line[LINE];
     FILE *stream = fopen(file, "re");
-    if (!stream)
-        return;
-    if (fgets(line, sizeof line, stream)) {
+    for (unsigned i = 0; stream && i < most && fgets(line, sizeof line, stream); i++) {
         line[strcspn(line, "\r\n")] = 0;
-        allow_installation(jail, line);
+        apply(jail, line);
     }
-    fclose(stream);
+    if (stream)
+        fclose(stream);
 }
 
-/* A folder of such files, one of them, or a driver itself, as the loaders take it. */
-static void allow_vendors(const struct jail *jail, const char *path)
+static void allow_vendor(const struct jail *jail, const char *path, const char *name, const char *unused)
 {
-    DIR *folder = opendir(path);
-    allow(jail, path, READ);
-    if (!folder) {
-        size_t length = strlen(path);
-        if (length > 4 && !strcmp(path + length - 4, ".icd"))
-            allow_vendor(jail, path);
-        else
-            allow_installation(jail, path);
+    (void)unused;
+    if (!ends_with(name, ".icd"))
         return;
-    }
-    for (struct dirent *entry; (entry = readdir(folder));) {
-        char file[PATH_MAX];
-        if (entry->d_name[0] != '.' && snprintf(file, sizeof file, "%s/%s", path, entry->d_name) < (int)sizeof file)
-            allow_vendor(jail, file);
-    }
-    closedir(folder);
+    allow(jail, path, READ);
+    each_line(jail, path, 1, allow_driver);
+}
+
+/* Where the loader looks for libraries, besides the system's own folders. */
+static void allow_loader(const struct jail *jail, const char *path, const char *name, const char *unused)
+{
+    (void)unused;
+    if (ends_with(name, ".conf"))
+        each_line(jail, path, LOADER_LINES, allow_libraries);
+}
+
+static const char *given(const char *variable, const char *otherwise)
+{
+    const char *value = getenv(variable);
+    return value && *value ? value : otherwise;
+}
+
+/* As the loaders of Khronos and of ocl-icd find them: libOpenCL(7). */
+static void allow_vendors(const struct jail *jail)
+{
+    const char *folder = given("OPENCL_VENDOR_PATH", VENDORS), *vendors = given("OCL_ICD_VENDORS", folder);
+    char path[PATH_MAX];
+    struct stat status;
+    snprintf(path, sizeof path, "%s/%s", folder, vendors);
+    if (!strchr(vendors, '/') && ends_with(vendors, ".icd") && !access(path, R_OK))
+        allow_vendor(jail, path, vendors, NULL);
+    else if (stat(vendors, &status) == 0 && S_ISDIR(status.st_mode))
+        each_entry(jail, vendors, NULL, allow_vendor);
+    else if (ends_with(vendors, ".icd"))
+        allow_vendor(jail, vendors, vendors, NULL);
+    else
+        allow_driver(jail, vendors);
+    if (!stat(vendors, &status) && S_ISDIR(status.st_mode))
+        allow(jail, vendors, LANDLOCK_ACCESS_FS_READ_DIR);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------------------- */
-
-static void read_path(const struct jail *jail, const char *path)
-{
-    allow(jail, path, READ);
-}
 
 /* A device is used; anything else is read. */
 static void other_path(const struct jail *jail, const char *path)
@@ -244,17 +313,21 @@ static void each_path(const struct jail *jail, const char *list, void (*apply)(c
     free(copy);
 }
 
-static void allow_system(const struct jail *jail)
+static void allow_system(const struct jail *jail, const char *secret)
 {
     char path[PATH_MAX];
     for (size_t i = 0; i < sizeof system_folders / sizeof *system_folders; i++)
-        allow_but(jail, system_folders[i], PEN_SYSCONFDIR "/penstock");
+        allow_but(jail, system_folders[i], NULL, secret);
     for (size_t i = 0; i < sizeof configuration / sizeof *configuration; i++) {
         snprintf(path, sizeof path, "/etc/%s", configuration[i]);
         allow(jail, path, READ);
     }
-    allow(jail, "/proc/self", WRITE); /* thread names */
+    each_entry(jail, "/etc/ld.so.conf.d", NULL, allow_loader);
+    each_entry(jail, "/proc", NULL, allow_process);
+    allow(jail, "/proc/self", READ | WRITE); /* thread names */
     allow(jail, "/proc/self/exe", READ);
+    each_entry(jail, "/dev", NULL, allow_device);
+    allow(jail, "/dev", LANDLOCK_ACCESS_FS_READ_DIR);
 }
 
 bool pen_jail_restrict_files(const struct pen_jail_files *files, bool *out_scoped)
@@ -271,11 +344,10 @@ bool pen_jail_restrict_files(const struct pen_jail_files *files, bool *out_scope
     if (jail.ruleset < 0)
         return false;
 
-    allow_system(&jail);
-    allow_devices(&jail);
-    each_path(&jail, getenv("LD_LIBRARY_PATH"), read_path);
-    each_path(&jail, getenv("OCL_ICD_FILENAMES"), allow_installation);
-    allow_vendors(&jail, getenv("OCL_ICD_VENDORS") ? getenv("OCL_ICD_VENDORS") : VENDORS);
+    allow_system(&jail, files->secret ? files->secret : PEN_SYSCONFDIR "/penstock");
+    each_path(&jail, getenv("LD_LIBRARY_PATH"), allow_libraries);
+    each_path(&jail, getenv("OCL_ICD_FILENAMES"), allow_driver);
+    allow_vendors(&jail);
     each_path(&jail, files->others, other_path);
     /* What cannot be allowed stays forbidden: no reason to go without the rest. */
     for (size_t i = 0; i < files->writable_count; i++)

@@ -198,7 +198,7 @@ static int enter_jail(struct worker *worker, struct pen_error *error)
     if (worker->options.no_jail) {
         strcpy(worker->crash->jail, "off");
     } else {
-        pen_jail_enter(&(struct pen_jail_files){writable, count, worker->options.files}, &worker->jail);
+        pen_jail_enter(&(struct pen_jail_files){writable, count, worker->options.files, NULL}, &worker->jail);
         pen_jail_say(&worker->jail, worker->crash->jail, sizeof worker->crash->jail);
     }
     if (worker->options.verbose)

@@ -36,7 +36,10 @@
 
 static char inside[64], outside[64];
 static char disk[256] = "none"; /* in /dev */
-static struct pen_jail jail;    /* a child's, once it is in */
+
+/* As Penstock's own configuration is: in a folder that may be read. */
+#define SECRET "/usr/include"
+static struct pen_jail jail; /* a child's, once it is in */
 
 static int holds(uint32_t part)
 {
@@ -128,18 +131,23 @@ static bool readable(const char *folder, const char *name)
 /* What drivers are made of can be read; nothing of the user's, and no disk. */
 static int try_reading(void)
 {
-    static const char *const drivers[] = {"vendors/x.icd", "prefix/lib/deep/libx.so", "prefix/share/x", "ours/x"};
+    static const char *const drivers[] = {"vendors/x.icd", "prefix/lib/deep/libx.so", "prefix/share/x",
+                                          "elsewhere/liby.so.1", "ours/x"};
     for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++)
         if (!readable(outside, drivers[i]))
             return 100;
     if (!readable("/etc", "ld.so.cache") || !readable("/etc", "OpenCL/vendors") || !readable("/proc", "self/maps") ||
-        !readable("/usr", "lib") || !readable("/dev", "urandom") || !readable("/dev", "") || !readable(inside, ""))
+        !readable("/proc", "meminfo") || !readable("/usr", "lib") || !readable("/dev", "urandom") ||
+        !readable("/dev", "") || !readable(inside, ""))
         return 101;
     if (!holds(PEN_JAIL_PART_LANDLOCK))
         return 0;
     if (readable(outside, "kept") || readable(outside, "prefix/etc/x") || readable(outside, "") ||
-        readable("/etc", "shadow") || readable("/root", "") || readable("/home", "") || readable("/usr/local", "etc"))
+        readable(outside, "elsewhere/key") || readable("/etc", "shadow") || readable("/root", "") ||
+        readable("/home", "") || readable("/proc", "1/cmdline"))
         return 102;
+    if (readable(SECRET, "") || readable(SECRET, "stdio.h") || !readable("/usr/share", ""))
+        return 104;
     return readable("/dev", disk) ? 103 : 0;
 }
 
@@ -305,15 +313,18 @@ static int try_exec(void)
 
 static int listener = -1;
 
-/* The folder of drivers is one with a driver of ours. */
+/* The folder of drivers is one with two of ours. */
 static void make_vendors(void)
 {
-    char path[128], library[128];
+    static const char *const drivers[] = {"prefix/lib/deep/libx.so", "elsewhere/liby.so.1"};
+    char path[128], line[128];
     snprintf(path, sizeof path, "%s/vendors", outside);
     assert_int_equal(mkdir(path, 0700) || setenv("OCL_ICD_VENDORS", path, 1), 0);
-    snprintf(path, sizeof path, "%s/vendors/x.icd", outside);
-    int size = snprintf(library, sizeof library, "%s/prefix/lib/deep/libx.so\n", outside);
-    assert_int_equal(pen_file_write(path, library, (size_t)size), 0);
+    for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
+        snprintf(path, sizeof path, "%s/vendors/%c.icd", outside, "xy"[i]);
+        int size = snprintf(line, sizeof line, "%s/%s\n", outside, drivers[i]);
+        assert_int_equal(pen_file_write(path, line, (size_t)size), 0);
+    }
 }
 
 /* One that could be read, outside of the jail. */
@@ -335,7 +346,8 @@ static void make_folders(void)
     strcpy(outside, "/tmp/penstock-jail-out-XXXXXX");
     assert_non_null(mkdtemp(inside));
     assert_non_null(mkdtemp(outside));
-    static const char *const files[] = {"kept", "prefix/lib/deep/libx.so", "prefix/share/x", "prefix/etc/x", "ours/x"};
+    static const char *const files[] = {"kept",   "prefix/lib/deep/libx.so", "prefix/share/x", "prefix/etc/x",
+                                        "ours/x", "elsewhere/liby.so.1",     "elsewhere/key"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         snprintf(path, sizeof path, "%s/%s", outside, files[i]);
         assert_int_equal(pen_file_make_parents(path, strlen(outside)), 0);
@@ -372,7 +384,7 @@ static int enter_and_try(const char *const *writable, size_t count, uint32_t lac
     int rc = 0;
     char others[128];
     snprintf(others, sizeof others, "/nowhere:%s/ours", outside);
-    pen_jail_enter(&(struct pen_jail_files){writable, count, others}, &jail);
+    pen_jail_enter(&(struct pen_jail_files){writable, count, others, SECRET}, &jail);
     if (jail.without != lacks || jail.partly) {
         pen_jail_say(&jail, text, sizeof text);
         fprintf(stderr, "the jail is \"%s\", and could be without %#x only\n", text, lacks);
