@@ -53,10 +53,10 @@ ROWS = {
 }
 
 
-def measure(command, environment=None):
+def measure(command, environment=None, seconds=600):
     """What a program prints: `row value`, a line each."""
     done = subprocess.run(command, env=dict(os.environ, **(environment or {})), stdin=subprocess.DEVNULL, check=False,
-                          stdout=subprocess.PIPE, timeout=600)
+                          stdout=subprocess.PIPE, timeout=seconds)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed with exit status {done.returncode}")
     return {name: float(value) for name, value in (line.split() for line in done.stdout.decode().splitlines())}

@@ -6,6 +6,7 @@ Exit status 0 also when goals are missed: the table says so, and bench/README.md
 """
 import os
 import shutil
+import subprocess
 import tempfile
 
 import callpath
@@ -50,6 +51,10 @@ BARE = {
 }
 
 
+# What callpath.c can be asked for.
+PARTS = ("enqueue", "throughput", "independent", "finish", "read4", "chain", "argument", "transfers", "build")
+
+
 def goals_of(side):
     goals = GOALS | TLS_GOALS if side == "tls" else GOALS
     return {row: (title, unit, *goals[row], less) for row, (title, unit, _, _, less) in callpath.ROWS.items()}
@@ -67,8 +72,28 @@ def beside_bare(samples, side):
     return [row | {"side": f"{side} beside bare"} for row in table]
 
 
+def one_by_one(program, parts, environment):
+    """What an implementation of others does, which may fail or hang anywhere: the parts of callpath.c that it does within a minute."""
+    values = {}
+    for part in parts:
+        try:
+            values |= callpath.measure([program, "", part], environment, seconds=60)
+        except (subprocess.TimeoutExpired, SystemExit) as error:
+            print(f"beside: {part}: {error}")
+    return values
+
+
+def common(samples):
+    """The rows that every round has."""
+    rows = set.intersection(*(set(sample) for sample in samples))
+    return [{row: sample[row] for row in sample if row in rows} for sample in samples]
+
+
 def main():
-    options = callpath.parser_of_rows(__doc__).parse_args()
+    parser = callpath.parser_of_rows(__doc__)
+    parser.add_argument("--beside", metavar="LIBRARY", help="the driver of another remote OpenCL, measured in the same rounds; what it needs in "
+                        "the environment is the caller's to set (PoCL-Remote: POCL_DEVICES and POCL_REMOTE0_PARAMETERS)")
+    options = parser.parse_args()
     program, loopback = (os.path.join(options.build, "bench", name) for name in ("callpath", "loopback"))
     folder = tempfile.mkdtemp(prefix="penstock-bench-")
     pool = RemotePool(options.build, folder, "pocl", 1)
@@ -80,8 +105,12 @@ def main():
     def through(side):  # what is counted are the bytes that a bare connection would carry, too
         return lambda: callpath.measure([program, "Penstock", *options.rows], pool.over[side] | {"PENSTOCK_LZ4": "0"})
 
+    sides = {"native": native, "tcp": through("tcp"), "tls": through("tls")}
+    if options.beside:
+        other = {"OCL_ICD_VENDORS": vendors(os.path.join(folder, "beside"), [options.beside])}
+        sides["beside"] = lambda: one_by_one(program, options.rows or PARTS, other)
     try:
-        samples = callpath.interleaved(options.rounds, {"native": native, "tcp": through("tcp"), "tls": through("tls")})
+        samples = callpath.interleaved(options.rounds, sides)
     finally:
         pool.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -93,6 +122,10 @@ def main():
         print()
         table += callpath.compare(goals_of(side), samples, side, heading)
         table += beside_bare(samples, side)
+    if options.beside:
+        print()
+        samples["beside"] = common(samples["beside"])
+        table += callpath.compare(goals_of("tcp"), samples, "beside", "beside")
     table += [{"row": row, "side": "bare", "title": title, "ours": bare[row], "samples": [s[row] for s in samples["native"]]}
               for row, (title, _) in BARE.items()]
     callpath.write(options, "remote", rows=table)
