@@ -152,26 +152,26 @@ struct pen_work_task {
     int instead;                    /* error to publish when the marker that stands for a failed command completes */
     bool named;
     bool keeps_event;              /* for others to wait for */
+    bool traced;                   /* log or trace have where it went, and are to have its end */
+    bool delivers;                 /* a read whose bytes are recorded or sent on; `command` stays until it is done */
     struct pen_predecessor *after; /* of a traced session: what it comes after, so far; after_count of them */
     uint32_t after_count, after_room;
-    bool traced;                   /* log or trace have where it went, and are to have its end */
     struct pen_work_region *moves; /* a copy of this one, referenced, while it is not over */
     struct pen_work_move move;     /* what it moves */
-    bool placed;                   /* by spread.c, and not done: what follows is its */
-    bool crosses;                  /* waits for another device */
-    bool began;                    /* does not, and its device has it */
     struct pen_hazard_node hazard;
     struct pen_hazard_node traced_at; /* of a traced one: in its queue's histories (trace.c), which order nothing */
-    uint64_t expected_run_ns, expected_end_ns, submitted_ns;
-    struct pen_work_kernel *kernel; /* referenced; or NULL */
+    uint64_t expected_run_ns, expected_end_ns, submitted_ns; /* of a placed one, as what follows */
+    struct pen_work_kernel *kernel;                          /* referenced; or NULL */
     uint64_t items;
     /* what the program has it wait for and was under way when it was submitted, referenced: it is published after them
      */
     struct pen_work_task **before;
     uint32_t before_count;
     bool after_reads; /* the queue's, when it was made */
-    uint64_t reading; /* bytes of the same in remote->reading */
-    bool delivers;    /* a read whose bytes are recorded or sent on; `command` stays until it is done */
+    bool placed;      /* by spread.c, and not done */
+    bool crosses;     /* waits for another device */
+    bool began;       /* does not, and its device has it */
+    uint64_t reading; /* bytes of what it delivers in remote->reading */
 
     /* written by whoever finishes it, before `done` */
     struct pen_list pending; /* guarded by queue->lock */
