@@ -91,8 +91,9 @@ def common(samples):
 
 def main():
     parser = callpath.parser_of_rows(__doc__)
-    parser.add_argument("--beside", metavar="LIBRARY", help="the driver of another remote OpenCL, measured in the same rounds; what it needs in "
-                        "the environment is the caller's to set (PoCL-Remote: POCL_DEVICES and POCL_REMOTE0_PARAMETERS)")
+    parser.add_argument("--beside", metavar="LIBRARY", help="the driver of another remote OpenCL, measured in the same rounds")
+    parser.add_argument("--beside-env", metavar="NAME=VALUE", action="append", default=[], help="for its environment (PoCL-Remote: "
+                        "POCL_DEVICES=remote and POCL_REMOTE0_PARAMETERS=HOST:PORT/0)")
     options = parser.parse_args()
     program, loopback = (os.path.join(options.build, "bench", name) for name in ("callpath", "loopback"))
     folder = tempfile.mkdtemp(prefix="penstock-bench-")
@@ -108,6 +109,7 @@ def main():
     sides = {"native": native, "tcp": through("tcp"), "tls": through("tls")}
     if options.beside:
         other = {"OCL_ICD_VENDORS": vendors(os.path.join(folder, "beside"), [options.beside])}
+        other |= dict(each.split("=", 1) for each in options.beside_env)
         sides["beside"] = lambda: one_by_one(program, options.rows or PARTS, other)
     try:
         samples = callpath.interleaved(options.rounds, sides)
