@@ -25,6 +25,7 @@ struct token {
     uint32_t at, size; /* in the text */
     uint32_t pair;     /* of a bracket: the token of the other one */
     int deeper;        /* a directive: into a conditional (1), out of one (-1) */
+    bool other;        /* a directive: into the next branch of one */
     bool given;        /* to what may be a macro, which does anything with it */
 };
 
@@ -46,14 +47,27 @@ struct source {
 
 /* ---- text ------------------------------------------------------------------------------------------------------ */
 
-/* The end of a literal that begins here; NULL: it has none. */
+/* The end of a literal that begins here; NULL: it has none, or a trigraph may hide it. */
 static const char *end_of_literal(const char *text)
 {
     const char *at = text + 1;
     for (; *at && *at != '\n' && *at != *text; at++)
-        if (*at == '\\' && at[1])
+        if (at[0] == '?' && at[1] == '?')
+            return NULL;
+        else if (*at == '\\' && at[1])
             at++;
     return *at == *text ? at + 1 : NULL;
+}
+
+/* It ends lines, and joins them, only by what join_lines knows, also in comments. */
+static bool has_plain_lines(const char *text)
+{
+    for (const char *at = text; (at = strpbrk(at, "\r\\?")); at++) {
+        size_t blanks = *at == '\\' ? strspn(at + 1, " \t\f\v") : 0;
+        if ((*at == '\r' && at[1] != '\n') || !strncmp(at, "?\?/", 3) || (blanks && strchr("\r\n", at[1 + blanks])))
+            return false;
+    }
+    return true;
 }
 
 /* A line that goes on in the next one is one line. */
@@ -91,7 +105,8 @@ static bool strip(char *text)
                 return false;
             *to++ = '"';
             *to++ = '"';
-        } else if (*from == '\\' || (from[0] == '?' && from[1] == '?') || (from[0] == '%' && from[1] == ':')) {
+        } else if (*from == '\\' || (from[0] == '?' && from[1] == '?') || (from[0] == '%' && from[1] == ':') ||
+                   (unsigned char)*from >= 0x80) {
             return false;
         } else {
             *to++ = *from;
@@ -200,6 +215,7 @@ static int depth_of(const struct source *source, uint32_t first)
 /* From behind its # to the end of the line. NULL: give up. */
 static const char *read_directive(struct source *source, const char *at)
 {
+    static const char *const others[] = {"elif", "else", NULL};
     uint32_t first = source->line_count;
     while (*at && *at != '\n')
         if (isspace((unsigned char)*at)) {
@@ -213,6 +229,7 @@ static const char *read_directive(struct source *source, const char *at)
     bool any = first < source->line_count, pragma = any && is(source, &source->lines[first], "pragma");
     struct token mark = {.kind = DIRECTIVE, .at = (uint32_t)(at - source->text)};
     mark.deeper = any ? depth_of(source, first) : 0;
+    mark.other = any && is_one_of(source, &source->lines[first], others);
     if (!note_directive(source, first) ||
         (!pragma && !add_token(&source->tokens, &source->count, &source->capacity, mark)))
         return NULL;
@@ -243,21 +260,49 @@ static bool read_tokens(struct source *source)
     return true;
 }
 
-/* Every bracket has the other one. */
+/* Of the conditionals that are open, the outermost first: which branch of all the text's. */
+struct branches {
+    uint32_t stack[NESTING_MAX], depth, count;
+};
+
+/* False: a conditional ends that has not begun, or they are too many. */
+static bool follow(struct branches *branches, const struct token *token)
+{
+    if (token->kind != DIRECTIVE || (!token->deeper && !token->other))
+        return true;
+    if (token->deeper > 0 ? branches->depth + 1 == NESTING_MAX : !branches->depth)
+        return false;
+    if (token->deeper > 0)
+        branches->depth++;
+    if (token->deeper < 0)
+        branches->depth--;
+    else
+        branches->stack[branches->depth] = ++branches->count;
+    return true;
+}
+
+/* Every bracket has the other one, in the same branch of the same conditional: so they are pairs whatever is left out.
+ */
 static bool match_brackets(const struct source *source, struct token *tokens, uint32_t count)
 {
     static const char open[] = "([{", close[] = ")]}";
-    uint32_t stack[NESTING_MAX], depth = 0;
+    struct branches branches = {.depth = 0};
+    uint32_t stack[NESTING_MAX], branch[NESTING_MAX], depth = 0;
     for (uint32_t i = 0; i < count; i++) {
+        if (!follow(&branches, &tokens[i]))
+            return false;
+        uint32_t here = branches.stack[branches.depth];
         char c = tokens[i].kind == MARK && tokens[i].size == 1 ? source->text[tokens[i].at] : ' ';
         const char *opens = strchr(open, c), *closes = strchr(close, c);
         if (opens && depth == NESTING_MAX)
             return false;
-        if (opens)
+        if (opens) {
+            branch[depth] = here;
             stack[depth++] = i;
+        }
         if (!closes)
             continue;
-        if (!depth || source->text[tokens[stack[depth - 1]].at] != open[closes - close])
+        if (!depth || source->text[tokens[stack[depth - 1]].at] != open[closes - close] || branch[depth - 1] != here)
             return false;
         tokens[i].pair = stack[--depth];
         tokens[tokens[i].pair].pair = i;
@@ -346,8 +391,11 @@ static char *append_macro(char *text, const char *definition, size_t size)
 static bool append_options(char *text, const char *options)
 {
     char *to = text + strlen(text);
-    if (strpbrk(options, "\"'\\\n%?") || strstr(options, "++"))
+    if (strpbrk(options, "\"'\\\r\n%?") || strstr(options, "++") || strstr(options, "/*") || strstr(options, "//"))
         return false;
+    for (const char *at = options; *at; at++)
+        if ((unsigned char)*at >= 0x80)
+            return false;
     for (const char *at = options; *(at += strspn(at, " \t"));) {
         size_t size = strcspn(at, " \t");
         bool define = !strncmp(at, "-D", 2), directory = !strncmp(at, "-I", 2);
@@ -374,28 +422,52 @@ struct function {
     uint32_t begin, open, close, end; /* tokens: of its specifier, its parameters' brackets, and its body's last */
 };
 
+/* Only a word: a macro could end here what we believe to begin, or begin another. */
+static bool is_plain_word(struct source *source, const struct token *token)
+{
+    return token->kind == WORD && !is_macro(source, token);
+}
+
 /* What `kernel` at `at` begins, if that is one of this name. */
-static bool read_function(const struct source *source, uint32_t at, const char *name, struct function *out)
+static bool read_function(struct source *source, uint32_t at, const char *name, struct function *out)
 {
     const struct token *tokens = source->tokens;
     uint32_t i = at + 1;
     for (; i + 1 < source->count && !(is(source, &tokens[i], name) && is(source, &tokens[i + 1], "(")); i++)
         if (is(source, &tokens[i], "("))
             i = tokens[i].pair; /* of an attribute */
-        else if (tokens[i].kind != WORD)
+        else if (!is_plain_word(source, &tokens[i]))
             return false;
-    if (i + 1 >= source->count)
+    if (i + 1 >= source->count || is_macro(source, &tokens[at]))
         return false;
     *out = (struct function){.begin = at, .open = i + 1, .close = tokens[i + 1].pair};
     for (i = out->close + 1; i < source->count && !is(source, &tokens[i], "{"); i++)
         if (is(source, &tokens[i], "("))
             i = tokens[i].pair;
-        else if (tokens[i].kind != WORD)
+        else if (!is_plain_word(source, &tokens[i]))
             return false; /* it is declared only */
     if (i >= source->count)
         return false;
     out->end = tokens[i].pair;
     return true;
+}
+
+/* A name that is the compiler's, and may do anything: `__builtin_...`, `__extension__`, `_Generic`. */
+static bool is_reserved(const struct source *source, const struct token *token)
+{
+    static const char *const known[] = {"__kernel",     "__global",      "__local",     "__constant",
+                                        "__private",    "__restrict",    "__read_only", "__write_only",
+                                        "__read_write", "__attribute__", NULL};
+    const char *text = source->text + token->at;
+    return text[0] == '_' && (text[1] == '_' || isupper((unsigned char)text[1])) && !is_one_of(source, token, known);
+}
+
+/* What stands in the brackets behind a macro; in all of them, for the first ones may leave another macro's name. */
+static void note_given(struct source *source, uint32_t macro)
+{
+    for (uint32_t open = macro + 1; is(source, &source->tokens[open], "("); open = source->tokens[open].pair + 1)
+        for (uint32_t i = open + 1; i < source->tokens[open].pair; i++)
+            source->tokens[i].given = true;
 }
 
 /* False: it holds what is not understood. */
@@ -404,14 +476,12 @@ static bool look_through(struct source *source, const struct function *function)
     for (uint32_t i = function->begin; i <= function->end; i++) {
         const struct token *token = &source->tokens[i];
         const struct macro *macro = token->kind == WORD ? find_macro(source, token) : NULL;
-        const char *text = source->text + token->at;
         if (token->kind == DIRECTIVE || (macro && macro->hides))
             return false;
-        if (token->kind == WORD &&
-            (!strncmp(text, "__builtin", 9) || !strncmp(text, "asm", 3) || !strncmp(text, "__asm", 5)))
+        if (token->kind == WORD && (is_reserved(source, token) || is(source, token, "asm")))
             return false;
-        for (uint32_t k = i + 1; macro && is(source, &token[1], "(") && k < token[1].pair; k++)
-            source->tokens[k].given = true;
+        if (macro)
+            note_given(source, i);
     }
     return true;
 }
@@ -489,13 +559,17 @@ static const struct token *pointer_name(struct source *source, uint32_t from, ui
 
 /* ---- uses ------------------------------------------------------------------------------------------------------ */
 
-/* What stands in brackets of its own, before `open`, is no place to assign to. */
+/* What may stand behind a value that is read, and no more. */
+static const char *const after[] = {";", ",",  ")",  "]",  "}",  ":",  "?",  "+", "-", "*", "/",  "%",  "<",
+                                    ">", "<=", ">=", "==", "!=", "<<", ">>", "&", "|", "^", "&&", "||", NULL};
+
+/* What stands in brackets of its own, from `open` on, is no place to assign to. */
 static bool is_value_in_brackets(struct source *source, uint32_t open)
 {
     static const char *const statements[] = {"else", "do", "return", "case", "goto", NULL};
-    const struct token *before = &source->tokens[open - 1];
-    if (is(source, before, ")"))
-        return is_cast(source, open - 1);
+    const struct token *before = &source->tokens[open - 1], *behind = &source->tokens[source->tokens[open].pair + 1];
+    if (is(source, before, ")")) /* a cast is of what (...)++ is */
+        return is_cast(source, open - 1) && is_one_of(source, behind, after);
     return before->kind == WORD && !is_one_of(source, before, statements);
 }
 
@@ -506,8 +580,6 @@ static bool is_read_at(struct source *source, uint32_t at)
         "=",  "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>=",    "(", ",",  ";",
         "{",  "}",  "[",  ":",  "?",  "+",  "-",  "*",  "/",  "%",   "<",      ">", "<=", ">=",
         "==", "!=", "<<", ">>", "|",  "^",  "&&", "||", "!",  "~",   "return", NULL};
-    static const char *const after[] = {";", ",",  ")",  "]",  "}",  ":",  "?",  "+", "-", "*", "/",  "%",  "<",
-                                        ">", "<=", ">=", "==", "!=", "<<", ">>", "&", "|", "^", "&&", "||", NULL};
     const struct token *tokens = source->tokens;
     if (!is(source, &tokens[at + 1], "[") || tokens[at].given)
         return false;
@@ -515,7 +587,8 @@ static bool is_read_at(struct source *source, uint32_t at)
     while (is(source, &tokens[next], ".") && tokens[next + 1].kind == WORD)
         next += 2; /* of a vector */
     bool cast = is(source, &tokens[at - 1], ")");
-    if (cast ? !is_cast(source, at - 1) : !is_one_of(source, &tokens[at - 1], before))
+    if (cast ? !is_cast(source, at - 1)
+             : !is_one_of(source, &tokens[at - 1], before) || is_macro(source, &tokens[at - 1]))
         return false;
     bool alone = is(source, &tokens[at - 1], "(") && is(source, &tokens[next], ")");
     return is_one_of(source, &tokens[next], after) && (!alone || is_value_in_brackets(source, at - 1));
@@ -554,6 +627,8 @@ static void judge_parameters(struct source *source, const struct function *funct
 /* False: it holds what is not understood. */
 static bool read_source(struct source *source, const char *options)
 {
+    if (!has_plain_lines(source->text))
+        return false;
     join_lines(source->text);
     return strip(source->text) && append_options(source->text, options) && read_tokens(source) &&
            match_brackets(source, source->tokens, source->count) && judge_macros(source);

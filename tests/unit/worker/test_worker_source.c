@@ -43,6 +43,9 @@ static void test_what_is_read(void **state)
         "q[0] = p[0]; char *s = \"p[0] = 1;\";",
         "q[n = 1] = p[0];",
         "#pragma unroll\nfor (int i = 0; i < n; i++) q[0] += p[i];",
+        "q[0] = (float)(p[0]) * (float)(p[1]);",
+        "__local int x __attribute__((aligned(8))); __private int y = p[0];",
+        "int _x = p[0]; // \xc3\xa9, what?? \\ p[0] = 1\r\n",
         "", /* not even that */
     };
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
@@ -107,6 +110,21 @@ static void test_what_may_be_written(void **state)
         "'\\''; p[0] = '\"';",
         "q[0] = p->x;",
         "struct { int x; } s; s.x = p[0].y.z++;",
+        "_Generic(n, int: p[0]) = 1;",
+        "__extension__ (p[1]) = 2;",
+        "__real__ (p[0]) = 1;",
+        "__builtin_choose_expr(1, p[0], n) = 1;",
+        "q[0] = (int)(p[0])++;",
+        "q[0] = (int)(p[0])--;",
+        "q[0] = (int)(p[0]).x++;",
+        "int uint = n; if (uint) (p[0]) = 1;",
+        "// c\r p[0] = 1;",
+        "// c\r p[0] = 1;\r\n",
+        "// c \\ \n/*\np[0] = 1; /* */",
+        "// c \\\f\t\r\n/*\np[0] = 1; /* */",
+        "/* *\\ \n/ p[0] = 1; /* */",
+        "// ?\?/\n/*\np[0] = 1; /* */",
+        "int a = '?\?''; p[0] = 1; int b = 'x', c = 'y'; int d = ' ';",
     };
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
         if (reads("", bodies[i], ""))
@@ -148,6 +166,13 @@ static void test_macros(void **state)
         {"#include \"other.h\"", "q[0] = p[0];", "", false},
         {"# include <other.h>", "q[0] = p[0];", "", false},
         {"/*", "q[0] = p[0];", "", false},
+        {"#define A(x) B\n#define B(x, y) x", "A(1)(p[0], 0) = 1;", "", false},
+        {"#define A(x) B\n#define B(x) C\n#define C(x) x", "A(1) (2) (p[0]) = 1;", "", false},
+        {"#define \xc3\xa9(x, y) x", "\xc3\xa9(p[0], 0) = 1;", "", false},
+        {"", "OUT\xc3\xa9 = 1; q[0] = p[0];", "-DOUT\xc3\xa9=p[0]", false},
+        {"", "q[0] = p[0]; n OPEN 1);", "-DOPEN=(/*)*/", false},
+        {"#define return", "atomic_inc(& return p[0]);", "", false},
+        {"#define A(x) x\r=", "p[0] A( );", "", false},
         {"#define int float4", "q[0] = p[0];", "", false},
         {"#define global", "q[0] = p[0];", "", false},
     };
@@ -194,6 +219,28 @@ static void test_kernels(void **state)
     expect("#ifdef A\n#endif\nkernel void k(global int *p) { int x = p[0]; }\n", "k", "r");
     expect("DROP(kernel void k(global int *p) { int x = p[0]; })\nMAKE(k)\n", "k", ".");
     expect("#define k j\nkernel void k(global int *p) { int x = p[0]; }\n#undef k\nMAKE(k)\n", "k", ".");
+    /* what is left out has a half of the brackets */
+    expect(
+        "void f(int a\n#if 0\n);\nkernel void k(global int *p) { int x = p[0]; }\nvoid g(int a\n#endif\n);\nMAKE(k)\n",
+        "k", ".");
+    expect("#if 1\nDROP(\n#endif\n#if 0\n)\n#endif\nkernel void k(global int *p) { int x = p[0]; }\n"
+           "#if 0\nDROP(\n#endif\n#if 1\n)\n#endif\nMAKE(k)\n",
+           "k", ".");
+    expect("#if 1\nDROP(\n#else\n)\n#endif\nkernel void k(global int *p) { int x = p[0]; }\n"
+           "#if 0\nDROP(\n#else\n)\n#endif\nMAKE(k)\n",
+           "k", ".");
+    expect("DROP((\n#if 0\n)\n#endif\n)\nkernel void k(global int *p) { int x = p[0]; }\n"
+           "DROP(\n#if 0\n(\n#endif\n))\nMAKE(k)\n",
+           "k", ".");
+    expect("#endif\nkernel void k(global int *p) { int x = p[0]; }\n#if 1\n", "k", ".");
+    expect("void f(\n#if A\nint a\n#elif B\nint b, int (*c)(int)\n#else\nvoid\n#endif\n) {\n#define C\n}\n"
+           "kernel void k(global int *p) { int x = p[0]; }\n",
+           "k", "r");
+    /* of a macro, too */
+    expect("#define END ; void f(global int *p)\nkernel void k(global int *p) END { int x = p[0]; }\nMAKE(k)\n", "k",
+           ".");
+    expect("#define END f(global int *p); void\nkernel void END k(global int *p) { int x = p[0]; }\n", "k", ".");
+    expect("#define kernel static\nkernel void k(global int *p) { int x = p[0]; }\nMAKE(k)\n", "k", ".");
     expect("kernel void k(void) {}", "k", "");
     expect("#", "k", ".");
     expect("#define", "k", ".");
