@@ -31,11 +31,17 @@ static bool next(const void *module, size_t words, struct instruction *instructi
     return instruction->count && instruction->count <= words - at;
 }
 
+/* The same, of those before the functions: entry points and annotations (SPIR-V 1.2, section 2.4). */
+static bool next_before_functions(const void *module, size_t words, struct instruction *instruction)
+{
+    return next(module, words, instruction) && instruction->opcode != OP_FUNCTION;
+}
+
 /* The function that a program calls by this name; 0: there is none. */
 static uint32_t entry_point(const void *module, size_t words, const char *name)
 {
     struct instruction i = {0};
-    while (next(module, words, &i)) {
+    while (next_before_functions(module, words, &i)) {
         size_t room = i.count > 3 ? (i.count - 3) * 4 : 0, size = strlen(name) + 1;
         if (i.opcode == OP_ENTRY_POINT && room >= size && word_at(module, i.at + 1) == MODEL_KERNEL &&
             !memcmp((const unsigned char *)module + (i.at + 3) * 4, name, size))
@@ -47,7 +53,7 @@ static uint32_t entry_point(const void *module, size_t words, const char *name)
 static bool is_only_read(const void *module, size_t words, uint32_t parameter)
 {
     struct instruction i = {0};
-    while (next(module, words, &i))
+    while (next_before_functions(module, words, &i))
         if (i.opcode == OP_DECORATE && i.count >= 4 && word_at(module, i.at + 1) == parameter &&
             word_at(module, i.at + 2) == DECORATION_PARAMETER && word_at(module, i.at + 3) == ATTRIBUTE_NO_WRITE)
             return true;
@@ -76,7 +82,8 @@ void pen_module_reads(const void *module, size_t size, const char *kernel, uint3
     uint32_t function, found = 0;
     bool inside = false;
     memset(out_reads, 0, count * sizeof *out_reads);
-    if (words < HEADER_WORDS || word_at(module, 0) != MAGIC || !(function = entry_point(module, words, kernel)))
+    if (size > PEN_MODULE_BYTES || words < HEADER_WORDS || word_at(module, 0) != MAGIC ||
+        !(function = entry_point(module, words, kernel)))
         return;
     while (next(module, words, &i) && !(inside && i.opcode == OP_FUNCTION_END)) {
         if (i.opcode == OP_FUNCTION && i.count >= 3)

@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of longer ones nothing is known of what they read: it is looked for where commands are waiting meanwhile. */
+#define PEN_MODULE_BYTES (1u << 20)
+
 /* Does it call printf, or may it, being no module? One that it imports by that name is for the caller to look for. */
 bool pen_module_may_print(const void *module, size_t size);
 /* As pen_source_reads (worker/source.h). */

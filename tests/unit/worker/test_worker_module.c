@@ -57,6 +57,27 @@ static void test_prints(void **state)
     assert_true(pen_module_may_print("", 0));
 }
 
+/* As long as may be, and one word longer; what stands behind a function is no annotation. */
+static void test_bounds(void **state)
+{
+    (void)state;
+    bool reads[3];
+    size_t words = PEN_MODULE_BYTES / 4;
+    uint32_t *longer = malloc(PEN_MODULE_BYTES + 4);
+    assert_non_null(longer);
+    memcpy(longer, module, sizeof module);
+    for (size_t i = sizeof module / 4; i <= words; i++)
+        longer[i] = OP(0, 1);
+    pen_module_reads(longer, PEN_MODULE_BYTES, "k", 3, reads);
+    assert_true(reads[1]);
+    pen_module_reads(longer, PEN_MODULE_BYTES + 4, "k", 3, reads);
+    assert_false(reads[1]);
+    memcpy(longer + sizeof module / 4, (uint32_t[]){OP(71, 4), 11, 38, 6}, 4 * 4);
+    pen_module_reads(longer, PEN_MODULE_BYTES, "k", 3, reads);
+    assert_false(reads[0]);
+    free(longer);
+}
+
 static void test_broken(void **state)
 {
     (void)state;
@@ -82,6 +103,6 @@ static void test_broken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_parameters), cmocka_unit_test(test_prints),
-                                       cmocka_unit_test(test_broken)};
+                                       cmocka_unit_test(test_bounds), cmocka_unit_test(test_broken)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
