@@ -281,8 +281,7 @@ static bool follow(struct branches *branches, const struct token *token)
     return true;
 }
 
-/* Every bracket has the other one, in the same branch of the same conditional: so they are pairs whatever is left out.
- */
+/* Every bracket has the other one, in the same branch of the same conditional: they are pairs whatever is left out. */
 static bool match_brackets(const struct source *source, struct token *tokens, uint32_t count)
 {
     static const char open[] = "([{", close[] = ")]}";
@@ -560,8 +559,8 @@ static const struct token *pointer_name(struct source *source, uint32_t from, ui
 /* ---- uses ------------------------------------------------------------------------------------------------------ */
 
 /* What may stand behind a value that is read, and no more. */
-static const char *const after[] = {";", ",",  ")",  "]",  "}",  ":",  "?",  "+", "-", "*", "/",  "%",  "<",
-                                    ">", "<=", ">=", "==", "!=", "<<", ">>", "&", "|", "^", "&&", "||", NULL};
+static const char *const ends[] = {";", ",",  ")",  "]",  "}",  ":",  "?",  "+", "-", "*", "/",  "%",  "<",
+                                   ">", "<=", ">=", "==", "!=", "<<", ">>", "&", "|", "^", "&&", "||", NULL};
 
 /* What stands in brackets of its own, from `open` on, is no place to assign to. */
 static bool is_value_in_brackets(struct source *source, uint32_t open)
@@ -569,7 +568,7 @@ static bool is_value_in_brackets(struct source *source, uint32_t open)
     static const char *const statements[] = {"else", "do", "return", "case", "goto", NULL};
     const struct token *before = &source->tokens[open - 1], *behind = &source->tokens[source->tokens[open].pair + 1];
     if (is(source, before, ")")) /* a cast is of what (...)++ is */
-        return is_cast(source, open - 1) && is_one_of(source, behind, after);
+        return is_cast(source, open - 1) && is_one_of(source, behind, ends);
     return before->kind == WORD && !is_one_of(source, before, statements);
 }
 
@@ -591,7 +590,7 @@ static bool is_read_at(struct source *source, uint32_t at)
              : !is_one_of(source, &tokens[at - 1], before) || is_macro(source, &tokens[at - 1]))
         return false;
     bool alone = is(source, &tokens[at - 1], "(") && is(source, &tokens[next], ")");
-    return is_one_of(source, &tokens[next], after) && (!alone || is_value_in_brackets(source, at - 1));
+    return is_one_of(source, &tokens[next], ends) && (!alone || is_value_in_brackets(source, at - 1));
 }
 
 static bool is_only_read(struct source *source, const struct function *function, const struct token *name)

@@ -2,9 +2,10 @@
  *
  * Method:  no compiler, but rules that err to one side: an argument `p` is only read if every place that names it has the
  *          form p[...], and what stands around it can neither assign to that nor take its address. Whatever is not
- *          understood counts as written: another form (`p + i`, `*p`, `f(p)`), a type that is not the language's own, a
- *          text that includes others, conditionals in or around the kernel, a macro that holds an assignment, an
- *          address, half a bracket or the name (docs/decisions/0017).
+ *          understood counts as written: another form (`p + i`, `*p`, `f(p)`), a type that is not the language's own,
+ *          a reserved name that is not known to be harmless, a text that includes others or whose lines may be read in
+ *          two ways, brackets that a conditional may part, conditionals in or around the kernel, a macro that holds an
+ *          assignment, an address, half a bracket or the name (docs/decisions/0017).
  * Threads: any.
  * Errors:  none: without memory nothing is known. */
 #ifndef PEN_WORKER_SOURCE_H
