@@ -31,17 +31,11 @@ static bool next(const void *module, size_t words, struct instruction *instructi
     return instruction->count && instruction->count <= words - at;
 }
 
-/* The same, of those before the functions: entry points and annotations (SPIR-V 1.2, section 2.4). */
-static bool next_before_functions(const void *module, size_t words, struct instruction *instruction)
-{
-    return next(module, words, instruction) && instruction->opcode != OP_FUNCTION;
-}
-
 /* The function that a program calls by this name; 0: there is none. */
 static uint32_t entry_point(const void *module, size_t words, const char *name)
 {
     struct instruction i = {0};
-    while (next_before_functions(module, words, &i)) {
+    while (next(module, words, &i) && i.opcode != OP_FUNCTION) {
         size_t room = i.count > 3 ? (i.count - 3) * 4 : 0, size = strlen(name) + 1;
         if (i.opcode == OP_ENTRY_POINT && room >= size && word_at(module, i.at + 1) == MODEL_KERNEL &&
             !memcmp((const unsigned char *)module + (i.at + 3) * 4, name, size))
@@ -50,14 +44,17 @@ static uint32_t entry_point(const void *module, size_t words, const char *name)
     return 0;
 }
 
-static bool is_only_read(const void *module, size_t words, uint32_t parameter)
+/* Which of these parameters are decorated so. Decorations come before the first function (SPIR-V, section 2.4). */
+static void find_reads(const void *module, size_t words, const uint32_t *parameters, uint32_t count, bool *out_reads)
 {
     struct instruction i = {0};
-    while (next_before_functions(module, words, &i))
-        if (i.opcode == OP_DECORATE && i.count >= 4 && word_at(module, i.at + 1) == parameter &&
-            word_at(module, i.at + 2) == DECORATION_PARAMETER && word_at(module, i.at + 3) == ATTRIBUTE_NO_WRITE)
-            return true;
-    return false;
+    while (next(module, words, &i) && i.opcode != OP_FUNCTION) {
+        if (i.opcode != OP_DECORATE || i.count < 4 || word_at(module, i.at + 2) != DECORATION_PARAMETER ||
+            word_at(module, i.at + 3) != ATTRIBUTE_NO_WRITE)
+            continue;
+        for (uint32_t k = 0; k < count; k++)
+            out_reads[k] = out_reads[k] || parameters[k] == word_at(module, i.at + 1);
+    }
 }
 
 /* Whatever set of instructions it is of. */
@@ -79,11 +76,11 @@ void pen_module_reads(const void *module, size_t size, const char *kernel, uint3
 {
     size_t words = size / 4;
     struct instruction i = {0};
-    uint32_t function, found = 0;
+    uint32_t parameters[PEN_MODULE_PARAMETERS], function, found = 0;
     bool inside = false;
     memset(out_reads, 0, count * sizeof *out_reads);
-    if (size > PEN_MODULE_BYTES || words < HEADER_WORDS || word_at(module, 0) != MAGIC ||
-        !(function = entry_point(module, words, kernel)))
+    if (size > PEN_MODULE_BYTES || count > PEN_MODULE_PARAMETERS || words < HEADER_WORDS ||
+        word_at(module, 0) != MAGIC || !(function = entry_point(module, words, kernel)))
         return;
     while (next(module, words, &i) && !(inside && i.opcode == OP_FUNCTION_END)) {
         if (i.opcode == OP_FUNCTION && i.count >= 3)
@@ -91,9 +88,9 @@ void pen_module_reads(const void *module, size_t size, const char *kernel, uint3
         if (!inside || i.opcode != OP_FUNCTION_PARAMETER || i.count < 3)
             continue;
         if (found < count)
-            out_reads[found] = is_only_read(module, words, word_at(module, i.at + 2));
+            parameters[found] = word_at(module, i.at + 2);
         found++;
     }
-    if (found != count)
-        memset(out_reads, 0, count * sizeof *out_reads);
+    if (found == count)
+        find_reads(module, words, parameters, count, out_reads);
 }

@@ -1,7 +1,8 @@
 /* worker/module.h - which of a kernel's pointers a module in SPIR-V says are only read through, and whether it prints.
  *
- * Method:  SPIR-V 1.2, sections 2.3 and 3.38: a kernel's parameter with the attribute NoWrite, which its own compiler has
- *          found; OpenCL.std's instruction printf. The module comes from the program: every length is checked.
+ * Method:  SPIR-V 1.2, sections 2.3, 2.4 and 3.38: a kernel's parameter with the attribute NoWrite, which its own
+ *          compiler has found; OpenCL.std's instruction printf. The module comes from the program: every length is
+ *          checked.
  * Threads: any.
  * Errors:  none: of a module that is none nothing is known. */
 #ifndef PEN_WORKER_MODULE_H
@@ -11,8 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of longer ones nothing is known of what they read: it is looked for where commands are waiting meanwhile. */
-#define PEN_MODULE_BYTES (1u << 20)
+/* Longer modules, and kernels with more parameters, are not looked at for what is read. */
+#define PEN_MODULE_BYTES      1048576u
+#define PEN_MODULE_PARAMETERS 256u
 
 /* Does it call printf, or may it, being no module? One that it imports by that name is for the caller to look for. */
 bool pen_module_may_print(const void *module, size_t size);

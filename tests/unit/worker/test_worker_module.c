@@ -76,6 +76,9 @@ static void test_bounds(void **state)
     pen_module_reads(longer, PEN_MODULE_BYTES, "k", 3, reads);
     assert_false(reads[0]);
     free(longer);
+    bool many[PEN_MODULE_PARAMETERS + 1];
+    pen_module_reads(module, sizeof module, "k", PEN_MODULE_PARAMETERS + 1, many);
+    assert_false(many[1]);
 }
 
 static void test_broken(void **state)
