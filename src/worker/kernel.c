@@ -392,7 +392,6 @@ static int bind(struct pen_work_kernel *kernel)
     }
     kernel->argument_count = kernel->info->arguments_count;
     kernel->arguments = calloc(kernel->argument_count ? kernel->argument_count : 1, sizeof *kernel->arguments);
-    find_reads(kernel);
     return kernel->arguments ? 0 : -PEN_ENOMEM;
 }
 
@@ -432,9 +431,7 @@ static bool clone_kernel(struct pen_work *work, const struct pen_msg_kernel_clon
         if (kernel->units[i])
             pen_unit_unref(kernel->units[i]);
     free(kernel->units);
-    free(kernel->reads);
     arguments_free(kernel->arguments, kernel->argument_count);
-    kernel->reads = NULL;
     kernel->units = NULL;
     kernel->arguments = NULL;
     kernel->unit_count = kernel->argument_count = 0;
@@ -521,7 +518,10 @@ bool pen_work_kernel_command(struct pen_work *work, uint16_t opcode, const void 
         if ((rc = pen_msg_kernel_create_decode(frame, size, scratch, &m.create)))
             break;
         program = pen_program_find(work, m.create.program, "program");
-        return program && create(work, m.create.kernel, program, m.create.name);
+        kernel = program ? create(work, m.create.kernel, program, m.create.name) : NULL;
+        if (kernel)
+            find_reads(kernel);
+        return kernel != NULL;
     case PEN_OP_KERNEL_DESTROY:
         if ((rc = pen_msg_kernel_destroy_decode(frame, size, scratch, &m.destroy)))
             break;
