@@ -370,22 +370,29 @@ static int check_loopback(const char *text, const struct addrinfo *list, struct 
     return 0;
 }
 
+/* To the first of the list that answers; the list is NULL when the connection that it was to be of is no more. */
+static int connect_to_one(const struct addrinfo *list, const struct pen_tcp_place *first, const char *text,
+                          uint64_t deadline_ns, int *out_fd, struct pen_error *error)
+{
+    struct race race = {0};
+    int code = !list ? ECONNRESET : race_init(&race, list, first) ? ENOMEM : run(&race, deadline_ns, out_fd);
+    race_finish(&race);
+    return code ? pen_fail(error, meaning(code), "connecting to %s: %s", text, strerror(code)) : 0;
+}
+
 int pen_tcp_connect(const char *text, bool anywhere, const struct pen_tcp_place *first, uint64_t deadline_ns,
                     int *out_fd, struct pen_error *error)
 {
     struct addrinfo *list;
-    struct race race = {0};
     int rc = resolve(text, 0, &list, error);
     if (rc)
         return rc;
-    if (!anywhere && (rc = check_loopback(text, list, error))) {
-        freeaddrinfo(list);
-        return rc;
-    }
-    int code = race_init(&race, list, first) ? ENOMEM : run(&race, deadline_ns, out_fd);
-    race_finish(&race);
+    if (!anywhere)
+        rc = check_loopback(text, list, error);
+    if (!rc)
+        rc = connect_to_one(list, first, text, deadline_ns, out_fd, error);
     freeaddrinfo(list);
-    return code ? pen_fail(error, meaning(code), "connecting to %s: %s", text, strerror(code)) : 0;
+    return rc;
 }
 
 int pen_tcp_connect_again(int fd, const char *text, uint64_t deadline_ns, int *out_fd, struct pen_error *error)
@@ -393,8 +400,5 @@ int pen_tcp_connect_again(int fd, const char *text, uint64_t deadline_ns, int *o
     struct pen_tcp_place place = pen_tcp_place_of(fd);
     const struct addrinfo only = {
         .ai_family = place.address.ss_family, .ai_addr = (struct sockaddr *)&place.address, .ai_addrlen = place.size};
-    struct race race = {0};
-    int code = !place.size ? ECONNRESET : race_init(&race, &only, NULL) ? ENOMEM : run(&race, deadline_ns, out_fd);
-    race_finish(&race);
-    return code ? pen_fail(error, meaning(code), "connecting to %s: %s", text, strerror(code)) : 0;
+    return connect_to_one(place.size ? &only : NULL, NULL, text, deadline_ns, out_fd, error);
 }
