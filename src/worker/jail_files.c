@@ -135,7 +135,7 @@ static void allow_but(const struct jail *jail, const char *path, const char *nam
 static void allow_process(const struct jail *jail, const char *path, const char *name, const char *unused)
 {
     (void)unused;
-    if (name[strspn(name, "0123456789")] && strcmp(name, "self") != 0 && strcmp(name, "thread-self") != 0)
+    if (name[strspn(name, "0123456789")])
         allow(jail, path, READ);
 }
 
@@ -278,16 +278,17 @@ static void allow_vendors(const struct jail *jail)
     const char *folder = given("OPENCL_VENDOR_PATH", VENDORS), *vendors = given("OCL_ICD_VENDORS", folder);
     char path[PATH_MAX];
     struct stat status;
+    bool many = !stat(vendors, &status) && S_ISDIR(status.st_mode);
     snprintf(path, sizeof path, "%s/%s", folder, vendors);
     if (!strchr(vendors, '/') && ends_with(vendors, ".icd") && !access(path, R_OK))
         allow_vendor(jail, path, vendors, NULL);
-    else if (stat(vendors, &status) == 0 && S_ISDIR(status.st_mode))
+    else if (many)
         each_entry(jail, vendors, NULL, allow_vendor);
     else if (ends_with(vendors, ".icd"))
         allow_vendor(jail, vendors, vendors, NULL);
     else
         allow_driver(jail, vendors);
-    if (!stat(vendors, &status) && S_ISDIR(status.st_mode))
+    if (many)
         allow(jail, vendors, LANDLOCK_ACCESS_FS_READ_DIR);
 }
 
