@@ -146,7 +146,7 @@ struct setting {
 
 static const struct setting settings[] = {
     {"socket", KIND_TEXT, AT(socket, socket), 1, 107, 0, NULL},
-    {"socket_group", KIND_GROUP, AT(socket_group, socket_group), 0, PEN_CONFIG_NO_GROUP - 1, PEN_CONFIG_NO_GROUP, NULL},
+    {"socket_group", KIND_GROUP, AT(socket_group, socket_group), 0, PEN_UNIX_NO_GROUP - 1, PEN_UNIX_NO_GROUP, NULL},
     {"backend", KIND_CHOICE, AT(backend, backend), 0, 0, PEN_CONFIG_OPENCL, backends},
     {"log", KIND_CHOICE, AT(log, log_level), 0, 0, PEN_REPORT_INFO, levels},
     {"session.arena", KIND_SIZE, AT(session.arena, arena_bytes), PEN_ARENA_BYTES_MIN, PEN_ARENA_BYTES_MAX,

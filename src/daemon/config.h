@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "net/certificates.h"
+#include "net/unix.h"
 #include "penstock-protocol.h"
 
 /* Most entries of `devices` and of `drivers.environment`. */
@@ -23,9 +24,6 @@ enum pen_config_jail { PEN_CONFIG_JAIL_OFF = 0, PEN_CONFIG_JAIL_ON = 1, PEN_CONF
 
 /* Longest address to listen at, bytes. */
 #define PEN_CONFIG_ADDRESS 270
-
-/* As a group: none; that of chown(2). */
-#define PEN_CONFIG_NO_GROUP UINT32_MAX
 
 /* One entry of `devices`: what to do with the devices it matches. */
 struct pen_config_rule {
@@ -42,7 +40,7 @@ struct pen_config_rule {
 /* All numbers are 64 bits wide, so that one table can convert and check them (config.c). */
 struct pen_config {
     char *socket;          /* NULL: the default path */
-    uint64_t socket_group; /* whose members may connect, too; PEN_CONFIG_NO_GROUP: our user alone */
+    uint64_t socket_group; /* whose members may connect, too; PEN_UNIX_NO_GROUP: our user alone */
     uint64_t backend;      /* enum pen_config_backend */
     uint64_t log_level;    /* enum pen_report_level */
 
