@@ -26,8 +26,8 @@
 struct pen_hazard_node {
     uint64_t ticket;
     uint64_t met_by; /* hazard.c: the last that was told to come after this one */
-    bool
-        matters; /* a write whose failing is that of all after it: they are told of it also behind those that read it */
+    /* A write whose failing is that of all after it: they are told of it also behind those that read it. */
+    bool matters;
 };
 
 struct pen_hazard_piece;
