@@ -14,8 +14,9 @@
 #include "worker/remote.h"
 #include "worker/work.h"
 
-/* How long the end waits for drivers' callbacks. */
-#define END_WAIT_NS UINT64_C(5000000000)
+/* How long the end waits for drivers' callbacks, and how long one that leaves does (less than pen_trace_leave). */
+#define END_WAIT_NS   UINT64_C(5000000000)
+#define LEAVE_WAIT_NS 250000000u
 /* Commands between two looks at what drivers have finished. */
 #define REAP_EVERY 64u
 /* Of these looks, between two at which what is due in an idle moment is done though none has come: a program may sleep
@@ -348,9 +349,20 @@ void pen_work_stop(struct pen_work *work)
     pen_work_kick(work);
 }
 
+/* Until no driver's thread is in a callback of ours. */
+static void wait_for_callbacks(const struct pen_work *work, uint64_t patience_ns)
+{
+    uint64_t deadline = pen_now_ns() + patience_ns;
+    const struct timespec pause = {.tv_nsec = 100000};
+    while (atomic_load_explicit(&work->callbacks, memory_order_acquire) && pen_now_ns() < deadline)
+        nanosleep(&pause, NULL);
+}
+
+/* What a program has seen complete is still on its way here when its callback has not come back. */
 void pen_work_leave(struct pen_work *work)
 {
     work->ending = true;
+    wait_for_callbacks(work, LEAVE_WAIT_NS);
     pen_task_reap(work);
     pen_trace_finish(work);
     atomic_store(&work->left, true);
@@ -379,14 +391,6 @@ static void wait_for_drivers(struct pen_work *work)
         nanosleep(&pause, NULL);
         pen_task_reap(work);
     }
-}
-
-static void wait_for_callbacks(struct pen_work *work)
-{
-    uint64_t deadline = pen_now_ns() + END_WAIT_NS;
-    const struct timespec pause = {.tv_nsec = 100000};
-    while (atomic_load_explicit(&work->callbacks, memory_order_acquire) && pen_now_ns() < deadline)
-        nanosleep(&pause, NULL);
 }
 
 #define EACH_OBJECT(map_, unref_)                                                                                      \
@@ -440,7 +444,7 @@ void pen_work_destroy(struct pen_work *work)
     wait_for_drivers(work);
     pen_task_discard_all(work);
     free_objects(work);
-    wait_for_callbacks(work);
+    wait_for_callbacks(work, END_WAIT_NS);
     pen_graph_finish(&work->graph);
     pen_hazards_finish(&work->hazards);
     pen_ring_reader_finish(&work->ring);

@@ -640,6 +640,29 @@ static void test_live_left(void **state)
     stop_unseen(&rig, ends);
 }
 
+static void *come_back(void *callbacks)
+{
+    usleep(30000);
+    atomic_fetch_sub((_Atomic uint32_t *)callbacks, 1);
+    return NULL;
+}
+
+/* A driver's thread is still in its callback: the program sees the command complete, and dispatch has not got it. */
+static void test_leave_waits_for_callbacks(void **state)
+{
+    (void)state;
+    struct rig rig;
+    int ends[2];
+    pthread_t driver;
+    close(finish_unseen(&rig, ends));
+    atomic_fetch_add(&rig.work->callbacks, 1);
+    assert_int_equal(pthread_create(&driver, NULL, come_back, &rig.work->callbacks), 0);
+    pen_work_leave(rig.work);
+    assert_int_equal(atomic_load(&rig.work->callbacks), 0);
+    pthread_join(driver, NULL);
+    stop_unseen(&rig, ends);
+}
+
 /* The same while dispatch is stuck: there is what it has written, and one sees that it is not all. */
 static void test_live_cut(void **state)
 {
@@ -729,6 +752,7 @@ int main(void)
         cmocka_unit_test(test_why_asked),
         cmocka_unit_test(test_live),
         cmocka_unit_test(test_live_left),
+        cmocka_unit_test(test_leave_waits_for_callbacks),
         cmocka_unit_test(test_record_left),
         cmocka_unit_test(test_live_cut),
         cmocka_unit_test(test_live_twice),
