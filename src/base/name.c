@@ -17,3 +17,9 @@ bool pen_header_name_ok(const char *name)
     }
     return strchr(name, '/') != NULL;
 }
+
+bool pen_ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), end_length = strlen(end);
+    return length >= end_length && !strcmp(text + length - end_length, end);
+}

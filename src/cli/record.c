@@ -31,16 +31,14 @@ static int absolute_path(const char *file, char *out_path, size_t size, struct p
 /* A log, or empty. */
 static int check_replaceable(const char *path, struct pen_error *error)
 {
-    char magic[8];
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
     if (fd < 0)
         return pen_fail(error, -PEN_EIO, "cannot look into %s, to see whether it is a log: %s", path, strerror(errno));
-    ssize_t got = read(fd, magic, sizeof magic);
-    int reason = errno;
+    int found = pen_log_probe(fd), reason = errno;
     close(fd);
-    if (got < 0)
+    if (found == -PEN_EIO)
         return pen_fail(error, -PEN_EIO, "cannot read %s, to see whether it is a log: %s", path, strerror(reason));
-    if (got != 0 && (got != (ssize_t)sizeof magic || memcmp(magic, PEN_LOG_MAGIC, sizeof magic)))
+    if (found == -PEN_EVERSION)
         return pen_fail(error, -PEN_EINVAL, "%s exists and is no session log; it is not written over", path);
     return 0;
 }

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/name.h"
+
 #define SYSTEM_VENDORS "/etc/OpenCL/vendors"
 
 static int make_failed(const char *path, struct pen_error *error)
@@ -28,12 +30,6 @@ static int write_icd(const char *folder, const char *name, const char *library, 
     return fclose(file) ? make_failed(path, error) : 0;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), end_length = strlen(end);
-    return length >= end_length && !strcmp(text + length - end_length, end);
-}
-
 /* Links to the .icd files of the other vendors; what names a library instead gets a file of its own. */
 static int keep_others(const char *folder, const char *outer, struct pen_error *error)
 {
@@ -42,7 +38,7 @@ static int keep_others(const char *folder, const char *outer, struct pen_error *
         outer = SYSTEM_VENDORS;
     if (stat(outer, &status) || !S_ISDIR(status.st_mode)) {
         char link_path[2 * PATH_MAX], target[2 * PATH_MAX];
-        if (!ends_with(outer, ".icd"))
+        if (!pen_ends_with(outer, ".icd"))
             return write_icd(folder, "outer.icd", outer, error);
         snprintf(target, sizeof target, "%s%s", strchr(outer, '/') ? "" : SYSTEM_VENDORS "/", outer);
         snprintf(link_path, sizeof link_path, "%s/outer.icd", folder);
@@ -56,7 +52,7 @@ static int keep_others(const char *folder, const char *outer, struct pen_error *
     int rc = 0;
     for (struct dirent *entry; !rc && (entry = readdir(directory));) {
         char link_path[2 * PATH_MAX], target[2 * PATH_MAX];
-        if (!ends_with(entry->d_name, ".icd") || !strcmp(entry->d_name, "penstock.icd"))
+        if (!pen_ends_with(entry->d_name, ".icd") || !strcmp(entry->d_name, "penstock.icd"))
             continue;
         snprintf(target, sizeof target, "%s/%s", real, entry->d_name);
         snprintf(link_path, sizeof link_path, "%s/%s", folder, entry->d_name);

@@ -144,8 +144,7 @@ struct pen_log_reader {
     unsigned char *frame; /* PEN_LIMIT_FRAME bytes */
 };
 
-/* Whether the descriptor begins as a log does. */
-static int check_magic(int fd, struct pen_error *error)
+int pen_log_probe(int fd)
 {
     char magic[sizeof PEN_LOG_MAGIC - 1];
     size_t size = 0;
@@ -154,18 +153,20 @@ static int check_magic(int fd, struct pen_error *error)
         if ((got = read(fd, magic + size, sizeof magic - size)) > 0)
             size += (size_t)got;
     if (got < 0)
-        return pen_fail(error, -PEN_EIO, "the file cannot be read: %s", strerror(errno));
-    if (size != sizeof magic || memcmp(magic, PEN_LOG_MAGIC, sizeof magic) != 0)
-        return pen_fail(error, -PEN_EVERSION,
-                        "the file is no session's log of this version: it does not begin with PENLOG 1");
-    return 0;
+        return -PEN_EIO;
+    if (!size)
+        return 0;
+    return size == sizeof magic && !memcmp(magic, PEN_LOG_MAGIC, size) ? 1 : -PEN_EVERSION;
 }
 
 int pen_log_reader_create(int fd, struct pen_log_reader **out_reader, struct pen_error *error)
 {
-    int rc = check_magic(fd, error);
-    if (rc)
-        return rc;
+    int found = pen_log_probe(fd);
+    if (found == -PEN_EIO)
+        return pen_fail(error, -PEN_EIO, "the file cannot be read: %s", strerror(errno));
+    if (found != 1)
+        return pen_fail(error, -PEN_EVERSION,
+                        "the file is no session's log of this version: it does not begin with PENLOG 1");
     struct pen_log_reader *reader = calloc(1, sizeof *reader);
     if (!reader || !(reader->frame = aligned_alloc(64, PEN_LIMIT_FRAME)) || !(reader->file = fdopen(fd, "rb"))) {
         if (reader)

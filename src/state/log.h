@@ -50,6 +50,9 @@ struct pen_log_entry {
     uint64_t file_offset;
 };
 
+/* What the descriptor's file begins with: 1: a log of this version; 0: it is empty; -PEN_EVERSION: something else;
+ * -PEN_EIO: it cannot be read, and errno tells why. */
+int pen_log_probe(int fd);
 /* Takes fd on success. -PEN_EVERSION when it is not a log of this version. */
 int pen_log_reader_create(int fd, struct pen_log_reader **out_reader, struct pen_error *error);
 void pen_log_reader_destroy(struct pen_log_reader *reader);

@@ -15,6 +15,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/name.h"
+
 /* Newer than the headers of some systems. */
 #define ACCESS_REFER           (UINT64_C(1) << 13)
 #define ACCESS_TRUNCATE        (UINT64_C(1) << 14)
@@ -229,12 +231,6 @@ static void allow_driver(const struct jail *jail, const char *library)
     allow_libraries(jail, path);
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), end_length = strlen(end);
-    return length >= end_length && !strcmp(text + length - end_length, end);
-}
-
 /* The first line of a file, or of many, is a path: what to do with it. */
 static void each_line(const struct jail *jail, const char *file, unsigned most,
                       void (*apply)(const struct jail *, const char *))
@@ -252,7 +248,7 @@ static void each_line(const struct jail *jail, const char *file, unsigned most,
 static void allow_vendor(const struct jail *jail, const char *path, const char *name, const char *unused)
 {
     (void)unused;
-    if (!ends_with(name, ".icd"))
+    if (!pen_ends_with(name, ".icd"))
         return;
     allow(jail, path, READ);
     each_line(jail, path, 1, allow_driver);
@@ -262,7 +258,7 @@ static void allow_vendor(const struct jail *jail, const char *path, const char *
 static void allow_loader(const struct jail *jail, const char *path, const char *name, const char *unused)
 {
     (void)unused;
-    if (ends_with(name, ".conf"))
+    if (pen_ends_with(name, ".conf"))
         each_line(jail, path, LOADER_LINES, allow_libraries);
 }
 
@@ -280,11 +276,11 @@ static void allow_vendors(const struct jail *jail)
     struct stat status;
     bool many = !stat(vendors, &status) && S_ISDIR(status.st_mode);
     snprintf(path, sizeof path, "%s/%s", folder, vendors);
-    if (!strchr(vendors, '/') && ends_with(vendors, ".icd") && !access(path, R_OK))
+    if (!strchr(vendors, '/') && pen_ends_with(vendors, ".icd") && !access(path, R_OK))
         allow_vendor(jail, path, vendors, NULL);
     else if (many)
         each_entry(jail, vendors, NULL, allow_vendor);
-    else if (ends_with(vendors, ".icd"))
+    else if (pen_ends_with(vendors, ".icd"))
         allow_vendor(jail, vendors, vendors, NULL);
     else
         allow_driver(jail, vendors);
