@@ -78,6 +78,12 @@ static bool same_name(const char *pair, const char *other)
     return !strncmp(pair, other, length) && (other[length] == '=' || other[length] == '\0');
 }
 
+/* Addresses of pools, with keys of their tenants: kernels can read what their process was started with. */
+static bool holds_keys(const char *pair)
+{
+    return same_name("PENSTOCK_POOL", pair);
+}
+
 /* The daemon's own with drivers.environment over it. The strings are borrowed; free the array. */
 static char **worker_environment(const struct pen_config *config)
 {
@@ -90,14 +96,15 @@ static char **worker_environment(const struct pen_config *config)
 
     size_t used = 0;
     for (size_t i = 0; i < count; i++) {
-        bool replaced = false;
+        bool left_out = holds_keys(environ[i]);
         for (uint32_t j = 0; j < config->environment_count; j++)
-            replaced = replaced || same_name(config->environment[j], environ[i]);
-        if (!replaced)
+            left_out = left_out || same_name(config->environment[j], environ[i]);
+        if (!left_out)
             result[used++] = environ[i];
     }
     for (uint32_t j = 0; j < config->environment_count; j++)
-        result[used++] = config->environment[j];
+        if (!holds_keys(config->environment[j]))
+            result[used++] = config->environment[j];
     return result;
 }
 

@@ -4,7 +4,8 @@
 STUB is a list of words: probe-crash, probe-hang, probe-slow, probe-garbage, probe-short, start-crash, start-slow,
 start-garbage, start-hang, start-other, start-trickle, adopt-crash, adopt-garbage, adopt-byte, adopt-stay,
 adopt-linger. STUB_DEVICES: how many devices (2); STUB_NAME:
-what they are called, but for a number (stub). STUB_UNITS: compute units of each (1)."""
+what they are called, but for a number (stub). STUB_UNITS: compute units of each (1). STUB_ENVIRONMENT: a file
+that gets the names and values of its environment."""
 import os
 import signal
 import socket
@@ -100,6 +101,9 @@ def serve():
         os.write(fds[1], b'whole')
 
 
+if 'STUB_ENVIRONMENT' in os.environ:
+    with open(os.environ['STUB_ENVIRONMENT'], 'a', encoding='utf-8') as file:
+        file.writelines(f'{name}={value}\n' for name, value in os.environ.items())
 for argument in sys.argv:
     if argument.startswith('--tmp-dir='):
         os.makedirs(argument.split('=')[1] + '/deep/er', exist_ok=True)

@@ -98,6 +98,19 @@ devices:
 
 
 class Workers(harness.Scenario):
+    def test_workers_have_no_key(self):
+        """Neither one that waits nor the probe, whatever the daemon was started with, or is told to give them."""
+        key = 'penstock://elsewhere:1/alice#' + 43 * 'k'
+        found = self.path('environment')
+        daemon = self.daemon(f'drivers: {{environment: {{PENSTOCK_POOL: "{key}", OTHER: given}}}}\n', stub='',
+                             environment={'STUB_ENVIRONMENT': found, 'PENSTOCK_POOL': key})
+        daemon.wait_log('is warm')
+        daemon.devices()
+        with open(found, encoding='utf-8') as file:
+            lines = file.read().splitlines()
+        self.assertGreaterEqual(lines.count('OTHER=given'), 2)
+        self.assertFalse([line.split('=')[0] for line in lines if 43 * 'k' in line])
+
     def test_warm(self):
         daemon = self.daemon('workers: {warm: 2}\n', stub='')
         daemon.wait_log('is warm', count=2)
