@@ -1,7 +1,7 @@
 /* daemon/daemon.h - what the files of penstockd share: one struct, one event loop, one thread.
  * Model:     README.md
  * Ownership: struct pen_daemon owns everything below it; lists hold their entries.
- * Threads:   one; every function is called from the loop, none blocks for longer than a bounded send to a worker.
+ * Threads:   one; every function is called from the loop, none blocks.
  * Errors:    0 or -PEN_E*, with a sentence in *error where there is one. */
 #ifndef PEN_DAEMON_DAEMON_H
 #define PEN_DAEMON_DAEMON_H

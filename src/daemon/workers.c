@@ -15,8 +15,9 @@
 #include "daemon/daemon.h"
 #include "worker/crash.h"
 
-/* A frame to a worker that is not stuck takes microseconds. */
-#define CONTROL_MS 1000
+/* Of sends to workers: what does not fit at once is for one that is stuck, or does not want to read; others are not to
+ * wait for it. A small frame fits whole or not at all. */
+#define AT_ONCE 0
 /* Between a session's start and its spare's: the program has the processors to itself while it starts. */
 #define REFILL_MS 250
 /* Wait before a worker is started again after failed starts: doubles from the first to the last. */
@@ -149,7 +150,7 @@ static void let_go(struct worker *worker)
     pen_msg_shutdown_encode(&message, 0, frame);
     worker->returning = false;
     if (worker->control_fd >= 0)
-        (void)pen_unix_send(worker->control_fd, frame, pen_msg_shutdown_size(&message), NULL, 0, 0);
+        (void)pen_unix_send(worker->control_fd, frame, pen_msg_shutdown_size(&message), NULL, 0, AT_ONCE);
     if (worker->event)
         event_free(worker->event);
     worker->event = NULL;
@@ -598,8 +599,7 @@ static int send_adopt(struct worker *worker, uint64_t session, const struct pen_
     int fds[2] = {request->client_fd, request->record_fd};
     pen_msg_adopt_encode(&message, 0, frame);
     explicit_bzero(message.secret, sizeof message.secret);
-    int rc = pen_unix_send(worker->control_fd, frame, size, fds, request->record_fd >= 0 ? 2 : 1,
-                           pen_deadline_ms(CONTROL_MS));
+    int rc = pen_unix_send(worker->control_fd, frame, size, fds, request->record_fd >= 0 ? 2 : 1, AT_ONCE);
     explicit_bzero(frame, size);
     free(frame);
     return rc;
@@ -708,8 +708,7 @@ int pen_workers_detach(struct pen_daemon *daemon, uint64_t session, bool detache
     if (worker->detached == detached && !parked)
         return 0;
     pen_msg_detach_encode(&message, 0, frame);
-    int rc =
-        pen_unix_send(worker->control_fd, frame, pen_msg_detach_size(&message), NULL, 0, pen_deadline_ms(CONTROL_MS));
+    int rc = pen_unix_send(worker->control_fd, frame, pen_msg_detach_size(&message), NULL, 0, AT_ONCE);
     if (rc)
         return pen_fail(error, rc, "the worker of session %" PRIu64 " does not answer: %s", session,
                         pen_error_text(rc));
@@ -730,8 +729,7 @@ int pen_workers_trace(struct pen_daemon *daemon, uint64_t session, int client_fd
         return pen_fail(error, -PEN_ENOENT, "there is no session %" PRIu64, session);
     const struct pen_msg_trace message = {0};
     pen_msg_trace_encode(&message, 0, frame);
-    int rc = pen_unix_send(worker->control_fd, frame, pen_msg_trace_size(&message), &client_fd, 1,
-                           pen_deadline_ms(CONTROL_MS));
+    int rc = pen_unix_send(worker->control_fd, frame, pen_msg_trace_size(&message), &client_fd, 1, AT_ONCE);
     if (rc)
         return pen_fail(error, rc, "the worker of session %" PRIu64 " does not answer: %s", session,
                         pen_error_text(rc));
@@ -748,8 +746,7 @@ int pen_workers_relink(struct pen_daemon *daemon, const struct pen_session_reque
         return worker ? -PEN_EDETACHED : -PEN_EDEVICEGONE;
     memcpy(message.secret, request->secret, sizeof message.secret);
     pen_msg_relink_encode(&message, 0, frame);
-    int rc = pen_unix_send(worker->control_fd, frame, pen_msg_relink_size(&message), &request->client_fd, 1,
-                           pen_deadline_ms(CONTROL_MS));
+    int rc = pen_unix_send(worker->control_fd, frame, pen_msg_relink_size(&message), &request->client_fd, 1, AT_ONCE);
     explicit_bzero(&message, sizeof message);
     explicit_bzero(frame, sizeof frame);
     pen_report(PEN_REPORT_INFO, "session %" PRIu64 " of %s: %s", worker->session, worker->program,

@@ -127,6 +127,45 @@ class Remote(harness.Scenario):
         self.assertLess(time.monotonic() - begin, 8 * harness.SLOW)
         self.host.wait_log(r'session 1 of \S+ \(pid \d+\) ended')
 
+    def test_stopped_worker(self):
+        """One that reads nothing of what the daemon has to tell it keeps nobody else waiting."""
+        self.open()
+        program, worker = self.start('loop', '60', pool=self.pool()), self.worker()
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            connection, longest, answers = self.host.dial(), 0, set()
+            for i in range(800):
+                begin = time.monotonic()
+                connection.send('session_detach', 1, 1 - i % 2, 0)
+                answers.add(connection.receive()[0])
+                longest = max(longest, time.monotonic() - begin)
+                if longest > 0.5 * harness.SLOW:
+                    break
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        self.assertLess(longest, 0.5 * harness.SLOW)
+        self.assertEqual(answers, {'done', 'refused'})
+        harness.wait_for(lambda: self.host.run(harness.PENSTOCK, 'attach', '1').returncode == 0, what='that it reads again')
+        self.end(program)
+
+    def test_stopped_worker_of_a_program_that_comes_back(self):
+        self.host = self.daemon('backend: fake\n', arguments=['--log', 'debug', '--plain-tcp', '127.0.0.1:0'])
+        address = self.host.wait_log(r'listens without protection at (\S+)')
+        program = self.start('loop', '60', pool='tcp://' + address)
+        worker, (host, port) = self.worker(), address.rsplit(':', 1)
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            for _ in range(400):
+                with socket.create_connection((host, int(port)), 10) as sock:
+                    sock.sendall(frames.encode('hello', 1, 0, 1, 0, 'x') + frames.encode('session_resume', 1, worker, 0))
+            begin = time.monotonic()
+            self.host.dial()
+            self.assertLess(time.monotonic() - begin, 2 * harness.SLOW)
+            self.host.wait_log('its worker takes no new connection')
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        self.end(program)
+
     def test_ended_program(self):
         """It says so: its session is not kept for the window."""
         self.open()
