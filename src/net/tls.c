@@ -25,6 +25,8 @@
 #define RECORD_BYTES 16384u
 #define WRITE_BYTES  65536u
 #define WHY_BYTES    200
+/* Records that are sent with one key, 16 GiB of full ones: AES-GCM is good for 2^24.5 (RFC 8446 section 5.5). */
+#define KEY_RECORDS (UINT64_C(1) << 20)
 
 struct tls {
     struct pen_stream stream; /* first */
@@ -36,6 +38,7 @@ struct tls {
     pen_tls_admit admit;
     void *context;
     char why[WHY_BYTES];
+    uint64_t records, key_records;      /* sent with the present key; most. Guarded by lock */
     unsigned char record[RECORD_BYTES]; /* the sender's */
 };
 
@@ -211,6 +214,19 @@ static const void *gather(struct tls *tls, const struct iovec *parts, int count,
     return tls->record;
 }
 
+/* Locked; so many bytes have just been taken, and no record waits for the socket. The peer is told when another key
+ * follows; the other direction's is the peer's to change. Only when the socket takes that at once: until it has,
+ * OpenSSL would not read either, and two ends that wait for each other to read would wait for ever. */
+static void count_records(struct tls *tls, size_t bytes)
+{
+    struct pollfd socket = {.fd = tls->stream.fd, .events = POLLOUT};
+    tls->records += (bytes + RECORD_BYTES - 1) / RECORD_BYTES;
+    if (tls->records < tls->key_records || poll(&socket, 1, 0) != 1)
+        return;
+    if (SSL_key_update(tls->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) && SSL_do_handshake(tls->ssl) == 1)
+        tls->records = 0;
+}
+
 static ssize_t tls_send(struct pen_stream *stream, const struct iovec *parts, int count)
 {
     struct tls *tls = tls_of(stream);
@@ -219,6 +235,8 @@ static ssize_t tls_send(struct pen_stream *stream, const struct iovec *parts, in
     pthread_mutex_lock(&tls->lock);
     ERR_clear_error();
     ssize_t rc = result(tls, SSL_write(tls->ssl, bytes, (int)size));
+    if (rc > 0)
+        count_records(tls, (size_t)rc);
     pthread_mutex_unlock(&tls->lock);
     return rc;
 }
@@ -335,6 +353,7 @@ static int create(int fd, bool accepts, struct tls **out_tls)
         SSL_set_connect_state(tls->ssl);
     pen_tcp_tune(fd);
     tls->stream = (struct pen_stream){.ops = &ops, .fd = fd};
+    tls->key_records = KEY_RECORDS;
     *out_tls = tls;
     return 0;
 }
@@ -448,4 +467,9 @@ int pen_tls_handshake_until(struct pen_stream *stream, uint64_t deadline_ns)
 const char *pen_tls_identity(const struct pen_stream *stream)
 {
     return tls_of(stream)->key.identity;
+}
+
+void pen_tls_change_keys_after(struct pen_stream *stream, uint64_t records)
+{
+    tls_of(stream)->key_records = records;
 }

@@ -56,5 +56,8 @@ int pen_tls_handshake_until(struct pen_stream *stream, uint64_t deadline_ns);
 /* The identity that the peer has shown the key of, or the name in its certificate; after the handshake, at the
  * accepting end. The stream's. */
 const char *pen_tls_identity(const struct pen_stream *stream);
+/* The key that this end sends with is changed after so many records, not only after 2^20: for tests. While nobody
+ * sends. */
+void pen_tls_change_keys_after(struct pen_stream *stream, uint64_t records);
 
 #endif

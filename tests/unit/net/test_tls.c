@@ -56,6 +56,16 @@ BIO_METHOD *BIO_meth_new(int type, const char *name)
     return fails(A_METHOD) ? NULL : ((maker)next_symbol("BIO_meth_new"))(type, name);
 }
 
+/* Asked for, of all connections. */
+static int updates;
+
+int SSL_key_update(SSL *ssl, int kind)
+{
+    typedef int (*updater)(SSL *, int);
+    updates++;
+    return ((updater)next_symbol("SSL_key_update"))(ssl, kind);
+}
+
 /* ------------------------------------------------------------------------------------------------------ */
 
 static bool find_key(void *context, const char *identity, unsigned char secret[PEN_TLS_KEY_BYTES])
@@ -167,6 +177,47 @@ static void right_key(void **unused)
     assert_int_equal(pair.accepting->ops->receive(pair.accepting, bytes, sizeof bytes), -PEN_EGONE);
     assert_int_equal(pair.connecting->ops->send(pair.connecting, parts, 2), -PEN_EGONE); /* and no SIGPIPE */
     finish(&pair);
+}
+
+/* All of it, both at once; the sockets hold less. */
+static void exchange(const struct pair *pair, const unsigned char *sent, unsigned char *received, size_t size)
+{
+    struct pen_stream *ends[2] = {pair->connecting, pair->accepting};
+    size_t out[2] = {0}, in[2] = {0};
+    while (in[0] < size || in[1] < size)
+        for (int i = 0; i < 2; i++) {
+            const struct iovec part = {(void *)(uintptr_t)(sent + out[i]), size - out[i]};
+            ssize_t n = out[i] < size ? ends[i]->ops->send(ends[i], &part, 1) : 0;
+            assert_true(n >= 0);
+            out[i] += (size_t)n;
+            n = in[i] < size ? ends[i]->ops->receive(ends[i], received + (size_t)i * size + in[i], size - in[i]) : 0;
+            assert_true(n >= 0);
+            in[i] += (size_t)n;
+        }
+}
+
+/* Each end changes the key that it sends with, many times, while both send more than the socket holds. */
+static void keys_are_changed(void **unused)
+{
+    enum { RECORD = 16384, RECORDS = 200, BOUND = 2, SIZE = RECORD * RECORDS };
+    unsigned char *sent = malloc(SIZE), *received = calloc(2, SIZE);
+    struct pair pair = shake_hands("alice", 5);
+    (void)unused;
+    for (size_t i = 0; i < SIZE; i++)
+        sent[i] = (unsigned char)(i * 7 + i / 251);
+    updates = 0;
+    exchange(&pair, sent, received, SIZE);
+    assert_int_equal(updates, 0);
+    pen_tls_change_keys_after(pair.connecting, BOUND);
+    pen_tls_change_keys_after(pair.accepting, BOUND);
+    memset(received, 0, 2 * (size_t)SIZE);
+    exchange(&pair, sent, received, SIZE);
+    assert_true(updates > RECORDS / BOUND); /* not while a socket is full */
+    assert_memory_equal(received, sent, SIZE);
+    assert_memory_equal(received + SIZE, sent, SIZE);
+    finish(&pair);
+    free(sent);
+    free(received);
 }
 
 static void refused(const char *identity, unsigned char byte)
@@ -330,6 +381,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_of_memory),
         cmocka_unit_test(right_key),
+        cmocka_unit_test(keys_are_changed),
         cmocka_unit_test(wrong_key),
         cmocka_unit_test(unknown_identity),
         cmocka_unit_test(no_identity),
