@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -73,7 +74,8 @@ static int use_key(SSL *ssl, const EVP_MD *hash, const unsigned char **out_ident
     return *out_session != NULL;
 }
 
-/* 1 also when there is no such key: the handshake then fails, as it does for a wrong one. */
+/* For a name that nobody has, a key that nobody has: the handshake then fails where it does for a wrong key, and with
+ * the same alert, so that a stranger does not learn who has a key. 1 also for what can be no name. */
 static int find_key(SSL *ssl, const unsigned char *identity, size_t size, SSL_SESSION **out_session)
 {
     struct tls *tls = SSL_get_app_data(ssl);
@@ -82,8 +84,9 @@ static int find_key(SSL *ssl, const unsigned char *identity, size_t size, SSL_SE
         return 1;
     memcpy(tls->key.identity, identity, size);
     tls->key.identity[size] = 0;
-    if (!tls->find(tls->context, tls->key.identity, tls->key.secret))
-        return 1;
+    if (!tls->find(tls->context, tls->key.identity, tls->key.secret) &&
+        RAND_priv_bytes(tls->key.secret, sizeof tls->key.secret) != 1)
+        return 0;
     *out_session = session_of(ssl, tls->key.secret);
     return *out_session != NULL;
 }

@@ -240,6 +240,34 @@ static void unknown_identity(void **unused)
     refused("bob", 5);
 }
 
+/* What a peer hears that shows this key of that name. */
+static ssize_t hear(const char *identity, unsigned char byte, unsigned char *out, size_t size)
+{
+    struct pen_tls_key key = key_of(identity, byte);
+    struct pen_stream *connecting, *accepting;
+    short events;
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(pen_stream_tls_connect(fds[0], &key, &connecting), 0);
+    assert_int_equal(pen_stream_tls_accept(fds[1], find_key, "alice", &accepting), 0);
+    assert_int_equal(pen_tls_handshake(connecting, &events), 0);
+    assert_int_equal(pen_tls_handshake(accepting, &events), -PEN_EPERM);
+    ssize_t got = recv(fds[0], out, size, MSG_DONTWAIT);
+    pen_stream_destroy(connecting);
+    pen_stream_destroy(accepting);
+    return got;
+}
+
+static void names_are_not_told(void **unused)
+{
+    unsigned char of_wrong[256], of_unknown[256];
+    (void)unused;
+    ssize_t size = hear("alice", 6, of_wrong, sizeof of_wrong);
+    assert_true(size > 0);
+    assert_int_equal(hear("bob", 5, of_unknown, sizeof of_unknown), size);
+    assert_memory_equal(of_unknown, of_wrong, (size_t)size);
+}
+
 static void no_identity(void **unused)
 {
     (void)unused;
@@ -384,6 +412,7 @@ int main(void)
         cmocka_unit_test(keys_are_changed),
         cmocka_unit_test(wrong_key),
         cmocka_unit_test(unknown_identity),
+        cmocka_unit_test(names_are_not_told),
         cmocka_unit_test(no_identity),
         cmocka_unit_test(an_older_version),
         cmocka_unit_test(no_tls_at_all),
