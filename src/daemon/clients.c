@@ -647,7 +647,6 @@ void pen_clients_admit(struct pen_daemon *daemon, struct pen_stream *stream, con
         return;
     snprintf(client->tenant, sizeof client->tenant, "%s", tenant);
     pen_report(PEN_REPORT_DEBUG, "tenant %s has connected", tenant);
-    pen_revoke_watch(daemon);
     readable(stream->fd, EV_READ, client); /* what has come with the end of the handshake wakes nobody */
 }
 
@@ -659,6 +658,19 @@ void pen_clients_drop_tenant(struct pen_daemon *daemon, const char *tenant)
         if (!strcmp(client->tenant, tenant) || !strcmp(client->request.tenant, tenant))
             destroy(client);
     }
+}
+
+bool pen_clients_unknown(struct pen_daemon *daemon, char out_tenant[PEN_TLS_IDENTITY_BYTES + 1])
+{
+    PEN_LIST_EACH(link, next, &daemon->clients)
+    {
+        const char *tenant = client_of(link)->tenant;
+        if (pen_gate_knows(daemon, tenant))
+            continue;
+        strcpy(out_tenant, tenant);
+        return true;
+    }
+    return false;
 }
 
 void pen_clients_open_session(struct pen_daemon *daemon, const struct pen_session_request *request)

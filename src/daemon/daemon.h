@@ -71,7 +71,9 @@ struct pen_daemon {
     struct event *gate_event;
     struct pen_list knocks, tickets;
     uint64_t knock_count;
-    struct pen_rates rates; /* of connections, by their source */
+    struct pen_rates rates;      /* of connections, by their source */
+    uint64_t complaints_full_ns; /* about keys' files: when as many may come at once again as at first */
+    uint64_t complaints_kept;    /* that were one too many, since the last that was not */
 
     /* revoke.c */
     int revoke_fd; /* inotify; -1: no tenant has come yet */
@@ -169,6 +171,8 @@ int pen_workers_relink(struct pen_daemon *daemon, const struct pen_session_reque
 
 /* The tenant's sessions end. */
 void pen_workers_drop_tenant(struct pen_daemon *daemon, const char *tenant);
+/* The same as pen_gate_unknown, of tenants who have sessions. */
+bool pen_workers_unknown(struct pen_daemon *daemon, char out_tenant[PEN_TLS_IDENTITY_BYTES + 1]);
 
 /* clients.c */
 
@@ -189,6 +193,8 @@ uint32_t pen_clients_waiting(const struct pen_daemon *daemon);
 void pen_clients_admit(struct pen_daemon *daemon, struct pen_stream *stream, const char *tenant);
 /* The tenant's connections are closed. */
 void pen_clients_drop_tenant(struct pen_daemon *daemon, const char *tenant);
+/* The same as pen_gate_unknown, of tenants who are connected. */
+bool pen_clients_unknown(struct pen_daemon *daemon, char out_tenant[PEN_TLS_IDENTITY_BYTES + 1]);
 /* A connection that has shown a ticket: request->client_fd, which is taken. */
 void pen_clients_open_session(struct pen_daemon *daemon, const struct pen_session_request *request);
 
@@ -205,6 +211,8 @@ int pen_gate_ticket(struct pen_daemon *daemon, const struct pen_session_request 
 bool pen_gate_knows(struct pen_daemon *daemon, const char *tenant);
 /* Forgets what it was promised. */
 void pen_gate_drop_tenant(struct pen_daemon *daemon, const char *tenant);
+/* True, and one of them, while tenants are promised something who are not let in any more. */
+bool pen_gate_unknown(struct pen_daemon *daemon, char out_tenant[PEN_TLS_IDENTITY_BYTES + 1]);
 
 /* revoke.c */
 

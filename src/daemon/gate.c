@@ -21,6 +21,9 @@
 
 /* Connections taken from the listening socket in one turn of the loop. */
 #define ACCEPT_BATCH 64
+/* Of what strangers can have said about keys' files so many go to the log at once, then one in so long. */
+#define COMPLAINTS   16
+#define COMPLAINT_MS 60000
 /* First byte of a TLS connection: a handshake record. A frame's is no such number, since sizes are multiples of 8. */
 #define TLS_HANDSHAKE 0x16
 #define HELLO_BYTES   (sizeof(struct pen_frame_header) + 16)
@@ -32,6 +35,7 @@ struct knock {
     int fd;
     struct pen_rate_address from;
     struct pen_stream *stream; /* NULL: it has not said yet what it is */
+    struct pen_tls_key key;    /* the tenant's that its handshake is held against; identity "": none */
     struct event *event, *timer;
     _Alignas(8) unsigned char hello[HELLO_BYTES];
     size_t got;
@@ -62,17 +66,36 @@ static void forget(struct knock *knock, bool keep)
         close(knock->fd);
     pen_list_remove(&knock->link);
     knock->daemon->knock_count--;
+    explicit_bzero(&knock->key, sizeof knock->key);
     free(knock);
 }
 
-static bool find_key(void *context, const char *identity, unsigned char secret[PEN_TLS_KEY_BYTES])
+/* A key's file cannot be used, which any stranger can have said who knows the tenant's name: not more than so often. */
+static void complain(struct pen_daemon *daemon, const char *what)
 {
-    struct pen_daemon *daemon = context;
+    const uint64_t each_ns = UINT64_C(1000000) * COMPLAINT_MS;
+    uint64_t now = pen_now_ns(), full = daemon->complaints_full_ns > now ? daemon->complaints_full_ns : now;
+    if (full - now > (COMPLAINTS - 1) * each_ns) {
+        daemon->complaints_kept++;
+        return;
+    }
+    daemon->complaints_full_ns = full + each_ns;
+    if (daemon->complaints_kept)
+        pen_report(PEN_REPORT_ERROR, "%s (%" PRIu64 " more about keys before it are not written here)", what,
+                   daemon->complaints_kept);
+    else
+        pen_report(PEN_REPORT_ERROR, "%s", what);
+    daemon->complaints_kept = 0;
+}
+
+/* False: the tenant has none. */
+static bool load_key(struct pen_daemon *daemon, const char *tenant, unsigned char secret[PEN_TLS_KEY_BYTES])
+{
     struct pen_tls_key key;
     struct pen_error error;
-    int rc = pen_tenant_name_ok(identity) ? pen_tenant_load(daemon->tenants_dir, identity, &key, &error) : -PEN_ENOENT;
+    int rc = pen_tenant_name_ok(tenant) ? pen_tenant_load(daemon->tenants_dir, tenant, &key, &error) : -PEN_ENOENT;
     if (rc && rc != -PEN_ENOENT)
-        pen_report(PEN_REPORT_ERROR, "%s", error.message);
+        complain(daemon, error.message);
     if (rc)
         return false;
     memcpy(secret, key.secret, sizeof key.secret);
@@ -80,12 +103,36 @@ static bool find_key(void *context, const char *identity, unsigned char secret[P
     return true;
 }
 
+/* For its handshake. */
+static bool find_key(void *context, const char *identity, unsigned char secret[PEN_TLS_KEY_BYTES])
+{
+    struct knock *knock = context;
+    knock->key.identity[0] = 0;
+    if (!load_key(knock->daemon, identity, knock->key.secret))
+        return false;
+    snprintf(knock->key.identity, sizeof knock->key.identity, "%s", identity);
+    memcpy(secret, knock->key.secret, sizeof knock->key.secret);
+    return true;
+}
+
+/* Whether what the tenant has shown is good still: a handshake may take a while, and he may be revoked meanwhile. */
+static bool is_good_still(const struct knock *knock, const char *tenant)
+{
+    struct pen_daemon *daemon = knock->daemon;
+    unsigned char secret[PEN_TLS_KEY_BYTES];
+    if (strcmp(knock->key.identity, tenant) != 0)
+        return !pen_tenant_check(daemon->tenants_dir, tenant, NULL);
+    bool good = load_key(daemon, tenant, secret) && !CRYPTO_memcmp(secret, knock->key.secret, sizeof secret);
+    explicit_bzero(secret, sizeof secret);
+    return good;
+}
+
 /* Whether the name in a certificate that the authority has signed is a tenant's. */
 static int admit(void *context, const char *name)
 {
-    struct pen_daemon *daemon = context;
+    const struct knock *knock = context;
     struct pen_error error;
-    int rc = pen_tenant_check(daemon->tenants_dir, name, &error);
+    int rc = pen_tenant_check(knock->daemon->tenants_dir, name, &error);
     if (rc)
         pen_report(rc == -PEN_EIO ? PEN_REPORT_ERROR : PEN_REPORT_DEBUG, "a certificate was refused: %s",
                    error.message);
@@ -94,17 +141,30 @@ static int admit(void *context, const char *name)
 
 static int protect(struct knock *knock)
 {
-    struct pen_daemon *daemon = knock->daemon;
-    const struct pen_certificates *mine = daemon->certificates;
-    return mine ? pen_stream_tls_accept_either(knock->fd, find_key, admit, daemon, mine, &knock->stream)
-                : pen_stream_tls_accept(knock->fd, find_key, daemon, &knock->stream);
+    const struct pen_certificates *mine = knock->daemon->certificates;
+    return mine ? pen_stream_tls_accept_either(knock->fd, find_key, admit, knock, mine, &knock->stream)
+                : pen_stream_tls_accept(knock->fd, find_key, knock, &knock->stream);
 }
 
 static void await(struct knock *knock, short events);
 
-static void shake_hands(struct knock *knock)
+/* It has shown who it is. From here on it is a revocation's, which is watched for before it is looked for. */
+static void let_in(struct knock *knock)
 {
     struct pen_daemon *daemon = knock->daemon;
+    struct pen_stream *stream = knock->stream;
+    const char *tenant = pen_tls_identity(stream);
+    pen_revoke_watch(daemon);
+    bool good = is_good_still(knock, tenant);
+    if (!good)
+        pen_report(PEN_REPORT_DEBUG, "a connection was refused: tenant %s was revoked meanwhile", tenant);
+    forget(knock, good);
+    if (good)
+        pen_clients_admit(daemon, stream, tenant);
+}
+
+static void shake_hands(struct knock *knock)
+{
     short events = 0;
     int rc = pen_tls_handshake(knock->stream, &events);
     if (rc == 0) {
@@ -115,9 +175,7 @@ static void shake_hands(struct knock *knock)
                    pen_stream_why(knock->stream));
         forget(knock, false);
     } else {
-        struct pen_stream *stream = knock->stream;
-        forget(knock, true);
-        pen_clients_admit(daemon, stream, pen_tls_identity(stream));
+        let_in(knock);
     }
 }
 
@@ -310,7 +368,7 @@ bool pen_gate_knows(struct pen_daemon *daemon, const char *tenant)
     unsigned char secret[PEN_TLS_KEY_BYTES];
     if (!*tenant || daemon->gate_fd < 0)
         return !*tenant;
-    bool known = find_key(daemon, tenant, secret) ||
+    bool known = load_key(daemon, tenant, secret) ||
                  (daemon->certificates && !pen_tenant_check(daemon->tenants_dir, tenant, NULL));
     explicit_bzero(secret, sizeof secret);
     return known;
@@ -321,6 +379,19 @@ void pen_gate_drop_tenant(struct pen_daemon *daemon, const char *tenant)
     PEN_LIST_EACH(link, next, &daemon->tickets)
     if (!strcmp(ticket_of(link)->request.tenant, tenant))
         tear_up(ticket_of(link));
+}
+
+bool pen_gate_unknown(struct pen_daemon *daemon, char out_tenant[PEN_TLS_IDENTITY_BYTES + 1])
+{
+    PEN_LIST_EACH(link, next, &daemon->tickets)
+    {
+        const char *tenant = ticket_of(link)->request.tenant;
+        if (pen_gate_knows(daemon, tenant))
+            continue;
+        strcpy(out_tenant, tenant);
+        return true;
+    }
+    return false;
 }
 
 /* ---- open, closed ------------------------------------------------------------------------------------ */

@@ -27,6 +27,16 @@ static void drop(struct pen_daemon *daemon, const char *tenant)
     pen_workers_drop_tenant(daemon, tenant);
 }
 
+/* What has changed is not known (more than the kernel keeps for us, or the directory itself): each tenant who has
+ * something here is looked up. */
+static void check_all(struct pen_daemon *daemon)
+{
+    char tenant[PEN_TLS_IDENTITY_BYTES + 1];
+    while (daemon->gate_fd >= 0 && (pen_gate_unknown(daemon, tenant) || pen_clients_unknown(daemon, tenant) ||
+                                    pen_workers_unknown(daemon, tenant)))
+        drop(daemon, tenant);
+}
+
 static void changed(evutil_socket_t fd, short what, void *context)
 {
     _Alignas(struct inotify_event) char bytes[4096];
@@ -38,7 +48,9 @@ static void changed(evutil_socket_t fd, short what, void *context)
         for (char *at = bytes; at < bytes + got; at += sizeof *event + event->len) {
             event = (const struct inotify_event *)(const void *)at;
             bool gone = event->mask & (IN_DELETE | IN_MOVED_FROM);
-            if (event->len && tenant_of(event->name, gone ? ".key" : ".revoked", tenant))
+            if (event->mask & (IN_Q_OVERFLOW | IN_IGNORED | IN_MOVE_SELF))
+                check_all(context);
+            else if (event->len && tenant_of(event->name, gone ? ".key" : ".revoked", tenant))
                 drop(context, tenant);
         }
     }
@@ -56,7 +68,7 @@ void pen_revoke_watch(struct pen_daemon *daemon)
     }
     if (!daemon->revoke_event ||
         inotify_add_watch(daemon->revoke_fd, daemon->tenants_dir,
-                          IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR) < 0)
+                          IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MOVE_SELF | IN_ONLYDIR) < 0)
         pen_report(PEN_REPORT_WARN, "%s cannot be watched (%s): a tenant that is revoked keeps its open sessions",
                    daemon->tenants_dir, strerror(errno));
 }

@@ -764,6 +764,19 @@ void pen_workers_drop_tenant(struct pen_daemon *daemon, const char *tenant)
     }
 }
 
+bool pen_workers_unknown(struct pen_daemon *daemon, char out_tenant[PEN_TLS_IDENTITY_BYTES + 1])
+{
+    PEN_LIST_EACH(link, next, &daemon->workers)
+    {
+        const struct worker *worker = worker_of(link);
+        if (worker->state != WORKER_SERVING || !worker->remote || pen_gate_knows(daemon, worker->tenant))
+            continue;
+        strcpy(out_tenant, worker->tenant);
+        return true;
+    }
+    return false;
+}
+
 uint32_t pen_workers_sessions(const struct pen_daemon *daemon)
 {
     return count_in(daemon, WORKER_SERVING);

@@ -115,6 +115,11 @@ void pen_clients_admit(struct pen_daemon *daemon, struct pen_stream *stream, con
     gate_of(daemon)->admitted++;
 }
 
+void pen_revoke_watch(struct pen_daemon *daemon)
+{
+    (void)daemon; /* nobody is revoked */
+}
+
 void pen_clients_pause(struct pen_daemon *daemon)
 {
     (void)daemon; /* this process is never short of descriptors */

@@ -5,16 +5,22 @@ import os
 import re
 import resource
 import shutil
+import signal
 import socket
 import ssl
 import stat
 import subprocess
+import threading
 import time
 import unittest
 
+import frames
 import harness
+from client_hello import PSK_DHE_KE, PSK_KE, client_hello as hello_with_key
 
 PROGRAM = os.environ.get('PENSTOCK_PROGRAM', os.path.join(harness.BUILD, 'tests/scenario/session_program'))
+LOST = 3  # the program's exit status when OpenCL says that the device is gone
+HANDSHAKE, ALERT = 22, 21  # records of TLS
 ICD = os.path.join(harness.BUILD, 'src/icd/libpenstock-icd.so')
 
 
@@ -24,6 +30,36 @@ def client_hello():
     with contextlib.suppress(ssl.SSLWantReadError):
         ssl.create_default_context().wrap_bio(come, go, server_hostname='gate').do_handshake()
     return go.read()
+
+
+class Late(harness.Proxy):
+    """The second flight of whoever connects waits until it may go on."""
+
+    def __init__(self, target):
+        self.flights, self.waits, self.go = 0, threading.Event(), threading.Event()
+        super().__init__(target, lambda: None, None)
+
+    def forward(self, sock):
+        if sock.getsockname() == self.listener.getsockname():
+            self.flights += 1
+            if self.flights == 2:
+                self.waits.set()
+                self.go.wait(20 * harness.SLOW)
+        super().forward(sock)
+
+
+class Heard(harness.Proxy):
+    """Keeps what the daemon says."""
+
+    def __init__(self, target):
+        self.heard = b''
+        super().__init__(target, lambda: None, None)
+
+    def forward(self, sock):
+        if sock.getsockname() != self.listener.getsockname():
+            with contextlib.suppress(OSError):
+                self.heard += sock.recv(1 << 18, socket.MSG_PEEK)
+        super().forward(sock)
 
 
 class Tenants(harness.Scenario):
@@ -36,6 +72,18 @@ class Tenants(harness.Scenario):
         """What a program with that pool sees."""
         return harness.run(harness.PENSTOCK, 'devices', '--json', environment={
             'PENSTOCK_POOL': pool, 'PENSTOCK_SOCKET': os.devnull})
+
+    def revoke(self, daemon, name):
+        done = harness.run(harness.PENSTOCK, 'tenant', 'revoke', name, '--directory', os.path.join(daemon.folder, 'tenants'))
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def start(self, daemon, pool, *arguments):
+        """A program on that pool, which runs."""
+        program = daemon.start(PROGRAM, *arguments, stdout=subprocess.PIPE, PENSTOCK_POOL=pool, PENSTOCK_SOCKET=os.devnull)
+        self.addCleanup(program.communicate)
+        self.addCleanup(program.kill)
+        self.assertEqual(program.stdout.readline(), 'running\n')
+        return program
 
     def dial(self, daemon, source=''):
         host, port = daemon.address().rsplit(':', 1)
@@ -64,6 +112,78 @@ class Tenants(harness.Scenario):
         with open(path, encoding='ascii') as file:
             key = file.read().strip()
         self.assertNotIn(key, daemon.log())
+
+    def test_names_are_not_told(self):
+        """Nobody hears on the wire whether there is a tenant of a name whose key he does not have."""
+        daemon = self.open('limits: {handshakes: 100}\n')
+        daemon.expect('is not used, since others can')
+        alice, bob, carol = daemon.tenant('alice'), daemon.tenant('bob'), daemon.tenant('carol')
+        os.chmod(os.path.join(daemon.folder, 'tenants', 'carol.key'), 0o644)
+        heard = {}
+        for what, wrong in (('another key', alice.split('#')[0] + '#' + bob.split('#')[1]), ('nobody', alice.replace('/alice#', '/dave#')),
+                            ('a bad file', carol)):
+            proxy = Heard(daemon.address())
+            done = self.devices(wrong.replace(daemon.address(), proxy.address))
+            self.assertIn('does not accept the key', done.stderr)
+            heard[what] = proxy.heard
+        self.assertEqual(heard['another key'][0], ALERT)
+        self.assertEqual(len(set(heard.values())), 1, heard)
+
+    def test_strangers_do_not_fill_the_log(self):
+        """Whoever knows the name of a tenant whose key cannot be used has that written, now and then."""
+        daemon = self.open()
+        daemon.expect('is not used, since others can')
+        alice, bob = daemon.tenant('alice'), daemon.tenant('bob')
+        os.chmod(os.path.join(daemon.folder, 'tenants', 'bob.key'), 0o644)
+        for _ in range(40):
+            with self.dial(daemon) as sock:
+                sock.sendall(hello_with_key('bob', bytes(32), [PSK_DHE_KE]))
+                self.assertClosed(sock)
+        self.assertEqual(self.devices(alice).returncode, 0)
+        self.assertEqual(daemon.log().count('the key of tenant bob is not used'), 16)
+
+    def test_revoked_during_the_handshake(self):
+        for again in False, True:
+            with self.subTest(again):
+                daemon = self.open()
+                bob = daemon.tenant('bob')
+                late = Late(daemon.address())
+                with harness.tls(late.address, 'bob', frames.key(bob.split('#')[1])) as connection:
+                    self.assertTrue(late.waits.wait(10 * harness.SLOW))
+                    self.revoke(daemon, 'bob')
+                    if again:
+                        daemon.tenant('bob')
+                    late.go.set()
+                    self.assertIsNone(connection.receive())
+                self.assertNotIn('tenant bob has connected', daemon.log())
+
+    def test_revoked_when_too_much_happens(self):
+        """More than the kernel keeps for the daemon of what has changed in the tenants' directory."""
+        with open('/proc/sys/fs/inotify/max_queued_events', encoding='ascii') as file:
+            most = int(file.read())
+        if most > 100000:
+            self.skipTest('the kernel keeps more than that')
+        daemon = self.open()
+        programs = [self.start(daemon, daemon.tenant(name), 'loop', '60') for name in ('alice', 'bob')]
+        daemon.process.send_signal(signal.SIGSTOP)
+        try:
+            busy = os.path.join(daemon.folder, 'tenants', 'busy')
+            for _ in range(most // 2 + 10):
+                os.close(os.open(busy, os.O_CREAT))
+                os.unlink(busy)
+            self.revoke(daemon, 'bob')
+        finally:
+            daemon.process.send_signal(signal.SIGCONT)
+        self.assertEqual(programs[1].wait(20 * harness.SLOW), LOST)
+        programs[0].send_signal(signal.SIGUSR1)
+        self.assertEqual(programs[0].wait(20 * harness.SLOW), 0)
+
+    def test_directory_goes_away(self):
+        """And with it all keys."""
+        daemon = self.open()
+        program = self.start(daemon, daemon.tenant('alice'), 'loop', '60')
+        os.rename(os.path.join(daemon.folder, 'tenants'), os.path.join(daemon.folder, 'elsewhere'))
+        self.assertEqual(program.wait(20 * harness.SLOW), LOST)
 
     def add(self, text, *arguments, **environment):
         """penstock tenant add, with this as the daemon's configuration."""
