@@ -381,6 +381,17 @@ static bool other_pool(struct client *client, uint64_t pool)
     return true;
 }
 
+/* True, and it is refused, when there is no room for another session beside those that are promised. */
+static bool too_many_sessions(struct client *client, uint32_t promised)
+{
+    const struct pen_daemon *daemon = client->daemon;
+    if (pen_workers_sessions(daemon) + pen_clients_waiting(daemon) + promised < daemon->config.max_sessions)
+        return false;
+    say_no(client, -PEN_ELIMIT, "there are %" PRIu64 " sessions, as many as limits.sessions allows",
+           daemon->config.max_sessions);
+    return true;
+}
+
 /* The session gets a connection of its own, with a key of its own: a worker never has a tenant's. This one has done its
  * service: who could ask for more tickets could fill our memory with them. */
 static int send_ticket(struct client *client)
@@ -405,11 +416,8 @@ static int on_session_open(struct client *client, const void *frame, size_t size
     if (rc)
         return rc;
     await_request(client);
-    if (pen_workers_sessions(daemon) + pen_clients_waiting(daemon) >= daemon->config.max_sessions) {
-        say_no(client, -PEN_ELIMIT, "there are %" PRIu64 " sessions, as many as limits.sessions allows",
-               daemon->config.max_sessions);
+    if (too_many_sessions(client, pen_gate_promised(daemon)))
         return 0;
-    }
     if (other_pool(client, message.pool))
         return 0;
     /* Last: who is refused leaves no file. */
@@ -680,7 +688,13 @@ void pen_clients_open_session(struct pen_daemon *daemon, const struct pen_sessio
         return;
     client->request = *request;
     client->mute = true;
+    snprintf(client->tenant, sizeof client->tenant, "%s", request->tenant);
     event_del(client->readable); /* what comes is the worker's */
+    /* Its promise is kept by now; but limits and devices may be others than when it was given. */
+    if (too_many_sessions(client, 0) || other_pool(client, request->pool)) {
+        flush(client);
+        return;
+    }
     if (try_adopt(client))
         return;
     client->state = CLIENT_WANTS_WORKER;
@@ -796,7 +810,8 @@ void pen_clients_pool_changed(struct pen_daemon *daemon)
             flush(client);
         } else if (client->state == CLIENT_WANTS_WORKER && other_pool(client, client->request.pool)) {
             drop_record(client);
-            await_request(client);
+            if (!client->mute)
+                await_request(client);
             flush(client);
         }
     }

@@ -207,6 +207,8 @@ void pen_gate_stop(struct pen_daemon *daemon);
 int pen_gate_ticket(struct pen_daemon *daemon, const struct pen_session_request *request,
                     struct pen_msg_session_ticket *out_ticket);
 
+/* Sessions that are promised, and not asked for yet. */
+uint32_t pen_gate_promised(const struct pen_daemon *daemon);
 /* Whether a tenant of that name is let in; "" always is: it is of a program without protection. */
 bool pen_gate_knows(struct pen_daemon *daemon, const char *tenant);
 /* Forgets what it was promised. */

@@ -363,6 +363,14 @@ int pen_gate_ticket(struct pen_daemon *daemon, const struct pen_session_request 
     return 0;
 }
 
+uint32_t pen_gate_promised(const struct pen_daemon *daemon)
+{
+    uint32_t count = 0;
+    PEN_LIST_EACH(link, next, &daemon->tickets)
+    count += !ticket_of(link)->request.resume;
+    return count;
+}
+
 bool pen_gate_knows(struct pen_daemon *daemon, const char *tenant)
 {
     unsigned char secret[PEN_TLS_KEY_BYTES];

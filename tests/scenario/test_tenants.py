@@ -20,6 +20,7 @@ from client_hello import PSK_DHE_KE, PSK_KE, client_hello as hello_with_key
 
 PROGRAM = os.environ.get('PENSTOCK_PROGRAM', os.path.join(harness.BUILD, 'tests/scenario/session_program'))
 LOST = 3  # the program's exit status when OpenCL says that the device is gone
+ELIMIT = -3
 HANDSHAKE, ALERT = 22, 21  # records of TLS
 ICD = os.path.join(harness.BUILD, 'src/icd/libpenstock-icd.so')
 
@@ -184,6 +185,37 @@ class Tenants(harness.Scenario):
         program = self.start(daemon, daemon.tenant('alice'), 'loop', '60')
         os.rename(os.path.join(daemon.folder, 'tenants'), os.path.join(daemon.folder, 'elsewhere'))
         self.assertEqual(program.wait(20 * harness.SLOW), LOST)
+
+    def sessions(self, daemon):
+        return len(json.loads(daemon.run(harness.PENSTOCK, 'ps', '--json').stdout))
+
+    def test_promised_sessions_count(self):
+        """What is promised is within limits.sessions, and is kept only while it is; what is not asked for in time is free again."""
+        daemon = self.open(f'limits: {{sessions: 2, handshake_ms: {1000 * harness.SLOW}}}\n')
+        alice, open_one = daemon.tenant('alice'), ('session_open', 0, 0, 0, 'many', '')
+        tickets = [daemon.ask(alice, open_one)[1] for _ in range(3)]
+        self.assertEqual([name for name, _ in tickets], ['session_ticket', 'session_ticket', 'refused'])
+        self.assertEqual(tickets[2][1][0], ELIMIT)
+        self.assertIn('limits.sessions', tickets[2][1][2])
+        time.sleep(1.2 * harness.SLOW)
+        self.assertEqual(daemon.ask(alice, open_one)[1][0], 'session_ticket')
+
+    def test_promise_is_within_new_limits(self):
+        daemon = self.open('limits: {sessions: 2, handshake_ms: 60000}\n')
+        alice, open_one = daemon.tenant('alice'), ('session_open', 0, 0, 0, 'many', '')
+        tickets = [daemon.ask(alice, open_one)[1][1] for _ in range(2)]
+        with open(daemon.config, encoding='utf-8') as file:
+            daemon.write_config(file.read().replace('sessions: 2', 'sessions: 1'))
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_log('configuration read again')
+        with self.dial(daemon) as kept, self.dial(daemon) as other:
+            kept.sendall(frames.encode('link_hello', *tickets[0][:2]))
+            daemon.wait_log('session 1 of many')
+            other.sendall(frames.encode('link_hello', *tickets[1][:2]))
+            self.assertClosed(other)
+            daemon.wait_log('refused tenant alice: there are 1 sessions')
+            self.assertEqual(self.sessions(daemon), 1)
+        daemon.wait_log('session 1 of many .* ended', seconds=15)
 
     def add(self, text, *arguments, **environment):
         """penstock tenant add, with this as the daemon's configuration."""
