@@ -114,6 +114,33 @@ class Tenants(harness.Scenario):
             key = file.read().strip()
         self.assertNotIn(key, daemon.log())
 
+    def test_key_on_no_command_line(self):
+        """While programs run on the pool, one of them by `penstock run`."""
+        daemon = self.open()
+        alice = daemon.tenant('alice')
+        key = alice.split('#')[1]
+        self.start(daemon, alice, 'idle', '60')
+        run = daemon.start(harness.PENSTOCK, 'run', PROGRAM, 'idle', '60', stdout=subprocess.PIPE, PENSTOCK_POOL=alice)
+        self.addCleanup(run.communicate)
+        self.addCleanup(run.terminate)
+        self.assertEqual(run.stdout.readline(), 'running\n')
+        lines = {pid: harness.command(pid) for pid in harness.processes()}
+        for part in 'penstockd', 'penstock-worker', PROGRAM + ' idle':
+            self.assertTrue(any(part in line for line in lines.values()), part)
+        self.assertFalse([line for line in lines.values() if key in line])
+
+    def test_key_alone(self):
+        """Who has the key, and offers to do without an ephemeral key exchange, which the past rests on, is refused."""
+        daemon = self.open()
+        key = frames.key(daemon.tenant('alice').split('#')[1])
+        for modes, answer in ([PSK_DHE_KE], HANDSHAKE), ([PSK_KE, PSK_DHE_KE], HANDSHAKE), ([PSK_KE], ALERT):
+            with self.subTest(modes), self.dial(daemon) as sock:
+                sock.sendall(hello_with_key('alice', key, modes))
+                said = sock.recv(4096)
+                self.assertEqual(said[0], answer)
+                if answer == HANDSHAKE:
+                    self.assertIn(b'\0\x33\0\x24\0\x1d\0\x20', said, 'a share of its own')
+
     def test_names_are_not_told(self):
         """Nobody hears on the wire whether there is a tenant of a name whose key he does not have."""
         daemon = self.open('limits: {handshakes: 100}\n')

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -19,6 +20,7 @@
 
 #include <cmocka.h>
 
+#include "net/stream.h"
 #include "net/tcp.h"
 #include "net/unix.h"
 #include "wire/futex.h"
@@ -406,6 +408,29 @@ static void test_once_more_to_the_same(void **state)
     close(other);
 }
 
+/* What is small is not held back until what went before it is acknowledged (Nagle). */
+static void test_small_frames_go_at_once(void **state)
+{
+    struct pen_error error;
+    struct pen_stream *stream;
+    char address[64];
+    int listener, fd, peer, on = 0;
+    socklen_t size = sizeof on;
+    (void)state;
+    assert_int_equal(pen_tcp_listen("127.0.0.1:0", false, &listener, &error), 0);
+    pen_tcp_local(listener, address, sizeof address);
+    assert_int_equal(pen_tcp_connect(address, true, NULL, pen_deadline_ms(PATIENCE_MS), &fd, &error), 0);
+    assert_int_equal(pen_unix_accept(listener, &peer), 0);
+    const int ends[2] = {fd, peer};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pen_stream_plain(ends[i], &stream), 0);
+        assert_int_equal(getsockopt(ends[i], IPPROTO_TCP, TCP_NODELAY, &on, &size), 0);
+        assert_int_equal(on, 1);
+        pen_stream_destroy(stream);
+    }
+    close(listener);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +448,7 @@ int main(void)
         cmocka_unit_test(test_what_all_addresses_say),
         cmocka_unit_test(test_without_protection),
         cmocka_unit_test(test_once_more_to_the_same),
+        cmocka_unit_test(test_small_frames_go_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

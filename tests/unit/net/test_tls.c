@@ -1,5 +1,7 @@
 /* TLS streams: only who has the key gets through, and only with TLS 1.3. */
 #include <dlfcn.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -378,6 +380,24 @@ static void certify(SSL_CTX *context)
     EVP_PKEY_free(key);
 }
 
+/* Over TCP what is small is not held back until what went before it is acknowledged (Nagle). */
+static void small_records_go_at_once(void **unused)
+{
+    struct pen_tls_key key = key_of("alice", 5);
+    struct pen_stream *connecting, *accepting;
+    int on[2] = {0}, fds[2] = {socket(AF_INET, SOCK_STREAM, 0), socket(AF_INET, SOCK_STREAM, 0)};
+    socklen_t size = sizeof *on;
+    (void)unused;
+    assert_int_equal(pen_stream_tls_connect(fds[0], &key, &connecting), 0);
+    assert_int_equal(pen_stream_tls_accept(fds[1], find_key, "alice", &accepting), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(getsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &on[i], &size), 0);
+        assert_int_equal(on[i], 1);
+    }
+    pen_stream_destroy(connecting);
+    pen_stream_destroy(accepting);
+}
+
 /* Whoever cannot show the key is nobody, whatever else it shows. */
 static void a_server_with_a_certificate(void **unused)
 {
@@ -420,6 +440,7 @@ int main(void)
         cmocka_unit_test(silence),
         cmocka_unit_test(a_replayed_handshake),
         cmocka_unit_test(a_server_with_a_certificate),
+        cmocka_unit_test(small_records_go_at_once),
     };
     return cmocka_run_group_tests_name("net-tls", tests, NULL, NULL);
 }
