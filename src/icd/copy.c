@@ -11,7 +11,16 @@ static void wrote_here(cl_mem memory, const struct pen_place *place, const struc
     pen_hostptr_wrote_here(memory, place->first, reach);
 }
 
-static cl_int copy_here(struct pen_enqueue *e, const struct pen_copy *copy)
+/* Ends the turn of a command that this thread has done since, or not (`error`), and `e`. */
+static cl_int end_here(struct pen_enqueue *e, struct pen_turn *turn, uint64_t started_ns, int error)
+{
+    pen_turn_end(turn);
+    if (!error)
+        pen_enqueue_done_here(e, started_ns);
+    return pen_enqueue_end(e, error);
+}
+
+static cl_int copy_here(struct pen_enqueue *e, struct pen_turn *turn, const struct pen_copy *copy)
 {
     uint64_t started_ns = pen_enqueue_clock(e);
     int error = pen_session_alive(e->queue->context->session);
@@ -19,13 +28,12 @@ static cl_int copy_here(struct pen_enqueue *e, const struct pen_copy *copy)
         error = pen_hostptr_before_use(e, copy->source, false);
     if (!error)
         error = pen_hostptr_before_use(e, copy->target, false);
-    if (error)
-        return pen_enqueue_end(e, error);
-    pen_span_copy(pen_memory_at(copy->target), &copy->target_place, pen_memory_at(copy->source), &copy->source_place,
-                  &copy->span);
-    wrote_here(copy->target, &copy->target_place, &copy->span);
-    pen_enqueue_done_here(e, started_ns);
-    return pen_enqueue_end(e, 0);
+    if (!error) {
+        pen_span_copy(pen_memory_at(copy->target), &copy->target_place, pen_memory_at(copy->source),
+                      &copy->source_place, &copy->span);
+        wrote_here(copy->target, &copy->target_place, &copy->span);
+    }
+    return end_here(e, turn, started_ns, error);
 }
 
 static int copy_send(struct pen_enqueue *e, const struct pen_copy *copy)
@@ -60,8 +68,10 @@ cl_int pen_copy_run(cl_command_queue queue, const struct pen_copy *copy, cl_uint
         return status;
     if (pen_span_bytes(&copy->span) == 0)
         return pen_enqueue_nothing(&e, pen_enqueue_ready(&e));
-    if (copy->source->direct && copy->target->direct && pen_small(pen_span_bytes(&copy->span)) && pen_enqueue_ready(&e))
-        return copy_here(&e, copy);
+    struct pen_turn turn;
+    if (copy->source->direct && copy->target->direct && pen_small(pen_span_bytes(&copy->span)) &&
+        pen_turn_try(&turn, &e))
+        return copy_here(&e, &turn, copy);
     return pen_enqueue_end(&e, copy_send(&e, copy));
 }
 
@@ -82,22 +92,26 @@ static void fill_row(char *row, size_t row_bytes, const void *pattern, size_t pa
     }
 }
 
-static cl_int fill_here(struct pen_enqueue *e, const struct pen_fill *fill)
+static void fill_rows(const struct pen_fill *fill)
 {
-    uint64_t started_ns = pen_enqueue_clock(e);
-    int error = pen_session_alive(e->queue->context->session);
-    if (!error)
-        error = pen_hostptr_before_use(e, fill->memory, false);
-    if (error)
-        return pen_enqueue_end(e, error);
     char *first = (char *)pen_memory_at(fill->memory) + fill->place.first;
     for (size_t slice = 0; slice < fill->span.slices; slice++)
         for (size_t row = 0; row < fill->span.rows; row++)
             fill_row(first + slice * fill->place.slice_pitch + row * fill->place.row_pitch, fill->span.row_bytes,
                      fill->pattern, fill->pattern_size);
-    wrote_here(fill->memory, &fill->place, &fill->span);
-    pen_enqueue_done_here(e, started_ns);
-    return pen_enqueue_end(e, 0);
+}
+
+static cl_int fill_here(struct pen_enqueue *e, struct pen_turn *turn, const struct pen_fill *fill)
+{
+    uint64_t started_ns = pen_enqueue_clock(e);
+    int error = pen_session_alive(e->queue->context->session);
+    if (!error)
+        error = pen_hostptr_before_use(e, fill->memory, false);
+    if (!error) {
+        fill_rows(fill);
+        wrote_here(fill->memory, &fill->place, &fill->span);
+    }
+    return end_here(e, turn, started_ns, error);
 }
 
 static int fill_send(struct pen_enqueue *e, const struct pen_fill *fill)
@@ -129,7 +143,8 @@ cl_int pen_fill_run(cl_command_queue queue, const struct pen_fill *fill, cl_uint
         return status;
     if (pen_span_bytes(&fill->span) == 0)
         return pen_enqueue_nothing(&e, pen_enqueue_ready(&e));
-    if (fill->pattern && fill->memory->direct && pen_small(pen_span_bytes(&fill->span)) && pen_enqueue_ready(&e))
-        return fill_here(&e, fill);
+    struct pen_turn turn;
+    if (fill->pattern && fill->memory->direct && pen_small(pen_span_bytes(&fill->span)) && pen_turn_try(&turn, &e))
+        return fill_here(&e, &turn, fill);
     return pen_enqueue_end(&e, fill_send(&e, fill));
 }

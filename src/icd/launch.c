@@ -152,10 +152,13 @@ static int send_launch(struct pen_enqueue *e, cl_kernel kernel, const struct pen
                                     .local = {shape->local[0], shape->local[1], shape->local[2]},
                                     .waits = e->waits,
                                     .waits_count = e->wait_count};
-    pen_session_lock(session); /* no other launch of this kernel gets between the arguments and this one */
-    int rc = kernel->dirty ? pen_arguments_send(kernel) : 0;
+    int rc =
+        pen_queue_lock(e->queue, NULL); /* no other launch of this kernel gets between the arguments and this one */
+    if (rc)
+        return rc;
+    rc = kernel->dirty ? pen_arguments_send(kernel) : 0;
     if (!rc)
-        rc = PEN_ENQUEUE(e, launch, &launch);
+        rc = PEN_ENQUEUE_LOCKED(e, launch, &launch);
     pen_session_unlock(session);
     return rc;
 }

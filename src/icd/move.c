@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "icd/entry.h"
 #include "icd/service.h"
 
 cl_int pen_enqueue_drop(struct pen_enqueue *e, cl_int status)
@@ -218,17 +219,16 @@ out_room:
 
 /* ---- by this thread ------------------------------------------------------------------------------------ */
 
-/* Ends `e`. The region is direct and it is this command's turn. */
-static cl_int move_here(struct pen_enqueue *e, const struct pen_move *move)
+/* The region is direct. */
+static int copy_in_turn(struct pen_enqueue *e, const struct pen_move *move)
 {
-    uint64_t started_ns = pen_enqueue_clock(e);
     /* A read of before may have its bytes still in staging; they must not land on those of this one. */
     pen_settle(move->memory->context);
     int error = pen_session_alive(move->memory->context->session);
     if (!error)
         error = pen_hostptr_before_use(e, move->memory, false);
     if (error)
-        return pen_enqueue_end(e, error);
+        return error;
     void *contents = pen_memory_at(move->memory);
     if (move->to_region) {
         size_t reach = 0;
@@ -241,8 +241,18 @@ static cl_int move_here(struct pen_enqueue *e, const struct pen_move *move)
     } else {
         pen_span_copy(move->program, &move->program_place, contents, &move->region_place, &move->span);
     }
-    pen_enqueue_done_here(e, started_ns);
-    return pen_enqueue_end(e, 0);
+    return 0;
+}
+
+/* Ends the turn, which is this command's, and `e`. */
+static cl_int move_here(struct pen_enqueue *e, struct pen_turn *turn, const struct pen_move *move)
+{
+    uint64_t started_ns = pen_enqueue_clock(e);
+    int error = copy_in_turn(e, move);
+    pen_turn_end(turn);
+    if (!error)
+        pen_enqueue_done_here(e, started_ns);
+    return pen_enqueue_end(e, error);
 }
 
 /* A small write need not wait for a busy queue. But the errors of a wait list are this call's to return, and after it
@@ -265,11 +275,12 @@ static cl_int move_direct(cl_command_queue queue, const struct pen_move *move, c
             pen_enqueue_begin(&e, queue, move->type, wait_count, wait_list, out_event, move->blocking, force_event);
         if (status != CL_SUCCESS)
             return status;
-        if (pen_enqueue_ready(&e))
-            return move_here(&e, move);
+        struct pen_turn turn;
+        if (pen_turn_try(&turn, &e))
+            return move_here(&e, &turn, move);
         if (!stages) {
-            status = pen_enqueue_wait_turn(&e, wait_count, wait_list);
-            return status == CL_SUCCESS ? move_here(&e, move) : pen_enqueue_drop(&e, status);
+            status = pen_turn_wait(&turn, &e, wait_count, wait_list);
+            return status == CL_SUCCESS ? move_here(&e, &turn, move) : pen_enqueue_drop(&e, status);
         }
         if (e.event)
             return move_staged(&e, move, false);
@@ -378,8 +389,73 @@ static cl_int piece_retire(struct piece *piece, struct pen_session *session)
     return status;
 }
 
-static cl_int piece_send(struct piece *piece, cl_command_queue queue, cl_uint wait_count, const cl_event *wait_list)
+/* The pieces of one transfer. To other threads that use the in-order queue they are one command: once one of them has
+ * put a gate into the queue, pieces go beside it, on a queue of their own, behind the last one that was sent there. */
+struct pieces {
+    cl_command_queue queue;
+    struct pen_turn *turn;  /* NULL: there is no order to keep, or but one piece */
+    bool begun;             /* the turn has */
+    cl_command_queue aside; /* or NULL */
+    cl_event first, last;   /* each referenced, or NULL */
+};
+
+static void keep_event(cl_event *kept, cl_event event)
 {
+    if (event)
+        pen_ref(event);
+    if (*kept)
+        pen_unref(*kept);
+    *kept = event;
+}
+
+/* The piece is sent before other threads' commands, and by a caller who waits for it. */
+static int send_locked(struct pen_enqueue *e, const struct piece *piece, struct pen_session *session)
+{
+    int error = pen_move_send(e, &piece->move, piece->staging);
+    if (is_remote(session))
+        pen_session_unlock_quietly(session);
+    else
+        pen_session_unlock(session);
+    return error;
+}
+
+static int send_aside(struct pieces *all, struct pen_enqueue *e, const struct piece *piece)
+{
+    cl_command_queue queue = all->queue;
+    struct pen_session *session = queue->context->session;
+    if (!all->aside) {
+        cl_int status;
+        all->aside = pen_clCreateCommandQueue(queue->context, queue->device, queue->properties, &status);
+        if (!all->aside)
+            return pen_session_alive(session) ? -PEN_EGONE : -PEN_ELIMIT;
+        int error = pen_enqueue_wait_for(e, all->last);
+        if (error)
+            return error;
+    }
+    e->queue = all->aside;
+    pen_session_lock(session);
+    if (all->aside->told < queue->told)
+        all->aside->told = queue->told;
+    return send_locked(e, piece, session);
+}
+
+static int send_in_turn(struct pieces *all, struct pen_enqueue *e, const struct piece *piece)
+{
+    struct pen_session *session = e->queue->context->session;
+    pen_session_lock(session);
+    int error = all->begun || !all->turn ? 0 : pen_turn_begin(all->turn, all->queue);
+    all->begun = all->turn && !error;
+    if (!error && (!all->turn || pen_turn_is_open(all->turn))) {
+        e->turn = all->turn;
+        return send_locked(e, piece, session);
+    }
+    pen_session_unlock(session);
+    return error ? error : send_aside(all, e, piece);
+}
+
+static cl_int piece_send(struct pieces *all, struct piece *piece, cl_uint wait_count, const cl_event *wait_list)
+{
+    cl_command_queue queue = all->queue;
     struct pen_session *session = queue->context->session;
     struct pen_enqueue e = {0};
     cl_int status = pen_enqueue_begin(&e, queue, piece->move.type, wait_count, wait_list, &piece->event, true, true);
@@ -393,10 +469,33 @@ static cl_int piece_send(struct piece *piece, cl_command_queue queue, cl_uint wa
     }
     int error = pen_hostptr_before_use(&e, piece->move.memory, piece->move.to_region);
     if (!error)
-        error = send_to_wait(&e, &piece->move, piece->staging);
-    if (error)
+        error = send_in_turn(all, &e, piece);
+    if (error) {
         piece_take_back(piece, session);
-    return pen_enqueue_end(&e, error);
+        return pen_enqueue_end(&e, error);
+    }
+    if (!all->first)
+        keep_event(&all->first, e.event);
+    keep_event(&all->last, e.event);
+    return pen_enqueue_end(&e, 0);
+}
+
+/* The transfer's event is its last piece's, which tells when the first one began. */
+static cl_int pieces_end(struct pieces *all, cl_int status, cl_event *out_event)
+{
+    if (status == CL_SUCCESS && out_event) {
+        if (all->first != all->last)
+            keep_event(&all->last->begun, all->first);
+        (void)pen_retain(all->last, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
+        *out_event = all->last;
+    }
+    if (all->begun)
+        pen_turn_end(all->turn);
+    if (all->aside)
+        (void)pen_release(all->aside, PEN_MAGIC_QUEUE, CL_INVALID_COMMAND_QUEUE);
+    keep_event(&all->first, NULL);
+    keep_event(&all->last, NULL);
+    return status;
 }
 
 /* A blocking transfer with a few pieces in flight: while the device takes one, this thread copies or sends another. */
@@ -409,9 +508,10 @@ static cl_int move_pieces(cl_command_queue queue, const struct pen_move *move, c
     unsigned count = remote ? PEN_REMOTE_PIECES : PEN_PIECES;
     size_t piece_bytes = remote ? PEN_REMOTE_PIECE_BYTES : PEN_PIECE_BYTES;
     struct cursor cursor = {0};
-    cl_event last = NULL;
+    struct pen_turn turn;
+    struct pieces all = {.queue = queue};
     cl_int status = CL_SUCCESS;
-    unsigned turn = 0;
+    unsigned next = 0;
 
     /* Pieces are whole rows or slices: shorter than what they have, and more than the bytes would need. */
     size_t bytes = pen_span_bytes(&move->span);
@@ -419,32 +519,25 @@ static cl_int move_pieces(cl_command_queue queue, const struct pen_move *move, c
         pen_staging_alloc(queue->context, bytes <= piece_bytes ? bytes : count * piece_bytes, &pieces[0].staging);
     if (error)
         return pen_status(error);
+    if (queue->in_order && bytes > piece_bytes)
+        all.turn = &turn;
     for (unsigned i = 1; i < count; i++)
         pieces[i].staging = pieces[0].staging + i * (uint64_t)piece_bytes;
     while (cursor.slice < move->span.slices && status == CL_SUCCESS) {
-        struct piece *piece = &pieces[turn++ % count];
+        struct piece *piece = &pieces[next++ % count];
         status = piece_retire(piece, session);
         if (status != CL_SUCCESS)
             break;
         piece->move = cursor_take(&cursor, move, piece_bytes);
-        status = piece_send(piece, queue, wait_count, wait_list);
-        last = piece->event;
-        if (last && out_event && cursor.slice >= move->span.slices)
-            (void)pen_retain(last, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
+        status = piece_send(&all, piece, wait_count, wait_list);
     }
     for (unsigned i = 0; i < count; i++) {
-        cl_int end = piece_retire(&pieces[turn++ % count], session);
+        cl_int end = piece_retire(&pieces[next++ % count], session);
         if (status == CL_SUCCESS)
             status = end;
     }
     pen_arena_free(session, pieces[0].staging);
-    if (out_event && cursor.slice >= move->span.slices && last) {
-        if (status == CL_SUCCESS)
-            *out_event = last;
-        else
-            (void)pen_release(last, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
-    }
-    return status;
+    return pieces_end(&all, status, out_event);
 }
 
 static int fetch_piece(cl_command_queue queue, const struct pen_move *piece, uint64_t staging, cl_event after)

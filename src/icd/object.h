@@ -188,16 +188,30 @@ struct _cl_command_queue {
     _Atomic uint64_t last;     /* sequence of the last command sent; written under the session's lock */
     uint64_t told;             /* likewise, of the last one whose end the program can learn of; guarded by that lock */
     _Atomic uint64_t finished; /* out-of-order: every command up to this one is known to be complete */
-    pthread_mutex_t lock;      /* guards: barrier */
-    cl_event barrier;          /* out-of-order: last barrier, referenced, or NULL */
+    struct pen_turn *_Atomic turn; /* in-order: turn.c's; set under the session's lock; NULL: no thread has it */
+    pthread_mutex_t lock;          /* guards: barrier */
+    cl_event barrier;              /* out-of-order: last barrier, referenced, or NULL */
 };
-/* True when every command sent so far is known to be complete: then the caller's own thread may read and write direct
- * regions on this queue's behalf. For an out-of-order queue: no unfinished barrier. */
+/* True when every command sent so far is known to be complete. For an out-of-order queue: no unfinished barrier. */
 bool pen_queue_idle(cl_command_queue queue);
 /* The program is about to learn that all commands sent so far are complete. */
 void pen_queue_tell(cl_command_queue queue);
 /* Waits until all commands sent so far are complete, then runs what is due (pen_settle). 0 or -PEN_E*. */
 int pen_queue_wait(cl_command_queue queue);
+/* In-order: the same up to the command of that sequence number. */
+int pen_queue_wait_for(cl_command_queue queue, uint64_t sequence);
+
+/* turn.c: locks the session, for sending a command on the queue, which comes after what threads of the program do in
+ * the place of commands that were there before; `own`: the turn that the command belongs to, or NULL. 0: locked, or
+ * -PEN_E*. */
+int pen_queue_lock_behind(cl_command_queue queue); /* the rare half: locked when it is called, and when it returns 0 */
+static inline int pen_queue_lock(cl_command_queue queue, const struct pen_turn *own)
+{
+    pen_session_lock(queue->context->session);
+    /* Acquire: pairs with the release in pen_turn_end. */
+    bool passes = atomic_load_explicit(&queue->turn, memory_order_acquire) == own;
+    return __builtin_expect(passes, 1) ? 0 : pen_queue_lock_behind(queue);
+}
 
 /* ---- event ------------------------------------------------------------------------------------------- */
 
@@ -221,7 +235,7 @@ struct _cl_event {
     uint64_t sequence, told;      /* once sent: the command's, and its queue's `told` before it */
     pthread_mutex_t lock;         /* guards: callbacks, watched */
     struct pen_list callbacks;    /* in the order of the states they are for */
-    cl_event begun;               /* of a command buffer: its first command's, referenced; that tells when it started */
+    cl_event begun;               /* of several commands: the first one's, referenced, which tells when they began */
     bool watched;                 /* the service thread has it, with a reference */
     struct pen_list in_service;   /* service.c's */
 };
@@ -240,8 +254,9 @@ struct pen_enqueue {
     uint64_t event_id;
     uint32_t slot; /* to put into the message */
     const uint64_t *waits;
-    uint32_t wait_count; /* ids of the unfinished events of the wait list */
-    bool tells;          /* the program can learn of the command's end: it gets the event, or the call blocks */
+    uint32_t wait_count;   /* ids of the unfinished events of the wait list */
+    bool tells;            /* the program can learn of the command's end: it gets the event, or the call blocks */
+    struct pen_turn *turn; /* the command is sent in it; or NULL */
     uint64_t wait_storage[16];
     uint64_t *wait_heap;
     uint32_t wait_room; /* enqueue.c's: entries at `waits` */
@@ -260,7 +275,8 @@ cl_int pen_enqueue_end(struct pen_enqueue *e, int error);
 cl_int pen_enqueue_wait_list(struct pen_enqueue *e, cl_uint wait_count, const cl_event *wait_list);
 /* The command waits for an event of ours, too. 0 or -PEN_E*. */
 int pen_enqueue_wait_for(struct pen_enqueue *e, cl_event event);
-/* True when a direct region may be touched now on this command's behalf: wait list complete and queue idle. */
+/* True when nothing comes before this command: wait list complete and queue idle. Who then touches a region takes the
+ * turn. */
 bool pen_enqueue_ready(struct pen_enqueue *e);
 /* Sends a marker; with nothing to wait for, behind every earlier command. 0 or -PEN_E*. */
 int pen_enqueue_marker(struct pen_enqueue *e);
@@ -290,12 +306,44 @@ static inline void pen_enqueue_note(struct pen_enqueue *e, uint64_t sequence)
     if (e->tells)
         e->queue->told = sequence;
 }
-/* PEN_ENQUEUE(e, launch, &message): sends one queued command and notes it on its queue. 0 or -PEN_E*. */
-#define PEN_ENQUEUE(e_, name_, message_)                                                                               \
+/* PEN_ENQUEUE(e, launch, &message): sends one queued command and notes it on its queue. 0 or -PEN_E*. _LOCKED: after
+ * pen_queue_lock. */
+#define PEN_ENQUEUE_LOCKED(e_, name_, message_)                                                                        \
     __extension__({                                                                                                    \
         uint64_t sequence_ = 0;                                                                                        \
         PEN_SEND_NOTE((e_)->queue->context->session, name_, message_, &sequence_, pen_enqueue_note((e_), sequence_));  \
     })
+#define PEN_ENQUEUE(e_, name_, message_)                                                                               \
+    __extension__({                                                                                                    \
+        int locked_ = pen_queue_lock((e_)->queue, (e_)->turn);                                                         \
+        if (!locked_) {                                                                                                \
+            locked_ = PEN_ENQUEUE_LOCKED(e_, name_, message_);                                                         \
+            pen_session_unlock((e_)->queue->context->session);                                                         \
+        }                                                                                                              \
+        locked_;                                                                                                       \
+    })
+
+/* ---- turns: what the program's own thread does in a command's place (turn.c) ---------------------------- */
+
+/* In an in-order queue the command is whole for what other threads enqueue there meanwhile: that comes after, behind a
+ * gate, a marker that waits until the turn ends. Nobody waits for the turn otherwise: its thread may wait for others,
+ * and call functions of the program. In an out-of-order queue there is no order to keep, and this does nothing. So do
+ * commands that are the parts of one (move.c). */
+struct pen_turn {
+    cl_command_queue queue;
+    cl_event gate; /* what the gate's marker waits for; written under the session's lock; NULL: there is none */
+};
+/* Takes the turn of the command if there is nothing to wait for. */
+bool pen_turn_try(struct pen_turn *turn, struct pen_enqueue *e);
+/* Takes it when the wait list is complete, and waits for what comes before it on the queue. CL_SUCCESS, or what the
+ * call is to return. */
+cl_int pen_turn_wait(struct pen_turn *turn, struct pen_enqueue *e, cl_uint wait_count, const cl_event *wait_list);
+/* Both under the session's lock, of in-order queues. Takes it without waiting for anything: for commands that are sent
+ * with `turn` in their struct pen_enqueue. 0 or -PEN_E*. */
+int pen_turn_begin(struct pen_turn *turn, cl_command_queue queue);
+/* No gate yet: what is sent on the queue now still comes before all of other threads'. */
+bool pen_turn_is_open(const struct pen_turn *turn);
+void pen_turn_end(struct pen_turn *turn);
 
 /* ---- actions: what this process must do when a command has completed ---------------------------------- */
 

@@ -335,20 +335,24 @@ static int wait_unordered(cl_command_queue queue)
     return 0;
 }
 
-static int wait_in_order(cl_command_queue queue)
+static int wait_in_order(cl_command_queue queue, uint64_t sequence)
 {
-    uint64_t last = atomic_load_explicit(&queue->last, memory_order_acquire);
     struct pen_session *session = queue->context->session;
-    if (!last || pen_queue_completed(session, queue->slot) >= last)
+    if (!sequence || pen_queue_completed(session, queue->slot) >= sequence)
         return 0;
-    int rc = pen_wait_queue(session, queue->slot, last);
+    int rc = pen_wait_queue(session, queue->slot, sequence);
     return rc == -PEN_EGONE ? rc : 0;
 }
 
 int pen_queue_wait(cl_command_queue queue)
 {
+    return pen_queue_wait_for(queue, atomic_load_explicit(&queue->last, memory_order_acquire));
+}
+
+int pen_queue_wait_for(cl_command_queue queue, uint64_t sequence)
+{
     pen_queue_tell(queue);
-    int rc = queue->in_order ? wait_in_order(queue) : wait_unordered(queue);
+    int rc = queue->in_order ? wait_in_order(queue, sequence) : wait_unordered(queue);
     pen_settle(queue->context);
     if (!rc)
         rc = pen_hostptr_lost(queue->context->session);

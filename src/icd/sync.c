@@ -59,7 +59,11 @@ cl_int CL_API_CALL pen_clEnqueueBarrierWithWaitList(cl_command_queue queue, cl_u
         .queue = queue->id, .event = e.event_id, .slot = e.slot, .waits = e.waits, .waits_count = e.wait_count};
     cl_event before = NULL;
     uint64_t sequence = 0;
+    rc = pen_queue_lock(queue, NULL);
+    if (rc)
+        return pen_enqueue_end(&e, rc);
     rc = PEN_SEND_NOTE(queue->context->session, barrier, &message, &sequence, before = note_barrier(&e, sequence));
+    pen_session_unlock(queue->context->session);
     if (before)
         pen_unref(before);
     return pen_enqueue_end(&e, rc);

@@ -1401,6 +1401,8 @@ static void several_devices(struct world *w)
     free(back);
 }
 
+#define WHOLE_BYTES ((size_t)16 << 20)
+
 struct worker {
     struct world *w;
     unsigned seed;
@@ -1449,6 +1451,87 @@ static void threads(struct world *w)
         pthread_join(ids[i], NULL);
         EXPECT(workers[i].bad == 0);
     }
+}
+
+/* Two threads, one in-order queue: each command of the one is whole for those of the other. */
+struct shared_queue {
+    struct world *w;
+    cl_mem buffer, other;
+    size_t size;
+    _Atomic bool ends;
+    int bad, rounds;
+};
+
+static bool uniform(const unsigned char *bytes, size_t size)
+{
+    return memcmp(bytes, bytes + 1, size - 1) == 0;
+}
+
+static void *fill_on(void *argument)
+{
+    struct shared_queue *shared = argument;
+    for (; !shared->ends; shared->rounds++) {
+        unsigned char value = (unsigned char)shared->rounds;
+        shared->bad += clEnqueueFillBuffer(shared->w->queue, shared->buffer, &value, 1, 0, shared->size, 0, NULL,
+                                           NULL) != CL_SUCCESS;
+        shared->bad += clFinish(shared->w->queue) != CL_SUCCESS;
+    }
+    return NULL;
+}
+
+static void *copy_on(void *argument)
+{
+    struct shared_queue *shared = argument;
+    unsigned char *bytes = malloc(shared->size);
+    cl_int status;
+    cl_command_queue own = clCreateCommandQueue(shared->w->context, shared->w->device, 0, &status);
+    shared->bad += status != CL_SUCCESS;
+    for (; status == CL_SUCCESS && !shared->ends; shared->rounds++) {
+        status |=
+            clEnqueueCopyBuffer(shared->w->queue, shared->buffer, shared->other, 0, 0, shared->size, 0, NULL, NULL);
+        status |= clFinish(shared->w->queue);
+        status |= clEnqueueReadBuffer(own, shared->other, CL_TRUE, 0, shared->size, bytes, 0, NULL, NULL);
+        shared->bad += status != CL_SUCCESS || !uniform(bytes, shared->size);
+    }
+    shared->bad += clReleaseCommandQueue(own) != CL_SUCCESS;
+    free(bytes);
+    return NULL;
+}
+
+/* Blocking transfers by this thread until the other has had some rounds; returns how many of either were not whole. */
+static int beside_another(struct world *w, size_t size, bool writes)
+{
+    enum { ROUNDS = 20 };
+    pthread_t id;
+    unsigned char *bytes = calloc(1, size), zero = 0;
+    struct shared_queue shared = {.w = w, .size = size};
+    shared.buffer = buffer_of(w, 0, size, NULL);
+    shared.other = buffer_of(w, 0, size, NULL);
+    EXPECT_OK(clEnqueueFillBuffer(w->queue, shared.buffer, &zero, 1, 0, size, 0, NULL, NULL));
+    EXPECT_OK(clFinish(w->queue));
+    EXPECT(pthread_create(&id, NULL, writes ? copy_on : fill_on, &shared) == 0);
+    int bad = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        if (writes) {
+            memset(bytes, i, size);
+            EXPECT_OK(clEnqueueWriteBuffer(w->queue, shared.buffer, CL_TRUE, 0, size, bytes, 0, NULL, NULL));
+        } else {
+            EXPECT_OK(clEnqueueReadBuffer(w->queue, shared.buffer, CL_TRUE, 0, size, bytes, 0, NULL, NULL));
+            bad += !uniform(bytes, size);
+        }
+    }
+    shared.ends = true;
+    pthread_join(id, NULL);
+    EXPECT_OK(clReleaseMemObject(shared.buffer));
+    EXPECT_OK(clReleaseMemObject(shared.other));
+    free(bytes);
+    return bad + shared.bad;
+}
+
+static void whole_for_another_thread(struct world *w)
+{
+    EXPECT(beside_another(w, WHOLE_BYTES, false) == 0);
+    EXPECT(beside_another(w, WHOLE_BYTES, true) == 0);
 }
 
 /* Maps of one buffer at one address, by two threads: either may take off the list what the other has put there. */
@@ -1626,6 +1709,7 @@ int main(int argc, char **argv)
         {"unmap_beside_a_gate", unmap_beside_a_gate},
         {"several_devices", several_devices},
         {"threads", threads},
+        {"whole_for_another_thread", whole_for_another_thread},
         {"maps_of_two_threads", maps_of_two_threads},
         {"many_transfers", many_transfers},
         {"forks", forks},

@@ -40,7 +40,7 @@ void stub_reset(void)
     stub.acquired = stub.released = stub.cancelled = stub.drained = 0;
     stub.complete_at_once = false;
     stub.open_error = stub.slot_error = stub.partition_status = stub.arena_error = 0;
-    stub.on_arena = NULL;
+    stub.on_arena = stub.on_drain = NULL;
 }
 
 const struct stub_command *stub_last(uint16_t opcode)
@@ -390,6 +390,8 @@ void pen_session_drain_output(struct pen_session *session)
 {
     (void)session;
     stub.drained++;
+    if (stub.on_drain)
+        stub.on_drain();
 }
 
 /* ---- commands ---- */

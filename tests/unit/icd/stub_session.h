@@ -27,6 +27,7 @@ struct stub {
     int slot_error;           /* what the next pen_slot_acquire returns */
     int arena_error;          /* what the next pen_arena_alloc returns */
     void (*on_arena)(void);   /* called by pen_arena_alloc, which may wait */
+    void (*on_drain)(void);   /* called by pen_session_drain_output */
     int partition_status;
     uint32_t features;
     _Atomic int acquired, released, cancelled; /* event slots */
