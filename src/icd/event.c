@@ -179,8 +179,10 @@ cl_int CL_API_CALL pen_clGetEventProfilingInfo(cl_event event, cl_profiling_info
     if (!event->queue || !event->queue->profiling || pen_event_status(event) != CL_COMPLETE)
         return CL_PROFILING_INFO_NOT_AVAILABLE;
     struct pen_event_times times = times_of(event);
-    if (event->begun)
-        times.started = times_of(event->begun).started;
+    if (event->begun) {
+        struct pen_event_times begun = times_of(event->begun);
+        times = (struct pen_event_times){begun.queued, begun.submitted, begun.started, times.ended};
+    }
     switch (name) {
     case CL_PROFILING_COMMAND_QUEUED:
         PEN_INFO(cl_ulong, times.queued);

@@ -1534,6 +1534,41 @@ static void whole_for_another_thread(struct world *w)
     EXPECT(beside_another(w, WHOLE_BYTES, true) == 0);
 }
 
+/* A blocking transfer's times are those of all of it, also where it goes in pieces. On a busy machine this thread may
+ * wait before or after: one that does not is enough. */
+static void profiled_as_a_whole(struct world *w)
+{
+    enum { SIZE = 80 << 20, TRIES = 5 };
+    static const cl_profiling_info names[] = {CL_PROFILING_COMMAND_QUEUED, CL_PROFILING_COMMAND_SUBMIT,
+                                              CL_PROFILING_COMMAND_START, CL_PROFILING_COMMAND_END};
+    cl_int status;
+    cl_command_queue queue = clCreateCommandQueue(w->context, w->device, CL_QUEUE_PROFILING_ENABLE, &status);
+    EXPECT_OK(status);
+    unsigned char *bytes = calloc(1, SIZE);
+    cl_mem buffer = buffer_of(w, 0, SIZE, NULL);
+    bool whole = false;
+    for (int i = 0; i < TRIES && !whole; i++) {
+        cl_event event = NULL;
+        cl_ulong times[4] = {0};
+        struct timespec begin, end;
+        EXPECT_OK(clEnqueueWriteBuffer(queue, buffer, CL_TRUE, 0, SIZE, bytes, 0, NULL, NULL));
+        clock_gettime(CLOCK_MONOTONIC, &begin);
+        EXPECT_OK(clEnqueueReadBuffer(queue, buffer, CL_TRUE, 0, SIZE, bytes, 0, NULL, &event));
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        for (int t = 0; t < 4; t++)
+            EXPECT_OK(clGetEventProfilingInfo(event, names[t], sizeof times[t], &times[t], NULL));
+        EXPECT(times[0] <= times[1] && times[1] <= times[2] && times[2] < times[3]);
+        cl_ulong took =
+            (cl_ulong)(end.tv_sec - begin.tv_sec) * 1000000000 + (cl_ulong)end.tv_nsec - (cl_ulong)begin.tv_nsec;
+        whole = times[3] - times[2] >= took / 2;
+        EXPECT_OK(clReleaseEvent(event));
+    }
+    EXPECT(whole);
+    EXPECT_OK(clReleaseMemObject(buffer));
+    EXPECT_OK(clReleaseCommandQueue(queue));
+    free(bytes);
+}
+
 /* Maps of one buffer at one address, by two threads: either may take off the list what the other has put there. */
 static void *map_and_unmap(void *argument)
 {
@@ -1710,6 +1745,7 @@ int main(int argc, char **argv)
         {"several_devices", several_devices},
         {"threads", threads},
         {"whole_for_another_thread", whole_for_another_thread},
+        {"profiled_as_a_whole", profiled_as_a_whole},
         {"maps_of_two_threads", maps_of_two_threads},
         {"many_transfers", many_transfers},
         {"forks", forks},
