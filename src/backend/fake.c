@@ -9,6 +9,7 @@
  *                               that waited for them have begun; all by this seed (0: no)
  *   PENSTOCK_FAKE_SLOW=n        what the n-th device's queues read and write takes 100 ms more (0: none)
  *   PENSTOCK_FAKE_UNBUILT=n     builds for the n-th device fail (0: none)
+ *   PENSTOCK_FAKE_LOAD=ms       a kernel's first launch on a device takes so much longer (0)
  *   PENSTOCK_FAKE_DEAF=1        commands do not wait for events: a driver's fault, for tests that must find it
  *   PENSTOCK_FAKE_FAIL=launch:3,write:1:late
  *                               the third launch is refused, the first write fails when it runs. Also: read copy fill
@@ -48,6 +49,7 @@ struct command {
     struct pen_event_times times;
     struct pen_backend_memory *held[2]; /* referenced */
     struct pen_fake_run run;
+    bool loads;
     struct pen_fake_side from, to;
     uint64_t extent[3];
     size_t element_bytes;
@@ -60,6 +62,7 @@ struct pen_backend_queue {
     struct pen_list commands; /* not begun; with what follows guarded by pen_fake.lock */
     bool running, stopping;
     bool in_order, profiling, slow;
+    uint32_t device;
     uint64_t random;
 };
 
@@ -241,7 +244,7 @@ static struct command *choose(struct pen_backend_queue *queue)
 
 static void rest(uint64_t ns)
 {
-    struct timespec rest = {.tv_nsec = (long)ns};
+    struct timespec rest = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
 
     nanosleep(&rest, NULL);
 }
@@ -270,6 +273,8 @@ static void run_command(struct pen_backend_queue *queue, struct command *command
     command->times.started = now_ns();
     if (queue->slow && (command->call == PEN_FAKE_READ || command->call == PEN_FAKE_WRITE))
         rest(SLOW_NS);
+    if (command->loads)
+        rest(pen_fake.load_ms * 1000000);
     if (!status)
         status = touch_memory(command);
     command->times.ended = now_ns();
@@ -324,6 +329,7 @@ static int fake_queue_create(struct pen_backend_domain *domain, uint32_t device,
     queue->in_order = !(desc->flags & PEN_QUEUE_FLAG_OUT_OF_ORDER);
     queue->profiling = desc->flags & PEN_QUEUE_FLAG_PROFILING;
     queue->slow = device + 1 == pen_fake.slow;
+    queue->device = device;
     pthread_mutex_lock(&pen_fake.lock);
     pen_fake.queues_made++;
     queue->random = pen_fake.seed ? pen_fake.seed * UINT64_C(0x9E3779B97F4A7C15) + pen_fake.queues_made : 0;
@@ -393,6 +399,8 @@ static int fake_launch(struct pen_backend_queue *queue, const struct pen_backend
     if (rc)
         return rc;
     command->run = (struct pen_fake_run){.builtin = launch->kernel->builtin, .first = launch->offset[0], .count = 1};
+    command->loads = !(launch->kernel->loaded >> queue->device & 1);
+    launch->kernel->loaded |= UINT64_C(1) << queue->device;
     for (uint32_t i = 0; i < launch->dimensions; i++)
         command->run.count *= launch->global[i];
     for (uint32_t i = 0; i < PEN_FAKE_ARGUMENTS; i++) {

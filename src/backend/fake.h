@@ -70,6 +70,7 @@ struct pen_backend_kernel {
     struct pen_backend_domain *domain;
     const struct pen_fake_builtin *builtin;
     struct pen_fake_value values[PEN_FAKE_ARGUMENTS];
+    uint64_t loaded; /* bits of the devices that have had it */
 };
 
 struct pen_backend_domain {
@@ -82,7 +83,7 @@ extern struct pen_fake {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* an event ended, a command came, a queue is to stop */
     bool indirect, lazy, deaf;
-    uint64_t seed, queues_made, slow, unbuilt;
+    uint64_t seed, queues_made, slow, unbuilt, load_ms;
     struct {
         uint64_t calls, fail_at; /* 1-based; 0: never */
         bool late;

@@ -176,7 +176,8 @@ int pen_fake_init(uint32_t (*partition_units)(void *, const struct pen_backend_d
         (rc = parse_number("PENSTOCK_FAKE_DEAF", 0, &deaf, error)) ||
         (rc = parse_number("PENSTOCK_FAKE_SEED", 0, &pen_fake.seed, error)) ||
         (rc = parse_number("PENSTOCK_FAKE_SLOW", 0, &pen_fake.slow, error)) ||
-        (rc = parse_number("PENSTOCK_FAKE_UNBUILT", 0, &pen_fake.unbuilt, error)) || (rc = parse_faults(error)))
+        (rc = parse_number("PENSTOCK_FAKE_UNBUILT", 0, &pen_fake.unbuilt, error)) ||
+        (rc = parse_number("PENSTOCK_FAKE_LOAD", 0, &pen_fake.load_ms, error)) || (rc = parse_faults(error)))
         return rc;
     if (!count || count > PEN_LIMIT_DEVICES)
         return pen_fail(error, -PEN_ECONFIG, "PENSTOCK_FAKE_DEVICES is 1 to %u", PEN_LIMIT_DEVICES);

@@ -20,32 +20,58 @@ static uint64_t ahead_ns(const struct pen_place *place, uint64_t now_ns)
     return later(place->ahead_ns, at_it);
 }
 
-static uint64_t end_of(const struct pen_place_option *option, uint64_t now_ns)
+/* The devices that a command may go to. */
+struct choice {
+    const struct pen_place_option *options;
+    uint32_t count;
+    uint64_t now_ns;
+    uint64_t waiting_ns; /* work that waits for each device with the command's code */
+};
+
+/* Of devices that have the code, the least. None has: then all are to load it, and nothing is gained by that. */
+static uint64_t waiting_for_code(const struct pen_place_option *options, uint32_t count)
 {
-    uint64_t begin = later(now_ns + ahead_ns(option->place, now_ns), option->ready_ns);
-    return begin + option->bring_ns + option->run_ns;
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < count; i++)
+        if (!options[i].load_ns && options[i].place->waiting_ns < least)
+            least = options[i].place->waiting_ns;
+    return least == UINT64_MAX ? 0 : least;
 }
 
-static uint32_t first_to_end(const struct pen_place_option *options, uint32_t count, uint64_t now_ns)
+/* What loading the code delays, as far as nothing else would have had to wait meanwhile. */
+static uint64_t load_ns(const struct choice *choice, const struct pen_place_option *option)
+{
+    return option->load_ns > choice->waiting_ns ? option->load_ns - choice->waiting_ns : 0;
+}
+
+static uint64_t end_of(const struct choice *choice, uint32_t at)
+{
+    const struct pen_place_option *option = &choice->options[at];
+    uint64_t begin = later(choice->now_ns + ahead_ns(option->place, choice->now_ns), option->ready_ns);
+    return begin + option->bring_ns + load_ns(choice, option) + option->run_ns;
+}
+
+static uint32_t first_to_end(const struct choice *choice)
 {
     uint32_t best = 0;
-    for (uint32_t i = 1; i < count; i++)
-        if (end_of(&options[i], now_ns) < end_of(&options[best], now_ns))
+    for (uint32_t i = 1; i < choice->count; i++)
+        if (end_of(choice, i) < end_of(choice, best))
             best = i;
     return best;
 }
 
 /* How long the device is busy, the command included, if it never has to wait. */
-static uint64_t busy_ns(const struct pen_place_option *option, uint64_t now_ns)
+static uint64_t busy_ns(const struct choice *choice, uint32_t at)
 {
-    return ahead_ns(option->place, now_ns) + option->run_ns;
+    const struct pen_place_option *option = &choice->options[at];
+    return ahead_ns(option->place, choice->now_ns) + load_ns(choice, option) + option->run_ns;
 }
 
-static uint32_t least_busy(const struct pen_place_option *options, uint32_t count, uint64_t now_ns)
+static uint32_t least_busy(const struct choice *choice)
 {
     uint32_t best = 0;
-    for (uint32_t i = 1; i < count; i++)
-        if (busy_ns(&options[i], now_ns) < busy_ns(&options[best], now_ns))
+    for (uint32_t i = 1; i < choice->count; i++)
+        if (busy_ns(choice, i) < busy_ns(choice, best))
             best = i;
     return best;
 }
@@ -56,27 +82,27 @@ static bool is_much_more(uint64_t a_ns, uint64_t b_ns)
     return a_ns > b_ns && a_ns - b_ns > a_ns / 8;
 }
 
-static bool is_nearer(const struct pen_place_option *a, const struct pen_place_option *b, uint64_t now_ns)
+static bool is_nearer(const struct choice *choice, uint32_t a, uint32_t b)
 {
-    if (is_much_more(a->bring_ns, b->bring_ns))
+    uint64_t a_ns = choice->options[a].bring_ns, b_ns = choice->options[b].bring_ns;
+    if (is_much_more(a_ns, b_ns))
         return false;
-    return is_much_more(b->bring_ns, a->bring_ns) || busy_ns(a, now_ns) < busy_ns(b, now_ns);
+    return is_much_more(b_ns, a_ns) || busy_ns(choice, a) < busy_ns(choice, b);
 }
 
 /* What is brought for one command is missed where it was by the next ones, which no end of this one shows: were each to
  * end as soon as it can, neighbours would take turns with the rows of a matrix, and bring every one. */
-static uint32_t nearest(const struct pen_place_option *options, uint32_t count, uint64_t now_ns)
+static uint32_t nearest(const struct choice *choice)
 {
-    uint32_t near = 0, idle = least_busy(options, count, now_ns);
-    for (uint32_t i = 1; i < count; i++)
-        if (is_nearer(&options[i], &options[near], now_ns))
+    const struct pen_place_option *options = choice->options;
+    uint32_t near = 0, idle = least_busy(choice);
+    for (uint32_t i = 1; i < choice->count; i++)
+        if (is_nearer(choice, i, near))
             near = i;
     uint64_t stay = PEN_PLACE_STAY * options[idle].run_ns;
     uint64_t more = later(options[idle].bring_ns, options[near].bring_ns) - options[near].bring_ns;
     stay = stay < PEN_PLACE_STAY_NS ? stay : PEN_PLACE_STAY_NS;
-    return busy_ns(&options[near], now_ns) > busy_ns(&options[idle], now_ns) + later(stay, PEN_PLACE_CROSS_NS + more)
-               ? idle
-               : near;
+    return busy_ns(choice, near) > busy_ns(choice, idle) + later(stay, PEN_PLACE_CROSS_NS + more) ? idle : near;
 }
 
 static bool is_to_be_brought(const struct pen_place_option *options, uint32_t count)
@@ -90,10 +116,21 @@ static bool is_to_be_brought(const struct pen_place_option *options, uint32_t co
 uint32_t pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns, uint64_t *out_end_ns)
 {
     assert(count);
-    uint32_t best =
-        is_to_be_brought(options, count) ? nearest(options, count, now_ns) : first_to_end(options, count, now_ns);
-    *out_end_ns = end_of(&options[best], now_ns);
+    const struct choice choice = {options, count, now_ns, waiting_for_code(options, count)};
+    uint32_t best = is_to_be_brought(options, count) ? nearest(&choice) : first_to_end(&choice);
+    *out_end_ns = end_of(&(struct choice){options, count, now_ns, 0}, best);
     return best;
+}
+
+void pen_place_wait(struct pen_place *place, uint64_t run_ns)
+{
+    place->waiting_ns += run_ns;
+}
+
+void pen_place_wait_no_more(struct pen_place *place, uint64_t run_ns)
+{
+    assert(place->waiting_ns >= run_ns);
+    place->waiting_ns -= run_ns;
 }
 
 void pen_place_enter(struct pen_place *place, uint64_t run_ns)
@@ -127,17 +164,27 @@ static uint64_t in_bounds(float run_ns)
     return run_ns < MOST_NS ? (uint64_t)run_ns : (uint64_t)MOST_NS;
 }
 
-uint64_t pen_estimate_run(const struct pen_estimate *estimate, uint64_t items)
+/* From the nearest class of those. */
+static uint64_t from_nearest(const struct pen_estimate *estimate, uint64_t classes, uint32_t class)
 {
-    if (!estimate->known)
-        return PEN_PLACE_UNKNOWN_NS;
-    uint32_t class = pen_size_class(items);
-    uint64_t smaller = estimate->known << (63 - class), larger = estimate->known >> class; /* it is in both */
+    uint64_t smaller = classes << (63 - class), larger = classes >> class; /* it is in both */
     int below = smaller ? __builtin_clzll(smaller) : 64, above = larger ? __builtin_ctzll(larger) : 64;
     assert(below < 64 || above < 64);
     if (below <= above) /* a smaller one: as much longer as it is larger */
         return in_bounds(estimate->run_ns[class - below] * (float)(UINT64_C(1) << below));
     return in_bounds(estimate->run_ns[class + above] / (float)(UINT64_C(1) << above));
+}
+
+uint64_t pen_estimate_run(const struct pen_estimate *estimate, uint64_t items)
+{
+    uint64_t later_ones = estimate->known & ~estimate->first;
+    uint32_t class = pen_size_class(items);
+    if (!estimate->known)
+        return PEN_PLACE_UNKNOWN_NS;
+    uint64_t run_ns = from_nearest(estimate, later_ones ? later_ones : estimate->known, class);
+    bool most = estimate->first >> class & 1;
+    uint64_t most_ns = most ? in_bounds(estimate->run_ns[class]) : run_ns;
+    return run_ns < most_ns ? run_ns : most_ns;
 }
 
 void pen_estimate_note(struct pen_estimate *estimate, uint64_t items, uint64_t run_ns)
@@ -146,6 +193,16 @@ void pen_estimate_note(struct pen_estimate *estimate, uint64_t items, uint64_t r
     uint64_t bit = UINT64_C(1) << class;
     float *average = &estimate->run_ns[class];
     float run = run_ns ? (float)run_ns : 1;
-    *average = estimate->known & bit ? *average + LEARN * (run - *average) : run;
+    *average = estimate->known & ~estimate->first & bit ? *average + LEARN * (run - *average) : run;
     estimate->known |= bit;
+    estimate->first &= ~bit;
+}
+
+void pen_estimate_note_first(struct pen_estimate *estimate, uint64_t items, uint64_t run_ns)
+{
+    uint64_t bit = UINT64_C(1) << pen_size_class(items);
+    if (estimate->known & bit)
+        return;
+    pen_estimate_note(estimate, items, run_ns);
+    estimate->first |= bit;
 }

@@ -5,7 +5,9 @@
  * Method:  earliest finish time (the second half of HEFT: Topcuoglu, Hariri and Wu, IEEE TPDS 13(3), 2002); what has
  *          no room where it would be done first waits for it (availability: US20130185725). A device is expected to
  *          be free when what it was given has run, or, once that is late, in as long as it has taken; how long a
- *          command runs is learnt, by kernel, device and size class, as a moving average.
+ *          command runs is learnt, by kernel, device and size class, as a moving average. A device on which code is to
+ *          be loaded first has that much less time, but for as much work as waits for those that have it: so much is
+ *          done while it is loaded.
  * Threads: one.
  * Errors:  none. */
 #ifndef PEN_SCHED_PLACE_H
@@ -35,6 +37,7 @@
 struct pen_place {
     uint64_t ahead_ns; /* of what it was given and has not done, as expected */
     uint64_t since_ns; /* when it began with what it does now, if it has something to do that waits for nothing else */
+    uint64_t waiting_ns;      /* of what waits for room there, as expected */
     uint32_t flying, running; /* what it was given; of that, what has begun */
 };
 
@@ -48,12 +51,14 @@ struct pen_place_option {
     struct pen_place *place;
     uint64_t ready_ns; /* when all that the command waits for is expected to be done, and to be known there */
     uint64_t bring_ns; /* to make its data valid there */
+    uint64_t load_ns;  /* to load its code there */
     uint64_t run_ns;   /* as it is expected to run there */
 };
 
 /* How long commands of one kind run on one device. Zero-initialize. */
 struct pen_estimate {
     uint64_t known;   /* bits of the size classes that one has run of */
+    uint64_t first;   /* of these, with that one its code may have been loaded: it took no less than others will */
     float run_ns[64]; /* by size class */
 };
 
@@ -67,7 +72,10 @@ static inline uint32_t pen_size_class(uint64_t items)
  * is worth waiting for. */
 uint32_t pen_place_choose(const struct pen_place_option *options, uint32_t count, uint64_t now_ns,
                           uint64_t *out_end_ns);
-/* The command goes there; it is expected to run for run_ns. */
+/* The command waits for room there, until it does not. The same run_ns. */
+void pen_place_wait(struct pen_place *place, uint64_t run_ns);
+void pen_place_wait_no_more(struct pen_place *place, uint64_t run_ns);
+/* The command goes there; it is expected to run for run_ns, loading included. */
 void pen_place_enter(struct pen_place *place, uint64_t run_ns);
 /* It waits for nothing that other devices do, and the device has it. Before it leaves, it ends. */
 void pen_place_begin(struct pen_place *place, uint64_t now_ns);
@@ -80,5 +88,7 @@ void pen_place_leave(struct pen_place *place, uint64_t run_ns);
 uint64_t pen_estimate_run(const struct pen_estimate *estimate, uint64_t items);
 /* One has run for so long. */
 void pen_estimate_note(struct pen_estimate *estimate, uint64_t items, uint64_t run_ns);
+/* One has, with which its code may have been loaded: it counts until there is another. */
+void pen_estimate_note_first(struct pen_estimate *estimate, uint64_t items, uint64_t run_ns);
 
 #endif

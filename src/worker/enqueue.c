@@ -45,8 +45,11 @@ static int line_up(struct pen_table *table, struct pen_work_task *task)
 static int await_room(struct pen_work_task *task)
 {
     int rc = line_up(&task->awaits->waiting, task);
-    task->work->no_room += !rc;
-    return rc;
+    if (rc)
+        return rc;
+    pen_place_wait(&task->awaits->place, task->expected_run_ns);
+    task->work->no_room++;
+    return 0;
 }
 
 /* For a held one. *out_hold: it is not to be submitted yet. */
@@ -186,7 +189,10 @@ static struct pen_work_task *pop_unplaced(struct pen_work *work)
     if (!entry)
         return NULL;
     pen_table_remove(table, entry);
-    return PEN_CONTAINER(entry, struct pen_work_task, waiting);
+    struct pen_work_task *task = PEN_CONTAINER(entry, struct pen_work_task, waiting);
+    if (table != &work->unplaced)
+        pen_place_wait_no_more(&task->awaits->place, task->expected_run_ns);
+    return task;
 }
 
 /* Those for which there was no room in the link, in order. */

@@ -184,29 +184,34 @@ static bool set_argument(struct pen_work *work, const struct pen_msg_kernel_argu
 
 /* ---- preparing a launch -------------------------------------------------------------------------------------- */
 
+struct pen_work_instance *pen_kernel_instance(struct pen_work_kernel *kernel, const struct pen_work_device *device)
+{
+    uint32_t at = device->index;
+    if (at < kernel->instance_count && kernel->instances[at])
+        return kernel->instances[at];
+    if (pen_work_grow(&kernel->instances, &kernel->instance_count, at))
+        return NULL;
+    struct pen_work_instance *instance = calloc(1, sizeof *instance + kernel->argument_count * sizeof(uint64_t));
+    kernel->instances[at] = instance;
+    return instance;
+}
+
 static int instance_of(struct pen_work_kernel *kernel, const struct pen_work_device *device,
                        struct pen_work_instance **out)
 {
     uint32_t at = device->index;
-    if (at < kernel->instance_count && kernel->instances[at]) {
-        *out = kernel->instances[at];
-        return 0;
+    struct pen_work_instance *instance = at < kernel->instance_count ? kernel->instances[at] : NULL;
+    if (!instance || !instance->backend) {
+        struct pen_work_unit *unit = at < kernel->unit_count ? kernel->units[at] : NULL;
+        if (!unit || !pen_unit_kernel(unit, kernel->name))
+            return -PEN_EEXECUTABLE;
+        if (!(instance = pen_kernel_instance(kernel, device)))
+            return -PEN_ENOMEM;
+        int rc = kernel->work->ops->kernel_create(unit->backend, kernel->name, &instance->backend);
+        if (rc)
+            return rc;
     }
-    struct pen_work_unit *unit = at < kernel->unit_count ? kernel->units[at] : NULL;
-    if (!unit || !pen_unit_kernel(unit, kernel->name))
-        return -PEN_EEXECUTABLE;
-    int rc = pen_work_grow(&kernel->instances, &kernel->instance_count, at);
-    if (rc)
-        return rc;
-    struct pen_work_instance *instance = calloc(1, sizeof *instance + kernel->argument_count * sizeof(uint64_t));
-    if (!instance)
-        return -PEN_ENOMEM;
-    rc = kernel->work->ops->kernel_create(unit->backend, kernel->name, &instance->backend);
-    if (rc) {
-        free(instance);
-        return rc;
-    }
-    kernel->instances[at] = *out = instance;
+    *out = instance;
     return 0;
 }
 
@@ -313,7 +318,7 @@ void pen_kernel_unref(struct pen_work_kernel *kernel)
     if (work->noted == kernel)
         work->noted = NULL;
     for (uint32_t i = 0; i < kernel->instance_count; i++) {
-        if (kernel->instances[i])
+        if (kernel->instances[i] && kernel->instances[i]->backend)
             work->ops->kernel_destroy(kernel->instances[i]->backend);
         free(kernel->instances[i]);
     }

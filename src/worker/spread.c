@@ -99,8 +99,30 @@ static struct pen_device_set holders(const struct pen_work_queue *queue, const s
     return near.set;
 }
 
-/* All devices that it may go to; of many, those that hold inputs, the most available, and two others, if they have
- * room. A program's code is on all devices that it was built for. */
+/* NULL: nothing is known of it there. */
+static struct pen_work_instance *instance_at(const struct pen_work_kernel *kernel, const struct pen_work_device *device)
+{
+    return device->index < kernel->instance_count ? kernel->instances[device->index] : NULL;
+}
+
+/* Those that have the kernel's code; all, if none has, or it is none. */
+static struct pen_device_set coded(const struct pen_work_command *command)
+{
+    const struct pen_work_queue *queue = command->queue;
+    struct pen_device_set set = {{0}};
+    bool any = false;
+    for (uint32_t i = 0; i < queue->lane_count && command->opcode == PEN_OP_LAUNCH; i++) {
+        const struct pen_work_instance *instance = instance_at(command->u.launch.kernel, queue->lanes[i].device);
+        if (!instance || !instance->code.given)
+            continue;
+        pen_device_set_add(&set, i);
+        any = true;
+    }
+    return any ? set : queue->lanes[0].device->span->fleet->all;
+}
+
+/* All devices that it may go to; of many, those that hold inputs, the most available of those that have the code, and
+ * two others, if they have room. */
 static uint32_t candidates(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
                            uint32_t out[PEN_LIMIT_DEVICES])
 {
@@ -112,8 +134,8 @@ static uint32_t candidates(const struct pen_work_command *command, const struct 
         return 1;
     }
     if (fleet) {
-        const struct pen_device_set near = holders(queue, accesses, count);
-        found = pen_fleet_candidates(&fleet->available, &fleet->all, &near, &fleet->all, out);
+        const struct pen_device_set near = holders(queue, accesses, count), code = coded(command);
+        found = pen_fleet_candidates(&fleet->available, &fleet->all, &near, &code, out);
     }
     if (found)
         return found;
@@ -133,23 +155,24 @@ static uint64_t items_of(const struct pen_work_command *command)
     return items;
 }
 
-/* Devices that are the same have one. NULL: it has not run on any yet. */
-static struct pen_estimate *estimate_of(const struct pen_work_kernel *kernel, const struct pen_work_device *device)
+/* Devices that are the same have what is known of its runs in one place. */
+static void expect_launch(const struct pen_work_command *command, const struct pen_work_device *device,
+                          struct pen_place_option *option)
 {
-    uint32_t at = device->like->index;
-    struct pen_work_instance *instance = at < kernel->instance_count ? kernel->instances[at] : NULL;
-    return instance ? &instance->estimate : NULL;
+    const struct pen_work_kernel *kernel = command->u.launch.kernel;
+    const struct pen_work_instance *own = instance_at(kernel, device), *first = instance_at(kernel, device->like);
+    option->run_ns = first ? pen_estimate_run(&first->runs.estimate, items_of(command)) : PEN_PLACE_UNKNOWN_NS;
+    option->load_ns = pen_code_expected_ns(own ? &own->code : NULL, first ? &first->runs : NULL, &device->like->loads);
 }
 
 /* Transfers count by the byte, at a rate that any memory has: they are to weigh something. */
-static uint64_t expected_run(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
-                             const struct pen_work_device *device)
+static void expect(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
+                   const struct pen_work_device *device, struct pen_place_option *option)
 {
-    if (command->opcode == PEN_OP_LAUNCH) {
-        const struct pen_estimate *known = estimate_of(command->u.launch.kernel, device);
-        return known ? pen_estimate_run(known, items_of(command)) : PEN_PLACE_UNKNOWN_NS;
-    }
-    return count ? 1000 + (accesses[0].end - accesses[0].begin) / 8 : 1000;
+    if (command->opcode == PEN_OP_LAUNCH)
+        expect_launch(command, device, option);
+    else
+        option->run_ns = count ? 1000 + (accesses[0].end - accesses[0].begin) / 8 : 1000;
 }
 
 /* The devices that a command may go to. */
@@ -257,10 +280,21 @@ static void list_devices(struct choice *choice, const struct pen_work_command *c
             (!i || lane->device->domain != choice->lanes[i - 1]->device->domain)) /* all in one have the same */
             bring = bring_ns(accesses, count, lane->device);
         choice->lanes[i] = lane;
-        choice->options[i] = (struct pen_place_option){.place = &lane->device->place,
-                                                       .bring_ns = bring,
-                                                       .run_ns = expected_run(command, accesses, count, lane->device)};
+        choice->options[i] = (struct pen_place_option){.place = &lane->device->place, .bring_ns = bring};
+        expect(command, accesses, count, lane->device, &choice->options[i]);
     }
+}
+
+/* What becomes of it there is to be learnt, if there is memory for that. */
+static void note_kernel(const struct pen_work_command *command, struct pen_work_task *task)
+{
+    const struct pen_work_device *device = task->lane->device;
+    task->kernel = command->u.launch.kernel;
+    task->items = items_of(command);
+    pen_kernel_ref(task->kernel);
+    struct pen_work_instance *instance = pen_kernel_instance(task->kernel, device);
+    if (instance && pen_kernel_instance(task->kernel, device->like))
+        pen_code_give(&instance->code);
 }
 
 bool pen_spread_choose(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
@@ -271,21 +305,18 @@ bool pen_spread_choose(struct pen_work_command *command, struct pen_work_task *t
     await_all(&choice, command, accesses, count);
     uint64_t now = pen_now_ns();
     uint32_t chosen = pen_place_choose(choice.options, choice.count, now, &task->expected_end_ns);
+    task->expected_run_ns = choice.options[chosen].load_ns + choice.options[chosen].run_ns;
     if (!pen_place_has_room(choice.options[chosen].place)) {
         task->awaits = choice.lanes[chosen]->device;
         return false;
     }
     task->submitted_ns = now; /* unless it is held there */
-    task->expected_run_ns = choice.options[chosen].run_ns;
     command->lane = task->lane = choice.lanes[chosen];
     pen_place_enter(&task->lane->device->place, task->expected_run_ns);
     note_load(task->lane->device);
     task->placed = true;
-    if (command->opcode == PEN_OP_LAUNCH) {
-        task->kernel = command->u.launch.kernel;
-        task->items = items_of(command);
-        pen_kernel_ref(task->kernel);
-    }
+    if (command->opcode == PEN_OP_LAUNCH)
+        note_kernel(command, task);
     return true;
 }
 
@@ -295,11 +326,15 @@ bool pen_spread_choose(struct pen_work_command *command, struct pen_work_task *t
  * has no end. */
 static void learn(struct pen_work_task *task)
 {
-    uint64_t *last_end_ns = &task->lane->device->last_end_ns;
+    struct pen_work_device *device = task->lane->device;
+    uint64_t *last_end_ns = &device->last_end_ns;
     uint64_t begun = task->submitted_ns > *last_end_ns ? task->submitted_ns : *last_end_ns;
-    struct pen_estimate *estimate = task->kernel ? estimate_of(task->kernel, task->lane->device) : NULL;
-    if (estimate && !task->crosses && task->ended_ns > begun)
-        pen_estimate_note(estimate, task->items, task->ended_ns - begun);
+    struct pen_work_instance *own = task->kernel ? instance_at(task->kernel, device) : NULL;
+    struct pen_work_instance *first = task->kernel ? instance_at(task->kernel, device->like) : NULL;
+    if (own && first && task->crosses && task->ended_ns)
+        pen_code_ran_unseen(&own->code, &first->runs, task->items, task->ended_ns);
+    else if (own && first && task->ended_ns > begun)
+        pen_code_ran(&own->code, &first->runs, &device->like->loads, task->items, begun, task->ended_ns);
     if (task->ended_ns > *last_end_ns)
         *last_end_ns = task->ended_ns;
 }

@@ -20,6 +20,7 @@
 #include "mem/residency.h"
 #include "net/loan.h"
 #include "penstock-protocol.h"
+#include "sched/code.h"
 #include "sched/fleet.h"
 #include "sched/graph.h"
 #include "sched/hazard.h"
@@ -73,6 +74,7 @@ struct pen_work_device {
     uint32_t at;                  /* which of its span's members it is */
     struct pen_work_device *like; /* the first of its span's members that is the same as it */
     struct pen_place place;       /* of what spanning devices' queues have given it */
+    struct pen_code_costs loads;  /* of `like`: what first runs of kernels take longer */
     struct pen_table waiting;     /* struct pen_work_task.waiting: for room there */
     uint64_t last_end_ns;         /* of those that are done */
     uint64_t traced_end_ns;       /* the same, of all that are traced */
@@ -286,12 +288,14 @@ struct pen_work_argument {
     unsigned char *value; /* capacity bytes */
 };
 
-/* A kernel in a driver's hands, and which arguments it was last given. */
+/* A kernel on a device: in its driver's hands, and which arguments it was last given; and what spanning devices' queues
+ * had it do there. */
 struct pen_work_instance {
-    struct pen_backend_kernel *backend;
+    struct pen_backend_kernel *backend; /* NULL: not yet */
     uint64_t version, memory_epoch;
-    struct pen_estimate estimate; /* of what spanning devices' queues had it do here */
-    uint64_t versions[];          /* by argument */
+    struct pen_code code;
+    struct pen_code_runs runs; /* of `like`: of all that are the same */
+    uint64_t versions[];       /* by argument */
 };
 
 struct pen_work_kernel {
@@ -629,6 +633,8 @@ void pen_headers_leave(struct pen_headers *headers);
 /* The kernel ready to launch on the device with these arguments: regions resident, arguments set. */
 int pen_kernel_prepare(struct pen_work_kernel *kernel, struct pen_work_argument *arguments, uint64_t version,
                        struct pen_work_device *device, struct pen_backend_kernel **out);
+/* The kernel on the device, to note what is learnt of it; NULL: out of memory. */
+struct pen_work_instance *pen_kernel_instance(struct pen_work_kernel *kernel, const struct pen_work_device *device);
 /* A copy of the arguments, for a held launch: uses the regions. */
 int pen_kernel_snapshot(const struct pen_work_kernel *kernel, struct pen_work_argument **out, size_t *out_bytes);
 void pen_kernel_snapshot_free(struct pen_work_argument *arguments, uint32_t count);

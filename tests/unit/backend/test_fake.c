@@ -27,7 +27,8 @@ static void begin(struct state *state)
 
 static void end(struct state *state)
 {
-    static const char *const names[] = {"DEVICES", "DOMAINS", "MEMORY", "INDIRECT", "SEED", "DEAF", "UNBUILT", "FAIL"};
+    static const char *const names[] = {"DEVICES", "DOMAINS", "MEMORY", "INDIRECT", "SEED",
+                                        "DEAF",    "UNBUILT", "LOAD",   "FAIL"};
     char name[64];
 
     ops->queue_destroy(state->queue);
@@ -250,6 +251,36 @@ static void builds_fail_on_the_device_that_is_named(void **unused)
     end(&s);
 }
 
+static uint64_t clock_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t time_of_launch(const struct state *s, struct pen_backend_kernel *kernel)
+{
+    uint64_t start = clock_ns();
+    assert_int_equal(launch(ops, s->queue, kernel, 1, &no_order), 0);
+    ops->queue_finish(s->queue);
+    return clock_ns() - start;
+}
+
+static void a_kernel_is_loaded_once(void **unused)
+{
+    (void)unused;
+    struct state s;
+    setenv("PENSTOCK_FAKE_LOAD", "1100", 1);
+    begin(&s);
+    struct pen_backend_program *program = make_program(ops, s.domain, all_kernels);
+    struct pen_backend_kernel *nop = make_kernel(ops, program, "nop");
+    assert_true(time_of_launch(&s, nop) >= 1100000000);
+    assert_true(time_of_launch(&s, nop) < 1000000000);
+    ops->kernel_destroy(nop);
+    ops->program_destroy(program);
+    end(&s);
+}
+
 /* Two queues and an out-of-order one, by three seeds: waits hold whatever the timing. */
 static void waits_hold_under_every_seed(void **unused)
 {
@@ -402,8 +433,8 @@ static void wrong_settings_are_refused(void **unused)
         {"PENSTOCK_FAKE_DEVICES", "0"},       {"PENSTOCK_FAKE_DEVICES", "many"},
         {"PENSTOCK_FAKE_FAIL", "launch"},     {"PENSTOCK_FAKE_FAIL", "launch:0"},
         {"PENSTOCK_FAKE_FAIL", "lunch:1"},    {"PENSTOCK_FAKE_FAIL", "launch:1:soon"},
-        {"PENSTOCK_FAKE_MEMORY", "1 pebble"}, {"PENSTOCK_FAKE_DOMAINS", "0"},
-        {"PENSTOCK_FAKE_DOMAINS", "2"}};
+        {"PENSTOCK_FAKE_MEMORY", "1 pebble"}, {"PENSTOCK_FAKE_LOAD", "heavy"},
+        {"PENSTOCK_FAKE_DOMAINS", "0"},       {"PENSTOCK_FAKE_DOMAINS", "2"}};
     struct pen_backend_device *devices;
     uint32_t count;
 
@@ -636,6 +667,7 @@ int main(void)
         cmocka_unit_test(programs_travel_as_binaries_and_link),
         cmocka_unit_test(binaries_are_for_their_devices),
         cmocka_unit_test(builds_fail_on_the_device_that_is_named),
+        cmocka_unit_test(a_kernel_is_loaded_once),
         cmocka_unit_test(waits_hold_under_every_seed),
         cmocka_unit_test(a_seed_decides_who_overtakes),
         cmocka_unit_test(failures_come_when_asked_for),

@@ -100,6 +100,46 @@ static void test_room(void **state)
     assert_false(pen_place_has_room(&places[1]));
 }
 
+/* A short command stays where its code is; where much work waits for those devices, it is loaded on another one, and
+ * from then on that one is as good. */
+static void test_code(void **state)
+{
+    (void)state;
+    const uint64_t run = 1000, load = 50000;
+    struct pen_place places[2] = {{0}};
+    struct pen_place_option options[2] = {{.place = &places[0], .run_ns = run},
+                                          {.place = &places[1], .load_ns = load, .run_ns = run}};
+    uint64_t end, waiting = 0;
+    for (uint32_t i = 0; i < PEN_PLACE_AHEAD; i++) {
+        if (i * run < load)
+            assert_int_equal(pen_place_choose(options, 2, 0, &end), 0);
+        pen_place_enter(&places[0], run);
+    }
+    places[0].ahead_ns = load;
+    assert_int_equal(pen_place_choose(options, 2, 0, &end), 0); /* as soon as there */
+    for (; waiting < 2 * run; waiting += run) {
+        pen_place_wait(&places[0], run);
+        places[0].ahead_ns -= run;
+    }
+    assert_int_equal(pen_place_choose(options, 2, 0, &end), 0);
+    pen_place_wait(&places[0], run);
+    assert_int_equal(pen_place_choose(options, 2, 0, &end), 1);
+    assert_int_equal(end, load + run); /* it takes no less for that */
+    pen_place_wait_no_more(&places[0], run);
+    assert_int_equal(pen_place_choose(options, 2, 0, &end), 0);
+    pen_place_wait(&places[0], run);
+    pen_place_enter(&places[1], load + run);
+    options[1].load_ns = 0;
+    assert_int_equal(pen_place_choose(options, 2, 0, &end), 0);
+    options[0].bring_ns = load; /* where data is to be brought, it counts as well */
+    options[1].bring_ns = load;
+    places[1] = (struct pen_place){.ahead_ns = places[0].ahead_ns - 1};
+    assert_int_equal(pen_place_choose(options, 2, 0, &end), 1);
+    places[0].waiting_ns = 0;
+    options[1].load_ns = 2;
+    assert_int_equal(pen_place_choose(options, 2, 0, &end), 0);
+}
+
 /* What a device was expected to have done long ago it still does: who comes now goes elsewhere. */
 static void test_late(void **state)
 {
@@ -159,6 +199,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_choose),  cmocka_unit_test(test_nearest),
                                        cmocka_unit_test(test_as_near), cmocka_unit_test(test_room),
-                                       cmocka_unit_test(test_late),    cmocka_unit_test(test_estimate)};
+                                       cmocka_unit_test(test_code),    cmocka_unit_test(test_late),
+                                       cmocka_unit_test(test_estimate)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

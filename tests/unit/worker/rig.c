@@ -262,6 +262,7 @@ void rig_start(struct rig *rig, const struct rig_options *options)
     environment("PENSTOCK_FAKE_SEED", options->seed);
     environment("PENSTOCK_FAKE_SLOW", options->slow);
     environment("PENSTOCK_FAKE_UNBUILT", options->unbuilt);
+    environment("PENSTOCK_FAKE_LOAD", options->load);
     environment("PENSTOCK_FAKE_FAIL", options->fail);
     if (pen_backend_fake.init(NULL, NULL, &rig->devices, &rig->device_count, &error))
         fail_msg("%s", error.message);

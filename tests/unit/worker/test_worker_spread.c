@@ -608,12 +608,14 @@ static void test_ready_beside_waiting(void **state)
     rig_program(&rig, BOUND, "variable\nkernel hold()\n");
     assert_int_equal(rig_build(&rig, BOUND, 1), 0);
     rig_kernel(&rig, HOLD_FIRST, BOUND, "hold");
-    atomic_store(&pen_backend_fake_holds, true);
-    rig_launch(&rig, Q, HOLD_FIRST, 1, E + 1, 1, NULL, 0);
-    go_on(&rig);
-    usleep(20000); /* how long they run is known from then on */
-    let_go();
-    assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    for (uint32_t i = 0; i < 2; i++) { /* how long they run is known from then on */
+        atomic_store(&pen_backend_fake_holds, true);
+        rig_launch(&rig, Q, HOLD_FIRST, 1, E + 100 + i, 1, NULL, 0);
+        go_on(&rig);
+        usleep(20000);
+        let_go();
+        assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    }
     atomic_store(&pen_backend_fake_holds, true);
     is_queued(&rig, 1);
     RIG_SEND(&rig, event_create, .event = gate, .slot = 1);
@@ -658,6 +660,68 @@ static void test_a_slow_link(void **state)
     assert_true(pen_estimate_run(&slow->from_host, WORDS * 4) >= 100000000);
     assert_true(pen_estimate_run(&fast->from_host, WORDS * 4) < 100000000);
     rig_stop(&rig);
+}
+
+/* ---- code -------------------------------------------------------------------------------------------------------- */
+
+static void send_and_wait(struct rig *rig, uint64_t kernel, uint32_t slot)
+{
+    rig_launch(rig, Q, kernel, 1, E + slot, slot, NULL, 0);
+    assert_int_equal(rig_wait_slot(rig, slot), 0);
+}
+
+/* As many as that, all at once. Returns the last one's slot. */
+static uint32_t send_sleeps(struct rig *rig, uint32_t first_slot, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        rig_launch(rig, Q, SLEEP, 1, E + first_slot + i, first_slot + i, NULL, 0);
+    for (uint32_t i = 0; i < count; i++)
+        assert_int_equal(rig_wait_slot(rig, first_slot + i), 0);
+    return first_slot + count - 1;
+}
+
+static bool is_loaded(struct rig *rig, uint64_t kernel, uint32_t member)
+{
+    struct pen_work_kernel *it = pen_map_get(&rig->work->kernels, kernel);
+    return pen_kernel_instance(it, rig->work->devices[0]->members[member])->code.given;
+}
+
+/* What it takes to load a kernel is learnt; other kernels then stay on the device that has them, until there is more
+ * work than that takes. What loads is not taken for how long a kernel runs. */
+static void test_code_is_loaded_where_it_pays(void **state)
+{
+    (void)state;
+    enum { EACH_MS = 5, LOAD_MS = 200, FEW = 10, MANY = 100, BUSY = 1, FIRST = 2 };
+    struct rig rig;
+    for (uint32_t much = 0; much < 2; much++) {
+        prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .shared = true, .load = "200"},
+                PEN_QUEUE_FLAG_OUT_OF_ORDER);
+        for (uint32_t slot = FIRST; slot < FIRST + 2;
+             slot++) /* on the first device, and, while that is busy, on the other */
+            send_and_wait(&rig, NOP, slot);
+        send_hold(&rig, BUSY);
+        for (uint32_t slot = FIRST; slot < FIRST + 2; slot++)
+            send_and_wait(&rig, NOP, slot + 2);
+        let_go();
+        assert_int_equal(rig_wait_slot(&rig, BUSY), 0);
+        rig_set_word(&rig, SLEEP, 0, EACH_MS);
+        send_and_wait(&rig, SLEEP, FIRST + 4);
+        send_and_wait(&rig, SLEEP, FIRST + 5);
+        uint64_t begin = pen_now_ns();
+        uint32_t last = send_sleeps(&rig, FIRST + 6, much ? MANY : FEW);
+        assert_int_equal(last, FIRST + 5 + (much ? MANY : FEW));
+        if (much)
+            assert_true(pen_now_ns() - begin < MANY * EACH_MS * UINT64_C(1000000));
+        rig_halt(&rig);
+        assert_true(is_loaded(&rig, NOP, 1));
+        assert_true(is_loaded(&rig, SLEEP, 0));
+        assert_int_equal(is_loaded(&rig, SLEEP, 1), much);
+        struct pen_work_kernel *sleep = pen_map_get(&rig.work->kernels, SLEEP);
+        const struct pen_work_device *first = rig.work->devices[0]->members[0];
+        assert_in_range(pen_estimate_run(&pen_kernel_instance(sleep, first)->runs.estimate, 1), EACH_MS * 1000000,
+                        LOAD_MS * 1000000 / 4);
+        rig_stop(&rig);
+    }
 }
 
 /* ---- many devices ---------------------------------------------------------------------------------------- */
@@ -839,6 +903,7 @@ int main(void)
         cmocka_unit_test(test_overwrite_that_never_runs),
         cmocka_unit_test(test_overwrites_are_bounded),
         cmocka_unit_test(test_a_slow_link),
+        cmocka_unit_test(test_code_is_loaded_where_it_pays),
         cmocka_unit_test(test_many_devices),
         cmocka_unit_test(test_independent_commands_overlap),
         cmocka_unit_test(test_times_are_in_order),
