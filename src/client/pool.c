@@ -194,6 +194,17 @@ static void ask_all(struct pen_pools *pools)
             pthread_join(questions[i].thread, NULL);
 }
 
+bool pen_pool_there(const struct pen_pool *pool)
+{
+    struct pen_pool_address address = *pool->address;
+    struct pen_pool now = {.name = pool->name, .address = &address};
+    const struct patience patience = {pen_deadline_ms(PEN_SEVERAL_TIMEOUT_MS), PEN_SEVERAL_PROBE_MS};
+    bool there = query_once(&now, &patience) == 0 && now.number == pool->number;
+    forget(&now);
+    explicit_bzero(&address, sizeof address);
+    return there;
+}
+
 static int init(struct pen_pool *pool, const struct pen_pool_address *address)
 {
     char name[PEN_POOL_NAME_BYTES];

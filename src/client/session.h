@@ -61,6 +61,9 @@ struct pen_pools {
  * and PEN_SEVERAL_PROBE_MS. Not 0 only when the pools could not be asked. */
 int pen_pools_query(struct pen_pools *out_pools, struct pen_error *error);
 void pen_pools_finish(struct pen_pools *pools);
+/* Asks a pool that had devices again: it answers, and they are the same, so that a session can be opened. Waits as
+ * pen_pools_query does for one of several. */
+bool pen_pool_there(const struct pen_pool *pool);
 /* Not 0 when what names them is not understood: programs are not told, and find no devices. */
 int pen_pools_check(struct pen_error *error);
 /* Is any of them named, so that nothing but what is named is to be used? */

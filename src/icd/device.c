@@ -233,10 +233,13 @@ static cl_ulong allocation_bytes(cl_device_id device)
     return most < all ? most : all;
 }
 
-/* Lost only: before the first session, and while it lives, a device is there. */
+/* Before the first session, and while it lives, a device is there. When the session is lost a part of the device is
+ * lost with it, and the device there if the next context could have another. */
 static bool is_available(cl_device_id device)
 {
-    return device->session ? pen_session_alive(device->session) == 0 : !pen_session_lost(device->home);
+    if (device->session)
+        return pen_session_alive(device->session) == 0;
+    return !pen_session_lost(device->home) || pen_pool_there(device->home->pool);
 }
 
 /* What the real device cannot know, in numbers. CL_INVALID_VALUE: not one of them. */

@@ -41,6 +41,9 @@ static void test_lost(void)
     CHECK(clFinish(f.in_order) < 0); /* another context of the same session */
     CHECK(becomes(&calls.count, 1));
     CHECK(calls.statuses[0] < 0);
+    cl_bool available = CL_FALSE; /* programs look before they start anew */
+    CHECK_OK(clGetDeviceInfo(devices[0], CL_DEVICE_AVAILABLE, sizeof available, &available, NULL));
+    CHECK_IS(available, CL_TRUE);
     struct fixture again;
     NEED(set_up(&again));
     CHECK_OK(enqueue_add(&again, again.in_order, 0, NULL, NULL));

@@ -99,10 +99,15 @@ static void pool(void **unused)
         assert_int_equal(property->size, 4);
         assert_memory_equal(property->value, &i, 4);
     }
-    pen_pools_finish(&pools);
-    pen_pools_finish(&pools);
+    struct pen_pool others = devices;
+    others.number++;
+    assert_true(pen_pool_there(&devices));
+    assert_false(pen_pool_there(&others)); /* another daemon's */
     fake_stop(&fake);
     uint64_t start = pen_now_ns();
+    assert_false(pen_pool_there(&devices));
+    pen_pools_finish(&pools);
+    pen_pools_finish(&pools);
     assert_int_equal(pen_pools_query(&pools, &error), 0);
     assert_int_equal(pools.pools[0].status, -PEN_ENOENT);
     assert_int_equal(pools.pools[0].device_count, 0);

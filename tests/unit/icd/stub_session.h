@@ -21,7 +21,7 @@ struct stub {
     uint32_t command_count;
     bool complete_at_once;    /* every queued command is complete when its frame is committed */
     bool lost;                /* the session that is open now */
-    int open_error;           /* what the next pen_session_open returns */
+    int open_error;           /* what the next pen_session_open returns; the pool is there without one */
     _Atomic bool open_slowly; /* pen_session_open takes until this is false again */
     _Atomic bool opening;     /* it has begun to */
     int slot_error;           /* what the next pen_slot_acquire returns */

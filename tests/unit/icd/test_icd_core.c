@@ -546,12 +546,18 @@ static void test_lost_is_told(void **state)
     }
 }
 
+static cl_bool is_available(cl_device_id device)
+{
+    cl_bool available = 99;
+    assert_int_equal(pen_clGetDeviceInfo(device, CL_DEVICE_AVAILABLE, sizeof available, &available, NULL), CL_SUCCESS);
+    return available;
+}
+
 /* What belongs to a lost session fails; the next context has another session. */
 static void test_lost(void **state)
 {
     (void)state;
     cl_int error = 0;
-    cl_bool available = CL_FALSE;
     cl_device_id part[1];
     const cl_device_partition_property one[] = {CL_DEVICE_PARTITION_EQUALLY, 4, 0};
     assert_int_equal(pen_clCreateSubDevices(devices[0], one, 1, part, NULL), CL_SUCCESS);
@@ -563,8 +569,11 @@ static void test_lost(void **state)
     int others = stub_refs(lost) - 1; /* of the set-up: its context, and the opener */
     stub.lost = true;
     heard_count = 0;
-    pen_clGetDeviceInfo(devices[0], CL_DEVICE_AVAILABLE, sizeof available, &available, NULL);
-    assert_int_equal(available, CL_FALSE);
+    stub.open_error = -PEN_ENOENT;
+    assert_int_equal(is_available(devices[0]), CL_FALSE);
+    stub.open_error = 0; /* the next context can have another session */
+    assert_int_equal(is_available(devices[0]), CL_TRUE);
+    assert_int_equal(is_available(part[0]), CL_FALSE);
     assert_int_equal(pen_clFinish(queue), CL_DEVICE_NOT_AVAILABLE);
     assert_int_equal(pen_clWaitForEvents(1, &event), CL_DEVICE_NOT_AVAILABLE);
     assert_int_equal(pen_clEnqueueMarkerWithWaitList(queue, 0, NULL, NULL), CL_DEVICE_NOT_AVAILABLE);
@@ -589,8 +598,8 @@ static void test_lost(void **state)
     assert_null(pen_clCreateContext(NULL, 1, part, NULL, NULL, &error));
     assert_int_equal(error, CL_DEVICE_NOT_AVAILABLE);
     assert_int_equal(pen_clFinish(queue), CL_DEVICE_NOT_AVAILABLE);
-    pen_clGetDeviceInfo(devices[0], CL_DEVICE_AVAILABLE, sizeof available, &available, NULL);
-    assert_int_equal(available, CL_TRUE);
+    assert_int_equal(is_available(devices[0]), CL_TRUE);
+    assert_int_equal(is_available(part[0]), CL_FALSE); /* its session is the old one */
     assert_int_equal(pen_clReleaseEvent(event), CL_SUCCESS);
     assert_int_equal(pen_clReleaseEvent(user), CL_SUCCESS);
     assert_int_equal(pen_clReleaseDevice(part[0]), CL_SUCCESS);
