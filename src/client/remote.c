@@ -29,6 +29,8 @@
 #define LAST_WORDS_MS 200
 /* How often a thread that waits for room in the link looks whether it is to stop. */
 #define STOP_CHECK_NS 100000000u
+/* Of answers and output that the program has not read: a few of the largest frames. */
+#define PAIR_BYTES (4 * PEN_LIMIT_FRAME)
 
 /* A completion that came ahead of the bytes of reads before it. */
 struct early {
@@ -51,7 +53,8 @@ struct pen_remote_end {
     _Atomic int unsound;         /* -PEN_E*: one could not be moved, and none is any more. Written under forwarding */
     struct pen_ring_reader ring; /* guarded by forwarding */
     struct pen_loans loans;
-    int socket; /* our end of the pair: answers and output, for the program's threads */
+    int socket;        /* our end of the pair: answers and output, for the program's threads, a frame a message */
+    _Atomic bool full; /* it takes no more until they read */
     pthread_t sender, receiver;
     bool sending, receiving; /* their threads run */
     _Atomic bool leaving;    /* the worker has been told that no new connection will come */
@@ -122,12 +125,16 @@ static void *send_commands(void *context)
 
 /* ---- to the program ----------------------------------------------------------------------------------- */
 
+/* Never waits: the thread that is here may be the only one that reads what is sent. */
 static int answer(struct pen_remote_end *end, uint16_t opcode, const void *frame, size_t size)
 {
+    int rc = pen_unix_send(end->socket, frame, size, NULL, 0, 0);
+    atomic_store_explicit(&end->full, rc == -PEN_ETIMEOUT, memory_order_relaxed);
+    if (rc == -PEN_ETIMEOUT)
+        return PEN_LINK_LATER;
     if (opcode == PEN_OP_OUTPUT)
-        pen_publish_output(&end->view); /* before it is sent: sending may wait until the program reads */
-    int rc = pen_unix_send(end->socket, frame, size, NULL, 0, UINT64_MAX);
-    if (opcode == PEN_OP_FATAL)
+        pen_publish_output(&end->view);
+    else if (opcode == PEN_OP_FATAL)
         pen_publish_gone(&end->view);
     return rc;
 }
@@ -240,7 +247,8 @@ static int take_frame(void *context, const void *frame, size_t size)
 
 /* ---- the connection ------------------------------------------------------------------------------------ */
 
-/* The program's threads read it as the session's last words. `what` holds a place for the host, and one for why. */
+/* The program's threads read it as the session's last words: none of them has the pump. `what` holds a place for the
+ * host, and one for why. */
 __attribute__((format(printf, 2, 0))) static void say_why(struct pen_remote_end *end, const char *what, const char *why)
 {
     char text[PEN_LIMIT_NAME];
@@ -248,7 +256,8 @@ __attribute__((format(printf, 2, 0))) static void say_why(struct pen_remote_end 
     snprintf(text, sizeof text, what, end->config.address.host, why);
     const struct pen_msg_fatal fatal = {.status = -PEN_EGONE, .message = text};
     pen_msg_fatal_encode(&fatal, 0, frame);
-    (void)answer(end, PEN_OP_FATAL, frame, pen_msg_fatal_size(&fatal));
+    (void)pen_unix_send(end->socket, frame, pen_msg_fatal_size(&fatal), NULL, 0, UINT64_MAX);
+    pen_publish_gone(&end->view);
 }
 
 /* False: it is time to stop. */
@@ -381,6 +390,11 @@ static bool spin(struct pen_remote_end *end, const _Atomic uint32_t *epoch, uint
     return going;
 }
 
+bool pen_remote_end_is_full(const struct pen_remote_end *end)
+{
+    return atomic_load_explicit(&end->full, memory_order_relaxed);
+}
+
 bool pen_remote_end_help(struct pen_remote_end *end, const _Atomic uint32_t *epoch, uint32_t seen,
                          const _Atomic uint32_t *waiters, uint64_t timeout_ns)
 {
@@ -394,8 +408,9 @@ bool pen_remote_end_help(struct pen_remote_end *end, const _Atomic uint32_t *epo
         pthread_mutex_unlock(&end->forwarding);
         pen_link_send(end->link);
     }
-    bool going = spin(end, epoch, seen);
-    while (going && atomic_load(epoch) == seen) {
+    /* What could not be answered is tried once more; the caller reads now, or will. */
+    bool going = (!pen_remote_end_is_full(end) || pen_pump_turn(&end->pump)) && spin(end, epoch, seen);
+    while (going && atomic_load(epoch) == seen && !pen_remote_end_is_full(end)) {
         uint64_t now = pen_now_ns();
         if (now >= deadline)
             break;
@@ -450,6 +465,18 @@ static int make_link(struct pen_remote_end *end, struct pen_stream *stream)
     return rc;
 }
 
+/* Messages: a frame is sent, or not. */
+static int make_pair(struct pen_remote_end *end, int pair[2])
+{
+    const int bytes = PAIR_BYTES;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+        return -PEN_EIO;
+    end->socket = pair[1];
+    (void)setsockopt(end->socket, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    pen_link_tell_room(end->link, end->socket);
+    return 0;
+}
+
 static int start(struct pen_remote_end *end, struct pen_stream *stream, int pair[2])
 {
     int rc = make_link(end, stream);
@@ -458,9 +485,8 @@ static int start(struct pen_remote_end *end, struct pen_stream *stream, int pair
         rc = pen_ring_reader_init(&end->ring, &end->view);
     if (!rc && (end->stop_fd = eventfd(0, EFD_CLOEXEC)) < 0)
         rc = -PEN_EIO;
-    if (!rc && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
-        rc = -PEN_EIO;
-    end->socket = pair[1];
+    if (!rc)
+        rc = make_pair(end, pair);
     if (!rc && !(rc = pen_thread_start(&end->receiver, receive, end)))
         end->receiving = true;
     /* Last: its first deed keeps others from the address space for a while. */

@@ -25,13 +25,16 @@ struct pen_remote_config {
     void *arena;
     uint64_t arena_bytes;
 };
-/* *out_socket, the caller's, stands for the worker's. */
+/* *out_socket, the caller's, stands for the worker's; what is read from it at once is one frame. */
 int pen_remote_end_start(const struct pen_remote_config *config, int *out_socket, struct pen_remote_end **out_end,
                          struct pen_error *error);
 /* A thread of the program waits until *epoch is not `seen`, at most timeout_ns: it does meanwhile what the two threads
- * would, if none of them is at it: false, when it has not. `waiters` counts the program's threads that wait. */
+ * would, if none of them is at it, and returns early when it is to read from its socket
+ * (pen_remote_end_is_full): false, when it has not. `waiters` counts the program's threads that wait. */
 bool pen_remote_end_help(struct pen_remote_end *end, const _Atomic uint32_t *epoch, uint32_t seen,
                          const _Atomic uint32_t *waiters, uint64_t timeout_ns);
+/* Nothing more comes over the link until the program has read from its socket. A hint. */
+bool pen_remote_end_is_full(const struct pen_remote_end *end);
 /* As pen_arena_lend and pen_arena_take_back. */
 void pen_remote_end_lend(struct pen_remote_end *end, struct pen_loan *loan);
 void pen_remote_end_take_back(struct pen_remote_end *end, struct pen_loan *loan);

@@ -54,10 +54,15 @@ static void sleep_on_epoch(struct pen_session *session, uint32_t seen, uint64_t 
     if (!remote || !pen_remote_end_help(session->remote, &shared->epoch, seen, &shared->waiters, limit)) {
         if (remote)
             pen_ring_doorbell(&session->view); /* the command may have been sent quietly */
+        if (remote && pen_remote_end_is_full(session->remote))
+            pen_answers_poll(session);
         pen_futex_wait(&shared->epoch, seen, limit, true);
     }
     errno = saved;
-    pen_answers_poll_now_and_then(session);
+    if (remote && pen_remote_end_is_full(session->remote)) /* what is waited for comes behind what is to be read */
+        pen_answers_poll(session);
+    else
+        pen_answers_poll_now_and_then(session);
 }
 
 /* Asks to be woken when the target is reached (see wire/shared.h). It lasts until everybody is woken once. */

@@ -24,6 +24,7 @@ int pen_link_create(const struct pen_link_owner *owner, struct pen_link **out_li
     pen_link_init_kept(link);
     atomic_store(&link->burst_ns, PEN_LINK_BURST_NS);
     atomic_store(&link->poll_fd, -1);
+    link->room_fd = -1;
     link->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (link->wake_fd < 0) {
         free(link);
@@ -54,6 +55,11 @@ int pen_link_use_packing(struct pen_link *link)
     return pen_pack_create(&link->pack);
 }
 
+void pen_link_tell_room(struct pen_link *link, int fd)
+{
+    link->room_fd = fd;
+}
+
 void pen_link_forked(struct pen_link *link)
 {
     if (link->stream)
@@ -77,8 +83,9 @@ void pen_link_wait(struct pen_link *link, uint64_t timeout_ns)
     bool refused = atomic_load(&link->refused);
     uint32_t left = atomic_load(&link->left);
     short events = (short)((refused ? 0 : POLLIN) | (left == PEN_LEFT_FOR_SOCKET ? POLLOUT : 0));
-    struct pollfd fds[2] = {{.fd = events ? atomic_load(&link->poll_fd) : -1, .events = events},
-                            {.fd = link->wake_fd, .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = events ? atomic_load(&link->poll_fd) : -1, .events = events},
+                           {.fd = link->wake_fd, .events = POLLIN},
+                           {.fd = refused ? link->room_fd : -1, .events = POLLOUT}};
     uint64_t ns = timeout_ns, due = atomic_load(&link->due), now = due ? pen_now_ns() : 0;
     if (atomic_load(&link->more) || (due && now >= due))
         return;
@@ -86,12 +93,12 @@ void pen_link_wait(struct pen_link *link, uint64_t timeout_ns)
         ns = due - now;
     if (atomic_load(&link->unacked_since) && ns > PEN_LINK_ACK_NS)
         ns = PEN_LINK_ACK_NS;
-    if (refused && ns > AGAIN_NS)
+    if (refused && link->room_fd < 0 && ns > AGAIN_NS)
         ns = AGAIN_NS;
     if (left == PEN_LEFT_FOR_MEMORY && ns > SHORT_NS)
         ns = SHORT_NS;
     const struct timespec limit = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
-    if (ppoll(fds, 2, ns == UINT64_MAX ? NULL : &limit, NULL) > 0 && fds[1].revents)
+    if (ppoll(fds, sizeof fds / sizeof *fds, ns == UINT64_MAX ? NULL : &limit, NULL) > 0 && fds[1].revents)
         atomic_store(&link->awake, true); /* and not `kicked`: another thread's turn may have read it meanwhile */
 }
 

@@ -36,7 +36,8 @@ struct pen_msg_link_part;
  * one range that is longer goes when nothing else is under way. */
 #define PEN_LINK_BULK_BYTES (UINT64_C(256) << 20)
 
-/* What frame() below returns when there is no room for it now: it is called with it again, soon. */
+/* What frame() below returns when there is no room for it now: it is called with it again, soon (pen_link_tell_room).
+ */
 #define PEN_LINK_LATER 1
 
 /* What a link does with what comes; in pen_link_turn. An error ends the turn with it: the session has failed. */
@@ -57,6 +58,10 @@ void pen_link_destroy(struct pen_link *link);
 /* From now on bulk that goes beside the frames may be compressed (net/pack.h), and may come so: both ends have agreed.
  * Before the first turn. -PEN_ENOENT: there is no LZ4 here; -PEN_ENOMEM. */
 int pen_link_use_packing(struct pen_link *link);
+
+/* When there is room again for a frame that the owner has put off, this descriptor is ready to be written to: nobody
+ * need look before. The owner's; before the first turn. Without one it is offered again each millisecond. */
+void pen_link_tell_room(struct pen_link *link, int fd);
 
 /* In a forked child: closes its copies of the descriptors, whatever other threads were doing; the link is of no use. */
 void pen_link_forked(struct pen_link *link);

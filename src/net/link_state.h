@@ -31,6 +31,7 @@ enum pen_link_left {
 struct pen_link {
     struct pen_link_owner owner;
     void (*range_left)(void *context); /* NULL: nobody asks */
+    int room_fd;                       /* writable when the owner has room again; -1: nobody knows */
 
     pthread_mutex_t lock;
     /* guarded by lock; counts are in bytes since the session began */

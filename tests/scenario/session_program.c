@@ -15,6 +15,8 @@
  *   open PATH        what a kernel gets that opens the file on the device's host, by a system call of Linux on x86-64:
  *                    a descriptor, or a negative error
  *   print COUNT      kernels that print, each followed by a line of ours
+ *   burst COUNT      so many kernels that print, behind one that takes a second; prints "running" when they have been
+ *                    flushed, and waits for them
  *   hold MIB         a buffer of that size, filled, then idle; prints "running"
  *   keep MIB         a buffer of that size, and a part of it, written by kernels; prints "running", waits for a line,
  *                    goes on with both, and checks them
@@ -307,6 +309,23 @@ static void print(cl_uint count)
     CHECK(clReleaseKernel(printer));
 }
 
+static void burst(cl_uint count)
+{
+    const cl_uint ms = 1000;
+    cl_kernel slow = kernel("sleep"), printer = kernel("print");
+    CHECK(clSetKernelArg(slow, 0, sizeof ms, &ms));
+    launch(slow, 1);
+    for (cl_uint i = 0; i < count; i++) {
+        CHECK(clSetKernelArg(printer, 0, sizeof i, &i));
+        launch(printer, 1);
+    }
+    CHECK(clFlush(cl.queue));
+    say("running");
+    CHECK(clFinish(cl.queue));
+    CHECK(clReleaseKernel(slow));
+    CHECK(clReleaseKernel(printer));
+}
+
 static void hold(size_t mib)
 {
     cl_int status;
@@ -525,6 +544,8 @@ int main(int argc, char **argv)
         open_there(argv[2]);
     else if (!strcmp(mode, "print"))
         print((cl_uint)number);
+    else if (!strcmp(mode, "burst"))
+        burst((cl_uint)number);
     else if (!strcmp(mode, "hold"))
         hold((size_t)number);
     else if (!strcmp(mode, "many"))

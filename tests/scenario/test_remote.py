@@ -68,7 +68,7 @@ class Remote(harness.Scenario):
         program = self.host.start(PROGRAM, *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, PENSTOCK_POOL=pool,
                                   PENSTOCK_SOCKET=os.devnull, **environment)
         self.addCleanup(program.kill)  # one that waits would keep our output open
-        if arguments[0] in ('loop', 'idle', 'hold', 'keep', 'busy', 'enqueue'):
+        if arguments[0] in ('loop', 'idle', 'hold', 'keep', 'busy', 'burst', 'enqueue'):
             self.assertEqual(program.stdout.readline(), 'running\n')
         return program
 
@@ -165,6 +165,18 @@ class Remote(harness.Scenario):
         finally:
             os.kill(worker, signal.SIGCONT)
         self.end(program)
+
+    def test_much_output_at_once(self):
+        """More than what lies between the thread that waits and itself, since it is the one that receives, too."""
+        count = 10000
+        self.open()
+        program = self.start('burst', str(count), pool=self.pool())
+        time.sleep(0.3)  # it waits
+        program.send_signal(signal.SIGSTOP)
+        time.sleep(2 * harness.SLOW)
+        program.send_signal(signal.SIGCONT)
+        status, out = self.finish(program)
+        self.assertEqual((status, out.splitlines()), (0, [f'fake prints {i}' for i in range(count)]))
 
     def test_ended_program(self):
         """It says so: its session is not kept for the window."""
