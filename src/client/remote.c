@@ -31,6 +31,8 @@
 #define STOP_CHECK_NS 100000000u
 /* Of answers and output that the program has not read: a few of the largest frames. */
 #define PAIR_BYTES (4 * PEN_LIMIT_FRAME)
+/* Completions that wait for reads: of each slot that the program has one, and of queues as many between them. */
+#define EARLY_MOST (2u * PEN_LIMIT_SLOTS)
 
 /* A completion that came ahead of the bytes of reads before it. */
 struct early {
@@ -68,6 +70,7 @@ struct pen_remote_end {
     uint64_t arriving;     /* number of the part that comes */
     uint64_t reads;        /* whose bytes are all here, of those whose bytes come beside */
     struct pen_list early; /* struct early, in order of arrival */
+    uint32_t early_count;
     bool detached;         /* the pool sends us away: we come back when it lets us, however long it takes */
 };
 
@@ -154,6 +157,17 @@ static void publish(struct pen_remote_end *end, const struct early *news)
     pen_publish_wake(&end->view);
 }
 
+/* A queue's counter goes on, and what came last said how far it was, after the same reads. */
+static bool is_told_by_the_last(struct pen_remote_end *end, const struct early *news)
+{
+    struct early *last = PEN_CONTAINER(end->early.prev, struct early, link);
+    if (pen_list_empty(&end->early) || !news->is_queue || !last->is_queue || last->slot != news->slot ||
+        last->after != news->after)
+        return false;
+    last->u.completed = news->u.completed;
+    return true;
+}
+
 /* Now, or when the reads before it are here. */
 static int publish_after_reads(struct pen_remote_end *end, const struct early *news)
 {
@@ -161,11 +175,14 @@ static int publish_after_reads(struct pen_remote_end *end, const struct early *n
         publish(end, news);
         return 0;
     }
-    struct early *copy = malloc(sizeof *copy);
+    if (is_told_by_the_last(end, news))
+        return 0;
+    struct early *copy = end->early_count < EARLY_MOST ? malloc(sizeof *copy) : NULL;
     if (!copy)
-        return -PEN_ENOMEM;
+        return end->early_count < EARLY_MOST ? -PEN_ENOMEM : -PEN_EPROTO;
     *copy = *news;
     pen_list_append(&end->early, &copy->link);
+    end->early_count++;
     return 0;
 }
 
@@ -182,6 +199,7 @@ static int take_bulk(void *context)
         if (news->after > end->reads)
             continue;
         pen_list_remove(&news->link);
+        end->early_count--;
         publish(end, news);
         free(news);
     }

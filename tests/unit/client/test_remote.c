@@ -1,5 +1,5 @@
 /* The program's end of a session on another host, whose worker is played by a thread of ours: what comes when nobody
- * reads. */
+ * reads, and what comes too early. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -21,7 +21,9 @@
 
 #define OUTPUTS     100000u
 #define SLOT        5u
+#define QUEUE       7u
 #define PATIENCE_NS UINT64_C(20000000000)
+#define NEVER       (UINT64_C(1) << 63)
 
 struct far {
     struct pen_shared_view view;
@@ -166,11 +168,71 @@ static void test_nobody_reads(void **state)
     close_far(&far);
 }
 
+static void *complete_early(void *context)
+{
+    struct far *far = context;
+    for (uint32_t i = 0; i < 2 * PEN_LIMIT_SLOTS + 1; i++)
+        SAY(far, link_event, .slot = 1 + i % (PEN_LIMIT_SLOTS - 1), .state = PEN_STATE_COMPLETE, .after = NEVER);
+    say_all(far);
+    return NULL;
+}
+
+/* A worker that never sends the reads that all of its completions wait for. */
+static void test_completions_that_never_count(void **state)
+{
+    struct far far;
+    pthread_t thread;
+    (void)state;
+    open_far(&far);
+    assert_int_equal(pthread_create(&thread, NULL, complete_early, &far), 0);
+    struct pollfd poller = {.fd = far.socket, .events = POLLIN};
+    assert_int_equal(poll(&poller, 1, (int)(PATIENCE_NS / 1000000)), 1);
+    assert_true(poller.revents & POLLHUP);
+    uint64_t until = pen_now_ns() + PATIENCE_NS;
+    while (!atomic_load(&far.view.shared->gone) && pen_now_ns() < until)
+        usleep(1000);
+    assert_int_equal(atomic_load(&far.view.shared->gone), 1);
+    pthread_join(thread, NULL);
+    close_far(&far);
+}
+
+static void *count_early(void *context)
+{
+    struct far *far = context;
+    const uint64_t bytes = 0;
+    for (uint64_t i = 1; i <= 3 * PEN_LIMIT_SLOTS; i++)
+        SAY(far, link_queue, .slot = QUEUE, .completed = i, .after = 1);
+    say_all(far);
+    SAY(far, link_part, .bytes = sizeof bytes, .number = 1);
+    memcpy(far->out + far->out_bytes, &bytes, sizeof bytes);
+    far->out_bytes += sizeof bytes;
+    say_all(far);
+    return NULL;
+}
+
+/* Of a queue's counters that wait for the same reads the last is enough. */
+static void test_a_counter_that_waits(void **state)
+{
+    struct far far;
+    pthread_t thread;
+    (void)state;
+    open_far(&far);
+    assert_int_equal(pthread_create(&thread, NULL, count_early, &far), 0);
+    uint64_t until = pen_now_ns() + PATIENCE_NS;
+    while (!atomic_load(&far.view.queues[QUEUE].completed) && pen_now_ns() < until)
+        usleep(1000);
+    assert_int_equal(atomic_load(&far.view.queues[QUEUE].completed), 3 * PEN_LIMIT_SLOTS);
+    pthread_join(thread, NULL);
+    close_far(&far);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_burst_of_output),
         cmocka_unit_test(test_nobody_reads),
+        cmocka_unit_test(test_completions_that_never_count),
+        cmocka_unit_test(test_a_counter_that_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
