@@ -171,24 +171,26 @@ void pen_link_detach(struct pen_link *link)
 
 int pen_link_attach(struct pen_link *link, struct pen_stream *stream, uint64_t peer_received)
 {
+    pthread_mutex_lock(&link->lock);
+    /* All that it has was sent once, but an acknowledgement may not have come. */
+    bool good = peer_received >= link->acknowledged && peer_received <= link->added;
+    pthread_mutex_unlock(&link->lock);
+    if (!good) {
+        pen_stream_destroy(stream);
+        return -PEN_EPROTO;
+    }
     pen_link_detach(link);
     pen_link_begin_sending(link);
     pthread_mutex_lock(&link->lock);
-    /* All that it has was sent once, but an acknowledgement may not have come. */
-    int rc = peer_received < link->acknowledged || peer_received > link->added ? -PEN_EPROTO : 0;
-    if (!rc) {
-        pen_link_rewind(link, peer_received);
-        link->stream = stream;
-        atomic_store(&link->poll_fd, stream->fd);
-        link->acked = link->received;
-        link->unacked_since = 0;
-        pen_link_note_round_trip(link, stream);
-    }
+    pen_link_rewind(link, peer_received);
+    link->stream = stream;
+    atomic_store(&link->poll_fd, stream->fd);
+    link->acked = link->received;
+    link->unacked_since = 0;
+    pen_link_note_round_trip(link, stream);
     pthread_mutex_unlock(&link->lock);
     pen_link_end_sending(link);
-    if (rc)
-        pen_stream_destroy(stream);
-    return rc;
+    return 0;
 }
 
 int pen_link_resume(struct pen_link *link, struct pen_stream *stream, uint64_t session, uint64_t deadline_ns)

@@ -109,7 +109,7 @@ uint64_t pen_link_received(const struct pen_link *link);
  * stream, also when it fails. */
 int pen_link_resume(struct pen_link *link, struct pen_stream *stream, uint64_t session, uint64_t deadline_ns);
 /* The same when the peer is known to have `peer_received` bytes; on the first connection none. -PEN_EPROTO when that is
- * more than was sent, or less than was acknowledged. */
+ * more than was sent, or less than was acknowledged. The connection that there was goes with success alone. */
 int pen_link_attach(struct pen_link *link, struct pen_stream *stream, uint64_t peer_received);
 /* Receives what is there and sends what is left, without waiting. 0; -PEN_EGONE: the connection is broken, and
  * detached; else the owner's error, or -PEN_EPROTO. */
