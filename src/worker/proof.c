@@ -61,20 +61,28 @@ static bool shows_proof(const struct pen_prover *prover, struct pen_stream *stre
     return good;
 }
 
-/* Under lock. */
-static void withdraw(struct claim *claim)
+/* Under lock. False: it has given way. */
+static bool withdraw(struct claim *claim)
 {
     if (pen_list_empty(&claim->link))
-        return;
+        return false;
     pen_list_remove(&claim->link);
     claim->prover->claim_count--;
+    return true;
+}
+
+/* From then on it gives way to none: what is proven is a claim no more. */
+static bool settle(struct claim *claim)
+{
+    pthread_mutex_lock(&claim->prover->lock);
+    bool stands = withdraw(claim);
+    pthread_mutex_unlock(&claim->prover->lock);
+    return stands;
 }
 
 static void give_up(struct claim *claim)
 {
-    pthread_mutex_lock(&claim->prover->lock);
-    withdraw(claim);
-    pthread_mutex_unlock(&claim->prover->lock);
+    (void)settle(claim);
     close(claim->fd);
     free(claim);
 }
@@ -86,7 +94,7 @@ static void *look_at(void *context)
     struct pen_stream *stream;
     uint64_t deadline_ns = pen_deadline_ms(PROOF_MS);
     if (!pen_offer_accept(&claim->offer, deadline_ns, &stream)) {
-        if (shows_proof(prover, stream, deadline_ns))
+        if (shows_proof(prover, stream, deadline_ns) && settle(claim))
             prover->proven(prover->context, stream);
         else
             pen_stream_destroy(stream);
@@ -102,7 +110,7 @@ static void enter(struct pen_prover *prover, struct claim *claim)
     if (prover->claim_count == PEN_PROOFS) {
         struct claim *oldest = PEN_CONTAINER(prover->claims.next, struct claim, link);
         shutdown(oldest->fd, SHUT_RDWR);
-        withdraw(oldest);
+        (void)withdraw(oldest);
     }
     pen_list_append(&prover->claims, &claim->link);
     prover->claim_count++;
