@@ -7,11 +7,14 @@
 
 #include "net/link_state.h"
 #include "net/pack.h"
+#include "net/tcp.h"
 #include "penstock-protocol.h"
 #include "wire/futex.h"
 
 /* Until a frame is offered again that the owner had no room for. */
 #define AGAIN_NS 1000000u
+/* A peer's host that has not answered for so long is not there. */
+#define SILENCE_NS (PEN_TCP_SILENCE_MS * UINT64_C(1000000))
 /* Until it is tried again to make parts of what goes beside, when memory was short or too much was kept. */
 #define SHORT_NS 10000000u
 
@@ -93,6 +96,8 @@ void pen_link_wait(struct pen_link *link, uint64_t timeout_ns)
         ns = due - now;
     if (atomic_load(&link->unacked_since) && ns > PEN_LINK_ACK_NS)
         ns = PEN_LINK_ACK_NS;
+    if (atomic_load(&link->awaits) && ns > PEN_LINK_LOOK_NS)
+        ns = PEN_LINK_LOOK_NS;
     if (refused && link->room_fd < 0 && ns > AGAIN_NS)
         ns = AGAIN_NS;
     if (left == PEN_LEFT_FOR_MEMORY && ns > SHORT_NS)
@@ -114,13 +119,34 @@ static void take_kick(struct pen_link *link)
     atomic_store(&link->kicked, false); /* not before: the read would take a later kick, and leave its flag */
 }
 
+/* Nothing has come: is the peer's host there? What is under way is looked after by nobody else; where nothing is, TCP
+ * asks (pen_tcp_notice_silence). */
+static bool is_silent(struct pen_link *link)
+{
+    uint64_t now, unheard_ns;
+    if (!atomic_load(&link->awaits) || (now = pen_now_ns()) < link->look_at)
+        return false;
+    link->look_at = now + PEN_LINK_LOOK_NS;
+    atomic_store(&link->awaits, false);
+    if (link->stream && pen_stream_awaits(link->stream, &unheard_ns))
+        atomic_store(&link->awaits, true);
+    else
+        unheard_ns = 0;
+    if (!unheard_ns)
+        link->unheard_since = 0;
+    else if (!link->unheard_since || unheard_ns < now - link->unheard_since)
+        link->unheard_since = now;
+    return link->unheard_since && now - link->unheard_since >= SILENCE_NS;
+}
+
 int pen_link_turn(struct pen_link *link)
 {
+    uint64_t received = link->received;
     take_kick(link);
     ssize_t got = atomic_load(&link->broken) ? 0 : pen_link_receive(link);
     if (got < 0 && got != -PEN_EGONE)
         return (int)got;
-    if (got == -PEN_EGONE || atomic_load(&link->broken)) {
+    if (got == -PEN_EGONE || atomic_load(&link->broken) || (link->received == received && is_silent(link))) {
         pen_link_detach(link);
         return -PEN_EGONE;
     }
@@ -187,6 +213,7 @@ int pen_link_attach(struct pen_link *link, struct pen_stream *stream, uint64_t p
     atomic_store(&link->poll_fd, stream->fd);
     link->acked = link->received;
     link->unacked_since = 0;
+    link->look_at = link->unheard_since = 0;
     pen_link_note_round_trip(link, stream);
     pthread_mutex_unlock(&link->lock);
     pen_link_end_sending(link);

@@ -33,6 +33,10 @@ static enum pen_link_left send_all(struct pen_link *link, uint64_t *budget)
             atomic_store(&link->broken, taken < 0);
             return PEN_LEFT_FOR_SOCKET;
         }
+        if (!atomic_load(&link->awaits)) {
+            atomic_store(&link->awaits, true);
+            pen_link_kick(link); /* whoever waits does so no longer than until it is time to look */
+        }
         pthread_mutex_lock(&link->lock);
         pen_link_advance(link, (uint64_t)taken);
         pthread_mutex_unlock(&link->lock);

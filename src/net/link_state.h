@@ -18,6 +18,8 @@
 /* What pen_link_flush_burst is called for so soon after the last goes together: so soon, or within a small part of a
  * round trip, if that is more. It waits for at most twice as long. */
 #define PEN_LINK_BURST_NS 20000u
+/* While bytes are under way and nothing comes, it is looked so often whether the peer's host is there. */
+#define PEN_LINK_LOOK_NS 1000000000u
 /* Pieces written at once. */
 #define PEN_LINK_GATHER 64
 
@@ -68,6 +70,7 @@ struct pen_link {
     _Atomic int poll_fd;            /* the stream's, or -1 */
     _Atomic bool refused;           /* the owner had no room for the frame that comes next */
     _Atomic bool more;              /* the last turn has left what had come */
+    _Atomic bool awaits;            /* bytes may be under way. Set after they are sent; cleared before it is looked */
     _Atomic uint64_t unacked_since; /* ns; 0: nothing but acknowledgements has come since the last */
 
     pthread_mutex_t bulk_lock;
@@ -80,7 +83,9 @@ struct pen_link {
     unsigned char *packed; /* where the next goes of those that come packed, for `bulk`; NULL: they come as they are */
     bool in_bulk, after_bulk;
     uint64_t received, acked;
-    uint64_t best_part_ns; /* of a round trip: how long a burst is gathered; 0: unknown */
+    uint64_t look_at, unheard_since; /* ns: when it is asked next whether the peer's host is there; and since when it
+                                        has not answered, 0: it has */
+    uint64_t best_part_ns;           /* of a round trip: how long a burst is gathered; 0: unknown */
 };
 
 /* ---- link_kept.c: what is to be sent, or was and is not acknowledged ------------------------------------ */

@@ -33,6 +33,11 @@ static uint64_t plain_round_trip_ns(const struct pen_stream *stream)
     return pen_tcp_round_trip_ns(stream->fd);
 }
 
+static bool plain_awaits(const struct pen_stream *stream, uint64_t *out_unheard_ns)
+{
+    return pen_tcp_awaits(stream->fd, out_unheard_ns);
+}
+
 static void plain_destroy(struct pen_stream *stream)
 {
     if (!stream)
@@ -43,7 +48,11 @@ static void plain_destroy(struct pen_stream *stream)
 
 int pen_stream_plain(int fd, struct pen_stream **out_stream)
 {
-    static const struct pen_stream_ops ops = {plain_send, plain_receive, plain_destroy, NULL, plain_round_trip_ns};
+    static const struct pen_stream_ops ops = {.send = plain_send,
+                                              .receive = plain_receive,
+                                              .destroy = plain_destroy,
+                                              .round_trip_ns = plain_round_trip_ns,
+                                              .awaits = plain_awaits};
     struct pen_stream *stream = malloc(sizeof *stream);
     if (!stream)
         return -PEN_ENOMEM;

@@ -26,6 +26,12 @@ uint64_t pen_stream_round_trip_ns(const struct pen_stream *stream)
     return stream->ops->round_trip_ns ? stream->ops->round_trip_ns(stream) : 0;
 }
 
+bool pen_stream_awaits(const struct pen_stream *stream, uint64_t *out_unheard_ns)
+{
+    *out_unheard_ns = 0;
+    return stream->ops->awaits && stream->ops->awaits(stream, out_unheard_ns);
+}
+
 int pen_stream_wait(const struct pen_stream *stream, short events, uint64_t deadline_ns)
 {
     struct pollfd poller = {.fd = stream->fd, .events = events};

@@ -6,6 +6,7 @@
 #ifndef PEN_NET_STREAM_H
 #define PEN_NET_STREAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -23,6 +24,8 @@ struct pen_stream_ops {
     const char *(*why)(const struct pen_stream *stream);
     /* NULL, or how long the peer's answer takes at present, ns; 0: nobody knows. */
     uint64_t (*round_trip_ns)(const struct pen_stream *stream);
+    /* NULL, or pen_stream_awaits. */
+    bool (*awaits)(const struct pen_stream *stream, uint64_t *out_unheard_ns);
 };
 
 struct pen_stream {
@@ -39,6 +42,11 @@ const char *pen_stream_why(const struct pen_stream *stream);
 
 /* How long a byte and its answer take at present, without what the peer does between; 0: nobody knows. */
 uint64_t pen_stream_round_trip_ns(const struct pen_stream *stream);
+
+/* Whether bytes of ours are under way, or wait until they may be; and for how long nothing has come of the peer's host
+ * that has been sent something since, 0: it was heard of after that. A host says that it has no room, too: what does
+ * not read is not gone. Where nobody knows, nothing is under way. */
+bool pen_stream_awaits(const struct pen_stream *stream, uint64_t *out_unheard_ns);
 
 /* Waits until the descriptor is ready for `events` (POLLIN, POLLOUT), or a while: try again. -PEN_ETIMEOUT: the
  * deadline has passed. */

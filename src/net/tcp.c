@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -170,12 +172,26 @@ void pen_tcp_notice_silence(int fd)
 {
     /* Asked after half of the time, and then every second; a probe more than fits in the rest never counts. */
     const int yes = 1, idle = PEN_TCP_SILENCE_MS / 2000, interval = 1, probes = idle;
-    const unsigned limit = PEN_TCP_SILENCE_MS;
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
+}
+
+bool pen_tcp_awaits(int fd, uint64_t *out_unheard_ns)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    int queued = 0;
+    *out_unheard_ns = 0;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) || ioctl(fd, SIOCOUTQ, &queued))
+        return false;
+    /* Not TCP_USER_TIMEOUT: it ends a connection whose peer answers each probe of its closed window, too (tcp(7) does
+     * not say so; the kernel's tcp_probe_timer does). */
+    bool asked = info.tcpi_probes || (info.tcpi_unacked && info.tcpi_last_ack_recv > info.tcpi_last_data_sent);
+    if (asked)
+        *out_unheard_ns = (uint64_t)info.tcpi_last_ack_recv * 1000000;
+    return queued > 0 || info.tcpi_probes;
 }
 
 /* ---- connecting -------------------------------------------------------------------------------------- */

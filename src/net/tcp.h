@@ -40,9 +40,11 @@ struct pen_tcp_place pen_tcp_place_of(int fd);
 void pen_tcp_tune(int fd);
 /* The kernel's estimate of the connection's round trip; 0: there is none. */
 uint64_t pen_tcp_round_trip_ns(int fd);
-/* A peer that is not heard of for PEN_TCP_SILENCE_MS, with bytes of ours under way or without, counts as gone: the
- * connection breaks. Of connections that are made here it is so already. */
+/* A peer that is not heard of for PEN_TCP_SILENCE_MS counts as gone, while nothing of ours is under way: the connection
+ * breaks. Of connections that are made here it is so already. */
 void pen_tcp_notice_silence(int fd);
 #define PEN_TCP_SILENCE_MS 10000
+/* As pen_stream_awaits. A host that takes nothing more is asked again after longer and longer, two minutes at most. */
+bool pen_tcp_awaits(int fd, uint64_t *out_unheard_ns);
 
 #endif

@@ -333,6 +333,11 @@ static uint64_t tls_round_trip_ns(const struct pen_stream *stream)
     return pen_tcp_round_trip_ns(stream->fd);
 }
 
+static bool tls_awaits(const struct pen_stream *stream, uint64_t *out_unheard_ns)
+{
+    return pen_tcp_awaits(stream->fd, out_unheard_ns);
+}
+
 void pen_tls_prepare(void)
 {
     SSL_free(new_ssl(true));
@@ -340,7 +345,8 @@ void pen_tls_prepare(void)
 
 static int create(int fd, bool accepts, struct tls **out_tls)
 {
-    static const struct pen_stream_ops ops = {tls_send, tls_receive, tls_destroy, tls_why, tls_round_trip_ns};
+    static const struct pen_stream_ops ops = {tls_send, tls_receive,       tls_destroy,
+                                              tls_why,  tls_round_trip_ns, tls_awaits};
     struct tls *tls = calloc(1, sizeof *tls);
     if (!tls)
         return -PEN_ENOMEM;

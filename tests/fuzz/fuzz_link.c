@@ -58,7 +58,7 @@ static void memory_destroy(struct pen_stream *stream)
 
 static struct pen_stream *memory_create(const uint8_t *data, size_t size, size_t step, uint64_t *sent)
 {
-    static const struct pen_stream_ops ops = {memory_send, memory_receive, memory_destroy, NULL};
+    static const struct pen_stream_ops ops = {memory_send, memory_receive, memory_destroy, NULL, NULL, NULL};
     struct memory *memory = malloc(sizeof *memory);
     require(memory);
     *memory = (struct memory){{&ops, -1}, data, size, step, sent};

@@ -57,8 +57,8 @@ class Flow(harness.Scenario):
         if not os.path.exists(POCL):
             self.skipTest('PoCL is not installed')
 
-    def open(self, host='127.0.0.1', wrapper=()):
-        self.pool = self.daemon(f'cache: {{dir: {self.folder}/cache}}\n' + harness.listen(self.path('daemon0'), host), wrapper=wrapper,
+    def open(self, host='127.0.0.1', wrapper=(), config=''):
+        self.pool = self.daemon(f'cache: {{dir: {self.folder}/cache}}\n' + config + harness.listen(self.path('daemon0'), host), wrapper=wrapper,
                                 environment={'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': self.path('pocl')})
         self.address = self.pool.tenant('alice')
 
@@ -108,6 +108,19 @@ class Flow(harness.Scenario):
         for pid in worker, program.pid:
             self.assertLess(most[pid], UNDER_WAY + KEPT + REST)
         harness.wait_for(lambda: not harness.alive(worker), what='that its worker has ended')
+
+    @harness.not_sanitized(LONG)
+    def test_one_that_stands_still(self):
+        """For longer than a host may say nothing, with bytes on their way to it: its host says that there is no room."""
+        self.open(config='session: {reconnect_window: 1 s}\n')
+        program, worker = self.start('reads', str(MANY))
+        time.sleep(0.1)
+        program.send_signal(signal.SIGSTOP)
+        time.sleep(14)
+        self.assertTrue(harness.alive(worker))
+        program.send_signal(signal.SIGCONT)
+        self.finish(program)
+        self.assertNotIn('a new connection', self.pool.log())
 
     def test_a_stalled_reader_of_all_at_once(self):
         """The worker knows of all its reads already, which become due just before it is stopped."""

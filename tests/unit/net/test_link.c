@@ -217,7 +217,7 @@ static void slow_destroy(struct pen_stream *stream)
 
 static void make_slow(struct pen_stream **stream)
 {
-    static const struct pen_stream_ops ops = {slow_send, slow_receive, slow_destroy, NULL, NULL};
+    static const struct pen_stream_ops ops = {slow_send, slow_receive, slow_destroy, NULL, NULL, NULL};
     struct slow *slow = malloc(sizeof *slow);
     assert_non_null(slow);
     *slow = (struct slow){{&ops, (*stream)->fd}, *stream, pen_now_ns()};
@@ -598,7 +598,7 @@ static void *flush_once(void *context)
 /* The turning thread finds another sending, and sleeps; the other finds the socket full, and leaves the rest to it. */
 static void nobody_sleeps_over_it(void **unused)
 {
-    static const struct pen_stream_ops ops = {stubborn_send, stubborn_receive, stubborn_destroy, NULL, NULL};
+    static const struct pen_stream_ops ops = {stubborn_send, stubborn_receive, stubborn_destroy, NULL, NULL, NULL};
     const struct pen_link_owner owner = {.frame = count_frame};
     struct stubborn stubborn = {.stream = {.ops = &ops}};
     _Alignas(8) unsigned char frame[64];
@@ -655,10 +655,51 @@ static struct pen_link *attach_writable(struct pen_stream *stream, int fds[2])
     return link;
 }
 
+static bool nobody_answers(const struct pen_stream *stream, uint64_t *out_unheard_ns)
+{
+    (void)stream;
+    *out_unheard_ns = UINT64_C(60000000000);
+    return true;
+}
+
+static void *turn_until_it_ends(void *context)
+{
+    int rc;
+    do
+        pen_link_wait(context, UINT64_MAX);
+    while (!(rc = pen_link_turn(context)));
+    return (void *)(intptr_t)rc;
+}
+
+/* Whoever turns is asleep when another sends to a host that is not there any more. */
+static void a_host_that_is_gone(void **unused)
+{
+    static const struct pen_stream_ops ops = {deaf_send, stubborn_receive, stubborn_destroy, NULL,
+                                              NULL,      nobody_answers};
+    struct pen_stream stream = {.ops = &ops};
+    _Alignas(8) unsigned char frame[64];
+    const struct pen_msg_link_queue queue = {.completed = 1};
+    pthread_t turner;
+    void *rc;
+    int fds[2];
+    (void)unused;
+    struct pen_link *link = attach_writable(&stream, fds);
+    assert_int_equal(pthread_create(&turner, NULL, turn_until_it_ends, link), 0);
+    usleep(20000);
+    pen_msg_link_queue_encode(&queue, 0, frame);
+    assert_int_equal(pen_link_add(link, frame, pen_msg_link_queue_size(&queue)), 0);
+    pen_link_flush(link);
+    assert_int_equal(pthread_join(turner, &rc), 0);
+    assert_int_equal((intptr_t)rc, -PEN_EGONE);
+    pen_link_destroy(link);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 /* The peer acknowledges nothing: when no more may be kept, what goes beside waits, and nobody spins meanwhile. */
 static void sleeps_while_no_part_is_made(void **unused)
 {
-    static const struct pen_stream_ops ops = {deaf_send, stubborn_receive, stubborn_destroy, NULL, NULL};
+    static const struct pen_stream_ops ops = {deaf_send, stubborn_receive, stubborn_destroy, NULL, NULL, NULL};
     static unsigned char frame[PEN_LIMIT_FRAME], arena[64];
     struct pen_stream stream = {.ops = &ops};
     int fds[2], turns = 0;
@@ -707,7 +748,8 @@ static void add_to_burst(struct pen_link *link)
  */
 static void bursts_are_gathered(void **unused)
 {
-    static const struct pen_stream_ops ops = {far_send, stubborn_receive, stubborn_destroy, NULL, far_round_trip_ns};
+    static const struct pen_stream_ops ops = {far_send, stubborn_receive,  stubborn_destroy,
+                                              NULL,     far_round_trip_ns, NULL};
     struct pen_stream stream = {.ops = &ops};
     int fds[2], turns = 0;
     (void)unused;
@@ -798,6 +840,7 @@ int main(void)
         cmocka_unit_test(frames_overtake),
         cmocka_unit_test(many_senders),
         cmocka_unit_test(nobody_sleeps_over_it),
+        cmocka_unit_test(a_host_that_is_gone),
         cmocka_unit_test(sleeps_while_no_part_is_made),
         cmocka_unit_test(bursts_are_gathered),
         cmocka_unit_test(every_kick_wakes),
