@@ -120,12 +120,55 @@ static int add_read(struct pen_hazard_piece *piece, const struct access *access)
     return 0;
 }
 
-/* All that it knew is met. */
-static void set_write(struct pen_hazard_piece *piece, struct pen_hazard_node *node)
+/* A write by `node`, of which all that comes before it has been met. */
+struct writing {
+    struct pen_hazard_node *node;
+    enum pen_hazard_mode mode;
+};
+
+/* Is it to be told of behind that, too? */
+static bool outlasts(const struct access *access, const struct writing *writing)
 {
-    piece->accesses[0] = (struct access){node, node->ticket};
-    piece->count = piece->writes = 1;
+    return writing->mode != PEN_HAZARD_OVERWRITE && access->node->matters && access->node != writing->node &&
+           !is_over(access);
+}
+
+static uint32_t count_outlasting(const struct pen_hazard_piece *piece, const struct writing *writing)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < piece->writes; i++)
+        count += outlasts(&piece->accesses[i], writing);
+    return count;
+}
+
+/* It has room for what outlasts, and one more. */
+static void set_write(struct pen_hazard_piece *piece, const struct writing *writing)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < piece->writes; i++)
+        if (outlasts(&piece->accesses[i], writing))
+            piece->accesses[kept++] = piece->accesses[i];
+    piece->accesses[kept++] = (struct access){writing->node, writing->node->ticket};
+    piece->count = piece->writes = kept;
     piece->joined = false;
+}
+
+static bool has_write(const struct pen_hazard_piece *piece, const struct pen_hazard_node *node)
+{
+    for (uint32_t i = 0; i < piece->writes; i++)
+        if (piece->accesses[i].node == node)
+            return true;
+    return false;
+}
+
+/* What outlasts the write that `into`, which has room, is set to, and is known to another piece. */
+static void take_outlasting(struct pen_hazard_piece *into, const struct pen_hazard_piece *other,
+                            const struct writing *writing)
+{
+    for (uint32_t i = 0; i < other->writes; i++)
+        if (outlasts(&other->accesses[i], writing) && !has_write(into, other->accesses[i].node))
+            into->accesses[into->writes++] = other->accesses[i];
+    into->count = into->writes;
 }
 
 static int copy_accesses(struct pen_hazard_piece *to, const struct pen_hazard_piece *from)
@@ -267,10 +310,10 @@ static int meet_one(const struct meeting *meeting, const struct access *before, 
 static int meet_all(const struct meeting *meeting, const struct pen_hazard_piece *piece, enum pen_hazard_mode mode)
 {
     enum pen_hazard_kind after_write =
-        mode == PEN_HAZARD_WRITE ? PEN_HAZARD_WRITE_AFTER_WRITE : PEN_HAZARD_READ_AFTER_WRITE;
+        mode == PEN_HAZARD_READ ? PEN_HAZARD_READ_AFTER_WRITE : PEN_HAZARD_WRITE_AFTER_WRITE;
     int rc = 0;
     bool read = false;
-    if (mode == PEN_HAZARD_WRITE)
+    if (mode != PEN_HAZARD_READ)
         for (uint32_t i = piece->writes; i < piece->count && !rc; i++) {
             read |= !is_over(&piece->accesses[i]) && piece->accesses[i].node != meeting->node;
             rc = meet_one(meeting, &piece->accesses[i], PEN_HAZARD_WRITE_AFTER_READ);
@@ -281,27 +324,47 @@ static int meet_all(const struct meeting *meeting, const struct pen_hazard_piece
     return rc;
 }
 
-static int write_range(struct pen_hazards *hazards, struct pen_hazard_region *region, uint64_t begin, uint64_t end,
-                       const struct meeting *meeting)
+/* Of pieces that a write covers, the first becomes all of them. */
+static int write_pieces(struct pen_hazards *hazards, struct pen_hazard_region *region, uint32_t first, uint32_t end,
+                        const struct writing *writing)
 {
+    struct pen_hazard_piece *piece = region->pieces[first];
+    uint32_t count = 1;
+    for (uint32_t i = first; i < end; i++)
+        count += count_outlasting(region->pieces[i], writing);
+    if (reserve(piece, count))
+        return -PEN_ENOMEM;
+    set_write(piece, writing);
+    for (uint32_t i = first + 1; i < end; i++)
+        take_outlasting(piece, region->pieces[i], writing);
+    take_out(hazards, region, first + 1, end);
+    return 0;
+}
+
+static int write_range(struct pen_hazards *hazards, struct pen_hazard_region *region, uint64_t begin, uint64_t end,
+                       enum pen_hazard_mode mode, const struct meeting *meeting)
+{
+    const struct writing writing = {meeting->node, mode};
     uint32_t first = find(region, begin), last = first;
     int rc = 0;
     for (; last < region->count && region->pieces[last]->begin < end && !rc; last++)
-        rc = meet_all(meeting, region->pieces[last], PEN_HAZARD_WRITE);
+        rc = meet_all(meeting, region->pieces[last], mode);
     if (rc)
         return rc;
-    struct pen_hazard_piece *piece;
     if (last > first) {
-        piece = region->pieces[first];
-        take_out(hazards, region, first + 1, last);
-    } else if (!(piece = take(hazards, begin, end)) || insert(region, first, piece)) {
-        if (piece)
+        rc = write_pieces(hazards, region, first, last, &writing);
+    } else {
+        struct pen_hazard_piece *piece = take(hazards, begin, end);
+        rc = piece ? insert(region, first, piece) : -PEN_ENOMEM;
+        if (piece && rc)
             give(hazards, piece);
-        return -PEN_ENOMEM;
+        else if (piece)
+            set_write(piece, &writing);
     }
-    piece->begin = begin;
-    piece->end = end;
-    set_write(piece, meeting->node);
+    if (rc)
+        return rc;
+    region->pieces[first]->begin = begin;
+    region->pieces[first]->end = end;
     return 0;
 }
 
@@ -344,8 +407,11 @@ static int access_piece(struct pen_hazard_piece *piece, enum pen_hazard_mode mod
         return rc;
     if (mode == PEN_HAZARD_READ)
         return add_read(piece, &(struct access){meeting->node, meeting->node->ticket});
-    set_write(piece, meeting->node);
-    return 0;
+    const struct writing writing = {meeting->node, mode};
+    rc = reserve(piece, count_outlasting(piece, &writing) + 1);
+    if (!rc)
+        set_write(piece, &writing);
+    return rc;
 }
 
 int pen_hazard_access(struct pen_hazards *hazards, struct pen_hazard_region *region, uint64_t begin, uint64_t end,
@@ -359,8 +425,8 @@ int pen_hazard_access(struct pen_hazards *hazards, struct pen_hazard_region *reg
         return -PEN_ENOMEM;
     if (split(hazards, region, begin) || split(hazards, region, end))
         return -PEN_ENOMEM;
-    return mode == PEN_HAZARD_WRITE ? write_range(hazards, region, begin, end, &meeting)
-                                    : read_range(hazards, region, begin, end, &meeting);
+    return mode == PEN_HAZARD_READ ? read_range(hazards, region, begin, end, &meeting)
+                                   : write_range(hazards, region, begin, end, mode, &meeting);
 }
 
 void pen_hazard_visit(const struct pen_hazard_region *region, uint64_t begin, uint64_t end, enum pen_hazard_mode mode,
@@ -368,7 +434,7 @@ void pen_hazard_visit(const struct pen_hazard_region *region, uint64_t begin, ui
 {
     for (uint32_t i = find(region, begin); i < region->count && region->pieces[i]->begin < end; i++) {
         const struct pen_hazard_piece *piece = region->pieces[i];
-        uint32_t count = mode == PEN_HAZARD_WRITE ? piece->count : piece->writes;
+        uint32_t count = mode == PEN_HAZARD_READ ? piece->writes : piece->count;
         for (uint32_t j = count; j-- > 0;)
             if (!is_over(&piece->accesses[j]))
                 visit(context, piece->accesses[j].node);

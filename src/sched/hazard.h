@@ -26,7 +26,8 @@
 struct pen_hazard_node {
     uint64_t ticket;
     uint64_t met_by; /* hazard.c: the last that was told to come after this one */
-    /* A write whose failing is that of all after it: they are told of it also behind those that read it. */
+    /* A write whose failing is that of all after it: they are told of it also behind those that read or change what it
+     * has written, up to one that overwrites it. */
     bool matters;
 };
 
@@ -42,9 +43,13 @@ struct pen_hazards {
     struct pen_hazard_piece *spare; /* pieces to be used again */
 };
 
-enum pen_hazard_mode { PEN_HAZARD_READ, PEN_HAZARD_WRITE };
+enum pen_hazard_mode {
+    PEN_HAZARD_READ,
+    PEN_HAZARD_WRITE,    /* it may read, too */
+    PEN_HAZARD_OVERWRITE /* it leaves nothing of what was there */
+};
 
-/* Of a new access and one before it. A write may read, too. */
+/* Of a new access and one before it. */
 enum pen_hazard_kind { PEN_HAZARD_READ_AFTER_WRITE, PEN_HAZARD_WRITE_AFTER_READ, PEN_HAZARD_WRITE_AFTER_WRITE };
 
 /* `before` must be over before the new access may begin. Told once for each, with the first kind that was found. */

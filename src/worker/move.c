@@ -63,12 +63,27 @@ void pen_move_forget(struct pen_work_region *root)
 struct noting {
     struct pen_work_task *task;
     struct pen_work_command *command;
-    const struct pen_access *access;
-    uint32_t at;
+    const struct pen_access *access, *others; /* others: other_count of the command's; what one has met, all have */
+    uint32_t other_count, at;
 };
 
-/* A copy that brings what the access is to find stands with what the program has the command wait for: its failing is
- * the command's. All others are merely to be over. */
+static bool is_to_find(const struct pen_access *access, const struct pen_work_task *copy)
+{
+    return !access->fresh && access->root == copy->moves && access->begin < copy->move.end &&
+           copy->move.begin < access->end;
+}
+
+/* Is what the copy brings, or some of it, what the command is to find there? */
+static bool finds(const struct noting *noting, const struct pen_work_task *copy)
+{
+    bool found = is_to_find(noting->access, copy);
+    for (uint32_t i = 0; i < noting->other_count; i++)
+        found = found || is_to_find(&noting->others[i], copy);
+    return found && copy->move.to == noting->at;
+}
+
+/* A copy that brings what the command is to find stands with what the program has that wait for: its failing is the
+ * command's. All others are merely to be over. */
 static int meet(void *context, struct pen_hazard_node *before, enum pen_hazard_kind kind)
 {
     const struct noting *noting = context;
@@ -77,7 +92,7 @@ static int meet(void *context, struct pen_hazard_node *before, enum pen_hazard_k
     if (pen_is_traced(task->work))
         pen_trace_met(command, noting->task, task, kind);
     int rc = pen_command_add_wait(task->work, command, task);
-    if (rc || !task->moves || task->move.to != noting->at || noting->access->fresh)
+    if (rc || !task->moves || !finds(noting, task))
         return rc;
     command->waits[command->wait_count - 1] = command->waits[command->order_from];
     command->waits[command->order_from++] = task;
@@ -90,14 +105,20 @@ static void take_ticket(struct pen_work_task *task)
     task->hazard = (struct pen_hazard_node){.ticket = ++task->work->ticket};
 }
 
-static int note(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *access,
-                uint32_t at)
+static int note(struct noting *noting, enum pen_hazard_mode mode)
 {
-    struct noting noting = {task, command, access, at};
-    struct pen_hazard_region *history = history_at(access->root, at);
-    return history ? pen_hazard_access(&task->work->hazards, history, access->begin, access->end, access->mode,
-                                       &task->hazard, meet, &noting)
+    const struct pen_access *access = noting->access;
+    struct pen_hazard_region *history = history_at(access->root, noting->at);
+    return history ? pen_hazard_access(&noting->task->work->hazards, history, access->begin, access->end, mode,
+                                       &noting->task->hazard, meet, noting)
                    : -PEN_ENOMEM;
+}
+
+static int note_access(struct noting *noting, const struct pen_access *access, uint32_t at)
+{
+    noting->access = access;
+    noting->at = at;
+    return note(noting, access->fresh ? PEN_HAZARD_OVERWRITE : access->mode);
 }
 
 struct users {
@@ -175,18 +196,21 @@ static int order_copy(struct pen_work_command *copy, struct pen_work_task *task,
     struct pen_work_region *root = copy->u.transfer.region;
     const struct pen_work_domain *domain = copy->lane->device->domain;
     struct pen_access from = {root, task->move.begin, task->move.end, PEN_HAZARD_READ, false}, to = from;
-    const struct pen_access all = {root, 0, root->size, PEN_HAZARD_WRITE, true}; /* who comes after it waits for it */
+    const struct pen_access all = {root, 0, root->size, PEN_HAZARD_WRITE, true};
+    struct noting noting = {.task = task, .command = copy};
     to.mode = PEN_HAZARD_WRITE;
     to.fresh = true;
     task->hazard = (struct pen_hazard_node){.ticket = ++task->work->ticket, .matters = true};
     copy->order_from = 0;
-    int rc = note(copy, task, &from, to_host ? domain->index : PEN_REPLICA_HOST);
+    int rc = note_access(&noting, &from, to_host ? domain->index : PEN_REPLICA_HOST);
     if (!rc)
-        rc = note(copy, task, &to, to_host ? PEN_REPLICA_HOST : domain->index);
+        rc = note_access(&noting, &to, to_host ? PEN_REPLICA_HOST : domain->index);
     bool first = !(root->noted >> domain->index & 1) && domain->index < root->memory_count &&
                  root->memories[domain->index] != NULL;
-    if (!rc && first)
-        rc = note(copy, task, &all, domain->index);
+    if (!rc && first) { /* who comes after it waits for it, though it changes only some of that */
+        noting = (struct noting){.task = task, .command = copy, .access = &all, .at = domain->index};
+        rc = note(&noting, PEN_HAZARD_WRITE);
+    }
     if (!rc && first)
         rc = wait_for_unwatched(task->work, copy, domain);
     root->noted |= (uint64_t)root->watched << domain->index;
@@ -398,8 +422,9 @@ static int bring_all(const struct pen_work_command *command, const struct pen_ac
 }
 
 /* The command's last access, of which it would leave no old byte. */
-static int note_fresh(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *access)
+static int note_fresh(struct noting *noting, const struct pen_access *access)
 {
+    struct pen_work_command *command = noting->command;
     const struct pen_work_device *device = command->lane->device;
     struct pen_access told = cut(access), noted = *access;
     int rc = 0;
@@ -410,7 +435,7 @@ static int note_fresh(struct pen_work_command *command, struct pen_work_task *ta
     else
         rc = bring(told.root, command->lane->device, told.begin, told.end);
     if (!rc)
-        rc = note(command, task, &noted, device->domain->index);
+        rc = note_access(noting, &noted, device->domain->index);
     if (!rc)
         set_valid(&told, device);
     return rc;
@@ -421,6 +446,7 @@ static int bring_and_note(struct pen_work_command *command, struct pen_work_task
                           const struct pen_access *accesses, uint32_t count)
 {
     const struct pen_work_device *device = command->lane->device;
+    struct noting noting = {.task = task, .command = command, .others = accesses, .other_count = count};
     struct pen_access told[PEN_LIMIT_ARGUMENTS];
     int rc = bring_all(command, accesses, count, told);
     if (rc)
@@ -428,12 +454,12 @@ static int bring_and_note(struct pen_work_command *command, struct pen_work_task
     take_ticket(task);
     for (uint32_t i = 0; i < count && !rc; i++) {
         if (pen_region_is_direct(accesses[i].root)) {
-            rc = note(command, task, &accesses[i], PEN_REPLICA_HOST);
+            rc = note_access(&noting, &accesses[i], PEN_REPLICA_HOST);
         } else if (accesses[i].fresh) {
             assert(i == count - 1);
-            rc = note_fresh(command, task, &accesses[i]);
+            rc = note_fresh(&noting, &accesses[i]);
         } else {
-            rc = note(command, task, &accesses[i], device->domain->index);
+            rc = note_access(&noting, &accesses[i], device->domain->index);
             if (!rc)
                 set_valid(&told[i], device);
         }
@@ -445,12 +471,13 @@ static int bring_and_note(struct pen_work_command *command, struct pen_work_task
 int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
                   uint32_t count)
 {
+    struct noting noting = {.task = task, .command = command};
     int rc = 0;
     command->order_from = command->wait_count;
     if (pen_access_moves(accesses, count))
         return bring_and_note(command, task, accesses, count);
     take_ticket(task);
     for (uint32_t i = 0; i < count && !rc; i++)
-        rc = note(command, task, &accesses[i], PEN_REPLICA_HOST);
+        rc = note_access(&noting, &accesses[i], PEN_REPLICA_HOST);
     return rc;
 }

@@ -4,10 +4,11 @@
  * time, every command finds what the last one before it has left, and all end. A command is for that in the histories of its
  * replica, and so are copies, of both their ends: that is what pins contents against a move, and a move against commands.
  *
- * What follows a command that should have changed the region and failed may find anything.
+ * What follows a command that should have changed the region and failed may find anything; but what the last of all says that
+ * it has written is there.
  *
  * -DUNNOTED_SOURCE: a copy is in the history of where it goes only; -DREADERS_HIDE: who writes after those that read what a
- * copy brings does not ask whether that has failed; -DREPLACE_HELD: an overwrite gets another memory while one that needs the old one
+ * copy brings does not ask whether that has failed; -DWRITERS_HIDE: nor does who comes after those that change it; -DREPLACE_HELD: an overwrite gets another memory while one that needs the old one
  * has not been handed over; -DLOST_ANYHOW: a copy that failed takes with it what has overwritten it since; -DSTAYS_VALID: it takes
  * nothing with it. With each somebody finds what he should not. */
 #define COMMANDS 3
@@ -28,6 +29,7 @@ typedef task_of {
     byte driver, from, to; /* replicas; a command's are the same */
     byte from_cell, to_cell;
     byte after, needs;     /* others, as bits: they are to be over; and not to have failed */
+    byte waits;            /* of those after which it is, that its driver knows of */
     byte finds, leaves, sources, stamp;
     bool copies, writes, fresh
 }
@@ -40,16 +42,20 @@ byte failures;
 /* Dispatch's: */
 byte valid = BIT(HOST), stamp, last_stamp;
 byte writer[3] = NOBODY, readers[3];
-byte accepted, truth;
+byte brings[3]; /* copies there that have not been overwritten since */
+byte accepted, truth, last_writer = NOBODY;
 
 inline meet_writer(at) {
     if
-    :: writer[at] != NOBODY && !(reaped & BIT(writer[at])) ->
-        task[count].after = task[count].after | BIT(writer[at]);
-        if
-        :: task[writer[at]].copies && !task[count].fresh -> task[count].needs = task[count].needs | BIT(writer[at])
-        :: else
-        fi
+    :: writer[at] != NOBODY && !(reaped & BIT(writer[at])) -> task[count].after = task[count].after | BIT(writer[at])
+    :: else
+    fi
+}
+
+inline meet_copies(at) {
+    task[count].after = task[count].after | (brings[at] & ~reaped);
+    if
+    :: !task[count].fresh -> task[count].needs = task[count].needs | (brings[at] & ~reaped)
     :: else
     fi
 }
@@ -59,16 +65,22 @@ inline note(at, writing) {
     :: writing ->
         task[count].after = task[count].after | (readers[at] & ~reaped);
         if
-        :: !(readers[at] & ~reaped) -> meet_writer(at)
+        :: !(readers[at] & ~reaped) -> meet_writer(at); meet_copies(at)
 #ifndef READERS_HIDE
-        :: (readers[at] & ~reaped) && writer[at] != NOBODY && task[writer[at]].copies -> meet_writer(at)
+        :: readers[at] & ~reaped -> meet_copies(at)
 #endif
         :: else
         fi;
         writer[at] = count;
-        readers[at] = 0
+        readers[at] = 0;
+#ifndef WRITERS_HIDE
+        if :: task[count].fresh -> brings[at] = 0 :: else fi
+#else
+        brings[at] = 0
+#endif
     :: else ->
         meet_writer(at);
+        meet_copies(at);
         readers[at] = readers[at] | BIT(count)
     fi
 }
@@ -113,6 +125,7 @@ inline copy(on, source, target) {
 #endif
     task[count].fresh = true; /* it does not look at what it writes over */
     note(target, true);
+    brings[target] = BIT(count);
     task[count].fresh = false;
     valid = valid | BIT(target);
     begin(on)
@@ -132,7 +145,7 @@ inline bring(d) {
 
 /* Another memory for what is overwritten, if somebody is at the old one, and all of those have it. */
 inline overtake(d) {
-    users = readers[d] & ~reaped;
+    users = (readers[d] | brings[d]) & ~reaped;
     if
     :: writer[d] != NOBODY -> users = users | (BIT(writer[d]) & ~reaped)
     :: else
@@ -145,7 +158,8 @@ inline overtake(d) {
 #endif
         generation[d] = 1;
         writer[d] = NOBODY;
-        readers[d] = 0
+        readers[d] = 0;
+        brings[d] = 0
     :: else
     fi
 }
@@ -166,7 +180,7 @@ inline accept() {
     task[count].fresh = kind == overwrites;
     note(d, kind != reads);
     if
-    :: kind != reads -> truth = accepted; valid = BIT(d)
+    :: kind != reads -> truth = accepted; valid = BIT(d); last_writer = count
     :: else
     fi;
     if
@@ -206,7 +220,18 @@ active proctype dispatch() {
             t = 0
         }
     :: accepted == COMMANDS && reaped == BIT(count) - 1 -> break
-    od
+    od;
+    atomic {
+        assert(valid);
+        d = 0;
+        do
+        :: d > HOST -> break
+        :: else ->
+            assert(last_writer == NOBODY || (failed & BIT(last_writer)) || !(valid & BIT(d)) ||
+                   memory[CELL(d)] == task[last_writer].leaves);
+            d++
+        od
+    }
 }
 
 inline fail(t) {
@@ -220,6 +245,7 @@ proctype execute(byte t) {
     /* Dispatch hands it over once its driver has what it waits for, or that is over; with the memories that there are. */
     atomic { !(task[t].after & ~reaped & ~(submitted & of_driver[task[t].driver])) ->
         submitted = submitted | BIT(t);
+        task[t].waits = task[t].after & ~reaped;
         task[t].from_cell = CELL(task[t].from);
         task[t].to_cell = CELL(task[t].to)
     }
@@ -227,7 +253,7 @@ proctype execute(byte t) {
         if
         :: task[t].needs & failed -> fail(t); over = over | BIT(t); goto ended
         /* A driver fails what waits for what has failed, whatever for. */
-        :: task[t].after & failed & of_driver[task[t].driver] -> fail(t); over = over | BIT(t); goto ended
+        :: task[t].waits & failed & of_driver[task[t].driver] -> fail(t); over = over | BIT(t); goto ended
         :: !(task[t].needs & failed) ->
             assert(!writers_in[task[t].from_cell] || task[t].fresh);
             assert(!task[t].writes || (!writers_in[task[t].to_cell] && !readers_in[task[t].to_cell]));

@@ -248,6 +248,49 @@ static void test_what_matters(void **state)
     }
 }
 
+/* It is told of behind those that have changed what it wrote, too, wherever they did, until something overwrites it. */
+static void test_what_matters_behind_writes(void **state)
+{
+    (void)state;
+    static const uint32_t bytes[][2] = {{0, 8}, {0, 16}, {4, 12}};
+    for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) {
+        struct pen_hazards hazards;
+        struct pen_hazard_region region = {0};
+        struct pen_hazard_node nodes[20] = {{0}};
+        uint32_t met = 0, begin = bytes[i][0], end = bytes[i][1], count = 0;
+        pen_hazards_init(&hazards);
+        for (uint32_t at = 0; at < 16; at += 2) { /* as many as a piece has no room for without memory of its own */
+            nodes[count] = (struct pen_hazard_node){.ticket = count + 1, .matters = true};
+            assert_int_equal(pen_hazard_access(&hazards, &region, at, at + 2, PEN_HAZARD_OVERWRITE, &nodes[count++],
+                                               count_one, &met),
+                             0);
+        }
+        assert_int_equal(met, 0);
+        for (uint32_t changes = 0; changes < 3; changes++) { /* they meet the one before, and what matters */
+            nodes[count].ticket = count + 1;
+            met = 0;
+            assert_int_equal(
+                pen_hazard_access(&hazards, &region, begin, end, PEN_HAZARD_WRITE, &nodes[count++], count_one, &met),
+                0);
+            assert_int_equal(met, (end - begin) / 2 + (changes ? 1 : 0));
+        }
+        nodes[1].ticket = nodes[2].ticket = 0; /* over: bytes 2 to 6 */
+        nodes[count].ticket = count + 1;
+        met = 0;
+        assert_int_equal(
+            pen_hazard_access(&hazards, &region, begin, end, PEN_HAZARD_OVERWRITE, &nodes[count++], count_one, &met),
+            0);
+        assert_int_equal(met, (end - begin) / 2 + 1 - (begin ? 1 : 2));
+        nodes[count].ticket = count + 1;
+        met = 0;
+        assert_int_equal(
+            pen_hazard_access(&hazards, &region, begin, end, PEN_HAZARD_READ, &nodes[count], count_one, &met), 0);
+        assert_int_equal(met, 1);
+        pen_hazard_forget(&hazards, &region);
+        pen_hazards_finish(&hazards);
+    }
+}
+
 static int refuse(void *context, struct pen_hazard_node *before, enum pen_hazard_kind kind)
 {
     (void)context, (void)before, (void)kind;
@@ -274,8 +317,13 @@ static void test_error_of_meet(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random), cmocka_unit_test(test_exact),         cmocka_unit_test(test_bounded),
-        cmocka_unit_test(test_kinds),  cmocka_unit_test(test_error_of_meet), cmocka_unit_test(test_what_matters),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_exact),
+        cmocka_unit_test(test_bounded),
+        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_error_of_meet),
+        cmocka_unit_test(test_what_matters),
+        cmocka_unit_test(test_what_matters_behind_writes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

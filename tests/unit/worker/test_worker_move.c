@@ -291,6 +291,87 @@ static void test_failed_copy_behind_reader(void **state)
     rig_stop(&rig);
 }
 
+/* A copy fails that is held, and so are those that change or read what it was to bring, one behind the other: none of
+ * them says that it has done so. */
+static void test_failed_copy_behind_writer(void **state)
+{
+    (void)state;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true, .fail = "read:1:late"}, 3 * DEVICES);
+    send_mix(&rig, Q, R, R, 1, E, 1, NULL);
+    assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    send_sleep(&rig, Q, 200, E + 1, 2); /* which the copy waits for */
+    send_mix(&rig, Q + 1, R, R, 2, E + 2, 3, NULL);
+    send_mix(&rig, Q + 1 + DEVICES, R, R, 3, E + 3, 4, NULL); /* of the same device */
+    send_mix(&rig, Q + 1 + 2 * DEVICES, R + 1, R, 4, E + 4, 5, NULL);
+    assert_true(rig_slot(&rig, 4) > 0);
+    assert_true(rig_wait_slot(&rig, 3) < 0);
+    assert_true(rig_wait_slot(&rig, 4) < 0);
+    assert_true(rig_wait_slot(&rig, 5) < 0);
+    for (uint32_t device = 0; device < DEVICES; device++) { /* the contents are as they were */
+        assert_int_equal(rig_read(&rig, Q + device, R, WORDS, BACK), 0);
+        assert_int_equal(*(uint32_t *)(void *)(rig.arena + BACK), 1);
+    }
+    send_mix(&rig, Q + 1, R, R, 5, E + 5, 6, NULL);
+    assert_int_equal(rig_wait_slot(&rig, 6), 0);
+    assert_int_equal(rig_read(&rig, Q, R, WORDS, BACK), 0);
+    assert_int_equal(*(uint32_t *)(void *)(rig.arena + BACK), 1664525 + 1 + 5);
+    rig_stop(&rig);
+}
+
+/* What is overwritten behind a copy that fails has been, and so has what comes after that. */
+static void test_failed_copy_behind_overwrite(void **state)
+{
+    (void)state;
+    const uint32_t half = WORDS / 2;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true, .fail = "read:1:late"}, 4 * DEVICES);
+    slice(&rig, R + 10, 0, half);
+    slice(&rig, R + 11, half, half);
+    send_mix(&rig, Q, R, R, 1, E, 1, NULL);
+    assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    send_sleep(&rig, Q, 200, E + 1, 2);
+    send_mix(&rig, Q + 1, R, R, 2, E + 2, 3, NULL);
+    RIG_SEND(&rig, fill, .queue = Q + 1 + DEVICES, .region = R, .origin = {0}, .extent = {half * 4, 1, 1},
+             .pattern = {&(uint32_t){9}, 4});
+    send_mix(&rig, Q + 1 + 2 * DEVICES, R + 10, R + 10, 3, E + 3, 4, NULL);
+    send_mix(&rig, Q + 1 + 3 * DEVICES, R + 11, R + 11, 4, E + 4, 5, NULL);
+    assert_true(rig_wait_slot(&rig, 3) < 0);
+    assert_int_equal(rig_wait_slot(&rig, 4), 0);
+    assert_true(rig_wait_slot(&rig, 5) < 0);
+    assert_int_equal(rig_read(&rig, Q + 2, R, WORDS, BACK), 0);
+    const uint32_t *back = (const uint32_t *)(const void *)(rig.arena + BACK);
+    assert_int_equal(back[0], 9 * 1664525u + 9 + 3);
+    assert_int_equal(back[half], 1);
+    rig_stop(&rig);
+}
+
+/* Commands at bytes that a copy was not to bring do not fail with it, though they come after it. */
+static void test_failed_copy_of_other_bytes(void **state)
+{
+    (void)state;
+    const uint32_t half = WORDS / 2;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true, .fail = "read:1:late"}, 2 * DEVICES);
+    slice(&rig, R + 10, 0, half);
+    slice(&rig, R + 11, half, half);
+    send_mix(&rig, Q + 1, R + 11, R + 11, 1, E, 1, NULL);
+    send_mix(&rig, Q, R + 10, R + 10, 1, E + 1, 2, NULL);
+    assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    assert_int_equal(rig_wait_slot(&rig, 2), 0);
+    send_sleep(&rig, Q, 200, E + 2, 3);
+    send_mix(&rig, Q + 1, R + 10, R + 10, 2, E + 3, 4, NULL); /* the first that leaves a device */
+    send_mix(&rig, Q + 1 + DEVICES, R + 11, R + 11, 3, E + 4, 5, NULL);
+    assert_true(rig_slot(&rig, 5) > 0);
+    assert_true(rig_wait_slot(&rig, 4) < 0);
+    assert_int_equal(rig_wait_slot(&rig, 5), 0);
+    assert_int_equal(rig_read(&rig, Q + 2, R, WORDS, BACK), 0);
+    const uint32_t *back = (const uint32_t *)(const void *)(rig.arena + BACK);
+    assert_int_equal(back[0], 1);
+    assert_int_equal(back[half], 1664525 + 1 + 3);
+    rig_stop(&rig);
+}
+
 /* A buffer that is in more parts than can be told apart moves as a whole to where the last one is written, behind all
  * that another device does with any part of it. */
 static void test_too_many_parts(void **state)
@@ -331,6 +412,9 @@ int main(void)
         cmocka_unit_test(test_too_many_parts),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_failed_copy_behind_reader),
+        cmocka_unit_test(test_failed_copy_behind_writer),
+        cmocka_unit_test(test_failed_copy_behind_overwrite),
+        cmocka_unit_test(test_failed_copy_of_other_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
