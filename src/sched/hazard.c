@@ -429,6 +429,16 @@ int pen_hazard_access(struct pen_hazards *hazards, struct pen_hazard_region *reg
                                    : write_range(hazards, region, begin, end, mode, &meeting);
 }
 
+int pen_hazard_look(const struct pen_hazard_region *region, uint64_t begin, uint64_t end, enum pen_hazard_mode mode,
+                    struct pen_hazard_node *node, pen_hazard_meet *meet, void *context)
+{
+    const struct meeting meeting = {node, meet, context};
+    int rc = 0;
+    for (uint32_t i = find(region, begin); i < region->count && region->pieces[i]->begin < end && !rc; i++)
+        rc = meet_all(&meeting, region->pieces[i], mode);
+    return rc;
+}
+
 void pen_hazard_visit(const struct pen_hazard_region *region, uint64_t begin, uint64_t end, enum pen_hazard_mode mode,
                       void (*visit)(void *context, const struct pen_hazard_node *before), void *context)
 {

@@ -63,6 +63,10 @@ void pen_hazards_finish(struct pen_hazards *hazards);
  * `meet` is returned at once. */
 int pen_hazard_access(struct pen_hazards *hazards, struct pen_hazard_region *region, uint64_t begin, uint64_t end,
                       enum pen_hazard_mode mode, struct pen_hazard_node *node, pen_hazard_meet *meet, void *context);
+/* Meets all that such an access would, and changes nothing, but that another one of that node with the same ticket does
+ * not meet them again. */
+int pen_hazard_look(const struct pen_hazard_region *region, uint64_t begin, uint64_t end, enum pen_hazard_mode mode,
+                    struct pen_hazard_node *node, pen_hazard_meet *meet, void *context);
 /* Tells the accesses that such a one would have to come after, some of them perhaps twice, of each byte's the last one
  * first, and changes nothing. */
 void pen_hazard_visit(const struct pen_hazard_region *region, uint64_t begin, uint64_t end, enum pen_hazard_mode mode,

@@ -38,11 +38,43 @@ static void note_submitted(struct pen_work_queue *queue, uint64_t sequence)
         pen_list_append(&queue->work->touched, &queue->touched);
 }
 
+/* ---- what it is published after ---------------------------------------------------------------------------------- */
+
+/* Is a command that waits for this one to be published after it, which nothing else sees to? */
+static bool is_before(struct pen_work_task *wait, const struct pen_work_queue *queue)
+{
+    return !(queue->in_order && wait->queue == queue) && !pen_task_is_done(wait);
+}
+
+bool pen_task_has_before(const struct pen_work_command *command)
+{
+    for (uint32_t i = 0; i < command->wait_count; i++)
+        if (is_before(command->waits[i], command->queue))
+            return true;
+    return false;
+}
+
+/* -PEN_ENOMEM. */
+static int note_before(const struct pen_work_command *command, struct pen_work_task *task)
+{
+    uint32_t count = command->wait_count < command->order_from ? command->wait_count : command->order_from;
+    for (uint32_t i = 0; i < count; i++) {
+        struct pen_work_task *wait = command->waits[i];
+        if (!is_before(wait, task->queue))
+            continue;
+        if (!task->before && !(task->before = malloc((count - i) * sizeof(struct pen_work_task *))))
+            return -PEN_ENOMEM;
+        task->before[task->before_count++] = wait;
+        wait->refs++;
+    }
+    return 0;
+}
+
 /* ---- what never comes to a device -------------------------------------------------------------------------------- */
 
-/* The task's command is not to run: what depends on it is poisoned now. In an in-order queue its error is published
- * when what went before is complete: a marker tells, unless everything before it is tracked by itself. It is pending
- * already. */
+/* The task's command is not to run: what depends on it is poisoned now. Its error is published when what the program
+ * has it wait for is complete, and in an in-order queue what went before: a marker tells, unless everything before it
+ * is tracked by itself. It is pending already. */
 static void fail(struct pen_work_task *task, int status)
 {
     struct pen_work_queue *queue = task->queue;
@@ -69,6 +101,13 @@ static void catch_up(const struct pen_work_command *command, const struct pen_wo
             task->work->ops->queue_finish(command->waits[i]->lane->backend);
 }
 
+/* Until then it counts as in a driver's hands. Without memory it is published too early. */
+static void note_before_refusal(const struct pen_work_command *command, struct pen_work_task *task)
+{
+    if (!task->before_count && !note_before(command, task) && task->before_count && !task->queue->in_order)
+        task->group = pen_group_enter(task->queue);
+}
+
 void pen_task_refuse(const struct pen_work_command *command, struct pen_work_task *task, int status)
 {
     struct pen_work_queue *queue = command->queue;
@@ -76,6 +115,7 @@ void pen_task_refuse(const struct pen_work_command *command, struct pen_work_tas
     if (!task)
         return;
     catch_up(command, task);
+    note_before_refusal(command, task);
     take_off(task);
     fail(task, status);
 }
@@ -157,36 +197,6 @@ static void note_start(const struct pen_work_command *command, struct pen_work_t
         pen_place_begin(&task->lane->device->place, task->submitted_ns);
 }
 
-/* Is a command that waits for this one to be published after it, which nothing else sees to? */
-static bool is_before(const struct pen_work_task *wait, const struct pen_work_queue *queue)
-{
-    return wait->node.state == PEN_GRAPH_SUBMITTED && !(queue->in_order && wait->queue == queue);
-}
-
-bool pen_task_has_before(const struct pen_work_command *command)
-{
-    for (uint32_t i = 0; i < command->wait_count; i++)
-        if (is_before(command->waits[i], command->queue))
-            return true;
-    return false;
-}
-
-/* -PEN_ENOMEM. */
-static int note_before(const struct pen_work_command *command, struct pen_work_task *task)
-{
-    uint32_t count = command->wait_count < command->order_from ? command->wait_count : command->order_from;
-    for (uint32_t i = 0; i < count; i++) {
-        struct pen_work_task *wait = command->waits[i];
-        if (!is_before(wait, task->queue))
-            continue;
-        if (!task->before && !(task->before = malloc((count - i) * sizeof(struct pen_work_task *))))
-            return -PEN_ENOMEM;
-        task->before[task->before_count++] = wait;
-        wait->refs++;
-    }
-    return 0;
-}
-
 bool pen_task_reads_far(const struct pen_work_command *command, const struct pen_work_task *task)
 {
     return task && task->delivers && task->work->config.remote && pen_task_goes_beside(command, PEN_OP_READ);
@@ -231,6 +241,8 @@ static void hand_over(struct pen_work *work, struct pen_work_command *command, s
     } else {
         pen_graph_submitted(&work->graph, &task->node);
         note_tracked(queue, command->sequence);
+        if (task->traced)
+            pen_trace_accepted(command, task);
     }
 }
 

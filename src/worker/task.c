@@ -64,13 +64,14 @@ void pen_task_unref(struct pen_work_task *task)
 
 void pen_task_settle(struct pen_work_task *task, int status)
 {
+    if (pen_task_is_done(task))
+        forget_before(task);
     if (task->node.state == PEN_GRAPH_DONE)
         return;
     pen_graph_done(&task->work->graph, &task->node, status);
     if (task->traced)
         pen_trace_executed(task);
     leave(task);
-    forget_before(task);
     if (task->queue && task->queue->barrier == task)
         task->queue->barrier = NULL;
     if (task->queue && task->queue->alone == task)

@@ -294,21 +294,45 @@ static int meet(void *context, struct pen_hazard_node *node, enum pen_hazard_kin
     return 0;
 }
 
+static uint32_t accesses_of(const struct pen_work_command *command, struct pen_access out[PEN_LIMIT_ARGUMENTS])
+{
+    return is_ordered(command->queue) ? pen_command_accesses(command, out) : 0;
+}
+
 /* What the data asks for: nobody waits for that. Other queues' commands come after what the program says, and no more.
  */
-static void note_data(const struct pen_work_command *command, struct pen_work_task *task)
+static void find_data(const struct pen_work_command *command, struct pen_work_task *task)
 {
-    struct pen_work *work = task->work;
     struct noting noting = {command, task};
     struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
-    uint32_t count = is_ordered(command->queue) ? pen_command_accesses(command, accesses) : 0;
+    uint32_t count = accesses_of(command, accesses);
     if (count)
-        task->traced_at.ticket = ++work->ticket;
+        task->traced_at.ticket = ++task->work->ticket;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct pen_work_traced *traced = traced_of(accesses[i].root, command->queue);
+        if (traced) /* without memory for it an arrow is missing */
+            (void)pen_hazard_look(&traced->history, accesses[i].begin, accesses[i].end, accesses[i].mode,
+                                  &task->traced_at, meet, &noting);
+    }
+}
+
+/* It has been found already. */
+static int pass(void *context, struct pen_hazard_node *node, enum pen_hazard_kind kind)
+{
+    (void)context, (void)node, (void)kind;
+    return 0;
+}
+
+void pen_trace_accepted(const struct pen_work_command *command, struct pen_work_task *task)
+{
+    struct pen_work *work = task->work;
+    struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
+    uint32_t count = task->traced_at.ticket ? accesses_of(command, accesses) : 0;
     for (uint32_t i = 0; i < count; i++) {
         struct pen_work_traced *traced = traced_of(accesses[i].root, command->queue);
-        if (traced) /* without memory for it an arrow is missing */
+        if (traced)
             (void)pen_hazard_access(&work->hazards, &traced->history, accesses[i].begin, accesses[i].end,
-                                    accesses[i].mode, &task->traced_at, meet, &noting);
+                                    accesses[i].mode, &task->traced_at, pass, NULL);
     }
 }
 
@@ -330,7 +354,7 @@ void pen_trace_placed(const struct pen_work_command *command, struct pen_work_ta
 {
     struct pen_work *work = task->work;
     note_waits(command, task);
-    note_data(command, task);
+    find_data(command, task);
     note_order(command->queue, task);
     struct pen_msg_placed placed = {.node = command->sequence,
                                     .after = task->after,

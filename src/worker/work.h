@@ -702,6 +702,8 @@ void pen_trace_met(const struct pen_work_command *command, struct pen_work_task 
                    const struct pen_work_task *before, enum pen_hazard_kind kind);
 /* It is about to be submitted. */
 void pen_trace_placed(const struct pen_work_command *command, struct pen_work_task *task);
+/* Its driver has it: who comes after its data comes after it. Of one that is refused nobody does. */
+void pen_trace_accepted(const struct pen_work_command *command, struct pen_work_task *task);
 /* The root region goes away. */
 void pen_trace_forget(struct pen_work_region *root);
 /* Its driver is done with it. Any thread. */

@@ -382,6 +382,36 @@ static void test_why_data_beside_another_queue(void **state)
     close(fd);
 }
 
+/* What comes after a command that the driver refused comes after those before it: that one has changed nothing. */
+static void test_why_data_past_a_refused_one(void **state)
+{
+    (void)state;
+    struct pen_log_writer *log;
+    struct rig rig;
+    int fd = memfd_create("log", MFD_CLOEXEC);
+    record_into(fd, &(struct rig_options){.no_thread = true, .fail = "copy:2"}, &rig, &log);
+    rig_program(&rig, P, "kernel hold()\n");
+    assert_int_equal(rig_build(&rig, P, 1), 0);
+    rig_kernel(&rig, INC, P, "hold");
+    rig_queue(&rig, Q, 1, 0, 0);
+    for (uint64_t i = 0; i < 4; i++)
+        rig_buffer(&rig, A + i, i * 4096, 16, false);
+    atomic_store(&pen_backend_fake_holds, true); /* nothing is over until all are placed */
+    rig_launch(&rig, Q, INC, 1, 0, 0, NULL, 0);
+    uint64_t first = send_copy(&rig, A, A + 1);
+    uint64_t refused = send_copy(&rig, A + 3, A + 1);
+    uint64_t reads = send_copy(&rig, A + 1, A + 2);
+    rig_execute(&rig);
+    atomic_store(&pen_backend_fake_holds, false);
+    rig_pump(&rig);
+    rig_stop(&rig);
+    assert_int_equal(pen_log_writer_destroy(log), 0);
+    check_edges(fd, first, "i");
+    check_edges(fd, refused, "o");
+    check_edges(fd, reads, "ri");
+    close(fd);
+}
+
 /* A command that the driver refuses does not stop dispatch until what it waits for is over, as none does in a session
  * that is not recorded. */
 static void test_refused_behind_another_queue(void **state)
@@ -409,6 +439,7 @@ static void test_refused_behind_another_queue(void **state)
     rig_launch(&rig, Q + 2, INC + 2, 1, E + 2, 3, NULL, 0);
     assert_int_equal(rig_wait_slot(&rig, 3), 0);
     assert_true(rig_slot(&rig, 1) > 0);
+    assert_true(rig_slot(&rig, 2) > 0); /* the program is not told before */
     atomic_store(&pen_backend_fake_holds, false);
     assert_int_equal(rig_wait_slot(&rig, 2), -PEN_EGROUPSIZE);
     assert_int_equal(rig_wait_slot(&rig, 1), PEN_STATE_COMPLETE);
@@ -748,6 +779,7 @@ int main(void)
         cmocka_unit_test(test_why_data),
         cmocka_unit_test(test_why_data_of_one_device),
         cmocka_unit_test(test_why_data_beside_another_queue),
+        cmocka_unit_test(test_why_data_past_a_refused_one),
         cmocka_unit_test(test_refused_behind_another_queue),
         cmocka_unit_test(test_why_asked),
         cmocka_unit_test(test_live),
