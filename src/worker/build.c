@@ -345,9 +345,12 @@ static int make_unit(struct pen_work_job *job, uint32_t first)
     for (uint32_t i = first; i < job->device_count; i++)
         if (first_of_unit(job, i) == first)
             on.devices[on.count++] = job->devices[i];
-    return pen_unit_make(job->program, &on, job->step, job->options,
-                         job->inputs ? job->inputs + (size_t)first * job->input_count : NULL, job->input_count,
-                         &job->units[first]);
+    int rc = pen_unit_make(job->program, &on, job->step, job->options,
+                           job->inputs ? job->inputs + (size_t)first * job->input_count : NULL, job->input_count,
+                           &job->units[first]);
+    if (!rc && job->ordered && job->step == PEN_BUILD_STEP_BUILD)
+        pen_unit_find_reads(job->units[first], job->program, job->options);
+    return rc;
 }
 
 void pen_job_run(struct pen_work_job *job)
@@ -420,8 +423,10 @@ bool pen_work_build(struct pen_work *work, const struct pen_msg_program_build *m
     if (!job)
         return false;
     atomic_fetch_add_explicit(&work->crash->builds, 1, memory_order_relaxed);
+    job->ordered = work->domain_count > 1;
     for (uint32_t i = 0; i < job->device_count; i++) {
         here = here || job->devices[i]->backend->one_thread;
+        job->ordered = job->ordered || job->devices[i]->span;
         if (first_of_unit(job, i) != i)
             continue;
         job->units[i] = pen_unit_find(job->program, job->devices[i], job->step, job->options, job->keys[i]);

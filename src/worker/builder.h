@@ -22,6 +22,7 @@ struct pen_work_job {
     struct pen_work_program *program; /* referenced */
     uint64_t sequence;
     enum pen_build_step step;
+    bool ordered; /* what its kernels only read is of use: there are several devices to order, or several replicas */
     char *options;
     uint32_t device_count, input_count, target_count;
     struct pen_work_target targets[PEN_LIMIT_DEVICES]; /* as the program named them */

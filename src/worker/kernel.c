@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "worker/module.h"
-#include "worker/source.h"
 #include "worker/work.h"
 
 /* ---- arguments ------------------------------------------------------------------------------------------- */
@@ -335,41 +333,24 @@ void pen_kernel_unref(struct pen_work_kernel *kernel)
     free(kernel);
 }
 
-/* Is it any use to know what is read only: where there are several devices to order, or several replicas? */
-static bool is_ordered(const struct pen_work_kernel *kernel)
-{
-    for (uint32_t i = 0; i < kernel->unit_count; i++)
-        if (kernel->units[i] && kernel->units[i]->device->span)
-            return true;
-    return kernel->work->domain_count > 1;
-}
-
-/* The options that all its units were built with, from all of its program; NULL: they were not. */
-static const char *options_of(const struct pen_work_kernel *kernel)
-{
-    const char *options = NULL;
-    for (uint32_t i = 0; i < kernel->unit_count; i++) {
-        const struct pen_work_unit *unit = kernel->units[i];
-        if (unit && (!unit->options || (options && strcmp(options, unit->options) != 0)))
-            return NULL;
-        options = unit ? unit->options : options;
-    }
-    return options;
-}
-
-/* Without memory nothing is known. */
+/* Only what all its units know. Without memory nothing is known. */
 static void find_reads(struct pen_work_kernel *kernel)
 {
-    const struct pen_work_program *program = kernel->program;
-    const char *options = is_ordered(kernel) ? options_of(kernel) : NULL;
     uint32_t count = kernel->argument_count;
-    if (!options || !count || program->text_count != 1 || !(kernel->reads = calloc(count, sizeof *kernel->reads)))
-        return;
-    const struct pen_work_text *text = &program->texts[0];
-    if (program->kind == PEN_PROGRAM_KIND_IL)
-        pen_module_reads(text->bytes, text->size, kernel->name, count, kernel->reads);
-    else if (strlen((const char *)text->bytes) == text->size)
-        pen_source_reads((const char *)text->bytes, options, kernel->name, count, kernel->reads);
+    for (uint32_t i = 0; i < kernel->unit_count && count; i++) {
+        const struct pen_work_unit *unit = kernel->units[i];
+        if (!unit || !pen_unit_kernel(unit, kernel->name))
+            continue;
+        const bool *reads = pen_unit_reads(unit, kernel->name, count);
+        bool first = !kernel->reads;
+        if (!reads || (first && !(kernel->reads = malloc(count * sizeof *kernel->reads)))) {
+            free(kernel->reads);
+            kernel->reads = NULL;
+            return;
+        }
+        for (uint32_t k = 0; k < count; k++)
+            kernel->reads[k] = (first || kernel->reads[k]) && reads[k];
+    }
 }
 
 /* Takes hold of the program's units as they are; finds the kernel's description. */

@@ -35,7 +35,7 @@ struct macro {
     bool hides;        /* what it stands for may do something to what is beside it */
 };
 
-struct source {
+struct pen_source {
     char *text; /* without comments and joined lines; the options' macros behind it, as directives */
     struct token *tokens;
     uint32_t count, capacity;
@@ -157,7 +157,7 @@ static bool add_token(struct token **tokens, uint32_t *count, uint32_t *capacity
     return true;
 }
 
-static struct token token_at(const struct source *source, const char *at)
+static struct token token_at(const struct pen_source *source, const char *at)
 {
     struct token token = {.at = (uint32_t)(at - source->text), .size = size_of_token(at)};
     bool digit = isdigit((unsigned char)*at) || (*at == '.' && token.size > 1 && isdigit((unsigned char)at[1]));
@@ -165,17 +165,17 @@ static struct token token_at(const struct source *source, const char *at)
     return token;
 }
 
-static bool is(const struct source *source, const struct token *token, const char *text)
+static bool is(const struct pen_source *source, const struct token *token, const char *text)
 {
     return token->size == strlen(text) && !memcmp(source->text + token->at, text, token->size);
 }
 
-static bool is_same(const struct source *source, const struct token *a, const struct token *b)
+static bool is_same(const struct pen_source *source, const struct token *a, const struct token *b)
 {
     return a->size == b->size && !memcmp(source->text + a->at, source->text + b->at, a->size);
 }
 
-static bool is_one_of(const struct source *source, const struct token *token, const char *const *texts)
+static bool is_one_of(const struct pen_source *source, const struct token *token, const char *const *texts)
 {
     for (; *texts; texts++)
         if (is(source, token, *texts))
@@ -186,7 +186,7 @@ static bool is_one_of(const struct source *source, const struct token *token, co
 /* ---- directives ------------------------------------------------------------------------------------------------ */
 
 /* False: it may make anything of the text. */
-static bool note_directive(struct source *source, uint32_t first)
+static bool note_directive(struct pen_source *source, uint32_t first)
 {
     static const char *const conditionals[] = {"if",    "ifdef", "ifndef", "elif", "else",
                                                "endif", "undef", "error",  NULL};
@@ -205,7 +205,7 @@ static bool note_directive(struct source *source, uint32_t first)
 }
 
 /* How much deeper in conditionals it leads. */
-static int depth_of(const struct source *source, uint32_t first)
+static int depth_of(const struct pen_source *source, uint32_t first)
 {
     static const char *const begins[] = {"if", "ifdef", "ifndef", NULL};
     const struct token *name = &source->lines[first];
@@ -213,7 +213,7 @@ static int depth_of(const struct source *source, uint32_t first)
 }
 
 /* From behind its # to the end of the line. NULL: give up. */
-static const char *read_directive(struct source *source, const char *at)
+static const char *read_directive(struct pen_source *source, const char *at)
 {
     static const char *const others[] = {"elif", "else", NULL};
     uint32_t first = source->line_count;
@@ -236,7 +236,7 @@ static const char *read_directive(struct source *source, const char *at)
     return at;
 }
 
-static bool read_tokens(struct source *source)
+static bool read_tokens(struct pen_source *source)
 {
     bool fresh_line = true;
     for (const char *at = source->text; *at;) {
@@ -282,7 +282,7 @@ static bool follow(struct branches *branches, const struct token *token)
 }
 
 /* Every bracket has the other one, in the same branch of the same conditional: they are pairs whatever is left out. */
-static bool match_brackets(const struct source *source, struct token *tokens, uint32_t count)
+static bool match_brackets(const struct pen_source *source, struct token *tokens, uint32_t count)
 {
     static const char open[] = "([{", close[] = ")]}";
     struct branches branches = {.depth = 0};
@@ -311,7 +311,7 @@ static bool match_brackets(const struct source *source, struct token *tokens, ui
 
 /* ---- macros ---------------------------------------------------------------------------------------------------- */
 
-static struct macro *find_macro(struct source *source, const struct token *name)
+static struct macro *find_macro(struct pen_source *source, const struct token *name)
 {
     for (uint32_t i = 0; i < source->macro_count; i++)
         if (is_same(source, &source->lines[source->macros[i].name], name))
@@ -319,13 +319,13 @@ static struct macro *find_macro(struct source *source, const struct token *name)
     return NULL;
 }
 
-static bool is_macro(struct source *source, const struct token *token)
+static bool is_macro(struct pen_source *source, const struct token *token)
 {
     return token->kind == WORD && find_macro(source, token);
 }
 
 /* All of one name are alike. True if that is new. */
-static bool set_hides(struct source *source, const struct macro *macro)
+static bool set_hides(struct pen_source *source, const struct macro *macro)
 {
     bool changed = false;
     for (uint32_t i = 0; i < source->macro_count; i++)
@@ -336,7 +336,7 @@ static bool set_hides(struct source *source, const struct macro *macro)
     return changed;
 }
 
-static bool may_hide(struct source *source, const struct macro *macro)
+static bool may_hide(struct pen_source *source, const struct macro *macro)
 {
     static const char *const marks[] = {
         "=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>=", "++", "--", "&", "##", "#", NULL};
@@ -350,7 +350,7 @@ static bool may_hide(struct source *source, const struct macro *macro)
 }
 
 /* False: it takes too long. */
-static bool judge_macros(struct source *source)
+static bool judge_macros(struct pen_source *source)
 {
     bool changed = true;
     for (uint32_t round = 0; changed && round < ROUNDS_MAX; round++) {
@@ -363,7 +363,7 @@ static bool judge_macros(struct source *source)
 }
 
 /* Does a macro's definition name it? */
-static bool is_in_a_macro(const struct source *source, const struct token *name)
+static bool is_in_a_macro(const struct pen_source *source, const struct token *name)
 {
     for (uint32_t m = 0; m < source->macro_count; m++)
         for (uint32_t i = source->macros[m].name; i < source->macros[m].to; i++)
@@ -422,13 +422,13 @@ struct function {
 };
 
 /* Only a word: a macro could end here what we believe to begin, or begin another. */
-static bool is_plain_word(struct source *source, const struct token *token)
+static bool is_plain_word(struct pen_source *source, const struct token *token)
 {
     return token->kind == WORD && !is_macro(source, token);
 }
 
 /* What `kernel` at `at` begins, if that is one of this name. */
-static bool read_function(struct source *source, uint32_t at, const char *name, struct function *out)
+static bool read_function(struct pen_source *source, uint32_t at, const char *name, struct function *out)
 {
     const struct token *tokens = source->tokens;
     uint32_t i = at + 1;
@@ -452,7 +452,7 @@ static bool read_function(struct source *source, uint32_t at, const char *name, 
 }
 
 /* A name that is the compiler's, and may do anything: `__builtin_...`, `__extension__`, `_Generic`. */
-static bool is_reserved(const struct source *source, const struct token *token)
+static bool is_reserved(const struct pen_source *source, const struct token *token)
 {
     static const char *const known[] = {"__kernel",     "__global",      "__local",     "__constant",
                                         "__private",    "__restrict",    "__read_only", "__write_only",
@@ -462,7 +462,7 @@ static bool is_reserved(const struct source *source, const struct token *token)
 }
 
 /* What stands in the brackets behind a macro; in all of them, for the first ones may leave another macro's name. */
-static void note_given(struct source *source, uint32_t macro)
+static void note_given(struct pen_source *source, uint32_t macro)
 {
     for (uint32_t open = macro + 1; is(source, &source->tokens[open], "("); open = source->tokens[open].pair + 1)
         for (uint32_t i = open + 1; i < source->tokens[open].pair; i++)
@@ -470,7 +470,7 @@ static void note_given(struct source *source, uint32_t macro)
 }
 
 /* False: it holds what is not understood. */
-static bool look_through(struct source *source, const struct function *function)
+static bool look_through(struct pen_source *source, const struct function *function)
 {
     for (uint32_t i = function->begin; i <= function->end; i++) {
         const struct token *token = &source->tokens[i];
@@ -487,7 +487,7 @@ static bool look_through(struct source *source, const struct function *function)
 
 /* The one definition of a kernel; false: there is none, or several, or it may not be what is compiled: macros could
  * make another, where a conditional leaves it out. */
-static bool find_function(struct source *source, const char *name, struct function *out)
+static bool find_function(struct pen_source *source, const char *name, struct function *out)
 {
     static const char *const specifiers[] = {"kernel", "__kernel", NULL};
     uint32_t found = 0;
@@ -510,7 +510,7 @@ static bool find_function(struct source *source, const char *name, struct functi
 /* ---- types ----------------------------------------------------------------------------------------------------- */
 
 /* One of the language's own, of numbers or vectors of them. */
-static bool is_type(struct source *source, const struct token *token)
+static bool is_type(struct pen_source *source, const struct token *token)
 {
     static const char *const types[] = {"char",  "uchar",  "short", "ushort", "int",      "uint",   "long", "ulong",
                                         "float", "double", "half",  "size_t", "unsigned", "signed", NULL};
@@ -525,7 +525,7 @@ static bool is_type(struct source *source, const struct token *token)
 }
 
 /* Is this bracket's group a cast, or a vector's? */
-static bool is_cast(struct source *source, uint32_t close)
+static bool is_cast(struct pen_source *source, uint32_t close)
 {
     uint32_t open = source->tokens[close].pair;
     for (uint32_t i = open + 1; i < close; i++)
@@ -535,7 +535,7 @@ static bool is_cast(struct source *source, uint32_t close)
 }
 
 /* The name of a parameter that is a pointer to numbers in global memory; NULL: it is something else. */
-static const struct token *pointer_name(struct source *source, uint32_t from, uint32_t to)
+static const struct token *pointer_name(struct pen_source *source, uint32_t from, uint32_t to)
 {
     static const char *const before[] = {"global", "__global", "const", "volatile", NULL};
     static const char *const after[] = {"restrict", "__restrict", "const", NULL};
@@ -563,7 +563,7 @@ static const char *const ends[] = {";", ",",  ")",  "]",  "}",  ":",  "?",  "+",
                                    ">", "<=", ">=", "==", "!=", "<<", ">>", "&", "|", "^", "&&", "||", NULL};
 
 /* What stands in brackets of its own, from `open` on, is no place to assign to. */
-static bool is_value_in_brackets(struct source *source, uint32_t open)
+static bool is_value_in_brackets(struct pen_source *source, uint32_t open)
 {
     static const char *const statements[] = {"else", "do", "return", "case", "goto", NULL};
     const struct token *before = &source->tokens[open - 1], *behind = &source->tokens[source->tokens[open].pair + 1];
@@ -573,7 +573,7 @@ static bool is_value_in_brackets(struct source *source, uint32_t open)
 }
 
 /* `at`: p of p[...]. Is what it is there read, and no more? */
-static bool is_read_at(struct source *source, uint32_t at)
+static bool is_read_at(struct pen_source *source, uint32_t at)
 {
     static const char *const before[] = {
         "=",  "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>=",    "(", ",",  ";",
@@ -593,7 +593,7 @@ static bool is_read_at(struct source *source, uint32_t at)
     return is_one_of(source, &tokens[next], ends) && (!alone || is_value_in_brackets(source, at - 1));
 }
 
-static bool is_only_read(struct source *source, const struct function *function, const struct token *name)
+static bool is_only_read(struct pen_source *source, const struct function *function, const struct token *name)
 {
     for (uint32_t i = function->open; i < function->end; i++)
         if (&source->tokens[i] != name && is_same(source, &source->tokens[i], name) &&
@@ -602,7 +602,8 @@ static bool is_only_read(struct source *source, const struct function *function,
     return true;
 }
 
-static void judge_parameters(struct source *source, const struct function *function, uint32_t count, bool *out_reads)
+static void judge_parameters(struct pen_source *source, const struct function *function, uint32_t count,
+                             bool *out_reads)
 {
     const struct token *tokens = source->tokens;
     uint32_t index = 0, from = function->open + 1;
@@ -624,7 +625,7 @@ static void judge_parameters(struct source *source, const struct function *funct
 }
 
 /* False: it holds what is not understood. */
-static bool read_source(struct source *source, const char *options)
+static bool read_source(struct pen_source *source, const char *options)
 {
     if (!has_plain_lines(source->text))
         return false;
@@ -633,25 +634,38 @@ static bool read_source(struct source *source, const char *options)
            match_brackets(source, source->tokens, source->count) && judge_macros(source);
 }
 
-void pen_source_reads(const char *text, const char *options, const char *kernel, uint32_t count, bool *out_reads)
+struct pen_source *pen_source_create(const char *text, const char *options)
 {
-    struct function function = {0};
     size_t size = strlen(text), options_size = strlen(options);
-    memset(out_reads, 0, count * sizeof *out_reads);
     if (size + options_size > PEN_SOURCE_BYTES)
-        return;
-    struct source *source = calloc(1, sizeof *source);
+        return NULL;
+    struct pen_source *source = calloc(1, sizeof *source);
     if (!source)
-        return;
+        return NULL;
     /* An option of two bytes and a space becomes a line of nine. */
     source->text = malloc(size + 8 * options_size + 16);
-    if (source->text) {
+    if (source->text)
         memcpy(source->text, text, size + 1);
-        if (read_source(source, options) && find_function(source, kernel, &function) && look_through(source, &function))
-            judge_parameters(source, &function, count, out_reads);
-    }
+    if (source->text && read_source(source, options))
+        return source;
+    pen_source_destroy(source);
+    return NULL;
+}
+
+void pen_source_destroy(struct pen_source *source)
+{
+    if (!source)
+        return;
     free(source->text);
     free(source->tokens);
     free(source->lines);
     free(source);
+}
+
+void pen_source_reads(struct pen_source *source, const char *kernel, uint32_t count, bool *out_reads)
+{
+    struct function function = {0};
+    memset(out_reads, 0, count * sizeof *out_reads);
+    if (source && find_function(source, kernel, &function) && look_through(source, &function))
+        judge_parameters(source, &function, count, out_reads);
 }

@@ -6,7 +6,7 @@
  *          a reserved name that is not known to be harmless, a text that includes others or whose lines may be read in
  *          two ways, brackets that a conditional may part, conditionals in or around the kernel, a macro that holds an
  *          assignment, an address, half a bracket or the name (docs/decisions/0017).
- * Threads: any.
+ * Threads: one at a time.
  * Errors:  none: without memory nothing is known. */
 #ifndef PEN_WORKER_SOURCE_H
 #define PEN_WORKER_SOURCE_H
@@ -18,8 +18,15 @@
 /* Longer texts are not looked at. */
 #define PEN_SOURCE_BYTES 65536u
 
+struct pen_source;
+
+/* A text, for all of its kernels; NULL: there is nothing to be known of them. text: OpenCL C, zero-terminated; options:
+ * of its build. Neither is kept. */
+struct pen_source *pen_source_create(const char *text, const char *options);
+/* Accepts NULL. */
+void pen_source_destroy(struct pen_source *source);
 /* out_reads[i]: argument i of the kernel, which has `count`, is a pointer that is only read through. False for all of
- * which that is not known. text: OpenCL C, zero-terminated; options: of its build. */
-void pen_source_reads(const char *text, const char *options, const char *kernel, uint32_t count, bool *out_reads);
+ * which that is not known. source may be NULL. */
+void pen_source_reads(struct pen_source *source, const char *kernel, uint32_t count, bool *out_reads);
 
 #endif

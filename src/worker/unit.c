@@ -10,6 +10,8 @@
 
 #include "worker/cache.h"
 #include "worker/caches.h"
+#include "worker/module.h"
+#include "worker/source.h"
 #include "worker/work.h"
 
 /* ---- keys --------------------------------------------------------------------------------------------------- */
@@ -96,6 +98,9 @@ void pen_unit_unref(struct pen_work_unit *unit)
         return;
     if (unit->backend)
         unit->work->ops->program_destroy(unit->backend);
+    for (uint32_t i = 0; unit->reads && i < unit->kernel_count; i++)
+        free(unit->reads[i]);
+    free(unit->reads);
     if (unit->stored) {
         pen_cache_entry_free(unit->stored);
     } else {
@@ -104,7 +109,6 @@ void pen_unit_unref(struct pen_work_unit *unit)
         free(unit->kernels);
     }
     free(unit->log);
-    free(unit->options);
     free(unit);
 }
 
@@ -114,6 +118,34 @@ const struct pen_msg_kernel_info *pen_unit_kernel(const struct pen_work_unit *un
         if (!strcmp(unit->kernels[i].name, name))
             return &unit->kernels[i];
     return NULL;
+}
+
+const bool *pen_unit_reads(const struct pen_work_unit *unit, const char *name, uint32_t argument_count)
+{
+    const struct pen_msg_kernel_info *info = pen_unit_kernel(unit, name);
+    return info && unit->reads && info->arguments_count == argument_count ? unit->reads[info - unit->kernels] : NULL;
+}
+
+void pen_unit_find_reads(struct pen_work_unit *unit, const struct pen_work_program *program, const char *options)
+{
+    const struct pen_work_text *text = program->texts;
+    bool module = program->kind == PEN_PROGRAM_KIND_IL;
+    if (program->kind == PEN_PROGRAM_KIND_NATIVE || program->text_count != 1 || !unit->kernel_count ||
+        !(unit->reads = calloc(unit->kernel_count, sizeof *unit->reads)))
+        return;
+    struct pen_source *source = NULL;
+    if (!module && strlen((const char *)text->bytes) == text->size)
+        source = pen_source_create((const char *)text->bytes, options);
+    for (uint32_t i = 0; i < unit->kernel_count; i++) {
+        const struct pen_msg_kernel_info *info = &unit->kernels[i];
+        uint32_t count = info->arguments_count;
+        bool *reads = unit->reads[i] = calloc(count ? count : 1, sizeof *reads);
+        if (reads && module)
+            pen_module_reads(text->bytes, text->size, info->name, count, reads);
+        else if (reads)
+            pen_source_reads(source, info->name, count, reads);
+    }
+    pen_source_destroy(source);
 }
 
 struct pen_work_unit *pen_unit_find(struct pen_work_program *program, const struct pen_work_device *device,
@@ -439,8 +471,6 @@ int pen_unit_make(struct pen_work_program *program, const struct pen_unit_device
     if (!unit)
         return -PEN_ENOMEM;
     *unit = (struct pen_work_unit){.work = work, .refs = 1, .device = device};
-    if (step == PEN_BUILD_STEP_BUILD && program->kind != PEN_PROGRAM_KIND_NATIVE)
-        unit->options = strdup(options); /* or less is known of its kernels */
     bool on_disk = step == PEN_BUILD_STEP_BUILD && program->kind != PEN_PROGRAM_KIND_NATIVE && !caches_itself(device);
     if (on_disk && load(unit, anywhere, on)) {
         atomic_fetch_add_explicit(&work->crash->build_hits, 1, memory_order_relaxed);

@@ -233,10 +233,10 @@ struct pen_work_unit {
     struct pen_backend_program *backend; /* NULL when there was none to make */
     struct pen_build_result result;
     int status;
-    char *log;     /* or NULL */
-    char *options; /* of a whole program's build from text or a module; else NULL */
+    char *log; /* or NULL */
     struct pen_msg_kernel_info *kernels;
     uint32_t kernel_count;
+    bool **reads; /* by kernel and argument: it is only read through, by the program's text; NULL: not known of any */
     struct pen_cache_entry
         *stored;     /* the kernels' strings lie in it; NULL: they are malloc'ed, as the backend made them */
     uint64_t key[2]; /* 0, 0: not to be found again */
@@ -612,6 +612,10 @@ struct pen_unit_devices {
 int pen_unit_make(struct pen_work_program *program, const struct pen_unit_devices *on, enum pen_build_step step,
                   const char *options, struct pen_work_unit *const *inputs, uint32_t input_count,
                   struct pen_work_unit **out_unit);
+/* What a whole program's text or module, built with these options, shows to be only read. On the builder's thread. */
+void pen_unit_find_reads(struct pen_work_unit *unit, const struct pen_work_program *program, const char *options);
+/* That of the unit's kernel of that name, with so many arguments, by argument; NULL: nothing is known. */
+const bool *pen_unit_reads(const struct pen_work_unit *unit, const char *name, uint32_t argument_count);
 void pen_unit_unref(struct pen_work_unit *unit);
 /* The description of a unit's kernel of that name, or NULL. */
 const struct pen_msg_kernel_info *pen_unit_kernel(const struct pen_work_unit *unit, const char *name);

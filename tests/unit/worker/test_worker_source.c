@@ -10,6 +10,13 @@
 
 #include "worker/source.h"
 
+static void find_reads(const char *text, const char *options, const char *kernel, uint32_t count, bool *out_reads)
+{
+    struct pen_source *source = pen_source_create(text, options);
+    pen_source_reads(source, kernel, count, out_reads);
+    pen_source_destroy(source);
+}
+
 /* Is p of `kernel void k(global int *p, global int *q, int n)` only read, with this body, this before it, and these
  * options? */
 static bool reads(const char *before, const char *body, const char *options)
@@ -17,7 +24,7 @@ static bool reads(const char *before, const char *body, const char *options)
     char text[2048];
     bool found[3];
     snprintf(text, sizeof text, "%s\nkernel void k(global int *p, global int *q, int n)\n{\n%s\n}\n", before, body);
-    pen_source_reads(text, options, "k", 3, found);
+    find_reads(text, options, "k", 3, found);
     assert_false(found[2]);
     return found[0];
 }
@@ -185,7 +192,7 @@ static void expect(const char *text, const char *kernel, const char *expected)
 {
     bool found[8];
     uint32_t count = (uint32_t)strlen(expected);
-    pen_source_reads(text, "", kernel, count, found);
+    find_reads(text, "", kernel, count, found);
     for (uint32_t i = 0; i < count; i++)
         if (found[i] != (expected[i] == 'r'))
             fail_msg("%s: argument %u", text, i);
@@ -246,6 +253,28 @@ static void test_kernels(void **state)
     expect("#define", "k", ".");
 }
 
+/* One text tells of all its kernels, in any order, again and again. */
+static void test_many_kernels(void **state)
+{
+    (void)state;
+    static const char text[] = "#define A(x) x\n"
+                               "kernel void a(global int *p, global int *q) { q[0] = A(p[0]); }\n"
+                               "kernel void b(global int *p, global int *q) { q[0] = p[0]; }\n"
+                               "kernel void c(global int *p, global int *q) { A(q)[0] = p[0]; }\n";
+    static const char *const order[] = {"b", "a", "c", "a", "b", "none", "b"};
+    struct pen_source *source = pen_source_create(text, "");
+    assert_non_null(source);
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        bool found[2], alone[2];
+        pen_source_reads(source, order[i], 2, found);
+        find_reads(text, "", order[i], 2, alone);
+        assert_memory_equal(found, alone, sizeof found);
+        assert_false(found[1]);
+        assert_int_equal(found[0], *order[i] == 'b' || *order[i] == 'c');
+    }
+    pen_source_destroy(source);
+}
+
 /* Every beginning of a text is one, too. */
 static void test_cut(void **state)
 {
@@ -256,7 +285,7 @@ static void test_cut(void **state)
         bool found[2];
         char *cut = strndup(text, size);
         assert_non_null(cut);
-        pen_source_reads(cut, "-DB=1", "k", 2, found);
+        find_reads(cut, "-DB=1", "k", 2, found);
         free(cut);
     }
     char *large = calloc(1, PEN_SOURCE_BYTES + 64);
@@ -264,11 +293,11 @@ static void test_cut(void **state)
     assert_non_null(large);
     memset(large, ' ', PEN_SOURCE_BYTES + 1);
     strcat(large, "kernel void k(global int *p) {}");
-    pen_source_reads(large, "", "k", 1, &found);
+    find_reads(large, "", "k", 1, &found);
     assert_false(found);
     memset(large, '(', 4096);
     large[4096] = 0;
-    pen_source_reads(large, "", "k", 1, &found);
+    find_reads(large, "", "k", 1, &found);
     assert_false(found);
     free(large);
 }
@@ -276,7 +305,7 @@ static void test_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_is_read), cmocka_unit_test(test_what_may_be_written),
-                                       cmocka_unit_test(test_macros), cmocka_unit_test(test_kernels),
-                                       cmocka_unit_test(test_cut)};
+                                       cmocka_unit_test(test_macros),       cmocka_unit_test(test_kernels),
+                                       cmocka_unit_test(test_many_kernels), cmocka_unit_test(test_cut)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
