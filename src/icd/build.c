@@ -218,7 +218,17 @@ static int end(struct pen_build_job *job, int rc, struct pen_answer *answer)
     return error_of_step(job->step, result);
 }
 
-/* Native code for the devices, if the binary had it for all; else what the recipe says. */
+/* Is what the program was made of worth more than native code? A device that spans others goes by what a text says of
+ * its kernels; of native code it knows nothing, and runs them one by one. What the text comes to, the caches have. */
+static bool wants_text(const struct pen_build_job *job)
+{
+    bool spans = false;
+    for (cl_uint i = 0; i < job->device_count; i++)
+        spans = spans || job->program->devices[job->indices[i]]->pool->info.spans > 1;
+    return spans && !pen_recipe_native(job->recipe);
+}
+
+/* Native code for the devices, if the binary had it for all, and there is nothing better; else what the recipe says. */
 static int make(struct pen_build_job *job, struct pen_answer *out_answer)
 {
     cl_program program = job->program;
@@ -227,7 +237,7 @@ static int make(struct pen_build_job *job, struct pen_answer *out_answer)
     if (program->linked)
         return pen_link_make(job, out_answer);
     struct pen_native natives[PEN_LIMIT_DEVICES];
-    if (pen_program_natives(program, job->devices, job->device_count, natives)) {
+    if (!wants_text(job) && pen_program_natives(program, job->devices, job->device_count, natives)) {
         int rc = pen_builder_native(session, job->id, natives, job->device_count, out_answer);
         if (!rc && !out_answer->status)
             rc = pen_meta_complete(out_answer->kernels, out_answer->kernel_count, state->given, state->given_count);

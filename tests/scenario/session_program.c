@@ -22,7 +22,8 @@
  *                    goes on with both, and checks them
  *   many COUNT       so many kernels in three queues, each with an event, many waiting for others; after a tenth of
  *                    them and at the end prints "running", and waits for a line
- *   readers          kernels that read one buffer and write another each, two of `indexed` and two of `pointed`
+ *   readers [1]      kernels that read one buffer and write another each, two of `indexed` and two of `pointed`; 1: of
+ *                    a program made of its own binary, as from a program's cache
  *   build COUNT      programs, all different, each built and run
  *   include COUNT    the same, and they include value.h, which is looked for in the folder it runs in
  *   leave            one kernel; then ends without a word to anybody
@@ -490,7 +491,25 @@ static void scribble(void)
 }
 
 /* Nothing of the arguments says that `from` is only read; of one kernel its text does. */
-static void readers(void)
+/* Takes the program; another of the same context, of its binary. */
+static cl_program from_its_binary(cl_program program)
+{
+    cl_device_id device;
+    cl_int status;
+    size_t size = 0;
+    CHECK(clGetProgramInfo(program, CL_PROGRAM_DEVICES, sizeof(cl_device_id), &device, NULL));
+    CHECK(clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL));
+    unsigned char *bytes = calloc(1, size + 1);
+    CHECK(clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof bytes, &bytes, NULL));
+    CHECK(clReleaseProgram(program));
+    program = clCreateProgramWithBinary(cl.context, 1, &device, &size, (const unsigned char **)&bytes, NULL, &status);
+    check(status, "clCreateProgramWithBinary");
+    free(bytes);
+    build_program(program);
+    return program;
+}
+
+static void readers(bool cached)
 {
     static const char *const names[] = {"indexed", "pointed"};
     const char *text = "kernel void indexed(global uint *to, global uint *from)\n"
@@ -504,6 +523,8 @@ static void readers(void)
     cl_program program = clCreateProgramWithSource(cl.context, 1, &text, NULL, &status);
     check(status, "clCreateProgramWithSource");
     build_program(program);
+    if (cached)
+        program = from_its_binary(program);
     for (int i = 0; i < 4; i++) {
         cl_kernel reader = clCreateKernel(program, names[i / 2], &status);
         check(status, "clCreateKernel");
@@ -551,7 +572,7 @@ int main(int argc, char **argv)
     else if (!strcmp(mode, "many"))
         many((long)number);
     else if (!strcmp(mode, "readers"))
-        readers();
+        readers(number > 0);
     else if (!strcmp(mode, "keep"))
         keep((size_t)number);
     else if (!strcmp(mode, "build"))
