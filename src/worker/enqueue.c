@@ -1,5 +1,7 @@
 /* worker/enqueue.c - a command comes, gets its task and its place, and goes or is held; and what was held goes on when
  * nothing keeps it any more. Dispatch. Model: README rules 2-6, 11. */
+#include <stdlib.h>
+
 #include "worker/remote.h"
 #include "worker/task.h"
 
@@ -327,16 +329,22 @@ static struct pen_work_task *make_task(struct pen_work *work, struct pen_work_co
 
 struct pen_work_task *pen_task_of_move(const struct pen_work_command *command, const struct pen_work_move *move)
 {
+    struct pen_work *work = command->queue->work;
     struct pen_work_region *root = command->u.transfer.region;
-    struct pen_work_task *task = pen_task_create(command->queue->work, command->queue, 0, command->sequence);
-    if (!task)
+    struct pen_work_move *kept = malloc(sizeof *kept);
+    struct pen_work_task *task = kept ? pen_task_create(work, command->queue, 0, command->sequence) : NULL;
+    if (!task) {
+        free(kept);
         return NULL;
+    }
+    *kept = *move;
+    kept->region = root;
+    kept->sequence = command->sequence;
     task->keeps_event = true;
-    task->moves = root;
-    task->move = *move;
+    task->move = kept;
     pen_residency_pin(&root->residency, move->begin, move->end);
-    root->moving++;
-    task->work->moving++;
+    pen_list_append(&root->copies, &kept->link);
+    work->moving++;
     pen_region_ref(root);
     return task;
 }
@@ -344,7 +352,8 @@ struct pen_work_task *pen_task_of_move(const struct pen_work_command *command, c
 int pen_task_start(struct pen_work_command *command, struct pen_work_task *task)
 {
     struct pen_work *work = task->work;
-    pen_residency_copied(&task->moves->residency, task->move.begin, task->move.end, task->move.to);
+    const struct pen_work_move *move = task->move;
+    pen_residency_copied(&move->region->residency, move->begin, move->end, move->to);
     pen_graph_placed(&work->graph, &task->node);
     int error;
     if (pen_task_must_hold(command, &error)) {

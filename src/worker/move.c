@@ -67,19 +67,18 @@ struct noting {
     uint32_t other_count, at;
 };
 
-static bool is_to_find(const struct pen_access *access, const struct pen_work_task *copy)
+static bool is_to_find(const struct pen_access *access, const struct pen_work_move *move)
 {
-    return !access->fresh && access->root == copy->moves && access->begin < copy->move.end &&
-           copy->move.begin < access->end;
+    return !access->fresh && access->root == move->region && access->begin < move->end && move->begin < access->end;
 }
 
-/* Is what the copy brings, or some of it, what the command is to find there? */
-static bool finds(const struct noting *noting, const struct pen_work_task *copy)
+/* Is what the copy brings, or some of it, what the command is to find there? Not if that is known to be elsewhere. */
+static bool finds(const struct noting *noting, const struct pen_work_move *move)
 {
-    bool found = is_to_find(noting->access, copy);
+    bool found = is_to_find(noting->access, move);
     for (uint32_t i = 0; i < noting->other_count; i++)
-        found = found || is_to_find(&noting->others[i], copy);
-    return found && copy->move.to == noting->at;
+        found = found || is_to_find(&noting->others[i], move);
+    return found && move->to == noting->at && !move->undone;
 }
 
 /* A copy that brings what the command is to find stands with what the program has that wait for: its failing is the
@@ -92,7 +91,7 @@ static int meet(void *context, struct pen_hazard_node *before, enum pen_hazard_k
     if (pen_is_traced(task->work))
         pen_trace_met(command, noting->task, task, kind);
     int rc = pen_command_add_wait(task->work, command, task);
-    if (rc || !task->moves || !finds(noting, task))
+    if (rc || !task->move || !finds(noting, task->move))
         return rc;
     command->waits[command->wait_count - 1] = command->waits[command->order_from];
     command->waits[command->order_from++] = task;
@@ -195,7 +194,7 @@ static int order_copy(struct pen_work_command *copy, struct pen_work_task *task,
 {
     struct pen_work_region *root = copy->u.transfer.region;
     const struct pen_work_domain *domain = copy->lane->device->domain;
-    struct pen_access from = {root, task->move.begin, task->move.end, PEN_HAZARD_READ, false}, to = from;
+    struct pen_access from = {root, task->move->begin, task->move->end, PEN_HAZARD_READ, false}, to = from;
     const struct pen_access all = {root, 0, root->size, PEN_HAZARD_WRITE, true};
     struct noting noting = {.task = task, .command = copy};
     to.mode = PEN_HAZARD_WRITE;
@@ -215,6 +214,18 @@ static int order_copy(struct pen_work_command *copy, struct pen_work_task *task,
         rc = wait_for_unwatched(task->work, copy, domain);
     root->noted |= (uint64_t)root->watched << domain->index;
     return rc;
+}
+
+/* Whose failing is its own. */
+static int note_needs(const struct pen_work_command *copy, struct pen_work_move *move)
+{
+    uint32_t count = copy->order_from;
+    if (count && !(move->needs = malloc(count * sizeof *move->needs)))
+        return -PEN_ENOMEM;
+    for (uint32_t i = 0; i < count; i++)
+        move->needs[i] = copy->waits[i]->sequence;
+    move->need_count = count;
+    return 0;
 }
 
 /* Between the host's replica and the device's. */
@@ -237,6 +248,8 @@ static int copy(struct pen_work_region *root, struct pen_work_device *device, co
     struct pen_work_task *task = command.waits ? pen_task_of_move(&command, move) : NULL;
     rc = task ? order_copy(&command, task, to_host) : -PEN_ENOMEM;
     if (!rc)
+        rc = note_needs(&command, task->move);
+    if (!rc)
         rc = pen_task_start(&command, task);
     else if (task)
         pen_task_unref(task);
@@ -253,23 +266,79 @@ static struct pen_work_device *device_in(struct pen_work *work, uint32_t domain)
     return NULL;
 }
 
-/* One that failed has brought nothing: where the contents were is where they are, whoever was to write what it would
- * have brought; but for commands that leave nothing of it. */
+/* ---- copies that fail ---------------------------------------------------------------------------------------- */
+
+static struct pen_work_move *move_of(struct pen_list *link)
+{
+    return PEN_CONTAINER(link, struct pen_work_move, link);
+}
+
+/* Has a later one brought those bytes there again? */
+static bool is_superseded(const struct pen_work_move *move, uint64_t begin, uint64_t end)
+{
+    for (struct pen_list *node = move->link.next; node != &move->region->copies; node = node->next) {
+        const struct pen_work_move *later = move_of(node);
+        if (later->to == move->to && !later->undone && later->begin < end && begin < later->end)
+            return true;
+    }
+    return false;
+}
+
+/* It has brought nothing: where the contents were is where they are; but for what has been overwritten since. */
+static void undo(struct pen_work_move *move)
+{
+    struct pen_residency *residency = &move->region->residency;
+    uint64_t end;
+    move->undone = true;
+    for (uint64_t at = move->begin; at < move->end; at = end) {
+        pen_residency_at(residency, at, &end);
+        if (!is_superseded(move, at, end))
+            pen_residency_lost(residency, at, end, move->to, move->from, move->overwrites);
+    }
+}
+
+static bool needs_a_doomed_one(const struct pen_work_move *move)
+{
+    for (struct pen_list *node = move->link.prev; node != &move->region->copies; node = node->prev)
+        for (uint32_t i = 0; i < move->need_count; i++)
+            if (move_of(node)->doomed && move->needs[i] == move_of(node)->sequence)
+                return true;
+    return false;
+}
+
+/* And with it all that would have copied what it was to bring, wherever to, and whatever was to be done there. The last
+ * one goes first: what was before it is what it has found. */
+static void undo_all(struct pen_work_move *failed)
+{
+    struct pen_list *copies = &failed->region->copies;
+    failed->doomed = true;
+    for (struct pen_list *node = failed->link.next; node != copies; node = node->next)
+        move_of(node)->doomed = move_of(node)->doomed || needs_a_doomed_one(move_of(node));
+    for (struct pen_list *node = copies->prev; node != failed->link.prev; node = node->prev)
+        if (move_of(node)->doomed && !move_of(node)->undone)
+            undo(move_of(node));
+}
+
 void pen_move_over(struct pen_work_task *copy)
 {
-    const struct pen_work_move *move = &copy->move;
+    struct pen_work_move *move = copy->move;
+    struct pen_work_region *root = move->region;
     struct pen_work_domain *domain = copy->lane->device->domain;
     struct pen_estimate *link = move->to == PEN_REPLICA_HOST ? &domain->to_host : &domain->from_host;
     if (copy->node.status < 0)
-        pen_residency_lost(&copy->moves->residency, move->begin, move->end, move->to, move->from, move->overwrites);
+        undo_all(move);
     else if (copy->timed)
         pen_estimate_note(link, move->end - move->begin, copy->times.ended - copy->times.started);
-    pen_residency_unpin(&copy->moves->residency, move->begin, move->end);
-    copy->moves->moving--;
+    pen_residency_unpin(&root->residency, move->begin, move->end);
+    pen_list_remove(&move->link);
     copy->work->moving--;
-    pen_region_unref(copy->moves);
-    copy->moves = NULL;
+    copy->move = NULL;
+    free(move->needs);
+    free(move);
+    pen_region_unref(root);
 }
+
+/* ---- how long copies take ------------------------------------------------------------------------------------ */
 
 static uint64_t expected_ns(const struct pen_estimate *link, uint64_t bytes)
 {
@@ -294,7 +363,8 @@ uint64_t pen_move_expected_ns(const struct pen_access *access, const struct pen_
     return ns;
 }
 
-/* Bytes that are in the same replicas. */
+/* Bytes that are in the same replicas. That one failed which the first copy needs may be known as soon as that is made:
+ * then there is nothing to go on with. */
 static int bring_part(struct pen_work_region *root, struct pen_work_device *device, struct pen_work_move move)
 {
     uint32_t to = move.to, from;
@@ -303,6 +373,8 @@ static int bring_part(struct pen_work_region *root, struct pen_work_device *devi
         root->watched = true;
         move.to = PEN_REPLICA_HOST;
         rc = copy(root, device_in(root->work, from), &move);
+        if (!rc && pen_residency_missing(&root->residency, move.begin, move.end, PEN_REPLICA_HOST))
+            rc = -PEN_EDEPENDENCY;
     }
     move.to = to;
     return rc || to == PEN_REPLICA_HOST ? rc : copy(root, device, &move);
@@ -340,7 +412,7 @@ static struct pen_access cut(const struct pen_access *access)
 {
     struct pen_work_region *root = access->root;
     struct pen_access whole = {root, 0, root->size, access->mode, false};
-    pen_residency_merge(&root->residency, !root->moving);
+    pen_residency_merge(&root->residency, pen_list_empty(&root->copies));
     return pen_residency_cut(&root->residency, access->begin, access->end) ? *access : whole;
 }
 
@@ -374,7 +446,8 @@ bool pen_move_try_pass(const struct pen_work_command *command)
     uint32_t count = is_plain(command) ? 0 : pen_command_accesses(command, accesses);
     for (uint32_t i = 0; i < count; i++) {
         const struct pen_work_region *root = accesses[i].root;
-        if ((!pen_region_is_direct(root) && (root->watched || root->moving)) || pen_move_missing(&accesses[i], device))
+        if ((!pen_region_is_direct(root) && (root->watched || !pen_list_empty(&root->copies))) ||
+            pen_move_missing(&accesses[i], device))
             return false;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -400,25 +473,35 @@ static void unpin(const struct pen_access *told, uint32_t count)
             pen_residency_unpin(&told[i].root->residency, told[i].begin, told[i].end);
 }
 
+/* What the access is to find. A copy may fail, and be known to have, as soon as it has been made: no history tells of
+ * it then. */
+static int bring_access(const struct pen_access *told, struct pen_work_device *device)
+{
+    int rc = bring(told->root, device, told->begin, told->end);
+    return rc || !pen_move_missing(told, device) ? rc : -PEN_EDEPENDENCY;
+}
+
 /* What the command is to find, before any history knows of the command, for a copy may have to come after all that one
  * knows. out_told: the accesses as their regions' residencies tell them apart; those that were brought are pinned. */
 static int bring_all(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
                      struct pen_access *out_told)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        out_told[i] = accesses[i];
-        if (!is_brought(&accesses[i]))
+    int rc = 0;
+    uint32_t told = 0;
+    for (; told < count && !rc; told++) {
+        out_told[told] = accesses[told];
+        if (!is_brought(&accesses[told]))
             continue;
-        struct pen_access *told = &out_told[i];
-        *told = cut(told);
-        pen_residency_pin(&told->root->residency, told->begin, told->end);
-        int rc = bring(told->root, command->lane->device, told->begin, told->end);
-        if (rc) {
-            unpin(out_told, i + 1);
-            return rc;
-        }
+        out_told[told] = cut(&accesses[told]);
+        pen_residency_pin(&out_told[told].root->residency, out_told[told].begin, out_told[told].end);
+        rc = bring_access(&out_told[told], command->lane->device);
     }
-    return 0;
+    for (uint32_t i = 0; i < told && !rc; i++) /* others' copies have been made since */
+        if (is_brought(&out_told[i]) && pen_move_missing(&out_told[i], command->lane->device))
+            rc = -PEN_EDEPENDENCY;
+    if (rc)
+        unpin(out_told, told);
+    return rc;
 }
 
 /* The command's last access, of which it would leave no old byte. */
@@ -433,7 +516,7 @@ static int note_fresh(struct noting *noting, const struct pen_access *access)
     if (told.fresh)
         overtake(command, &told);
     else
-        rc = bring(told.root, command->lane->device, told.begin, told.end);
+        rc = bring_access(&told, command->lane->device);
     if (!rc)
         rc = note_access(noting, &noted, device->domain->index);
     if (!rc)

@@ -15,6 +15,7 @@ struct pen_work_region *pen_region_create(struct pen_work *work, uint64_t id)
         return NULL;
     *region = (struct pen_work_region){.work = work, .id = id, .refs = 1, .uses = 1};
     region->root = region;
+    pen_list_init(&region->copies);
     return region;
 }
 

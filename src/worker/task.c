@@ -32,7 +32,7 @@ static void leave(struct pen_work_task *task)
     task->hazard.ticket = task->traced_at.ticket = 0;
     if (task->placed)
         pen_spread_left(task);
-    if (task->moves)
+    if (task->move)
         pen_move_over(task);
 }
 

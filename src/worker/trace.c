@@ -216,7 +216,7 @@ static void note_waits(const struct pen_work_command *command, struct pen_work_t
 
 static const char *name_of(const struct pen_work_command *command, const struct pen_work_task *task)
 {
-    if (task->moves)
+    if (task->move)
         return "copy";
     return command->opcode == PEN_OP_LAUNCH ? command->u.launch.kernel->name : pen_message_info(command->opcode)->name;
 }
@@ -361,7 +361,7 @@ void pen_trace_placed(const struct pen_work_command *command, struct pen_work_ta
                                     .after_count = task->after_count,
                                     .name = name_of(command, task)};
     set_device(command->lane->device, &placed);
-    if (task->moves) {
+    if (task->move) {
         placed.to_host = command->opcode == PEN_OP_READ;
         placed.region = command->u.transfer.region->id;
         placed.bytes = command->u.transfer.arena_size;

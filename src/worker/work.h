@@ -125,12 +125,19 @@ struct pen_work_queue {
     struct pen_work_lane lanes[];
 };
 
-/* What a copy between replicas moves. */
+/* What a copy between replicas moves, until it is over. */
 struct pen_work_move {
-    uint64_t begin, end; /* bytes of the root; of an image all */
-    uint32_t to;         /* the replica that it makes valid */
-    uint64_t from;       /* the replicas that were, before the contents were moved there */
-    uint64_t overwrites; /* the region's, when it was made */
+    struct pen_list link;           /* in the region's copies */
+    struct pen_work_region *region; /* a root; referenced */
+    uint64_t begin, end;            /* bytes of the root; of an image all */
+    uint32_t to;                    /* the replica that it makes valid */
+    uint64_t from;                  /* the replicas that were, before the contents were moved there */
+    uint64_t overwrites;            /* the region's, when it was made */
+    uint64_t sequence;
+    uint64_t *needs; /* sequences of the copies that bring what it copies; need_count of them */
+    uint32_t need_count;
+    bool doomed; /* it has failed, or will, since one that it needs has */
+    bool undone; /* the region's residency knows */
 };
 
 /* A command whose completion somebody will hear of: it has an event, is held, or moves a queue's counter. Also a
@@ -158,8 +165,7 @@ struct pen_work_task {
     bool delivers;                 /* a read whose bytes are recorded or sent on; `command` stays until it is done */
     struct pen_predecessor *after; /* of a traced session: what it comes after, so far; after_count of them */
     uint32_t after_count, after_room;
-    struct pen_work_region *moves; /* a copy of this one, referenced, while it is not over */
-    struct pen_work_move move;     /* what it moves */
+    struct pen_work_move *move; /* a copy between replicas, while it is not over */
     struct pen_hazard_node hazard;
     struct pen_hazard_node traced_at; /* of a traced one: in its queue's histories (trace.c), which order nothing */
     uint64_t expected_run_ns, expected_end_ns, submitted_ns; /* of a placed one, as what follows */
@@ -209,10 +215,10 @@ struct pen_work_region {
     struct pen_hazard_region history, *histories;
     uint32_t history_count;
     struct pen_work_traced *traced; /* of the root: what in-order queues do that keep their order by themselves */
-    uint32_t moving;                /* copies of it under way */
-    uint64_t overwrites;            /* commands that left no old byte of what they covered */
-    bool watched;                   /* it has been in two domains: every command with it is watched */
-    uint64_t noted;                 /* the domains where every command with it that is not over is in the histories */
+    struct pen_list copies; /* struct pen_work_move.link: of the root, under way, in the order they were made in */
+    uint64_t overwrites;    /* commands that left no old byte of what they covered */
+    bool watched;           /* it has been in two domains: every command with it is watched */
+    uint64_t noted;         /* the domains where every command with it that is not over is in the histories */
     struct pen_backend_memory **memories; /* by domain; memory_count of them */
     uint32_t memory_count;
 };

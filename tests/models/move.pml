@@ -1,21 +1,23 @@
 /* Contents that move while commands are at them (worker/move.c, mem/residency.c, sched/hazard.c; src/worker/README.md, 12): a region
  * with a replica on each of two drivers and the host's. Commands read it, change it, or overwrite it; what is not valid where
  * they run is copied there by commands of the worker's own, one of which may fail. Nobody reads what another one writes at the
- * time, every command finds what the last one before it has left, and all end. A command is for that in the histories of its
- * replica, and so are copies, of both their ends: that is what pins contents against a move, and a move against commands.
+ * time, every command finds what the last one before it has left that has not failed, and all end; and so is what is there then. A
+ * command is for that in the histories of its replica, and so are copies, of both their ends: that is what pins contents against a
+ * move, and a move against commands.
  *
- * What follows a command that should have changed the region and failed may find anything; but what the last of all says that
- * it has written is there.
+ * What follows a command that should have overwritten the region and failed may find anything.
  *
  * -DUNNOTED_SOURCE: a copy is in the history of where it goes only; -DREADERS_HIDE: who writes after those that read what a
- * copy brings does not ask whether that has failed; -DWRITERS_HIDE: nor does who comes after those that change it; -DREPLACE_HELD: an overwrite gets another memory while one that needs the old one
- * has not been handed over; -DLOST_ANYHOW: a copy that failed takes with it what has overwritten it since; -DSTAYS_VALID: it takes
- * nothing with it. With each somebody finds what he should not. */
+ * copy brings does not ask whether that has failed; -DWRITERS_HIDE: nor does who comes after those that change it; -DREPLACE_HELD:
+ * an overwrite gets another memory while one that needs the old one has not been handed over; -DLOST_ANYHOW: a copy that failed takes
+ * with it what has overwritten it since; -DSTAYS_VALID: it takes nothing with it; -DLOST_IN_TURN: copies that fail with it are undone
+ * after it; -DBROUGHT_AGAIN: it takes with it what another has brought there since. With each somebody finds what he should not. */
 #define COMMANDS 3
 #define TASKS    8 /* them, and up to two copies for each but the first, which needs one */
 #define HOST     2
 #define NOBODY   15
 #define GARBAGE  14
+#define ANYTHING 13
 #define BIT(n)   (1 << (n))
 
 mtype = { reads, changes, overwrites };
@@ -30,20 +32,20 @@ typedef task_of {
     byte from_cell, to_cell;
     byte after, needs;     /* others, as bits: they are to be over; and not to have failed */
     byte waits;            /* of those after which it is, that its driver knows of */
-    byte finds, leaves, sources, stamp;
+    byte leaves, sources, stamp;
     bool copies, writes, fresh
 }
 task_of task[TASKS];
 byte count, submitted, over, failed, reaped, of_driver[2];
-byte bad; /* numbers of commands whose contents nobody can tell, as bits */
 byte lost;    /* those that have failed, or are going to, as bits */
+byte undone;  /* copies, the same, that valid knows of */
 byte failures;
 
 /* Dispatch's: */
 byte valid = BIT(HOST), stamp, last_stamp;
 byte writer[3] = NOBODY, readers[3];
 byte brings[3]; /* copies there that have not been overwritten since */
-byte accepted, truth, last_writer = NOBODY;
+byte accepted;
 
 inline meet_writer(at) {
     if
@@ -55,7 +57,7 @@ inline meet_writer(at) {
 inline meet_copies(at) {
     task[count].after = task[count].after | (brings[at] & ~reaped);
     if
-    :: !task[count].fresh -> task[count].needs = task[count].needs | (brings[at] & ~reaped)
+    :: !task[count].fresh -> task[count].needs = task[count].needs | (brings[at] & ~reaped & ~undone)
     :: else
     fi
 }
@@ -95,9 +97,22 @@ inline foretell() {
         :: task[u].needs & lost -> lost = lost | BIT(u)
         :: else
         fi;
+        u++
+    od;
+    u = 0
+}
+
+/* What the last command before `t` has left; ANYTHING: nobody knows. `u` is the caller's. */
+inline expect(t) {
+    expected = 0;
+    u = 0;
+    do
+    :: u == t -> break
+    :: else ->
         if
-        :: !task[u].copies && task[u].writes && ((lost & BIT(u)) || (!task[u].fresh && (bad & BIT(task[u].finds)))) ->
-            bad = bad | BIT(task[u].leaves)
+        :: task[u].copies || !task[u].writes
+        :: !task[u].copies && task[u].writes && !(lost & BIT(u)) -> expected = task[u].leaves
+        :: !task[u].copies && task[u].writes && (lost & BIT(u)) && task[u].fresh -> expected = ANYTHING
         :: else
         fi;
         u++
@@ -174,13 +189,12 @@ inline accept() {
     fi;
     task[count].from = d;
     task[count].to = d;
-    task[count].finds = truth;
     task[count].leaves = accepted;
     task[count].writes = kind != reads;
     task[count].fresh = kind == overwrites;
     note(d, kind != reads);
     if
-    :: kind != reads -> truth = accepted; valid = BIT(d); last_writer = count
+    :: kind != reads -> valid = BIT(d)
     :: else
     fi;
     if
@@ -190,24 +204,65 @@ inline accept() {
     begin(d)
 }
 
-/* Of a copy that failed. */
-inline lose(t) {
-#ifndef STAYS_VALID
+/* Of a copy that failed, whose place is not valid any more; `v` is the caller's. */
+inline undo(k) {
+    undone = undone | BIT(k);
+    again = 0;
+#ifndef BROUGHT_AGAIN
+    v = k + 1;
+    do
+    :: v >= count -> break
+    :: else ->
+        if
+        :: task[v].copies && !(reaped & BIT(v)) && !(undone & BIT(v)) && task[v].to == task[k].to -> again = 1
+        :: else
+        fi;
+        v++
+    od;
+    v = 0;
+#endif
     if
 #ifndef LOST_ANYHOW
-    :: last_stamp > task[t].stamp
+    :: last_stamp > task[k].stamp
 #endif
+    :: again
     :: else ->
-        valid = valid & ~BIT(task[t].to);
-        if :: !valid -> valid = task[t].sources :: else fi
-    fi
+        valid = valid & ~BIT(task[k].to);
+        if :: !valid -> valid = task[k].sources :: else fi
+    fi;
+    again = 0
+}
+
+/* It, and those that needed it. */
+inline lose(t) {
+#ifndef STAYS_VALID
+    doomed = BIT(t);
+    k = t;
+#ifndef LOST_IN_TURN
+    do
+    :: k == count -> break
+    :: else ->
+        if
+        :: task[k].copies && !(reaped & BIT(k)) && (task[k].needs & doomed) -> doomed = doomed | BIT(k)
+        :: else
+        fi;
+        k++
+    od;
+    k--;
+#endif
+    do
+    :: (doomed & ~undone & BIT(k)) -> undo(k); if :: k == t -> break :: else -> k-- fi
+    :: !(doomed & ~undone & BIT(k)) -> if :: k == t -> break :: else -> k-- fi
+    od;
+    k = 0;
+    doomed = 0
 #else
     skip
 #endif
 }
 
 active proctype dispatch() {
-    byte d, had, users, t, u;
+    byte d, had, users, t, u, k, v, doomed, again, expected;
     mtype kind;
     memory[1] = GARBAGE; memory[2] = GARBAGE; memory[3] = GARBAGE; memory[4] = GARBAGE;
     do
@@ -215,20 +270,20 @@ active proctype dispatch() {
     :: atomic { over & ~reaped ->
             t = 0;
             do :: !(over & ~reaped & BIT(t)) -> t++ :: else -> break od;
-            reaped = reaped | BIT(t);
             if :: task[t].copies && (failed & BIT(t)) -> lose(t) :: else fi;
+            reaped = reaped | BIT(t);
             t = 0
         }
     :: accepted == COMMANDS && reaped == BIT(count) - 1 -> break
     od;
     atomic {
         assert(valid);
+        expect(count);
         d = 0;
         do
         :: d > HOST -> break
         :: else ->
-            assert(last_writer == NOBODY || (failed & BIT(last_writer)) || !(valid & BIT(d)) ||
-                   memory[CELL(d)] == task[last_writer].leaves);
+            assert(expected == ANYTHING || !(valid & BIT(d)) || memory[CELL(d)] == expected);
             d++
         od
     }
@@ -241,7 +296,7 @@ inline fail(t) {
 }
 
 proctype execute(byte t) {
-    byte found, u;
+    byte found, u, expected;
     /* Dispatch hands it over once its driver has what it waits for, or that is over; with the memories that there are. */
     atomic { !(task[t].after & ~reaped & ~(submitted & of_driver[task[t].driver])) ->
         submitted = submitted | BIT(t);
@@ -269,7 +324,9 @@ proctype execute(byte t) {
         :: task[t].copies && !failures -> failures++; memory[task[t].to_cell] = GARBAGE; fail(t)
         :: task[t].copies -> memory[task[t].to_cell] = found
         :: !task[t].copies ->
-            assert(task[t].fresh || found == task[t].finds || (bad & BIT(task[t].finds)));
+            expect(t);
+            assert(task[t].fresh || expected == ANYTHING || found == expected);
+            expected = 0;
             if :: task[t].writes -> memory[task[t].to_cell] = task[t].leaves :: else fi
         fi;
         over = over | BIT(t)
