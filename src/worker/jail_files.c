@@ -344,6 +344,7 @@ bool pen_jail_restrict_files(const struct pen_jail_files *files, bool *out_scope
     allow_system(&jail, files->secret ? files->secret : PEN_SYSCONFDIR "/penstock");
     each_path(&jail, getenv("LD_LIBRARY_PATH"), allow_libraries);
     each_path(&jail, getenv("OCL_ICD_FILENAMES"), allow_driver);
+    each_path(&jail, getenv("OPENCL_LAYERS"), allow_driver);
     allow_vendors(&jail);
     each_path(&jail, files->others, other_path);
     /* What cannot be allowed stays forbidden: no reason to go without the rest. */

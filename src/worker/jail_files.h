@@ -3,11 +3,11 @@
  *
  * Read:    where systems keep programs and libraries (/usr, /lib, /opt, the folders of ld.so.conf.d, ...), /sys, of
  * /proc what is no other process's, and of /etc what drivers and the C library look at; the folders of LD_LIBRARY_PATH;
- * the drivers that OCL_ICD_VENDORS, OPENCL_VENDOR_PATH and OCL_ICD_FILENAMES name, with what was installed with them:
- * PREFIX/lib, share, bin and libexec, or, of a library that lies elsewhere, those beside it; `others`. A process that a
- * driver starts (PoCL: a linker) does not see itself in /proc. Written: the given folders, which are read too, and
- * devices: accelerators, those that all users may use, and `others`. No terminals, and no disks. /dev/shm, which
- * drivers use: what is there of the same user's is not kept apart.
+ * the drivers that OCL_ICD_VENDORS, OPENCL_VENDOR_PATH and OCL_ICD_FILENAMES name, and the layers of OPENCL_LAYERS,
+ * with what was installed with them: PREFIX/lib, share, bin and libexec, or, of a library that lies elsewhere, those
+ * beside it; `others`. A process that a driver starts (PoCL: a linker) does not see itself in /proc. Written: the given
+ * folders, which are read too, and devices: accelerators, those that all users may use, and `others`. No terminals, and
+ * no disks. /dev/shm, which drivers use: what is there of the same user's is not kept apart.
  *
  * Threads: call it while there is one: only the calling thread, and what it starts, are held. */
 #ifndef PEN_WORKER_JAIL_FILES_H

@@ -131,8 +131,8 @@ static bool readable(const char *folder, const char *name)
 /* What drivers are made of can be read; nothing of the user's, and no disk. */
 static int try_reading(void)
 {
-    static const char *const drivers[] = {"vendors/x.icd", "prefix/lib/deep/libx.so", "prefix/share/x",
-                                          "elsewhere/liby.so.1", "ours/x"};
+    static const char *const drivers[] = {"vendors/x.icd",       "prefix/lib/deep/libx.so", "prefix/share/x",
+                                          "elsewhere/liby.so.1", "layers/liba.so",          "ours/x"};
     for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++)
         if (!readable(outside, drivers[i]))
             return 100;
@@ -143,8 +143,8 @@ static int try_reading(void)
     if (!holds(PEN_JAIL_PART_LANDLOCK))
         return 0;
     if (readable(outside, "kept") || readable(outside, "prefix/etc/x") || readable(outside, "") ||
-        readable(outside, "elsewhere/key") || readable("/etc", "shadow") || readable("/root", "") ||
-        readable("/home", "") || readable("/proc", "1/cmdline"))
+        readable(outside, "elsewhere/key") || readable(outside, "layers/key") || readable("/etc", "shadow") ||
+        readable("/root", "") || readable("/home", "") || readable("/proc", "1/cmdline"))
         return 102;
     if (readable(SECRET, "") || readable(SECRET, "stdio.h") || !readable("/usr/share", ""))
         return 104;
@@ -346,14 +346,17 @@ static void make_folders(void)
     strcpy(outside, "/tmp/penstock-jail-out-XXXXXX");
     assert_non_null(mkdtemp(inside));
     assert_non_null(mkdtemp(outside));
-    static const char *const files[] = {"kept",   "prefix/lib/deep/libx.so", "prefix/share/x", "prefix/etc/x",
-                                        "ours/x", "elsewhere/liby.so.1",     "elsewhere/key"};
+    static const char *const files[] = {"kept",      "prefix/lib/deep/libx.so", "prefix/share/x", "prefix/etc/x",
+                                        "ours/x",    "elsewhere/liby.so.1",     "elsewhere/key",  "layers/liba.so",
+                                        "layers/key"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         snprintf(path, sizeof path, "%s/%s", outside, files[i]);
         assert_int_equal(pen_file_make_parents(path, strlen(outside)), 0);
         assert_int_equal(pen_file_write(path, "y", 1), 0);
     }
     make_vendors();
+    snprintf(path, sizeof path, "relative.so:%s/layers/liba.so", outside);
+    assert_int_equal(setenv("OPENCL_LAYERS", path, 1), 0);
     find_disk();
     struct sockaddr_un name;
     name_socket(&name, "stream");
