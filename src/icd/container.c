@@ -187,7 +187,7 @@ static int get_constant(struct reader *reader, struct pen_recipe *recipe)
     struct pen_msg_container_constant message;
     struct pen_recipe_constant constant;
     if (!TAKE_MESSAGE(reader, container_constant, &message) || !message.value.size ||
-        message.value.size > sizeof constant.value || recipe->constant_count == PEN_LIMIT_ARGUMENTS)
+        message.value.size > sizeof constant.value || recipe->constant_count == PEN_LIMIT_CONSTANTS)
         return -PEN_EBINARY;
     struct pen_recipe_constant *grown = realloc(recipe->constants, (recipe->constant_count + 1) * sizeof *grown);
     if (!grown)

@@ -215,8 +215,8 @@ CL_API_ENTRY cl_int CL_API_CALL pen_clSetProgramSpecializationConstant(cl_progra
     cl_uint i = 0;
     while (i < program->constant_count && program->constants[i].id != id)
         i++;
-    cl_int status = CL_SUCCESS;
-    if (i == program->constant_count) {
+    cl_int status = i < PEN_LIMIT_CONSTANTS ? CL_SUCCESS : CL_OUT_OF_RESOURCES;
+    if (status == CL_SUCCESS && i == program->constant_count) {
         struct pen_recipe_constant *grown = realloc(program->constants, (i + 1) * sizeof *grown);
         if (grown) {
             program->constants = grown;

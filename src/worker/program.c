@@ -6,9 +6,6 @@
 #include "worker/module.h"
 #include "worker/work.h"
 
-/* Specialization constants of one program. */
-#define CONSTANTS_MAX 4096u
-
 static void drop_headers(struct pen_work_program *program)
 {
     for (uint32_t i = 0; i < program->header_count; i++) {
@@ -201,9 +198,9 @@ static bool set_constant(struct pen_work *work, const struct pen_msg_program_con
     uint32_t at = 0;
     while (at < program->constant_count && program->constants[at].id != message->constant)
         at++;
-    if (at >= CONSTANTS_MAX)
-        return pen_work_fail(work, -PEN_ELIMIT, "more than %u specialization constants (limit CONSTANTS_MAX)",
-                             CONSTANTS_MAX);
+    if (at >= PEN_LIMIT_CONSTANTS)
+        return pen_work_fail(work, -PEN_ELIMIT, "more than %u specialization constants (limit CONSTANTS)",
+                             PEN_LIMIT_CONSTANTS);
     if (at == program->constant_count) {
         struct pen_work_constant *grown = realloc(program->constants, (at + 1) * sizeof *grown);
         if (!grown)

@@ -117,6 +117,27 @@ static void test_round_trip(void **state)
     pen_container_finish(&container);
 }
 
+/* As many specialization constants as a program can have. */
+static void test_most_constants(void **state)
+{
+    (void)state;
+    struct pen_container container = full_container(), back = {0};
+    struct pen_recipe *module = container.recipe->inputs[1]->inputs[0];
+    unsigned char *bytes;
+    size_t size;
+    free(module->constants);
+    module->constants = calloc(PEN_LIMIT_CONSTANTS, sizeof *module->constants);
+    module->constant_count = PEN_LIMIT_CONSTANTS;
+    for (uint32_t i = 0; i < PEN_LIMIT_CONSTANTS; i++)
+        module->constants[i] = (struct pen_recipe_constant){.id = i, .size = 8, .value = {(unsigned char)i}};
+    encode(&container, &bytes, &size);
+    assert_int_equal(pen_container_decode(bytes, size, &back), 0);
+    assert_true(pen_recipe_equal(back.recipe, container.recipe));
+    free(bytes);
+    pen_container_finish(&back);
+    pen_container_finish(&container);
+}
+
 static void test_without_native(void **state)
 {
     (void)state;
@@ -306,7 +327,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_without_native),
         cmocka_unit_test(test_truncation),      cmocka_unit_test(test_bit_flips),
         cmocka_unit_test(test_hostile_kernels), cmocka_unit_test(test_hostile_recipes),
-        cmocka_unit_test(test_non_uniform),
+        cmocka_unit_test(test_non_uniform),     cmocka_unit_test(test_most_constants),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -108,6 +108,30 @@ static void test_constants_of_another_device(void **state)
     assert_int_equal(pen_clReleaseProgram(program), CL_SUCCESS);
 }
 
+/* As many as the worker takes, which would end the session for one more. */
+static void test_most_constants(void **state)
+{
+    (void)state;
+    enum { DECORATIONS = PEN_LIMIT_CONSTANTS + 1, HEAD = 5, TYPES = 8 };
+    static uint32_t many[HEAD + 4 * DECORATIONS + TYPES];
+    const uint32_t value = 1;
+    cl_int error = 0;
+    memcpy(many, module, HEAD * sizeof *many);
+    for (uint32_t i = 0; i < DECORATIONS; i++)
+        memcpy(&many[HEAD + 4 * i], (uint32_t[]){4u << 16 | 71, 2, 1, i}, 4 * sizeof *many);
+    memcpy(&many[HEAD + 4 * DECORATIONS], &module[HEAD + 4], TYPES * sizeof *many);
+    cl_program program = pen_clCreateProgramWithIL(context, many, sizeof many, &error);
+    assert_int_equal(error, CL_SUCCESS);
+    for (cl_uint i = 0; i < PEN_LIMIT_CONSTANTS; i++)
+        assert_int_equal(pen_clSetProgramSpecializationConstant(program, i, sizeof value, &value), CL_SUCCESS);
+    assert_int_equal(pen_clSetProgramSpecializationConstant(program, PEN_LIMIT_CONSTANTS, sizeof value, &value),
+                     CL_OUT_OF_RESOURCES);
+    assert_int_equal(pen_clSetProgramSpecializationConstant(program, 0, sizeof value, &value), CL_SUCCESS);
+    assert_int_equal(build(program, 0, ""), CL_SUCCESS);
+    assert_int_equal(stub_count(PEN_OP_PROGRAM_CONSTANT), PEN_LIMIT_CONSTANTS);
+    assert_int_equal(pen_clReleaseProgram(program), CL_SUCCESS);
+}
+
 /* ---- texts ---- */
 
 static cl_program program_of(const char *source)
@@ -225,6 +249,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_constants_of_another_device, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_most_constants, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_absolute_include_for_another_device, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_another_text_for_another_device, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused_for_another_device, set_up, tear_down),
