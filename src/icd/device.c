@@ -233,6 +233,13 @@ static cl_ulong allocation_bytes(cl_device_id device)
     return most < all ? most : all;
 }
 
+/* Of all arguments of a kernel together: one alone can have no more than a command holds. */
+static size_t parameter_bytes(cl_device_id device)
+{
+    size_t most = pen_device_size(device, CL_DEVICE_MAX_PARAMETER_SIZE);
+    return most < PEN_LIMIT_ARGUMENT ? most : PEN_LIMIT_ARGUMENT;
+}
+
 /* Before the first session, and while it lives, a device is there. When the session is lost a part of the device is
  * lost with it, and the device there if the next context could have another. */
 static bool is_available(cl_device_id device)
@@ -257,6 +264,8 @@ static cl_int info_of_ours(cl_device_id device, cl_device_info name, size_t para
         PEN_INFO(cl_ulong, memory_bytes(device));
     case CL_DEVICE_MAX_MEM_ALLOC_SIZE:
         PEN_INFO(cl_ulong, allocation_bytes(device));
+    case CL_DEVICE_MAX_PARAMETER_SIZE:
+        PEN_INFO(size_t, parameter_bytes(device));
     case CL_DEVICE_AVAILABLE:
         PEN_INFO(cl_bool, is_available(device));
     case CL_DEVICE_EXECUTION_CAPABILITIES:
@@ -367,6 +376,7 @@ static const unsigned char answerers[CL_DEVICE_LATEST_CONFORMANCE_VERSION_PASSED
     OURS(MAX_COMPUTE_UNITS),
     OURS(GLOBAL_MEM_SIZE),
     OURS(MAX_MEM_ALLOC_SIZE),
+    OURS(MAX_PARAMETER_SIZE),
     OURS(AVAILABLE),
     OURS(EXECUTION_CAPABILITIES),
     OURS(QUEUE_ON_HOST_PROPERTIES),

@@ -86,7 +86,8 @@ void stub_complete_queue(uint32_t queue_slot, uint64_t sequence)
 
 static const cl_uint align_bits = 1024;
 static const cl_bool yes = CL_TRUE;
-static const char il[] = "SPIR-V_1.2";
+static const char il[] = "SPIR-V_1.2", version[] = "OpenCL 3.0 stub";
+static const size_t parameters = 4352;
 static const cl_device_type type_cpu = CL_DEVICE_TYPE_CPU | CL_DEVICE_TYPE_DEFAULT;
 static const cl_ulong memory = 8ull << 30, allocation = 16ull << 30, svm = CL_DEVICE_SVM_COARSE_GRAIN_BUFFER;
 static const cl_uint vendor = 77, sub_devices = 4;
@@ -126,6 +127,8 @@ static const struct pen_property cpu[] = {
     VALUE(CL_DEVICE_EXTENSIONS, extensions),
     VALUE(CL_DEVICE_COMPILER_AVAILABLE, yes),
     VALUE(CL_DEVICE_IL_VERSION, il),
+    VALUE(CL_DEVICE_VERSION, version),
+    VALUE(CL_DEVICE_MAX_PARAMETER_SIZE, parameters),
     VALUE(CL_DEVICE_EXTENSIONS_WITH_VERSION, versions),
     IMAGES(formats, cpu_pitch),
 };

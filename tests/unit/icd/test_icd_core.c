@@ -315,7 +315,7 @@ static void test_device_answers(void **state)
     cl_ulong number = 0;
     cl_uint word = 0;
     char bytes[512];
-    size_t size = 0;
+    size_t size = 0, most = 0;
 #define ASK(device_, name_, out_) pen_clGetDeviceInfo((device_), (name_), sizeof(out_), &(out_), &size)
     /* The daemon's word bounds the driver's. */
     assert_int_equal(ASK(devices[0], CL_DEVICE_GLOBAL_MEM_SIZE, number), CL_SUCCESS);
@@ -324,6 +324,9 @@ static void test_device_answers(void **state)
     assert_int_equal(number, 1 << 20);
     assert_int_equal(ASK(devices[1], CL_DEVICE_GLOBAL_MEM_SIZE, number), CL_SUCCESS);
     assert_true(number == 8ull << 30);
+    /* So does what a command holds. */
+    assert_int_equal(ASK(devices[0], CL_DEVICE_MAX_PARAMETER_SIZE, most), CL_SUCCESS);
+    assert_int_equal(most, PEN_LIMIT_ARGUMENT);
     assert_int_equal(ASK(devices[0], CL_DEVICE_SVM_CAPABILITIES, number), CL_SUCCESS);
     assert_int_equal(number, 0);
     assert_int_equal(ASK(devices[0], CL_DEVICE_VENDOR_ID, word), CL_SUCCESS);
