@@ -11,6 +11,7 @@
 #define CL_TARGET_OPENCL_VERSION 300
 #define CL_USE_DEPRECATED_OPENCL_1_1_APIS
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
+#define CL_USE_DEPRECATED_OPENCL_2_0_APIS
 #include <CL/cl.h>
 #include <CL/cl_ext.h>
 
@@ -31,7 +32,10 @@ struct pen_opencl_device {
     cl_device_id parent;   /* of a sub-device, which is ours to release; else NULL */
     uint32_t version;      /* OpenCL version the driver implements here: 120, 300 */
     uint32_t address_bits; /* of kernels */
-    bool il, custom;
+    bool custom;
+    /* NULL: not offered. Of drivers before OpenCL 2.1 the extensions' own functions. */
+    clCreateProgramWithILKHR_fn from_il;
+    clGetKernelSubGroupInfoKHR_fn sub_groups;
     /* PoCL 3.1 asserts in every image command on a sub-device's queue: they go to a queue of the parent, which is in
      * the context for that alone. opencl_image.c */
     bool images_by_parent;

@@ -42,7 +42,38 @@ static void describe(cl_platform_id platform, cl_device_id id, struct pen_backen
         out->driver[0] = 0;
 }
 
-static void learn(cl_device_id id, cl_device_id parent, struct pen_opencl_device *out)
+static bool has_extension(cl_device_id id, const char *name)
+{
+    char text[PEN_LIMIT_PROPERTY], *rest;
+
+    pen_opencl_text(id, CL_DEVICE_EXTENSIONS, text, sizeof text);
+    for (const char *one = strtok_r(text, " ", &rest); one; one = strtok_r(NULL, " ", &rest))
+        if (!strcmp(one, name))
+            return true;
+    return false;
+}
+
+/* What came with OpenCL 2.1, or before it with extensions. The driver may have no such entry point otherwise. */
+static void learn_functions(cl_platform_id platform, struct pen_opencl_device *device)
+{
+    bool core = device->version >= 210;
+    char text[64];
+
+    if (core || has_extension(device->id, "cl_khr_il_program")) {
+        pen_opencl_text(device->id, CL_DEVICE_IL_VERSION, text, sizeof text);
+        if (text[0])
+            device->from_il = core ? clCreateProgramWithIL
+                                   : (clCreateProgramWithILKHR_fn)clGetExtensionFunctionAddressForPlatform(
+                                         platform, "clCreateProgramWithILKHR");
+    }
+    if (core)
+        device->sub_groups = clGetKernelSubGroupInfo;
+    else if (has_extension(device->id, "cl_khr_subgroups"))
+        device->sub_groups = (clGetKernelSubGroupInfoKHR_fn)clGetExtensionFunctionAddressForPlatform(
+            platform, "clGetKernelSubGroupInfoKHR");
+}
+
+static void learn(cl_platform_id platform, cl_device_id id, cl_device_id parent, struct pen_opencl_device *out)
 {
     unsigned major = 1, minor = 0;
     char text[64];
@@ -57,10 +88,7 @@ static void learn(cl_device_id id, cl_device_id parent, struct pen_opencl_device
         .custom = pen_opencl_number(id, CL_DEVICE_TYPE) & CL_DEVICE_TYPE_CUSTOM,
         .queue_properties = pen_opencl_number(id, CL_DEVICE_QUEUE_PROPERTIES),
     };
-    if (out->version >= 210) {
-        pen_opencl_text(id, CL_DEVICE_IL_VERSION, text, sizeof text);
-        out->il = text[0];
-    }
+    learn_functions(platform, out);
 }
 
 /* ---- parts --------------------------------------------------------------------------------------------- */
@@ -173,7 +201,7 @@ static int domain_create(cl_platform_id platform, const struct found *found, str
     pen_opencl_text(found->ids[0], CL_DRIVER_VERSION, version, sizeof version);
     domain->fatal_binaries = !strcmp(name, "rusticl") && !strncmp(version, "22.", 3); /* later ones have a magic word */
     for (uint32_t i = 0; i < found->count; i++) {
-        learn(found->ids[i], found->parents[i], &domain->devices[i]);
+        learn(platform, found->ids[i], found->parents[i], &domain->devices[i]);
         domain->devices[i].images_by_parent = pocl && found->parents[i];
     }
     domain->device_count = found->count;

@@ -57,45 +57,64 @@ int pen_opencl_set_sampler(struct pen_backend_kernel *kernel, uint32_t index, st
     return pen_opencl_status(clSetKernelArg(kernel->kernel, index, sizeof handle, &handle));
 }
 
+/* The queries that cl_khr_subgroups has, too. */
+static cl_int facts_of_shape(const struct pen_backend_kernel *kernel, const struct pen_opencl_device *on,
+                             const size_t *shape, uint32_t dimensions, struct pen_msg_kernel_facts *facts)
+{
+    size_t bytes = dimensions * sizeof *shape, size = 0, count = 0;
+
+    cl_int status = on->sub_groups(kernel->kernel, on->id, CL_KERNEL_MAX_SUB_GROUP_SIZE_FOR_NDRANGE, bytes, shape,
+                                   sizeof size, &size, NULL);
+    if (!status)
+        status = on->sub_groups(kernel->kernel, on->id, CL_KERNEL_SUB_GROUP_COUNT_FOR_NDRANGE, bytes, shape,
+                                sizeof count, &count, NULL);
+    facts->max_sub_group_size = size;
+    facts->sub_group_count = count;
+    return status;
+}
+
+/* What holds of all shapes, and, unless NULL, the shape for so many sub-groups. OpenCL 2.1. */
+static cl_int facts_of_kernel(const struct pen_backend_kernel *kernel, const struct pen_opencl_device *on,
+                              const size_t *sub_groups, struct pen_msg_kernel_facts *facts)
+{
+    size_t most = 0, compiled = 0, answer[3] = {0, 0, 0};
+
+    cl_int status =
+        on->sub_groups(kernel->kernel, on->id, CL_KERNEL_MAX_NUM_SUB_GROUPS, 0, NULL, sizeof most, &most, NULL);
+    if (!status)
+        status = on->sub_groups(kernel->kernel, on->id, CL_KERNEL_COMPILE_NUM_SUB_GROUPS, 0, NULL, sizeof compiled,
+                                &compiled, NULL);
+    if (!status && sub_groups)
+        status = on->sub_groups(kernel->kernel, on->id, CL_KERNEL_LOCAL_SIZE_FOR_SUB_GROUP_COUNT, sizeof *sub_groups,
+                                sub_groups, sizeof answer, answer, NULL);
+    facts->max_num_sub_groups = most;
+    facts->compile_num_sub_groups = compiled;
+    for (int i = 0; i < 3; i++)
+        facts->local[i] = answer[i];
+    return status;
+}
+
 int pen_opencl_kernel_facts(struct pen_backend_kernel *kernel, uint32_t device, const uint64_t local[3],
                             uint32_t dimensions, struct pen_msg_kernel_facts *out)
 {
     const struct pen_opencl_device *on;
     struct pen_msg_kernel_facts facts = {0};
-    size_t shape[3] = {local[0], local[1], local[2]}, bytes = dimensions * sizeof *shape, answer[3] = {0, 0, 0};
-    size_t most = 0, compiled = 0, size = 0, count = 0;
-    cl_int status;
+    const size_t shape[3] = {local[0], local[1], local[2]};
+    cl_int status = CL_SUCCESS;
 
     if (device >= kernel->domain->device_count)
         return -PEN_ENODEV;
     if (dimensions > 3)
         return -PEN_EDIMENSION;
     on = &kernel->domain->devices[device];
-    if (on->version < 210) /* the driver may have no such entry point */
+    if (!on->sub_groups || (!dimensions && on->version < 210))
         return -PEN_EUNSUPPORTED;
-    status = clGetKernelSubGroupInfo(kernel->kernel, on->id, CL_KERNEL_MAX_NUM_SUB_GROUPS, 0, NULL, sizeof most, &most,
-                                     NULL);
-    if (!status)
-        status = clGetKernelSubGroupInfo(kernel->kernel, on->id, CL_KERNEL_COMPILE_NUM_SUB_GROUPS, 0, NULL,
-                                         sizeof compiled, &compiled, NULL);
-    if (!status && dimensions) {
-        status = clGetKernelSubGroupInfo(kernel->kernel, on->id, CL_KERNEL_MAX_SUB_GROUP_SIZE_FOR_NDRANGE, bytes, shape,
-                                         sizeof size, &size, NULL);
-        if (!status)
-            status = clGetKernelSubGroupInfo(kernel->kernel, on->id, CL_KERNEL_SUB_GROUP_COUNT_FOR_NDRANGE, bytes,
-                                             shape, sizeof count, &count, NULL);
-    } else if (!status) {
-        status = clGetKernelSubGroupInfo(kernel->kernel, on->id, CL_KERNEL_LOCAL_SIZE_FOR_SUB_GROUP_COUNT,
-                                         sizeof *shape, shape, sizeof answer, answer, NULL);
-    }
+    if (on->version >= 210)
+        status = facts_of_kernel(kernel, on, dimensions ? NULL : shape, &facts);
+    if (!status && dimensions)
+        status = facts_of_shape(kernel, on, shape, dimensions, &facts);
     if (status)
         return pen_opencl_status(status);
-    facts.max_num_sub_groups = most;
-    facts.compile_num_sub_groups = compiled;
-    facts.max_sub_group_size = size;
-    facts.sub_group_count = count;
-    for (int i = 0; i < 3; i++)
-        facts.local[i] = answer[i];
     *out = facts;
     return 0;
 }

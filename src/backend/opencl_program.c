@@ -29,10 +29,9 @@ static bool is_bitcode(const void *bytes, size_t size)
 
 static cl_program from_il(const struct pen_backend_domain *domain, const void *bytes, size_t size, cl_int *out_status)
 {
-    /* drivers that take no IL may have no such entry point at all */
     for (uint32_t i = 0; i < domain->device_count; i++)
-        if (domain->devices[i].il)
-            return clCreateProgramWithIL(domain->context, bytes, size, out_status);
+        if (domain->devices[i].from_il)
+            return domain->devices[i].from_il(domain->context, bytes, size, out_status);
     *out_status = CL_INVALID_OPERATION;
     return NULL;
 }
@@ -127,7 +126,7 @@ void pen_opencl_program_destroy(struct pen_backend_program *program)
 int pen_opencl_program_constant(struct pen_backend_program *program, uint32_t constant, const void *value, size_t size)
 {
     for (uint32_t i = 0; i < program->domain->device_count; i++)
-        if (program->domain->devices[i].il && program->domain->devices[i].version >= 220)
+        if (program->domain->devices[i].from_il && program->domain->devices[i].version >= 220)
             return pen_opencl_status(clSetProgramSpecializationConstant(program->program, constant, size, value));
     return -PEN_EUNSUPPORTED;
 }

@@ -68,6 +68,15 @@ size_t pen_device_size(cl_device_id device, cl_device_info key)
     return scalar(device, key);
 }
 
+unsigned pen_device_version(cl_device_id device)
+{
+    const struct pen_property *version = pen_device_property(device, CL_DEVICE_VERSION);
+    if (!version || version->size < sizeof "OpenCL 1.0" - 1)
+        return 100;
+    const char *digits = (const char *)version->value + strlen("OpenCL ");
+    return (unsigned)(digits[0] - '0') * 100 + (unsigned)(digits[2] - '0');
+}
+
 /* ---- roots ------------------------------------------------------------------------------------------ */
 
 /* Features of what the front end reports as absent; the rest is the compiler's matter. */

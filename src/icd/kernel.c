@@ -5,20 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "icd/device.h"
 #include "icd/entry.h"
 #include "icd/program.h"
 
 /* ---- life ---------------------------------------------------------------------------------------------- */
-
-/* "OpenCL 2.1 vendor" -> 201. */
-static unsigned version_of(cl_device_id device)
-{
-    const struct pen_property *version = pen_device_property(device, CL_DEVICE_VERSION);
-    if (!version || version->size < sizeof "OpenCL 1.0" - 1)
-        return 100;
-    const char *digits = (const char *)version->value + strlen("OpenCL ");
-    return (unsigned)(digits[0] - '0') * 100 + (unsigned)(digits[2] - '0');
-}
 
 static void fill_limits(struct pen_kernel_limits *limits, const struct pen_build_state *state,
                         const struct pen_kernel_device_info *info)
@@ -39,7 +30,7 @@ static void fill_limits(struct pen_kernel_limits *limits, const struct pen_build
     limits->base_align = (uint32_t)pen_device_slice_align(device);
     limits->non_uniform = pen_device_bool(device, CL_DEVICE_NON_UNIFORM_WORK_GROUP_SUPPORT) && state->recipe &&
                           pen_recipe_non_uniform(state->recipe);
-    limits->zero_sized = version_of(device) >= 201;
+    limits->zero_sized = pen_device_version(device) >= 201;
 }
 
 /* Devices that the program was built for, in the program's order. Locked. */
@@ -381,6 +372,13 @@ static int input_of(cl_kernel_sub_group_info name)
     }
 }
 
+/* Before OpenCL 2.1 they are cl_khr_subgroups', with two of the queries and none of a device. */
+static bool has_sub_groups(cl_device_id device)
+{
+    return pen_device_version(device) < 201 ? pen_extensions_have(&device->facts->extensions, "cl_khr_subgroups")
+                                            : pen_device_uint(device, CL_DEVICE_MAX_NUM_SUB_GROUPS) > 0;
+}
+
 static cl_int sub_group_info(cl_kernel_sub_group_info name, const struct pen_msg_kernel_facts *facts,
                              size_t param_value_size, void *param_value, size_t *param_value_size_ret)
 {
@@ -396,8 +394,9 @@ static cl_int sub_group_info(cl_kernel_sub_group_info name, const struct pen_msg
         PEN_INFO(size_t, facts->compile_num_sub_groups);
     default: /* CL_KERNEL_LOCAL_SIZE_FOR_SUB_GROUP_COUNT: as many dimensions as there is room for */
         count = param_value ? param_value_size / sizeof(size_t) : 3;
-        if (!count || count > 3)
+        if (!count)
             return CL_INVALID_VALUE;
+        count = count > 3 ? 3 : count;
         for (unsigned i = 0; i < 3; i++)
             sizes[i] = facts->local[i];
         return pen_info(sizes, count * sizeof(size_t), param_value_size, param_value, param_value_size_ret);
@@ -414,18 +413,20 @@ CL_API_ENTRY cl_int CL_API_CALL pen_clGetKernelSubGroupInfo(cl_kernel kernel, cl
     const struct pen_kernel_limits *limits = limits_for(kernel, device);
     if (!limits)
         return CL_INVALID_DEVICE;
-    if (!pen_device_uint(limits->device, CL_DEVICE_MAX_NUM_SUB_GROUPS))
+    if (!has_sub_groups(limits->device))
         return CL_INVALID_OPERATION;
     int kind = input_of(name);
     size_t count = input_size / sizeof(size_t);
-    if (kind < 0 || (kind > 0 && (!input || !count || input_size % sizeof(size_t))) || (kind == 1 && count > 3) ||
+    if (kind < 0 || (kind != 1 && pen_device_version(limits->device) < 201) ||
+        (kind > 0 && (!input || !count || input_size % sizeof(size_t))) || (kind == 1 && count > 3) ||
         (kind == 2 && count != 1))
         return CL_INVALID_VALUE;
     uint64_t local[3] = {1, 1, 1};
     for (size_t i = 0; kind > 0 && i < count; i++)
         local[i] = ((const size_t *)input)[i];
     struct pen_msg_kernel_facts facts;
-    int rc = ask(kernel, limits->device, local, kind == 1 ? (uint32_t)count : kind == 2 ? 0 : 1, &facts);
+    uint32_t dimensions = kind == 1 ? (uint32_t)count : kind == 2 ? 0 : 1;
+    int rc = ask(kernel, limits->device, local, dimensions, &facts);
     return rc ? pen_status(rc) : sub_group_info(name, &facts, param_value_size, param_value, param_value_size_ret);
 }
 

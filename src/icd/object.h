@@ -130,6 +130,8 @@ cl_uint pen_device_uint(cl_device_id device, cl_device_info key);
 size_t pen_device_slice_align(cl_device_id device);
 cl_ulong pen_device_ulong(cl_device_id device, cl_device_info key);
 size_t pen_device_size(cl_device_id device, cl_device_info key);
+/* Of OpenCL: 201 is 2.1. */
+unsigned pen_device_version(cl_device_id device);
 /* Synthetic keys (>= 0x70000000) under which the backend reports what is not a device query in OpenCL:
  * supported image formats: key = PEN_KEY_FORMATS + 16 * access + kind, value = cl_image_format[];
  * access: 0 read-write in separate kernels (CL_MEM_READ_WRITE), 1 write-only, 2 read-only, 3 kernel read and write;

@@ -155,10 +155,11 @@ static bool takes_il(cl_device_id device)
     return versions && versions->size > 1;
 }
 
-static bool any_takes_il(const cl_device_id *devices, cl_uint count)
+/* Devices of `version` (as pen_device_version) and later. */
+static bool any_takes_il(const cl_device_id *devices, cl_uint count, unsigned version)
 {
     for (cl_uint i = 0; i < count; i++)
-        if (takes_il(devices[i]))
+        if (takes_il(devices[i]) && pen_device_version(devices[i]) >= version)
             return true;
     return false;
 }
@@ -168,7 +169,7 @@ CL_API_ENTRY cl_program CL_API_CALL pen_clCreateProgramWithIL(cl_context context
 {
     if (!pen_object_is(context, PEN_MAGIC_CONTEXT))
         return pen_refuse(out_error, CL_INVALID_CONTEXT);
-    if (!any_takes_il(context->devices, context->device_count))
+    if (!any_takes_il(context->devices, context->device_count, 0))
         return pen_refuse(out_error, CL_INVALID_OPERATION);
     if (!il || !pen_spirv_ok(il, size) || size > PEN_LIMIT_PROGRAM)
         return pen_refuse(out_error, CL_INVALID_VALUE);
@@ -202,7 +203,7 @@ CL_API_ENTRY cl_int CL_API_CALL pen_clSetProgramSpecializationConstant(cl_progra
 {
     if (!pen_object_is(program, PEN_MAGIC_PROGRAM))
         return CL_INVALID_PROGRAM;
-    if (!any_takes_il(program->devices, program->device_count))
+    if (!any_takes_il(program->devices, program->device_count, 202)) /* OpenCL 2.2 brought them */
         return CL_INVALID_OPERATION;
     if (!program->il || program->spir)
         return CL_INVALID_PROGRAM;

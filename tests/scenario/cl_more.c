@@ -116,6 +116,99 @@ static void suggested(struct world *w)
     EXPECT_OK(clReleaseKernel(fixed));
 }
 
+/* ---- sub-groups --------------------------------------------------------------------------------------------- */
+
+typedef cl_int(CL_API_CALL *sub_group_function)(cl_kernel, cl_device_id, cl_kernel_sub_group_info, size_t, const void *,
+                                                size_t, void *, size_t *);
+
+static size_t ask(struct world *w, sub_group_function function, cl_kernel kernel, cl_kernel_sub_group_info name,
+                  size_t count, const size_t *input)
+{
+    size_t answer = 99, size = 0;
+    EXPECT_OK(function(kernel, w->device, name, count * sizeof *input, input, 0, NULL, &size));
+    EXPECT(size == sizeof answer);
+    EXPECT_OK(function(kernel, w->device, name, count * sizeof *input, input, sizeof answer, &answer, NULL));
+    return answer;
+}
+
+/* The two of cl_khr_subgroups, which OpenCL 2.1 has taken over. More shapes than are remembered, and the first again.
+ */
+static void sub_groups_of_shapes(struct world *w, sub_group_function function, cl_kernel kernel)
+{
+    static const size_t shapes[][3] = {{16, 1, 1}, {3, 1, 1}, {5, 3, 2}, {8, 2, 1}, {64, 1, 1}, {1, 1, 1}, {16, 1, 1}};
+    static const size_t sizes[] = {8, 3, 8, 8, 8, 1, 8}, counts[] = {2, 1, 4, 2, 8, 1, 2};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        EXPECT(ask(w, function, kernel, CL_KERNEL_MAX_SUB_GROUP_SIZE_FOR_NDRANGE, 3, shapes[i]) == sizes[i]);
+        EXPECT(ask(w, function, kernel, CL_KERNEL_SUB_GROUP_COUNT_FOR_NDRANGE, 3, shapes[i]) == counts[i]);
+    }
+    EXPECT(ask(w, function, kernel, CL_KERNEL_SUB_GROUP_COUNT_FOR_NDRANGE, 2, shapes[3]) == 2);
+    EXPECT(ask(w, function, kernel, CL_KERNEL_SUB_GROUP_COUNT_FOR_NDRANGE, 1, shapes[3]) == 1);
+}
+
+static void sub_groups_of_kernel(struct world *w, cl_kernel kernel)
+{
+    static const size_t wanted[] = {2, SUB_GROUPS, SUB_GROUPS + 1};
+    size_t shape[4] = {9, 9, 9, 9}, size = 0; /* room for more than there is */
+    for (size_t i = 0; i < 3; i++) {
+        bool can = wanted[i] <= SUB_GROUPS;
+        EXPECT_OK(clGetKernelSubGroupInfo(kernel, w->device, CL_KERNEL_LOCAL_SIZE_FOR_SUB_GROUP_COUNT, sizeof *wanted,
+                                          &wanted[i], sizeof shape, shape, &size));
+        EXPECT(size == 3 * sizeof *shape && shape[0] == (can ? 8 * wanted[i] : 0) && shape[1] == can &&
+               shape[2] == can);
+    }
+    EXPECT(ask(w, clGetKernelSubGroupInfo, kernel, CL_KERNEL_MAX_NUM_SUB_GROUPS, 0, NULL) == SUB_GROUPS);
+    EXPECT(ask(w, clGetKernelSubGroupInfo, kernel, CL_KERNEL_COMPILE_NUM_SUB_GROUPS, 0, NULL) == 0);
+    if (!w->strict)
+        return;
+    EXPECT_OK(clGetKernelSubGroupInfo(kernel, w->device, CL_KERNEL_LOCAL_SIZE_FOR_SUB_GROUP_COUNT, sizeof *wanted,
+                                      wanted, sizeof *shape, shape, &size));
+    EXPECT(size == sizeof *shape && shape[0] == 16);
+}
+
+static void bad_sub_groups(struct world *w, sub_group_function function, cl_kernel kernel)
+{
+    const cl_kernel_sub_group_info count = CL_KERNEL_SUB_GROUP_COUNT_FOR_NDRANGE;
+    const size_t shape[4] = {8, 1, 1, 1};
+    size_t answer;
+    EXPECT_STATUS(function(NULL, w->device, count, 24, shape, 8, &answer, NULL), CL_INVALID_KERNEL);
+    EXPECT_STATUS(function(kernel, (cl_device_id)kernel, count, 24, shape, 8, &answer, NULL), CL_INVALID_DEVICE);
+    EXPECT_STATUS(function(kernel, w->device, count, 0, NULL, 8, &answer, NULL), CL_INVALID_VALUE);
+    EXPECT_STATUS(function(kernel, w->device, count, 12, shape, 8, &answer, NULL), CL_INVALID_VALUE);
+    EXPECT_STATUS(function(kernel, w->device, count, 32, shape, 8, &answer, NULL), CL_INVALID_VALUE);
+    EXPECT_STATUS(function(kernel, w->device, count, 24, shape, 4, &answer, NULL), CL_INVALID_VALUE);
+    EXPECT_STATUS(function(kernel, w->device, 0x9999, 24, shape, 8, &answer, NULL), CL_INVALID_VALUE);
+}
+
+static void sub_groups(struct world *w)
+{
+    char version[1024] = "";
+    size_t wanted = 2, shape[3];
+    EXPECT_OK(clGetDeviceInfo(w->device, CL_DEVICE_VERSION, sizeof version, version, NULL));
+    bool older = strncmp(version, "OpenCL 2.0", 10) == 0;
+    sub_group_function function =
+        (sub_group_function)clGetExtensionFunctionAddressForPlatform(w->platform, "clGetKernelSubGroupInfoKHR");
+    cl_kernel kernel = make_kernel(w, "kernel void k(global int *o) { *o = 1; }", "k");
+    EXPECT(has_extension(w, "cl_khr_subgroups"));
+    EXPECT(function != NULL);
+    if (function)
+        sub_groups_of_shapes(w, function, kernel);
+    sub_groups_of_shapes(w, clGetKernelSubGroupInfoKHR, kernel);
+    if (w->strict)
+        bad_sub_groups(w, clGetKernelSubGroupInfoKHR, kernel);
+    if (!older) {
+        sub_groups_of_shapes(w, clGetKernelSubGroupInfo, kernel);
+        sub_groups_of_kernel(w, kernel);
+    } else if (w->strict) { /* there are no more */
+        EXPECT_STATUS(clGetKernelSubGroupInfoKHR(kernel, w->device, CL_KERNEL_LOCAL_SIZE_FOR_SUB_GROUP_COUNT,
+                                                 sizeof wanted, &wanted, sizeof shape, shape, NULL),
+                      CL_INVALID_VALUE);
+        EXPECT_STATUS(clGetKernelSubGroupInfoKHR(kernel, w->device, CL_KERNEL_MAX_NUM_SUB_GROUPS, 0, NULL,
+                                                 sizeof wanted, &wanted, NULL),
+                      CL_INVALID_VALUE);
+    }
+    EXPECT_OK(clReleaseKernel(kernel));
+}
+
 /* ---- cl_khr_depth_images ------------------------------------------------------------------------------------ */
 
 static void depth_images(struct world *w)
@@ -225,9 +318,10 @@ static void bad_affinity(struct world *w)
 int main(int argc, char **argv)
 {
     static const struct check checks[] = {
-        {"hints", hints},         {"bad_hints", bad_hints},
-        {"suggested", suggested}, {"depth_images", depth_images},
-        {"affinity", affinity},   {"bad_affinity", bad_affinity},
+        {"hints", hints},           {"bad_hints", bad_hints},
+        {"suggested", suggested},   {"depth_images", depth_images},
+        {"affinity", affinity},     {"bad_affinity", bad_affinity},
+        {"sub_groups", sub_groups},
     };
     return run_checks(argc, argv, checks, sizeof checks / sizeof *checks);
 }
