@@ -426,6 +426,18 @@ static int event_set(struct pen_replay *replay, const struct pen_log_entry *entr
     return rc;
 }
 
+/* One that nobody has set stays, without the program's name for it: what waits for it is failed at the log's end. */
+static int event_destroy(struct pen_replay *replay, const struct pen_log_entry *entry)
+{
+    struct pen_msg_event_destroy message;
+    uint64_t sequence;
+    int rc = pen_msg_event_destroy_decode(entry->frame, entry->size, &replay->scratch, &message);
+    if (rc || pen_map_get(&replay->open_events, message.event))
+        return rc;
+    pen_replay_event_gone(replay, message.event);
+    return PEN_SEND(replay->session, event_destroy, &message, &sequence);
+}
+
 /* Nobody will set them any more, and what waits for them would wait for ever. */
 static int fail_open_events(struct pen_replay *replay)
 {
@@ -493,7 +505,6 @@ static int dispatch(struct pen_replay *replay, const struct pen_log_entry *entry
         PLAIN(PROGRAM_DESTROY, program_destroy);
         PLAIN(PROGRAM_CONSTANT, program_constant);
         PLAIN(BUILD_OPTIONS, build_options);
-        CHANGED(EVENT_DESTROY, event_destroy, pen_replay_event_gone(replay, m.event));
         CHANGED(KERNEL_CREATE, kernel_create, rc = pen_replay_kernel_made(replay, m.kernel, 0));
         CHANGED(KERNEL_CLONE, kernel_clone, rc = pen_replay_kernel_made(replay, m.kernel, m.source));
         CHANGED(KERNEL_DESTROY, kernel_destroy, pen_replay_kernel_gone(replay, m.kernel));
@@ -534,6 +545,8 @@ static int dispatch(struct pen_replay *replay, const struct pen_log_entry *entry
         return event_create(replay, entry);
     case PEN_OP_EVENT_SET:
         return event_set(replay, entry);
+    case PEN_OP_EVENT_DESTROY:
+        return event_destroy(replay, entry);
     case PEN_OP_WRITE:
         return write_again(replay, entry);
     case PEN_OP_READ:

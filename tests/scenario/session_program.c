@@ -26,6 +26,7 @@
  *                    a program made of its own binary, as from a program's cache
  *   build COUNT      programs, all different, each built and run
  *   include COUNT    the same, and they include value.h, which is looked for in the folder it runs in
+ *   abandon          one kernel, and a command that waits for an event that nobody will set; then ends
  *   leave            one kernel; then ends without a word to anybody
  *   scribble         one kernel; then puts into the session's ring what is no command
  *
@@ -542,6 +543,19 @@ static void readers(bool cached)
     CHECK(clReleaseProgram(program));
 }
 
+/* Leaves a command behind that waits for what nobody will set. */
+static void abandon(void)
+{
+    cl_int status;
+    const cl_uint pattern = 3;
+    cl_event gate = clCreateUserEvent(cl.context, &status);
+    check(status, "clCreateUserEvent");
+    CHECK(clEnqueueFillBuffer(cl.queue, cl.buffer, &pattern, sizeof pattern, 0, sizeof pattern, 1, &gate, NULL));
+    CHECK(clFlush(cl.queue));
+    CHECK(clReleaseEvent(gate));
+    _exit(0);
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
@@ -579,7 +593,10 @@ int main(int argc, char **argv)
         build((int)number, "");
     else if (!strcmp(mode, "include"))
         build((int)number, "#include \"value.h\"\n");
-    else if (!strcmp(mode, "leave")) {
+    else if (!strcmp(mode, "abandon")) {
+        round_trip_once();
+        abandon();
+    } else if (!strcmp(mode, "leave")) {
         round_trip_once();
         _exit(0);
     } else if (!strcmp(mode, "scribble"))

@@ -368,6 +368,16 @@ class Sessions:
         done = daemon.run(harness.PENSTOCK, 'log', 'replay', self.path('short.log'), '--json')
         self.assertEqual((done.returncode, json.loads(done.stdout)['truncated']), (0, True), done.stderr)
 
+    def test_replay_of_what_nobody_set(self):
+        """What the program waited for, has let go of and never set ends with the log."""
+        daemon = self.pool()
+        log = self.path('session.log')
+        done = daemon.run(harness.PENSTOCK, 'log', 'record', log, '--', PROGRAM, 'abandon')
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        done = daemon.run(harness.PENSTOCK, 'log', 'replay', log, '--json')
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(json.loads(done.stdout)['different'], 0)
+
     def test_record_is_complete(self):
         """`log record` comes back when the session has ended, not when its program has."""
         daemon = self.pool()
