@@ -255,6 +255,7 @@ lint() {
     step "format" check_format
     step "include directions" python3 tests/lint/includes.py
     step "settings in messages" python3 tests/lint/settings.py
+    step "entry points without a test" python3 tests/lint/entries.py
     step "clang-tidy" finish_tidy
 }
 

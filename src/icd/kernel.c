@@ -1,5 +1,6 @@
 /* icd/kernel.c - kernel objects and their queries. All that is asked of a kernel came with the build's answer, but for
- * sub-groups, which depend on the shape that is asked about. */
+ * sub-groups, which depend on the shape that is asked about: the worker is asked once, and the last shapes are
+ * remembered. */
 #include "icd/kernel.h"
 
 #include <stdlib.h>
@@ -56,6 +57,7 @@ static void free_kernel(cl_kernel kernel)
         pen_argument_finish(&kernel->arguments[i]);
     free(kernel->arguments);
     free(kernel->limits);
+    free(kernel->sub_groups);
     free(kernel);
 }
 
@@ -355,6 +357,47 @@ static int ask(cl_kernel kernel, cl_device_id device, const uint64_t local[3], u
     return rc ? rc : pen_kernel_answer(session, sequence, out_facts);
 }
 
+/* The last shapes that were asked about: a program asks about one several questions, each of them twice (the size
+ * first), and before every launch. */
+#define SUB_GROUPS 4u
+struct pen_sub_groups {
+    cl_device_id device; /* NULL: nothing */
+    uint32_t dimensions;
+    uint64_t local[3];
+    struct pen_msg_kernel_facts facts;
+};
+
+static bool recall(cl_kernel kernel, cl_device_id device, const uint64_t local[3], uint32_t dimensions,
+                   struct pen_msg_kernel_facts *out_facts)
+{
+    bool found = false;
+    pthread_mutex_lock(&kernel->program->lock);
+    for (uint32_t i = 0; kernel->sub_groups && !found && i < SUB_GROUPS; i++) {
+        const struct pen_sub_groups *one = &kernel->sub_groups[i];
+        found = one->device == device && one->dimensions == dimensions && !memcmp(one->local, local, sizeof one->local);
+        if (found)
+            *out_facts = one->facts;
+    }
+    pthread_mutex_unlock(&kernel->program->lock);
+    return found;
+}
+
+/* In the place of the oldest. Without memory it is asked again. */
+static void remember(cl_kernel kernel, cl_device_id device, const uint64_t local[3], uint32_t dimensions,
+                     const struct pen_msg_kernel_facts *facts)
+{
+    pthread_mutex_lock(&kernel->program->lock);
+    if (!kernel->sub_groups)
+        kernel->sub_groups = calloc(SUB_GROUPS, sizeof *kernel->sub_groups);
+    struct pen_sub_groups *all = kernel->sub_groups;
+    if (all) {
+        memmove(all + 1, all, (SUB_GROUPS - 1) * sizeof *all);
+        *all = (struct pen_sub_groups){.device = device, .dimensions = dimensions, .facts = *facts};
+        memcpy(all->local, local, sizeof all->local);
+    }
+    pthread_mutex_unlock(&kernel->program->lock);
+}
+
 /* What the input of this query is: 0 nothing, 1 a local size, 2 a number of sub-groups; -1: no such query. */
 static int input_of(cl_kernel_sub_group_info name)
 {
@@ -426,7 +469,12 @@ CL_API_ENTRY cl_int CL_API_CALL pen_clGetKernelSubGroupInfo(cl_kernel kernel, cl
         local[i] = ((const size_t *)input)[i];
     struct pen_msg_kernel_facts facts;
     uint32_t dimensions = kind == 1 ? (uint32_t)count : kind == 2 ? 0 : 1;
-    int rc = ask(kernel, limits->device, local, dimensions, &facts);
+    int rc = 0;
+    if (!recall(kernel, limits->device, local, dimensions, &facts)) {
+        rc = ask(kernel, limits->device, local, dimensions, &facts);
+        if (!rc)
+            remember(kernel, limits->device, local, dimensions, &facts);
+    }
     return rc ? pen_status(rc) : sub_group_info(name, &facts, param_value_size, param_value, param_value_size_ret);
 }
 

@@ -514,6 +514,8 @@ struct pen_kernel_limits {
     bool zero_sized;     /* a global size of 0 is a command that does nothing (OpenCL 2.1) */
 };
 
+struct pen_sub_groups; /* kernel.c: what a device has said of a work-group's shape */
+
 struct _cl_kernel {
     struct pen_object object;
     cl_program program;
@@ -525,8 +527,9 @@ struct _cl_kernel {
     uint32_t unset;   /* arguments never set */
     uint32_t watched; /* arguments that are */
     uint64_t local_argument_bytes;
-    bool dirty; /* any argument is */
-    bool tells; /* clGetKernelArgInfo may answer */
+    struct pen_sub_groups *sub_groups; /* some; NULL: never asked; guarded by program->lock */
+    bool dirty;                        /* any argument is */
+    bool tells;                        /* clGetKernelArgInfo may answer */
 };
 
 #endif

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs an ordinary OpenCL program, and says what it says.
 
-    run_program.py [--lost] [--layer FILE] native|one|two|span|record|remote|cut|certificate|plain PROGRAM [ARGUMENT]...
+    run_program.py [--lost] [--quiet] [--layer FILE] native|one|two|span|record|remote|cut|certificate|plain PROGRAM [ARGUMENT]...
 
 native: on PoCL itself. one, two: through Penstock, on PoCL's device as a whole or cut in parts of one core. span: on a
 device that spans two such parts. record: on
@@ -9,9 +9,10 @@ one, with the session recorded, so that all contents pass through the worker; th
 replay must read what the program has read. remote: on one, as a tenant, over TLS. cut: the same, with connections that
 break again and again. certificate: the same, with a certificate in the place of a key. plain: on one, over TCP without
 protection. --lost: the program's first session is lost to a
-kernel that faults, as its replay must be, and the second is not. --layer: with that OpenCL layer above PoCL. The program
-is given a part of the platform's name as its first argument. Not only the program must be content: daemon and workers
+kernel that faults, as its replay must be, and the second is not. --quiet, with record: the log must have the program's
+marks, and between them only what may be asked (cl_api.c). --layer: with that OpenCL layer above PoCL. The program is given a part of the platform's name as its first argument. Not only the program must be content: daemon and workers
 must end well."""
+import argparse
 import itertools
 import json
 import os
@@ -25,6 +26,8 @@ import certificates
 import harness
 
 POCL = '/etc/OpenCL/vendors/pocl.icd'
+# What cl_api.c fills a buffer with, and which commands may come then, until it does so with the last of these.
+SILENCES = {'01cee451': {'program_binary', 'kernel_query'}, '02cee451': set(), '03cee451': None}
 
 
 def dump(daemon, log):
@@ -34,6 +37,22 @@ def dump(daemon, log):
     if done.returncode or done.stderr or len(lines) < 10:
         return [f'log dump {log}: {done.returncode}, {done.stderr}, {len(lines)} lines']
     return []
+
+
+def disturb(daemon, log):
+    """What disturbs its silences: sentences."""
+    wrong, allowed, seen = [], None, []
+    for line in daemon.run(harness.PENSTOCK, 'log', 'dump', log).stdout.splitlines():
+        name = line.split()[1]
+        mark = name == 'fill' and re.search(r' pattern=<4>(\w+)', line)
+        if mark and mark[1] in SILENCES:
+            allowed = SILENCES[mark[1]]
+            seen.append(mark[1])
+        elif allowed is not None and name not in allowed | {'placed', 'executed'}:  # what became of those before
+            wrong.append(f'{log}: "{line}" between queries')
+    loud = list(SILENCES)[-1]
+    expected = [each for mark in list(SILENCES)[:-1] for each in (mark, loud)]
+    return wrong if seen == expected else wrong + [f'{log}: marks {seen}, not {expected}']
 
 
 def draw(daemon, log):
@@ -66,7 +85,7 @@ def replay_lost(daemon, log):
     return []
 
 
-def through_penstock(mode, lost, program, folder, drivers):
+def through_penstock(mode, lost, quiet, program, folder, drivers):
     """What is wrong: sentences; and the program's exit status."""
     config = {'two': 'devices: [{match: "*", compute_units: 1}]\n',
               'span': 'devices: [{match: "*", parts: 2, span: 2}]\n'}.get(mode, '')
@@ -114,6 +133,8 @@ def through_penstock(mode, lost, program, folder, drivers):
         if mode == 'record' and status == 0:
             harness.wait_for(lambda: json.loads(daemon.run(harness.PENSTOCK, 'ps', '--json').stdout) == [], what='the logs')
             wrong = dump(daemon, log)
+            if quiet:
+                wrong += disturb(daemon, log)
             if lost:
                 wrong += replay_lost(daemon, log)
                 log += '.1'
@@ -137,17 +158,22 @@ def natively(command, environment):
 
 
 def main(*words):
-    lost = words[0] == '--lost'
-    words = words[lost:]
-    layer = {'OPENCL_LAYERS': os.path.abspath(words[1])} if words[0] == '--layer' else {}
-    mode, program, *arguments = words[2 * len(layer):]
+    parser = argparse.ArgumentParser()
+    for option in ('--lost', '--quiet'):
+        parser.add_argument(option, action='store_true')
+    parser.add_argument('--layer')
+    parser.add_argument('mode')
+    parser.add_argument('program')
+    parser.add_argument('arguments', nargs=argparse.REMAINDER)
+    given = parser.parse_args(words)
+    drivers = {'OCL_ICD_VENDORS': POCL} | ({'OPENCL_LAYERS': os.path.abspath(given.layer)} if given.layer else {})
     if not os.path.exists(POCL):
         return 77
     with tempfile.TemporaryDirectory(prefix='penstock-test-') as folder:
-        drivers = layer | {'OCL_ICD_VENDORS': POCL}
-        if mode == 'native':
-            return natively([program, 'Portable', *arguments], drivers | {'POCL_CACHE_DIR': os.path.join(folder, 'pocl')})
-        wrong, status = through_penstock(mode, lost, [program, 'Penstock', *arguments], folder, drivers)
+        if given.mode == 'native':
+            return natively([given.program, 'Portable', *given.arguments], drivers | {'POCL_CACHE_DIR': os.path.join(folder, 'pocl')})
+        wrong, status = through_penstock(given.mode, given.lost, given.quiet, [given.program, 'Penstock', *given.arguments], folder,
+                                         drivers)
         for sentence in wrong:
             print('wrong:', sentence, file=sys.stderr)
         return status or bool(wrong)
