@@ -125,13 +125,14 @@ static int certify(int fd, const struct pen_pool_address *address, uint64_t dead
 
 /* Over TCP; unless it is without protection, both sides have shown the tenant's key then, or we have seen the daemon's
  * certificate. */
-static int connect_stream(struct pen_daemon_peer *peer, uint64_t deadline_ns, struct pen_error *error)
+static int connect_stream(struct pen_daemon_peer *peer, uint64_t reach_ns, uint64_t deadline_ns,
+                          struct pen_error *error)
 {
     const struct pen_pool_address *address = peer->address;
     const struct pen_tls_module *tls;
     int fd, rc = address->plain ? 0 : pen_tls_module_load(&tls, error);
     if (!rc)
-        rc = pen_tcp_connect(address->host, !address->plain, &address->answered, deadline_ns, &fd, error);
+        rc = pen_tcp_connect(address->host, !address->plain, &address->answered, reach_ns, &fd, error);
     if (rc)
         return rc;
     rc = address->certified ? certify(fd, address, deadline_ns, &peer->stream, error)
@@ -194,8 +195,15 @@ static int await_welcome(struct pen_daemon_peer *peer, uint64_t deadline_ns, str
 int pen_daemon_connect(const struct pen_pool_address *address, uint64_t deadline_ns, struct pen_daemon_peer *out_peer,
                        struct pen_error *error)
 {
+    return pen_daemon_reach(address, deadline_ns, deadline_ns, out_peer, error);
+}
+
+int pen_daemon_reach(const struct pen_pool_address *address, uint64_t reach_ns, uint64_t deadline_ns,
+                     struct pen_daemon_peer *out_peer, struct pen_error *error)
+{
     struct pen_daemon_peer peer = {.fd = -1, .address = address};
-    int rc = address->local ? connect_socket(&peer, deadline_ns, error) : connect_stream(&peer, deadline_ns, error);
+    int rc =
+        address->local ? connect_socket(&peer, reach_ns, error) : connect_stream(&peer, reach_ns, deadline_ns, error);
     if (rc)
         return rc;
     rc = say_hello(&peer, deadline_ns, error);

@@ -145,6 +145,9 @@ void pen_daemon_close(struct pen_daemon_peer *peer);
  * its hello first would cost a hand-off to the daemon and one back. */
 int pen_daemon_connect(const struct pen_pool_address *address, uint64_t deadline_ns, struct pen_daemon_peer *out_peer,
                        struct pen_error *error);
+/* The same, and until reach_ns somebody has to take the connection. */
+int pen_daemon_reach(const struct pen_pool_address *address, uint64_t reach_ns, uint64_t deadline_ns,
+                     struct pen_daemon_peer *out_peer, struct pen_error *error);
 /* After a request to that daemon that ended with rc: did the connection to another host break, and is there time to try
  * once more? Waits a little. */
 bool pen_daemon_try_again(const struct pen_pool_address *address, int rc, uint64_t deadline_ns);
@@ -174,7 +177,7 @@ int pen_daemon_take_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame *
 /* A new connection of an open session; link_resume is next. -PEN_EPERM, -PEN_EDEVICEGONE: the pool will not have the
  * session any more. Else it may be tried again; -PEN_ENOENT and -PEN_ENOMEM: as pen_tcp_connect. */
 int pen_daemon_resume(const struct pen_pool_address *address, const struct pen_msg_session_resume *resume,
-                      uint64_t deadline_ns, struct pen_stream **out_stream, struct pen_error *error);
+                      uint64_t reach_ns, uint64_t deadline_ns, struct pen_stream **out_stream, struct pen_error *error);
 
 /* fork.c: the handlers are registered by pen_session_handle_fork. */
 /* The process does not fork between these two, where something is made that a child must not have. Any number of

@@ -18,8 +18,11 @@
 #include "wire/arena.h"
 #include "wire/ring.h"
 
-/* One try of making the connection again. */
-#define TRY_MS 3000
+/* One try of making the connection again, which takes five round trips and may lose some of what it sends; somebody has
+ * to answer as soon as that. Who answers, and does not come to an end in time, has twice as long next time. */
+#define TRY_MS          3000
+#define TRY_MOST_MS     30000
+#define TRY_ROUND_TRIPS 10
 /* Between two tries: doubles from the first to the last. */
 #define PAUSE_FIRST_MS 10
 #define PAUSE_LAST_MS  1000
@@ -62,7 +65,9 @@ struct pen_remote_end {
     _Atomic bool leaving;    /* the worker has been told that no new connection will come */
     _Atomic bool connected;  /* written by the receiving thread */
     _Atomic bool stop;
-    int stop_fd; /* eventfd: readable from then on */
+    int stop_fd;               /* eventfd: readable from then on */
+    pthread_mutex_t trying;    /* between a try and its end: */
+    bool is_trying, is_orphan; /* guarded by trying; the end is the receiving thread's, which nobody waits for */
 
     struct pen_spinner spinner; /* of threads of the program that wait */
 
@@ -71,7 +76,8 @@ struct pen_remote_end {
     uint64_t reads;        /* whose bytes are all here, of those whose bytes come beside */
     struct pen_list early; /* struct early, in order of arrival */
     uint32_t early_count;
-    bool detached;         /* the pool sends us away: we come back when it lets us, however long it takes */
+    uint64_t round_trip_ns; /* of the last connection, when it was made; 0: nobody knows */
+    bool detached;          /* the pool sends us away: we come back when it lets us, however long it takes */
 };
 
 /* ---- from the program --------------------------------------------------------------------------------- */
@@ -308,20 +314,26 @@ static int go_on(struct pen_remote_end *end, struct pen_stream *stream, uint64_t
     return rc;
 }
 
+static void note_connection(struct pen_remote_end *end, const struct pen_stream *stream)
+{
+    end->config.address.answered = pen_tcp_place_of(stream->fd);
+    end->round_trip_ns = pen_stream_round_trip_ns(stream);
+}
+
 /* 0; as pen_daemon_resume; -PEN_EPROTO: the ends do not agree about what was sent; -PEN_ENOMEM: of this host. */
-static int try_to_reconnect(struct pen_remote_end *end, struct pen_error *error)
+static int try_to_reconnect(struct pen_remote_end *end, uint64_t reach_ms, uint64_t ms, struct pen_error *error)
 {
     struct pen_stream *stream;
-    uint64_t deadline_ns = pen_deadline_ms(TRY_MS);
+    uint64_t deadline_ns = pen_deadline_ms(ms);
     const struct pen_msg_session_resume resume = {end->config.session, end->config.worker_pid, 0};
-    int rc = pen_daemon_resume(&end->config.address, &resume, deadline_ns, &stream, error);
+    int rc = pen_daemon_resume(&end->config.address, &resume, pen_deadline_ms(reach_ms), deadline_ns, &stream, error);
     if (rc)
         return rc;
-    end->config.address.answered = pen_tcp_place_of(stream->fd);
+    note_connection(end, stream);
     rc = go_on(end, stream, deadline_ns);
     if (!rc)
         return 0;
-    bool says_more = rc == -PEN_EPROTO || rc == -PEN_ENOMEM;
+    bool says_more = rc == -PEN_EPROTO || rc == -PEN_ENOMEM || rc == -PEN_ETIMEOUT;
     return pen_fail(error, says_more ? rc : -PEN_EGONE, "going on with the session: %s", pen_error_text(rc));
 }
 
@@ -339,27 +351,92 @@ static bool may_be_kept(const struct pen_remote_end *end, int rc)
     return end->detached && rc != -PEN_ENOENT && rc != -PEN_ENOMEM;
 }
 
+static uint64_t first_try_ms(const struct pen_remote_end *end)
+{
+    uint64_t ms = end->round_trip_ns / 1000000 * TRY_ROUND_TRIPS;
+    return ms < TRY_MS ? TRY_MS : ms < TRY_MOST_MS ? ms : TRY_MOST_MS;
+}
+
+/* Not far beyond the window. */
+static uint64_t next_try_ms(uint64_t ms, uint64_t first_ms, uint64_t until)
+{
+    uint64_t now = pen_now_ns(), left_ms = now < until ? (until - now) / 1000000 : 0;
+    uint64_t most_ms = left_ms > first_ms ? left_ms : first_ms;
+    most_ms = most_ms < TRY_MOST_MS ? most_ms : TRY_MOST_MS;
+    return ms < most_ms ? ms : most_ms;
+}
+
+/* Whoever stops the end does not wait for the try, nor for the resolver in it. False: it is stopped. */
+static bool begin_try(struct pen_remote_end *end)
+{
+    pthread_mutex_lock(&end->trying);
+    bool goes = end->is_trying = !atomic_load(&end->stop);
+    pthread_mutex_unlock(&end->trying);
+    return goes;
+}
+
+/* False: it was stopped meanwhile. */
+static bool end_try(struct pen_remote_end *end)
+{
+    pthread_mutex_lock(&end->trying);
+    end->is_trying = false;
+    pthread_mutex_unlock(&end->trying);
+    return !atomic_load(&end->stop);
+}
+
 /* True when the link has a connection again. Else the session is lost, or it is time to stop. */
 static bool reconnect(struct pen_remote_end *end)
 {
     struct pen_error error = {0};
     uint64_t until = pen_now_ns() + end->config.reconnect_ns, pause = PAUSE_FIRST_MS;
-    for (;;) {
-        int rc = try_to_reconnect(end, &error);
+    const uint64_t first_ms = first_try_ms(end);
+    for (uint64_t try_ms = first_ms; begin_try(end);) {
+        int rc = try_to_reconnect(end, first_ms, try_ms, &error);
+        if (!end_try(end))
+            return false;
         end->detached = rc && (end->detached || rc == -PEN_EDETACHED);
         if (!rc)
             return true;
         uint64_t now = pen_now_ns();
         if (may_be_kept(end, rc))
             until = now + end->config.reconnect_ns;
-        if (!may_pass(rc) || now >= until)
-            break;
+        if (!may_pass(rc) || now >= until) {
+            say_why(end, "the connection to %s broke, and could not be made again: %s", error.message);
+            return false;
+        }
         if (!pause_ms(end, pause / 2 + now % (pause / 2 + 1))) /* not all clients of a pool at once */
             return false;
         pause = pause * 2 < PAUSE_LAST_MS ? pause * 2 : PAUSE_LAST_MS;
+        try_ms = next_try_ms(rc == -PEN_ETIMEOUT ? 2 * try_ms : try_ms, first_ms, until);
     }
-    say_why(end, "the connection to %s broke, and could not be made again: %s", error.message);
     return false;
+}
+
+/* What is left of an end: its threads are at their end, or this one is its last. */
+static void discard(struct pen_remote_end *end)
+{
+    if (end->link)
+        pen_loans_finish(&end->loans);
+    pen_link_destroy(end->link);
+    if (end->socket >= 0)
+        close(end->socket);
+    if (end->stop_fd >= 0)
+        close(end->stop_fd);
+    PEN_LIST_EACH(node, next, &end->early)
+    free(PEN_CONTAINER(node, struct early, link));
+    pen_ring_reader_finish(&end->ring);
+    pthread_mutex_destroy(&end->forwarding);
+    pthread_mutex_destroy(&end->trying);
+    explicit_bzero(&end->config, sizeof end->config);
+    free(end);
+}
+
+static bool is_orphan(struct pen_remote_end *end)
+{
+    pthread_mutex_lock(&end->trying);
+    bool orphan = end->is_orphan;
+    pthread_mutex_unlock(&end->trying);
+    return orphan;
 }
 
 static void *receive(void *context)
@@ -381,6 +458,10 @@ static void *receive(void *context)
             pen_pump_give(&end->pump, false);
             rc = 0;
         }
+    }
+    if (is_orphan(end)) {
+        discard(end);
+        return NULL;
     }
     if (atomic_load(&end->leaving)) /* the process ends, and this thread with it: nobody is told of a loss any more */
         while (pause_ms(end, STAY_MS))
@@ -497,6 +578,7 @@ static int make_pair(struct pen_remote_end *end, int pair[2])
 
 static int start(struct pen_remote_end *end, struct pen_stream *stream, int pair[2])
 {
+    note_connection(end, stream);
     int rc = make_link(end, stream);
     atomic_store(&end->connected, !rc);
     if (!rc)
@@ -527,6 +609,7 @@ int pen_remote_end_start(const struct pen_remote_config *config, int *out_socket
     end->socket = end->stop_fd = -1;
     pen_list_init(&end->early);
     pthread_mutex_init(&end->forwarding, NULL);
+    pthread_mutex_init(&end->trying, NULL);
     int rc = start(end, config->stream, pair);
     if (rc) {
         pen_remote_end_stop(end);
@@ -572,6 +655,17 @@ static void ask_to_stop(struct pen_remote_end *end)
         shutdown(end->socket, SHUT_RDWR); /* a receiver that waits for the program to read is let go */
 }
 
+/* True: it is in the middle of a try, and the end is its own from then on. It touches nothing else any more. */
+static bool leave_to_receiver(struct pen_remote_end *end)
+{
+    pthread_mutex_lock(&end->trying);
+    bool leaves = end->is_orphan = end->is_trying;
+    if (leaves)
+        pthread_detach(end->receiver);
+    pthread_mutex_unlock(&end->trying);
+    return leaves;
+}
+
 void pen_remote_end_stop(struct pen_remote_end *end)
 {
     if (!end)
@@ -585,19 +679,9 @@ void pen_remote_end_stop(struct pen_remote_end *end)
     }
     if (end->receiving) {
         pen_pump_rouse(&end->pump);
+        if (leave_to_receiver(end))
+            return;
         pthread_join(end->receiver, NULL);
     }
-    if (end->link)
-        pen_loans_finish(&end->loans);
-    pen_link_destroy(end->link);
-    if (end->socket >= 0)
-        close(end->socket);
-    if (end->stop_fd >= 0)
-        close(end->stop_fd);
-    PEN_LIST_EACH(node, next, &end->early)
-    free(PEN_CONTAINER(node, struct early, link));
-    pen_ring_reader_finish(&end->ring);
-    pthread_mutex_destroy(&end->forwarding);
-    explicit_bzero(&end->config, sizeof end->config);
-    free(end);
+    discard(end);
 }

@@ -136,7 +136,6 @@ static int make_files(struct pen_session *session, struct pen_daemon_peer *peer,
                                        .arena = session->arena_base,
                                        .arena_bytes = session->arena_bytes};
     session->socket = -1; /* it was the stream's */
-    config.address.answered = pen_tcp_place_of(peer->stream->fd);
     *peer = (struct pen_daemon_peer){.fd = -1};
     if (session->bounds.arena_wait_ns < config.reconnect_ns)
         session->bounds.arena_wait_ns = config.reconnect_ns; /* the worker may be far away for a while */

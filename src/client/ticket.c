@@ -83,10 +83,10 @@ static int ask_for_session(struct pen_daemon_peer *peer, const struct pen_msg_se
 }
 
 int pen_daemon_resume(const struct pen_pool_address *address, const struct pen_msg_session_resume *resume,
-                      uint64_t deadline_ns, struct pen_stream **out_stream, struct pen_error *error)
+                      uint64_t reach_ns, uint64_t deadline_ns, struct pen_stream **out_stream, struct pen_error *error)
 {
     struct pen_daemon_peer peer;
-    int rc = pen_daemon_connect(address, deadline_ns, &peer, error);
+    int rc = pen_daemon_reach(address, reach_ns, deadline_ns, &peer, error);
     if (rc)
         return rc;
     if ((rc = ask_for_session(&peer, resume, deadline_ns, error))) {

@@ -13,7 +13,7 @@
 #include "net/unix.h"
 
 /* For the handshake and the proof. */
-#define PROOF_MS 5000
+#define PROOF_MS 10000
 /* A link_proof is shorter. */
 #define PROOF_BYTES 64
 

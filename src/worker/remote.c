@@ -13,8 +13,8 @@
 #define SEND_MS      10000
 #define HANDSHAKE_MS 10000
 #define PAGE         4096u
-/* A program that has proven itself says at once what it has. */
-#define RESUME_MS 3000
+/* A program that has proven itself says at once what it has; that may be lost on the way. */
+#define RESUME_MS 10000
 /* For what is left to send when the program is sent away. */
 #define LAST_WORDS_MS 1000
 

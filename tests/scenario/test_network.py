@@ -144,6 +144,17 @@ class Network(harness.Scenario):
         self.assertEqual(program.returncode, 0, output)
         self.pool.wait_log('a new connection')
 
+    def test_round_trips_that_take_long(self):
+        """A new connection takes five of them, which is longer than a try takes elsewhere."""
+        self.open('session: {reconnect_window: 10 s}\n')
+        self.cable.say('delay 320ms')
+        program = self.start(LOOP, 'loop', '6')
+        self.assertEqual(program.stdout.readline().strip(), 'running')
+        self.cable.say('reset 100ms')
+        output, _ = program.communicate(timeout=60 * harness.SLOW)
+        self.assertEqual(program.returncode, 0, output)
+        self.pool.wait_log('a new connection')
+
     def sessions(self):
         done = self.pool.run(harness.PENSTOCK, 'ps', '--json')
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -1,5 +1,5 @@
 /* The program's end of a session on another host, whose worker is played by a thread of ours: what comes when nobody
- * reads, and what comes too early. */
+ * reads, what comes too early, and an end in the middle of a try to connect again. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -18,6 +18,7 @@
 
 #include "client/internal.h"
 #include "client/remote.h"
+#include "net/tcp.h"
 
 #define OUTPUTS     100000u
 #define SLOT        5u
@@ -35,7 +36,7 @@ struct far {
     size_t out_bytes;
 };
 
-static void open_far(struct far *far)
+static void open_far_at(struct far *far, const char *host, uint64_t reconnect_ns)
 {
     struct pen_error error = {0};
     int pair[2], page, arena;
@@ -47,16 +48,22 @@ static void open_far(struct far *far)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     struct pen_remote_config config = {.session = 1,
                                        .worker_pid = 1,
-                                       .reconnect_ns = 1,
+                                       .reconnect_ns = reconnect_ns,
                                        .view = &far->view,
                                        .arena = far->arena,
                                        .arena_bytes = PEN_ARENA_BYTES_MIN};
-    strcpy(config.address.host, "127.0.0.1:1");
+    strcpy(config.address.host, host);
     config.address.plain = true;
     assert_int_equal(pen_stream_plain(pair[0], &config.stream), 0);
     far->out_bytes = 0;
     far->worker = pair[1];
     assert_int_equal(pen_remote_end_start(&config, &far->socket, &far->end, &error), 0);
+}
+
+/* Nobody listens where it could be connected to again. */
+static void open_far(struct far *far)
+{
+    open_far_at(far, "127.0.0.1:1", 1);
 }
 
 static void close_far(struct far *far)
@@ -226,6 +233,26 @@ static void test_a_counter_that_waits(void **state)
     close_far(&far);
 }
 
+/* Who ends a session is not held up by a pool that says nothing. */
+static void test_the_end_waits_for_no_try(void **state)
+{
+    struct far far;
+    struct pen_error error;
+    struct pollfd poller = {.events = POLLIN};
+    char host[64];
+    (void)state;
+    assert_int_equal(pen_tcp_listen("127.0.0.1:0", false, &poller.fd, &error), 0);
+    pen_tcp_local(poller.fd, host, sizeof host);
+    open_far_at(&far, host, PATIENCE_NS);
+    shutdown(far.worker, SHUT_RDWR);
+    assert_int_equal(poll(&poller, 1, (int)(PATIENCE_NS / 1000000)), 1);
+    uint64_t begin = pen_now_ns();
+    close_far(&far);
+    assert_in_range(pen_now_ns() - begin, 0, UINT64_C(1000000000));
+    close(poller.fd); /* and the try ends */
+    usleep(100000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_nobody_reads),
         cmocka_unit_test(test_completions_that_never_count),
         cmocka_unit_test(test_a_counter_that_waits),
+        cmocka_unit_test(test_the_end_waits_for_no_try),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
