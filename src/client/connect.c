@@ -11,6 +11,8 @@
 
 /* Before a connection to another host is tried again. */
 #define AGAIN_NS 50000000
+/* Of a name's addresses that lead to somebody who is not the pool. */
+#define REFUSED_MOST 8
 
 int pen_daemon_send(const struct pen_daemon_peer *peer, void *frame, size_t size, uint64_t deadline_ns)
 {
@@ -123,23 +125,31 @@ static int certify(int fd, const struct pen_pool_address *address, uint64_t dead
     return rc;
 }
 
-/* Over TCP; unless it is without protection, both sides have shown the tenant's key then, or we have seen the daemon's
- * certificate. */
+/* Over TCP, to the first of the name's addresses where the pool is; unless it is without protection, both sides have
+ * shown the tenant's key then, or we have seen the daemon's certificate. */
 static int connect_stream(struct pen_daemon_peer *peer, uint64_t reach_ns, uint64_t deadline_ns,
                           struct pen_error *error)
 {
     const struct pen_pool_address *address = peer->address;
     const struct pen_tls_module *tls;
-    int fd, rc = address->plain ? 0 : pen_tls_module_load(&tls, error);
-    if (!rc)
-        rc = pen_tcp_connect(address->host, !address->plain, &address->answered, reach_ns, &fd, error);
+    struct pen_tcp_place refused[REFUSED_MOST];
+    int fd, rc = address->plain ? 0 : pen_tls_module_load(&tls, error), last = 0;
     if (rc)
         return rc;
-    rc = address->certified ? certify(fd, address, deadline_ns, &peer->stream, error)
-                            : prove(fd, address, deadline_ns, &peer->stream, error);
-    if (!rc)
-        peer->fd = peer->stream->fd;
-    return rc;
+    for (size_t count = 0; count < REFUSED_MOST; count++) {
+        rc = pen_tcp_connect_but(address->host, !address->plain, &address->answered, refused, count, reach_ns, &fd,
+                                 last ? NULL : error);
+        if (rc)
+            return last ? last : rc;
+        refused[count] = pen_tcp_place_of(fd);
+        last = address->certified ? certify(fd, address, deadline_ns, &peer->stream, error)
+                                  : prove(fd, address, deadline_ns, &peer->stream, error);
+        if (!last)
+            peer->fd = peer->stream->fd;
+        if (last != -PEN_EPERM && last != -PEN_EGONE)
+            break;
+    }
+    return last;
 }
 
 int pen_daemon_protect(int fd, const struct pen_tls_key *key, uint64_t deadline_ns, struct pen_stream **out_stream)

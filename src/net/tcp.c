@@ -386,18 +386,46 @@ static int check_loopback(const char *text, const struct addrinfo *list, struct 
     return 0;
 }
 
-/* To the first of the list that answers; the list is NULL when the connection that it was to be of is no more. */
-static int connect_to_one(const struct addrinfo *list, const struct pen_tcp_place *first, const char *text,
-                          uint64_t deadline_ns, int *out_fd, struct pen_error *error)
+static void leave_out(struct race *race, const struct pen_tcp_place *place)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < race->count; i++)
+        if (!is_at(race->addresses[i], place))
+            race->addresses[left++] = race->addresses[i];
+    if (!left)
+        race->code = ECONNREFUSED;
+    race->count = left;
+}
+
+/* Of a list, which is NULL when the connection that it was to be of is no more. */
+struct choice {
+    const struct addrinfo *list;
+    const struct pen_tcp_place *first, *without; /* NULL: none */
+    size_t without_count;
+};
+
+/* To the first that answers. */
+static int connect_to_one(const struct choice *choice, const char *text, uint64_t deadline_ns, int *out_fd,
+                          struct pen_error *error)
 {
     struct race race = {0};
-    int code = !list ? ECONNRESET : race_init(&race, list, first) ? ENOMEM : run(&race, deadline_ns, out_fd);
+    int code = !choice->list ? ECONNRESET : race_init(&race, choice->list, choice->first) ? ENOMEM : 0;
+    for (size_t i = 0; !code && i < choice->without_count; i++)
+        leave_out(&race, &choice->without[i]);
+    code = code ? code : run(&race, deadline_ns, out_fd);
     race_finish(&race);
     return code ? pen_fail(error, meaning(code), "connecting to %s: %s", text, strerror(code)) : 0;
 }
 
 int pen_tcp_connect(const char *text, bool anywhere, const struct pen_tcp_place *first, uint64_t deadline_ns,
                     int *out_fd, struct pen_error *error)
+{
+    return pen_tcp_connect_but(text, anywhere, first, NULL, 0, deadline_ns, out_fd, error);
+}
+
+int pen_tcp_connect_but(const char *text, bool anywhere, const struct pen_tcp_place *first,
+                        const struct pen_tcp_place *without, size_t without_count, uint64_t deadline_ns, int *out_fd,
+                        struct pen_error *error)
 {
     struct addrinfo *list;
     int rc = resolve(text, 0, &list, error);
@@ -406,7 +434,7 @@ int pen_tcp_connect(const char *text, bool anywhere, const struct pen_tcp_place 
     if (!anywhere)
         rc = check_loopback(text, list, error);
     if (!rc)
-        rc = connect_to_one(list, first, text, deadline_ns, out_fd, error);
+        rc = connect_to_one(&(struct choice){list, first, without, without_count}, text, deadline_ns, out_fd, error);
     freeaddrinfo(list);
     return rc;
 }
@@ -416,5 +444,5 @@ int pen_tcp_connect_again(int fd, const char *text, uint64_t deadline_ns, int *o
     struct pen_tcp_place place = pen_tcp_place_of(fd);
     const struct addrinfo only = {
         .ai_family = place.address.ss_family, .ai_addr = (struct sockaddr *)&place.address, .ai_addrlen = place.size};
-    return connect_to_one(place.size ? &only : NULL, NULL, text, deadline_ns, out_fd, error);
+    return connect_to_one(&(struct choice){.list = place.size ? &only : NULL}, text, deadline_ns, out_fd, error);
 }

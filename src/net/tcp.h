@@ -30,6 +30,10 @@ void pen_tcp_local(int fd, char *out, size_t size);
  * for a connection. */
 int pen_tcp_connect(const char *address, bool anywhere, const struct pen_tcp_place *first, uint64_t deadline_ns,
                     int *out_fd, struct pen_error *error);
+/* The same, but for those places. -PEN_ENOENT also when the name has no other. */
+int pen_tcp_connect_but(const char *address, bool anywhere, const struct pen_tcp_place *first,
+                        const struct pen_tcp_place *without, size_t without_count, uint64_t deadline_ns, int *out_fd,
+                        struct pen_error *error);
 /* To where the connection `fd` leads, without looking the name up, which is for messages: as pen_tcp_connect. */
 int pen_tcp_connect_again(int fd, const char *address, uint64_t deadline_ns, int *out_fd, struct pen_error *error);
 /* Of a connected socket. */

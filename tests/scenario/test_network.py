@@ -144,6 +144,24 @@ class Network(harness.Scenario):
         self.assertEqual(program.returncode, 0, output)
         self.pool.wait_log('a new connection')
 
+    def test_a_name_of_which_one_address_is_anothers(self):
+        """Who is at the first has not the tenant's key: the pool is looked for at the other."""
+        self.pool = self.daemon(f'cache: {{dir: {self.folder}/cache}}\n' + harness.listen(self.path('daemon0'), '127.0.0.2'),
+                                environment={'OCL_ICD_VENDORS': POCL})
+        alice = self.pool.tenant('alice')
+        port = int(self.pool.address().rsplit(':', 1)[1])
+        hosts = self.path('hosts')
+        with open(hosts, 'w', encoding='ascii') as file:
+            file.write('127.0.0.1 pool\n127.0.0.2 pool\n')
+        other = self.daemon('backend: fake\n' + harness.listen(self.path('daemon1')).replace('127.0.0.1:0', f'127.0.0.1:{port}'))
+        other.address()
+        environment = self.pool.program_environment() | {'PENSTOCK_POOL': alice.replace('127.0.0.2', 'pool'), 'PENSTOCK_SOCKET': os.devnull}
+        done = subprocess.run(['unshare', '--mount', 'sh', '-c', f'mount --bind {hosts} /etc/hosts && exec "$@"', 'sh', LOOP, 'first'],
+                              env=environment, stdout=subprocess.PIPE, text=True, timeout=60 * harness.SLOW, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        other.wait_log('has not shown the key')
+        self.pool.wait_log('session 1 of')
+
     def test_round_trips_that_take_long(self):
         """A new connection takes five of them, which is longer than a try takes elsewhere."""
         self.open('session: {reconnect_window: 10 s}\n')

@@ -388,6 +388,27 @@ static void test_without_protection(void **state)
     close(good);
 }
 
+/* Where somebody else was found the name's others are asked. */
+static void test_without_some(void **state)
+{
+    struct pen_error error;
+    struct pen_tcp_place without[2];
+    int fd;
+    (void)state;
+    int one = listen_at("127.0.0.1:0"), other = listen_at("127.0.0.2:0");
+    name_them((int[]){one, other}, 2);
+    uint64_t deadline_ns = pen_deadline_ms(PATIENCE_MS);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(pen_tcp_connect_but(NAME ":1", true, NULL, without, i, deadline_ns, &fd, &error), 0);
+        without[i] = pen_tcp_place_of(fd);
+        assert_true(leads_to(&without[i], i ? other : one));
+        close(fd);
+    }
+    assert_int_equal(pen_tcp_connect_but(NAME ":1", true, NULL, without, 2, deadline_ns, &fd, &error), -PEN_ENOENT);
+    close(one);
+    close(other);
+}
+
 static void test_once_more_to_the_same(void **state)
 {
     struct pen_error error;
@@ -447,6 +468,7 @@ int main(void)
         cmocka_unit_test(test_families_take_turns),
         cmocka_unit_test(test_what_all_addresses_say),
         cmocka_unit_test(test_without_protection),
+        cmocka_unit_test(test_without_some),
         cmocka_unit_test(test_once_more_to_the_same),
         cmocka_unit_test(test_small_frames_go_at_once),
     };
