@@ -14,6 +14,8 @@
 
 /* Connections taken from the listening socket in one turn of the loop. */
 #define ACCEPT_BATCH 64
+/* Of those from other hosts that limits.connections has no room for: who has said nothing for longest gives way. */
+#define LATE_MOST 64
 /* Until connections are taken again, after one could not be for want of descriptors or memory. */
 #define ACCEPT_PAUSE_MS 500
 
@@ -32,6 +34,7 @@ struct client {
     int fd;
     struct pen_unix_peer peer;
     bool remote;                             /* over TCP: peer is nobody */
+    bool late;                               /* there was no room: it may go on with a session, and nothing else */
     struct pen_stream *stream;               /* NULL: fd as it is; else it has fd */
     char tenant[PEN_TLS_IDENTITY_BYTES + 1]; /* of the stream */
     bool mute;                               /* a session's own connection: a refusal closes it without a word */
@@ -74,6 +77,7 @@ static void destroy(struct client *client)
     else
         close(client->fd);
     client->daemon->client_count--;
+    client->daemon->remote_count -= client->remote;
     pen_list_remove(&client->link);
     free(client);
 }
@@ -473,10 +477,21 @@ static int on_session_resume(struct client *client, const void *frame, size_t si
     return 1;
 }
 
+static void find_no_room(struct client *client)
+{
+    say_no(client, -PEN_ELIMIT, "there are %" PRIu64 " connections, as many as limits.connections allows",
+           client->daemon->config.max_connections);
+    client->state = CLIENT_CLOSING;
+}
+
 /* A request of a greeted client. */
 static int request(struct client *client, uint16_t opcode, const void *frame, size_t size, struct pen_scratch *scratch)
 {
     int rc;
+    if (client->late && opcode != PEN_OP_SESSION_RESUME) {
+        find_no_room(client);
+        return 0;
+    }
     switch (opcode) {
     case PEN_OP_SESSION_OPEN:
         return on_session_open(client, frame, size, scratch);
@@ -627,6 +642,7 @@ static struct client *add_client(struct pen_daemon *daemon, int fd, bool remote,
     client->stream = stream;
     client->request.record_fd = -1;
     daemon->client_count++;
+    daemon->remote_count += remote;
     pen_list_append(&daemon->clients, &client->link);
 
     client->out = evbuffer_new();
@@ -639,13 +655,36 @@ static struct client *add_client(struct pen_daemon *daemon, int fd, bool remote,
         return NULL;
     }
     arm(client, daemon->config.handshake_ms);
-    if (daemon->client_count > daemon->config.max_connections) {
-        say_no(client, -PEN_ELIMIT, "there are %" PRIu64 " connections, as many as limits.connections allows",
-               daemon->config.max_connections);
-        client->state = CLIENT_CLOSING;
-        return flush(client) ? client : NULL;
-    }
     return client;
+}
+
+/* The client is late, and so may be others, of which one gives way. */
+static void bound_late(struct client *client)
+{
+    struct client *oldest = NULL;
+    uint32_t count = 0;
+    client->late = true;
+    PEN_LIST_EACH(link, next, &client->daemon->clients)
+    if (client_of(link)->late && ++count == 1)
+        oldest = client_of(link);
+    if (count > LATE_MOST)
+        destroy(oldest);
+}
+
+/* A new connection that wants one of limits.connections, of which this host's programs and others each have theirs:
+ * what tenants hold keeps nobody from managing the pool. A session that goes on needs none, however many there are. */
+static void take_place(struct client *client)
+{
+    const struct pen_daemon *daemon = client->daemon;
+    uint32_t count = client->remote ? daemon->remote_count : daemon->client_count - daemon->remote_count;
+    if (count <= daemon->config.max_connections)
+        return;
+    if (client->remote) {
+        bound_late(client);
+        return;
+    }
+    find_no_room(client);
+    flush(client);
 }
 
 void pen_clients_admit(struct pen_daemon *daemon, struct pen_stream *stream, const char *tenant)
@@ -653,6 +692,7 @@ void pen_clients_admit(struct pen_daemon *daemon, struct pen_stream *stream, con
     struct client *client = add_client(daemon, stream->fd, true, stream);
     if (!client)
         return;
+    take_place(client);
     snprintf(client->tenant, sizeof client->tenant, "%s", tenant);
     pen_report(PEN_REPORT_DEBUG, "tenant %s has connected", tenant);
     readable(stream->fd, EV_READ, client); /* what has come with the end of the handshake wakes nobody */
@@ -733,7 +773,9 @@ static void acceptable(evutil_socket_t fd, short what, void *context)
             pen_clients_pause(daemon);
             return;
         }
-        (void)add_client(daemon, client, fd == daemon->tcp_fd, NULL);
+        struct client *added = add_client(daemon, client, fd == daemon->tcp_fd, NULL);
+        if (added)
+            take_place(added);
     }
 }
 

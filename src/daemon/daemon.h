@@ -61,8 +61,8 @@ struct pen_daemon {
     int tcp_fd; /* -1: none */
     struct event *tcp_event;
     struct event *listen_event, *listen_pause;
-    struct pen_list clients; /* every connection that is not a worker's yet */
-    uint32_t client_count;
+    struct pen_list clients;             /* every connection that is not a worker's yet */
+    uint32_t client_count, remote_count; /* of them from other hosts */
 
     /* gate.c */
     char tenants_dir[PATH_MAX];
