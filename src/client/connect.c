@@ -37,7 +37,7 @@ static int receive_over(struct pen_stream *stream, struct pen_unix_frame *frame,
 static int ended(const struct pen_daemon_peer *peer, struct pen_error *error)
 {
     const char *why = peer->stream ? pen_stream_why(peer->stream) : "";
-    return *why ? pen_fail(error, -PEN_EPERM, "connecting to %s: %s", peer->address->host, why)
+    return *why ? pen_fail(error, -PEN_EDEVICEGONE, "connecting to %s: %s", peer->address->host, why)
                 : pen_fail(error, -PEN_EGONE, "the daemon closed the connection");
 }
 

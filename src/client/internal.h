@@ -142,7 +142,8 @@ struct pen_daemon_peer {
 int pen_daemon_protect(int fd, const struct pen_tls_key *key, uint64_t deadline_ns, struct pen_stream **out_stream);
 void pen_daemon_close(struct pen_daemon_peer *peer);
 /* connect.c: a connection to a pool's daemon over which we have said hello. The request may follow at once: waiting for
- * its hello first would cost a hand-off to the daemon and one back. */
+ * its hello first would cost a hand-off to the daemon and one back. -PEN_EPERM: somebody at another host has refused
+ * our key or has shown none, who need not be the pool. */
 int pen_daemon_connect(const struct pen_pool_address *address, uint64_t deadline_ns, struct pen_daemon_peer *out_peer,
                        struct pen_error *error);
 /* The same, and until reach_ns somebody has to take the connection. */
@@ -174,8 +175,9 @@ int pen_daemon_send(const struct pen_daemon_peer *peer, void *frame, size_t size
  * answer is on its way. */
 int pen_daemon_take_ticket(struct pen_daemon_peer *peer, struct pen_unix_frame *frame, uint64_t deadline_ns,
                            struct pen_error *error);
-/* A new connection of an open session; link_resume is next. -PEN_EPERM, -PEN_EDEVICEGONE: the pool will not have the
- * session any more. Else it may be tried again; -PEN_ENOENT and -PEN_ENOMEM: as pen_tcp_connect. */
+/* A new connection of an open session; link_resume is next. -PEN_EDEVICEGONE: the pool will not have the session any
+ * more. Else it may be tried again; -PEN_ENOENT and -PEN_ENOMEM: as pen_tcp_connect; -PEN_EPERM: as pen_daemon_connect.
+ */
 int pen_daemon_resume(const struct pen_pool_address *address, const struct pen_msg_session_resume *resume,
                       uint64_t reach_ns, uint64_t deadline_ns, struct pen_stream **out_stream, struct pen_error *error);
 

@@ -320,7 +320,7 @@ static void note_connection(struct pen_remote_end *end, const struct pen_stream 
     end->round_trip_ns = pen_stream_round_trip_ns(stream);
 }
 
-/* 0; as pen_daemon_resume; -PEN_EPROTO: the ends do not agree about what was sent; -PEN_ENOMEM: of this host. */
+/* 0; as pen_daemon_resume; -PEN_EDEVICEGONE also when the ends do not agree about what was sent. */
 static int try_to_reconnect(struct pen_remote_end *end, uint64_t reach_ms, uint64_t ms, struct pen_error *error)
 {
     struct pen_stream *stream;
@@ -333,22 +333,24 @@ static int try_to_reconnect(struct pen_remote_end *end, uint64_t reach_ms, uint6
     rc = go_on(end, stream, deadline_ns);
     if (!rc)
         return 0;
-    bool says_more = rc == -PEN_EPROTO || rc == -PEN_ENOMEM || rc == -PEN_ETIMEOUT;
-    return pen_fail(error, says_more ? rc : -PEN_EGONE, "going on with the session: %s", pen_error_text(rc));
+    int code = rc == -PEN_EPROTO ? -PEN_EDEVICEGONE : rc == -PEN_ENOMEM || rc == -PEN_ETIMEOUT ? rc : -PEN_EGONE;
+    return pen_fail(error, code, "going on with the session: %s", pen_error_text(rc));
 }
 
-/* The pool, or the way to it, may be back soon. */
+/* The pool, or the way to it, may be back soon, or have room. What is not known to come from the pool is not its last
+ * word: a refusal of our key, or what is no message. */
 static bool may_pass(int rc)
 {
     return rc == -PEN_ENOENT || rc == -PEN_ETIMEOUT || rc == -PEN_EGONE || rc == -PEN_EIO || rc == -PEN_ENOMEM ||
-           rc == -PEN_EDETACHED;
+           rc == -PEN_EDETACHED || rc == -PEN_ELIMIT || rc == -PEN_EPERM || rc == -PEN_EPROTO;
 }
 
 /* A session that is detached is kept for as long as that lasts: the window begins with the last sign that it may, which
- * is everything but that nobody listens where the pool was, and what this host lacks for a connection. */
+ * is everything but that nobody listens where the pool was, or somebody who is not it, and what this host lacks for a
+ * connection. */
 static bool may_be_kept(const struct pen_remote_end *end, int rc)
 {
-    return end->detached && rc != -PEN_ENOENT && rc != -PEN_ENOMEM;
+    return end->detached && rc != -PEN_ENOENT && rc != -PEN_ENOMEM && rc != -PEN_EPERM && rc != -PEN_EPROTO;
 }
 
 static uint64_t first_try_ms(const struct pen_remote_end *end)

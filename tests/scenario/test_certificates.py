@@ -1,4 +1,5 @@
 """Who gets in from another host with a certificate, and who does not, and what each is told. The devices are the fake ones."""
+import contextlib
 import os
 import shutil
 import signal
@@ -9,9 +10,32 @@ import time
 import unittest
 
 import certificates
+import frames
 import harness
 
 PROGRAM = os.environ.get('PENSTOCK_PROGRAM', os.path.join(harness.BUILD, 'tests/scenario/session_program'))
+
+
+class Full(harness.Proxy):
+    """For a while whoever connects meets a pool, with the same certificate, that has no room."""
+    full = False
+
+    def __init__(self, target, site):
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=site.path('authority'))
+        self.context.load_cert_chain(site.path('server'), site.path('server', 'key'))
+        super().__init__(target, lambda: None, harness.seeded())
+
+    def accept(self):
+        if not self.full:
+            super().accept()
+            return
+        inner, _ = self.listener.accept()
+        self.accepted += 1
+        inner.settimeout(5)
+        with contextlib.suppress(OSError), self.context.wrap_socket(inner, server_side=True) as protected:
+            protected.recv(1 << 16)
+            protected.sendall(frames.encode('hello', 1, 0, 0, 0, 'full') + frames.encode('refused', -3, 0, 'there are too many'))
+            protected.recv(1 << 16)
 
 
 class Certificates(harness.Scenario):
@@ -96,6 +120,25 @@ class Certificates(harness.Scenario):
         program.communicate(timeout=20 * harness.SLOW)
         after.wait_log('session 1 of .* ended')
         return program.returncode
+
+    def test_no_room_for_a_while(self):
+        """A session whose connection breaks does not end because its pool has too many just then."""
+        daemon = self.open()
+        self.site.sign('alice')
+        proxy = Full(daemon.address(), self.site)
+        program = daemon.start(PROGRAM, 'loop', '60', stdout=subprocess.PIPE, PENSTOCK_SOCKET=os.devnull,
+                               PENSTOCK_POOL=self.site.pool(proxy.address, 'alice'))
+        self.addCleanup(program.kill)
+        self.assertEqual(program.stdout.readline(), 'running\n')
+        accepted, proxy.full = proxy.accepted, True
+        proxy.cut_all()
+        harness.wait_for(lambda: proxy.accepted >= accepted + 3, what='tries')
+        self.assertIsNone(program.poll())
+        proxy.full = False
+        daemon.wait_log('a new connection')
+        program.send_signal(signal.SIGUSR1)
+        out, _ = program.communicate(timeout=20 * harness.SLOW)
+        self.assertEqual(program.returncode, 0, out)
 
     def test_restarted_daemon(self):
         self.assertEqual(self.restart(revoked=False), 0)

@@ -53,6 +53,25 @@ class Ticket(harness.Proxy):
         list(self.pairs)[-1].sendall(self.hello)
 
 
+class Stranger(harness.Proxy):
+    """While `says` is something, whoever connects hears that, and not the daemon."""
+    says = None
+
+    def accept(self):
+        if self.says is None:
+            super().accept()
+            return
+        inner, _ = self.listener.accept()
+        self.accepted += 1
+        with inner, contextlib.suppress(OSError):
+            inner.settimeout(1)
+            inner.recv(1 << 16)
+            inner.sendall(self.says)
+
+
+ALERT = bytes.fromhex('15030300020228')  # TLS: the handshake failed
+
+
 class Remote(harness.Scenario):
     def open(self, window='60 s', config='', environment=None):
         """A daemon behind a proxy that cuts nothing by itself."""
@@ -60,6 +79,14 @@ class Remote(harness.Scenario):
                                 + harness.listen(self.path('daemon0')), environment=environment)
         self.proxy = harness.Proxy(self.host.address(), lambda: None, harness.seeded())
         return self.host
+
+    def open_plain(self, window='60 s', config='', proxy=harness.Proxy):
+        """The same without protection; where it is."""
+        self.host = self.daemon(f'backend: fake\nsession: {{reconnect_window: {window}}}\n' + config,
+                                arguments=('--log', 'debug', '--plain-tcp', '127.0.0.1:0'))
+        address = self.host.wait_log(r'listens without protection at (\S+)')
+        self.proxy = proxy(address, lambda: None, harness.seeded())
+        return address
 
     def pool(self, tenant='alice'):
         return self.host.tenant(tenant).replace(self.host.address(), self.proxy.address)
@@ -183,6 +210,98 @@ class Remote(harness.Scenario):
         self.open()
         self.assertEqual(self.finish(self.start('first', pool=self.pool()))[0], 0)
         self.host.wait_log(r'session 1 of \S+ \(pid \d+\) ended')
+
+    def refuse_for_a_while(self, program, says):
+        """It is told this when it connects again, and goes on later."""
+        accepted = self.proxy.accepted
+        connections = self.host.log().count('a new connection')
+        self.proxy.says = says
+        self.proxy.cut_all()
+        harness.wait_for(lambda: self.proxy.accepted >= accepted + 3, what='tries')
+        self.assertIsNone(program.poll())
+        self.proxy.says = None
+        self.host.wait_log('a new connection', count=connections + 1)
+
+    def test_what_may_not_be_the_pools_word(self):
+        """A refusal of the key, by whoever listens there for a moment, ends no session before its window does."""
+        self.open('2 s')
+        self.proxy = Stranger(self.host.address(), lambda: None, harness.seeded())
+        program = self.start('loop', '60', pool=self.pool())
+        for says in ALERT, b'HTTP/1.0 400 Bad Request\r\n\r\n':
+            self.refuse_for_a_while(program, says)
+        self.proxy.says = ALERT
+        self.proxy.cut_all()
+        begin = time.monotonic()
+        status, out = self.finish(program)
+        self.assertEqual(status, LOST, out)
+        self.assertRegex(out, 'could not be made again: .*does not accept the key')
+        self.assertGreater(time.monotonic() - begin, 1.5)
+
+    def test_what_is_no_message(self):
+        """The same where nothing is protected."""
+        self.open_plain(proxy=Stranger)
+        program = self.start('loop', '60', pool='tcp://' + self.proxy.address)
+        self.refuse_for_a_while(program, b'HTTP/1.0 400 Bad Request\r\n\r\n')
+        self.end(program)
+
+    def test_connections_are_all_taken(self):
+        """By another tenant: a session whose connection breaks goes on all the same, and the pool can be managed."""
+        self.open(config='limits: {connections: 4, handshake_ms: 60000}\n')
+        program = self.start('loop', '60', pool=self.pool())
+        bob = self.host.tenant('bob')
+        name, key = bob.rsplit('/', 1)[1].split('#')
+        with contextlib.ExitStack() as held:
+            for _ in range(4):
+                connection = held.enter_context(harness.tls(self.host.address(), name, frames.key(key)))
+                connection.send('hello', 1, 0, os.getpid(), 0, 'scenario')
+                self.assertEqual(connection.receive()[0], 'hello')
+            answers = self.host.ask(bob, ('device_list',))
+            self.assertEqual((answers[1][0], answers[1][1][0]), ('refused', -3))
+            self.assertIn('limits.connections', answers[1][1][2])
+            self.proxy.cut_all()
+            self.host.wait_log('a new connection')
+            self.assertEqual(self.state(), 'connected')
+            self.end(program)
+
+    def test_those_that_there_is_no_room_for(self):
+        """They are bounded, too; whoever says nothing gives way."""
+        host, port = self.open_plain(config='limits: {connections: 3, handshake_ms: 60000}\n').rsplit(':', 1)
+        program = self.start('loop', '60', pool='tcp://' + self.proxy.address)
+        before = self.host.descriptors()
+        with contextlib.ExitStack() as held:
+            for _ in range(150):
+                held.enter_context(socket.create_connection((host, int(port)), 10 * harness.SLOW))
+            harness.wait_for(lambda: before + 60 < self.host.descriptors() < before + 3 + 64 + 10, what='few of them kept')
+            self.proxy.cut_all()
+            self.host.wait_log('a new connection')
+            self.end(program)
+
+    def test_ends_that_do_not_agree(self):
+        """A program that has proven itself, and says that it has what was never sent: its session is no other for that, and
+        ends when the program is gone."""
+        host, port = self.open_plain('1 s').rsplit(':', 1)
+
+        def dial():
+            sock = socket.create_connection((host, int(port)), 10 * harness.SLOW)
+            connection = frames.Connection(sock)
+            connection.send('hello', 1, 0, os.getpid(), 0, 'scenario')
+            self.assertEqual(connection.receive()[0], 'hello')
+            return connection
+        first = dial()
+        first.send('session_open', 1 << 2, 0, 0, 'scenario', '')
+        name, values = first.receive()
+        self.assertEqual(name, 'session_opened')
+        session, worker, proof = values[0], values[5], values[-2:]
+        second = dial()
+        second.send('session_resume', session, worker, 0)
+        second.send('link_proof', *proof)
+        second.send('link_resume', session, 1 << 63)
+        self.assertEqual(second.receive()[0], 'link_resume')
+        self.assertIsNone(second.receive())
+        self.assertEqual(self.state(), 'connected')
+        second.close()
+        first.close()
+        self.host.wait_log(r'session 1 of \S+ \(pid \d+\) ended', seconds=5)
 
     def test_killed_program(self):
         """Its session is kept for the window, since nobody knows that it will not come back; then it ends."""
@@ -584,7 +703,8 @@ class Remote(harness.Scenario):
         self.assertRegex(out, 'could not be made again: .*open files')
 
     def test_detached_and_revoked(self):
-        self.open()
+        """Nobody can show then that he is the pool, so that it is believed when the window is over."""
+        self.open('1 s')
         program = self.start('loop', '60', pool=self.pool())
         self.manage('detach')
         harness.run(harness.PENSTOCK, 'tenant', 'revoke', 'alice', '--directory', os.path.join(self.host.folder, 'tenants'))
