@@ -67,6 +67,15 @@ uint64_t pen_residency_missing(const struct pen_residency *residency, uint64_t b
     return bytes;
 }
 
+bool pen_residency_is_spare(const struct pen_residency *residency, uint32_t at)
+{
+    const struct pen_residency_part *parts = parts_of(residency);
+    for (uint32_t i = 0; i < residency->count; i++)
+        if (parts[i].valid == UINT64_C(1) << at)
+            return false;
+    return true;
+}
+
 /* For two more. */
 static bool make_room(struct pen_residency *residency)
 {

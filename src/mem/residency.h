@@ -54,6 +54,9 @@ uint64_t pen_residency_at(const struct pen_residency *residency, uint64_t offset
 /* Bytes of the range that would have to be moved to `to`. */
 uint64_t pen_residency_missing(const struct pen_residency *residency, uint64_t begin, uint64_t end, uint32_t to);
 
+/* Nothing would be lost with the replica at `at`: all that is valid there is valid elsewhere. */
+bool pen_residency_is_spare(const struct pen_residency *residency, uint32_t at);
+
 /* Has a part begin at `begin`, and one end at `end`. False: there is no room for them. */
 bool pen_residency_cut(struct pen_residency *residency, uint64_t begin, uint64_t end);
 /* Neighbours that know the same become one, but where a range is pinned. `still`: no copy of the region is under way,

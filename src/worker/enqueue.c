@@ -13,17 +13,20 @@ static bool try_pass(const struct pen_work_command *command)
     return pen_is_spread(command->queue) ? pen_spread_is_marker(command) : pen_move_try_pass(command);
 }
 
-/* place: not now, since the device where it would be done first has no room. */
-#define LATER 1
+/* place: not now, since the device where it would be done first has no room; since there is no memory for it. */
+#define LATER   PEN_SPREAD_LATER
+#define STARVED (LATER + 1)
 
 static int place(struct pen_work_command *command, struct pen_work_task *task)
 {
     struct pen_access accesses[PEN_LIMIT_ARGUMENTS];
     uint32_t count = pen_command_accesses(command, accesses);
-    if (!command->lane && !pen_spread_choose(command, task, accesses, count))
-        return LATER;
+    int rc = command->lane ? pen_room_reserve(accesses, count, command->lane->device)
+                           : pen_spread_choose(command, task, accesses, count);
+    if (rc)
+        return rc == -PEN_EDEVMEM && !task->last_chance ? STARVED : rc;
     task->keeps_event = true;
-    int rc = pen_move_note(command, task, accesses, count);
+    rc = pen_move_note(command, task, accesses, count);
     if (!rc)
         pen_graph_placed(&task->work->graph, &task->node);
     return rc;
@@ -34,7 +37,7 @@ static int place(struct pen_work_command *command, struct pen_work_task *task)
 static int place_new(struct pen_work_command *command, struct pen_work_task *task, bool *out_hold)
 {
     int rc = pen_is_spread(command->queue) && task->work->no_room ? LATER : place(command, task);
-    *out_hold = rc == LATER || (!rc && pen_task_must_hold(command, &rc));
+    *out_hold = rc > 0 || (!rc && pen_task_must_hold(command, &rc));
     return *out_hold ? 0 : rc;
 }
 
@@ -54,6 +57,16 @@ static int await_room(struct pen_work_task *task)
     return 0;
 }
 
+/* Those that were there before go first. */
+static void await_memory(struct pen_work_task *task)
+{
+    if (task->starved)
+        pen_list_prepend(&task->work->starved, &task->node.ready);
+    else
+        pen_list_append(&task->work->starved, &task->node.ready);
+    task->starved = true;
+}
+
 /* For a held one. *out_hold: it is not to be submitted yet. */
 static int place_held(struct pen_work *work, struct pen_work_task *task, bool *out_hold)
 {
@@ -64,6 +77,11 @@ static int place_held(struct pen_work *work, struct pen_work_task *task, bool *o
         rc = await_room(task);
         *out_hold = !rc;
         return rc;
+    }
+    if (rc == STARVED) {
+        await_memory(task);
+        *out_hold = true;
+        return 0;
     }
     if (rc || !pen_task_must_hold(command, &rc))
         return rc;
@@ -197,6 +215,55 @@ static struct pen_work_task *pop_unplaced(struct pen_work *work)
     return task;
 }
 
+static struct pen_work_task *first_starved(struct pen_work *work)
+{
+    struct pen_list *first = work->starved.next;
+    return first == &work->starved ? NULL : PEN_CONTAINER(first, struct pen_work_task, node.ready);
+}
+
+/* Something has been done, and may have left memory for them: in order, as far as it goes. */
+static void feed_starved(struct pen_work *work)
+{
+    struct pen_work_task *task, *last = NULL;
+    while ((task = first_starved(work)) && task != last) {
+        pen_list_remove(&task->node.ready);
+        release(work, task);
+        last = task;
+    }
+}
+
+/* Drivers may tell of commands before they let go of what those used. */
+static void finish_queues(struct pen_work *work)
+{
+    PEN_LIST_EACH(node, next, &work->queue_list)
+    {
+        struct pen_work_queue *queue = PEN_CONTAINER(node, struct pen_work_queue, link);
+        for (uint32_t i = 0; i < queue->lane_count; i++)
+            work->ops->queue_finish(queue->lanes[i].backend);
+    }
+}
+
+/* When nothing is under way any more, only what devices alone hold can leave memory, once it is copied to the host.
+ * Then there will be no more. False: there is none, or still a chance for it. */
+static bool feed_last(struct pen_work *work)
+{
+    struct pen_work_task *task = first_starved(work);
+    if (!task || work->ending || work->failed || pen_task_running(work))
+        return false;
+    if (!task->sent_home || task->home_ticket != work->ticket) { /* what has come since may have written something */
+        pen_room_send_home(work);
+        task->sent_home = true;
+        task->home_ticket = work->ticket;
+        if (pen_task_running(work))
+            return false;
+    }
+    finish_queues(work);
+    task->last_chance = true;
+    pen_list_remove(&task->node.ready);
+    release(work, task);
+    return true;
+}
+
 /* Those for which there was no room in the link, in order. */
 static void read_waiting(struct pen_work *work)
 {
@@ -221,27 +288,37 @@ static struct pen_work_task *reverse(struct pen_work_task *list)
     return out;
 }
 
+/* What drivers have finished. False: nothing. */
+static bool take_in(struct pen_work *work)
+{
+    struct pen_work_task *list = reverse(atomic_exchange(&work->finished, NULL));
+    bool any = list;
+    while (list) {
+        struct pen_work_task *next = list->next_finished;
+        pen_task_settle(list, list->status);
+        if (list->queue)
+            work->flying--;
+        pen_task_unref(list);
+        list = next;
+    }
+    return any;
+}
+
 void pen_task_reap(struct pen_work *work)
 {
     struct pen_work_task *task;
     if (!work->ending)
         read_waiting(work);
-    /* seq_cst: pairs with pen_task_finish(). */
-    while (atomic_load(&work->finished) || atomic_load(&work->early) ||
-           (!work->ending && !pen_list_empty(&work->graph.ready))) {
-        struct pen_work_task *list = reverse(atomic_exchange(&work->finished, NULL));
-        while (list) {
-            struct pen_work_task *next = list->next_finished;
-            pen_task_settle(list, list->status);
-            if (list->queue)
-                work->flying--;
-            pen_task_unref(list);
-            list = next;
+    do { /* seq_cst: pairs with pen_task_finish(). */
+        while (atomic_load(&work->finished) || atomic_load(&work->early) ||
+               (!work->ending && !pen_list_empty(&work->graph.ready))) {
+            if (take_in(work) && !work->ending)
+                feed_starved(work);
+            while (!work->ending && ((task = pop_ready(work)) || (task = pop_unplaced(work))))
+                release(work, task);
+            pen_task_publish_put_off(work);
         }
-        while (!work->ending && ((task = pop_ready(work)) || (task = pop_unplaced(work))))
-            release(work, task);
-        pen_task_publish_put_off(work);
-    }
+    } while (feed_last(work));
     atomic_store(&work->holding, work->graph.held + (work->put_off != NULL));
 }
 

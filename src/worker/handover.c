@@ -211,6 +211,15 @@ static void note_reading(const struct pen_work_command *command, struct pen_work
     atomic_fetch_add(&task->work->config.remote->reading, task->reading);
 }
 
+/* Some drivers take memory only now. For a copy no room is made: what it is for counts on what is there. */
+static int submit(struct pen_work_command *command, const struct pen_work_task *task,
+                  const struct pen_backend_order *order)
+{
+    int rc = pen_command_submit(command, order);
+    bool again = rc == -PEN_EDEVMEM && !(task && task->move) && pen_room_make(command);
+    return again ? pen_command_submit(command, order) : rc;
+}
+
 static void hand_over(struct pen_work *work, struct pen_work_command *command, struct pen_work_task *task,
                       const struct pen_backend_order *order)
 {
@@ -230,7 +239,7 @@ static void hand_over(struct pen_work *work, struct pen_work_command *command, s
     if (here)
         pen_here_run(command, task);
     else
-        rc = pen_command_submit(command, order);
+        rc = submit(command, task, order);
     if (!task) {
         queue->untracked++;
         if (rc && order->done)

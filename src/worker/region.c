@@ -16,6 +16,7 @@ struct pen_work_region *pen_region_create(struct pen_work *work, uint64_t id)
     *region = (struct pen_work_region){.work = work, .id = id, .refs = 1, .uses = 1};
     region->root = region;
     pen_list_init(&region->copies);
+    pen_list_append(&work->region_list, &region->link);
     return region;
 }
 
@@ -95,6 +96,7 @@ void pen_region_unuse(struct pen_work_region *region)
     if (--region->uses)
         return;
     struct pen_work *work = region->work;
+    pen_list_remove(&region->link);
     work->destroy_epoch++;
     if (region->root == region)
         atomic_fetch_sub_explicit(&work->crash->region_bytes, region->size, memory_order_relaxed);
@@ -190,6 +192,29 @@ int pen_region_replace(struct pen_work_region *region, struct pen_work_device *d
     work->ops->memory_destroy(old, replaced_is_gone, replaced);
     work->memory_epoch++;
     return 0;
+}
+
+static void drop_memory(struct pen_work_region *region, uint32_t at)
+{
+    if (at >= region->memory_count || !region->memories[at])
+        return;
+    region->work->ops->memory_destroy(region->memories[at], NULL, NULL);
+    region->memories[at] = NULL;
+}
+
+void pen_region_leave(struct pen_work_region *root, uint32_t domain)
+{
+    struct pen_work *work = root->work;
+    if (root->children)
+        PEN_LIST_EACH(node, next, &work->region_list)
+        {
+            struct pen_work_region *region = PEN_CONTAINER(node, struct pen_work_region, link);
+            if (region->root == root)
+                drop_memory(region, domain);
+        }
+    drop_memory(root, domain);
+    pen_residency_lost(&root->residency, 0, root->size, domain, 0, UINT64_MAX);
+    work->memory_epoch++;
 }
 
 void pen_region_let_go(struct pen_work_region *region)

@@ -187,7 +187,9 @@ int pen_work_create(const struct pen_work_config *config, struct pen_work **out_
     pen_list_init(&work->queue_list);
     pen_list_init(&work->touched);
     pen_list_init(&work->own_events);
+    pen_list_init(&work->region_list);
     pen_list_init(&work->unsent);
+    pen_list_init(&work->starved);
     pen_graph_init(&work->graph);
     pen_hazards_init(&work->hazards);
     int rc = pen_outbox_init(&work->outbox, config->client_fd);
@@ -293,11 +295,11 @@ void pen_work_kick(struct pen_work *work)
         pen_remote_kick(work->config.remote);
 }
 
-/* Commands come faster than their devices take them. What waits for room alone waits for nothing that is in the ring.
- */
+/* Commands come faster than their devices take them. What waits for room, or memory, alone waits for nothing that is in
+ * the ring. */
 static bool is_behind(const struct pen_work *work)
 {
-    return work->held_bytes > PEN_WORK_BACKLOG && work->no_room;
+    return work->held_bytes > PEN_WORK_BACKLOG && (work->no_room || !pen_list_empty(&work->starved));
 }
 
 static void catch_up(struct pen_work *work)

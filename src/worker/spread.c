@@ -121,26 +121,37 @@ static struct pen_device_set coded(const struct pen_work_command *command)
     return any ? set : queue->lanes[0].device->span->fleet->all;
 }
 
-/* All devices that it may go to; of many, those that hold inputs, the most available of those that have the code, and
- * two others, if they have room. */
-static uint32_t candidates(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
-                           uint32_t out[PEN_LIMIT_DEVICES])
+static bool is_full(uint64_t full, const struct pen_work_lane *lane)
+{
+    return full >> lane->device->domain->index & 1;
+}
+
+static uint32_t few_of_many(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
+                            uint64_t full, uint32_t out[PEN_LIMIT_DEVICES])
 {
     const struct pen_work_queue *queue = command->queue;
     struct pen_work_fleet *fleet = queue->lanes[0].device->span->fleet;
-    uint32_t found = 0;
-    if (is_bound(command)) {
-        out[0] = 0;
-        return 1;
-    }
-    if (fleet) {
-        const struct pen_device_set near = holders(queue, accesses, count), code = coded(command);
-        found = pen_fleet_candidates(&fleet->available, &fleet->all, &near, &code, out);
-    }
+    const struct pen_device_set near = holders(queue, accesses, count), code = coded(command);
+    struct pen_device_set allowed = fleet->all;
+    for (uint32_t i = 0; full && i < queue->lane_count; i++)
+        if (is_full(full, &queue->lanes[i]))
+            pen_device_set_remove(&allowed, i);
+    return pen_fleet_candidates(&fleet->available, &allowed, &near, &code, out);
+}
+
+/* All devices that it may go to; of many, those that hold inputs, the most available of those that have the code, and
+ * two others, if they have room. `full`: domains in which there is no memory for it. */
+static uint32_t candidates(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
+                           uint64_t full, uint32_t out[PEN_LIMIT_DEVICES])
+{
+    const struct pen_work_queue *queue = command->queue;
+    bool bound = is_bound(command), many = !bound && queue->lanes[0].device->span->fleet;
+    uint32_t found = many ? few_of_many(command, accesses, count, full, out) : 0;
     if (found)
         return found;
-    for (; found < queue->lane_count; found++) /* none has room: which is worth waiting for? */
-        out[found] = found;
+    for (uint32_t i = 0; i < (bound ? 1 : queue->lane_count); i++) /* of many none has room: which is to be awaited? */
+        if (!is_full(full, &queue->lanes[i]))
+            out[found++] = i;
     return found;
 }
 
@@ -266,12 +277,12 @@ uint64_t pen_spread_missing(const struct pen_work_task *task)
 }
 
 static void list_devices(struct choice *choice, const struct pen_work_command *command,
-                         const struct pen_access *accesses, uint32_t count)
+                         const struct pen_access *accesses, uint32_t count, uint64_t full)
 {
     bool moves = pen_access_moves(accesses, count);
     uint64_t bring = 0;
     uint32_t lanes[PEN_LIMIT_DEVICES];
-    choice->count = candidates(command, accesses, count, lanes);
+    choice->count = candidates(command, accesses, count, full, lanes);
     choice->domain = NULL;
     choice->awaited = NULL;
     for (uint32_t i = 0; i < choice->count; i++) {
@@ -297,27 +308,44 @@ static void note_kernel(const struct pen_work_command *command, struct pen_work_
         pen_code_give(&instance->code);
 }
 
-bool pen_spread_choose(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
-                       uint32_t count)
+/* The lane on which it is expected to be done first, whatever there is of memory; NULL: all are full. */
+static const struct pen_work_lane *best_lane(const struct pen_work_command *command, struct pen_work_task *task,
+                                             const struct pen_access *accesses, uint32_t count, uint64_t full)
 {
     struct choice choice;
-    list_devices(&choice, command, accesses, count);
+    list_devices(&choice, command, accesses, count, full);
+    if (!choice.count)
+        return NULL;
     await_all(&choice, command, accesses, count);
-    uint64_t now = pen_now_ns();
-    uint32_t chosen = pen_place_choose(choice.options, choice.count, now, &task->expected_end_ns);
+    task->submitted_ns = pen_now_ns(); /* unless it is held there */
+    uint32_t chosen = pen_place_choose(choice.options, choice.count, task->submitted_ns, &task->expected_end_ns);
     task->expected_run_ns = choice.options[chosen].load_ns + choice.options[chosen].run_ns;
-    if (!pen_place_has_room(choice.options[chosen].place)) {
-        task->awaits = choice.lanes[chosen]->device;
-        return false;
+    return choice.lanes[chosen];
+}
+
+int pen_spread_choose(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
+                      uint32_t count)
+{
+    const struct pen_work_lane *lane = NULL;
+    uint64_t full = 0;
+    int rc = -PEN_EDEVMEM;
+    while (rc == -PEN_EDEVMEM && (lane = best_lane(command, task, accesses, count, full))) {
+        if (!pen_place_has_room(&lane->device->place)) {
+            task->awaits = lane->device;
+            return PEN_SPREAD_LATER;
+        }
+        rc = pen_room_reserve(accesses, count, lane->device);
+        full |= UINT64_C(1) << lane->device->domain->index;
     }
-    task->submitted_ns = now; /* unless it is held there */
-    command->lane = task->lane = choice.lanes[chosen];
-    pen_place_enter(&task->lane->device->place, task->expected_run_ns);
-    note_load(task->lane->device);
+    if (rc)
+        return rc;
+    command->lane = task->lane = lane;
+    pen_place_enter(&lane->device->place, task->expected_run_ns);
+    note_load(lane->device);
     task->placed = true;
     if (command->opcode == PEN_OP_LAUNCH)
         note_kernel(command, task);
-    return true;
+    return 0;
 }
 
 /* ---- what became of it ---------------------------------------------------------------------------------------- */

@@ -179,6 +179,10 @@ struct pen_work_task {
     bool placed;      /* by spread.c, and not done */
     bool crosses;     /* waits for another device */
     bool began;       /* does not, and its device has it */
+    bool starved;     /* has been in work->starved */
+    bool sent_home;   /* for it, what devices alone held was copied to the host, when work->ticket was home_ticket */
+    bool last_chance; /* and now nothing is under way whose end could leave it memory */
+    uint64_t home_ticket;
     uint64_t reading; /* bytes of what it delivers in remote->reading */
 
     /* written by whoever finishes it, before `done` */
@@ -196,8 +200,9 @@ struct pen_work_task {
 
 struct pen_work_region {
     struct pen_work *work;
-    uint32_t refs; /* of the struct: one while uses > 0, one for each kernel argument that names it */
-    uint32_t uses; /* of the contents: name, slices and views, held commands */
+    struct pen_list link; /* in work->region_list, while uses > 0 */
+    uint32_t refs;        /* of the struct: one while uses > 0, one for each kernel argument that names it */
+    uint32_t uses;        /* of the contents: name, slices and views, held commands */
     uint64_t id;
     enum pen_region_kind kind;
     uint32_t flags;
@@ -430,7 +435,8 @@ struct pen_work {
     uint64_t destroy_epoch; /* +1 whenever a region goes */
     uint64_t memory_epoch;  /* +1 whenever one has other memory than it had, which drivers' kernels are to be told */
     struct pen_list queue_list, touched;
-    struct pen_list own_events; /* the program's, not set yet */
+    struct pen_list region_list; /* those alive, also without a name */
+    struct pen_list own_events;  /* the program's, not set yet */
     struct pen_graph graph;
     struct pen_work_task *spare;  /* tasks to be used again, by next_finished */
     struct pen_work_task **waits; /* wait_room of them, for the command at hand */
@@ -441,6 +447,7 @@ struct pen_work {
     uint32_t moving;           /* under way */
     struct pen_table unplaced; /* struct pen_work_task.waiting: ready for a place, of which the first goes first */
     uint32_t no_room;          /* tasks of spanning devices, whose best device is full; graph.held counts them */
+    struct pen_list starved;   /* struct pen_work_task.node.ready: there was no memory for them, the oldest first */
     struct pen_list unsent; /* struct pen_work_task.node.ready: reads that wait until those before are on their way */
     struct pen_work_unit *kept[PEN_WORK_UNITS_KEPT];
     char *options; /* of the build to come, so far; NULL: none */
@@ -586,6 +593,9 @@ int pen_region_memory(struct pen_work_region *region, struct pen_work_device *de
 int pen_region_replace(struct pen_work_region *region, struct pen_work_device *device);
 /* Nothing but memory stands against that. */
 bool pen_region_may_replace(const struct pen_work_region *region);
+/* Gives back its memory in the domain, with those of its slices and views: its contents are elsewhere, and nothing that
+ * has yet to be submitted is to find them there. Its `root`. */
+void pen_region_leave(struct pen_work_region *root, uint32_t domain);
 /* Frees its memories in all domains, unless only they have its contents. A slice's go before those of what it is of. */
 void pen_region_let_go(struct pen_work_region *region);
 
@@ -780,6 +790,16 @@ void pen_move_forget(struct pen_work_region *root);
 /* Begins to make the host's replica valid, if only others are. -PEN_E*. */
 int pen_move_home(struct pen_work_region *root);
 
+/* ---- room.c ---------------------------------------------------------------------------------------------- */
+
+/* Has the device's memory hold all that the accesses are of; what need not be there leaves, where it is short.
+ * -PEN_EDEVMEM: that was not enough. */
+int pen_room_reserve(const struct pen_access *accesses, uint32_t count, struct pen_work_device *device);
+/* Begins to copy to the host what devices alone hold. With nothing under way. */
+void pen_room_send_home(struct pen_work *work);
+/* All leaves that need not be where the command runs, and is not the command's. False: there was nothing. */
+bool pen_room_make(const struct pen_work_command *command);
+
 /* ---- park.c ---------------------------------------------------------------------------------------------- */
 
 /* Whether the session is to give its devices' memory back, when nothing is under way. Any thread. */
@@ -802,9 +822,11 @@ bool pen_spread_is_marker(const struct pen_work_command *command);
 bool pen_spread_is_alone(const struct pen_work_command *command);
 /* How far that must have come before the command, which has no place yet, can have one. */
 enum pen_graph_until pen_spread_until(const struct pen_work_command *command, const struct pen_work_task *wait);
-/* Chooses a device: the command's lane, and the task's. False: it has no room; task->awaits says which. */
-bool pen_spread_choose(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
-                       uint32_t count);
+/* pen_spread_choose: the device where it would be done first has no room for more commands; task->awaits says which. */
+#define PEN_SPREAD_LATER 1
+/* Chooses a device that has memory for it: the command's lane, and the task's. 0, PEN_SPREAD_LATER or -PEN_E*. */
+int pen_spread_choose(struct pen_work_command *command, struct pen_work_task *task, const struct pen_access *accesses,
+                      uint32_t count);
 /* Bytes that the device lacks whose room it waits for. */
 uint64_t pen_spread_missing(const struct pen_work_task *task);
 /* A placed one is done. */

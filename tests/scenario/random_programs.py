@@ -34,17 +34,19 @@ class Pool:
         return not self.drivers
 
 
-def fake(span, domains=1, lazy=False):
-    """domains: 0: one, which is not in the host's memory; several are not, either."""
+def fake(span, domains=1, lazy=False, memory=''):
+    """domains: 0: one, which is not in the host's memory; several are not, either. memory: bytes of each; '': enough."""
     environment = {'PENSTOCK_FAKE_DEVICES': str(span), 'PENSTOCK_FAKE_DOMAINS': str(domains or 1),
-                   'PENSTOCK_FAKE_INDIRECT': str(int(domains != 1)), 'PENSTOCK_FAKE_LAZY': str(int(lazy))}
-    name = f'fake-{span}' + {0: '-indirect', 1: ''}.get(domains, f'-of-{domains}') + ('-lazy' if lazy else '')
+                   'PENSTOCK_FAKE_INDIRECT': str(int(domains != 1)), 'PENSTOCK_FAKE_LAZY': str(int(lazy)), 'PENSTOCK_FAKE_MEMORY': str(memory)}
+    name = f'fake-{span}' + {0: '-indirect', 1: ''}.get(domains, f'-of-{domains}') + ('-lazy' if lazy else '') + ('-small' if memory else '')
     spans = f'devices: [{{match: "*", span: {span}}}]\n' if span > 1 else ''
     return Pool(name, f'backend: fake\n{spans}', environment, 'backend: fake\n')
 
 
 def pools():
-    fakes = [fake(*each) for each in ((1,), (1, 0, True), (2,), (2, 2), (2, 0, True), (4,), (4, 4), (4, 2, True))]
+    small = 8192  # the two largest buffers that a command can have
+    fakes = [fake(*each) for each in ((1,), (1, 0, True), (2,), (2, 2), (2, 0, True), (4,), (4, 4), (4, 2, True),
+                                      (2, 2, False, small), (3, 0, False, small))]
     mixed = 'drivers: {environment: {RUSTICL_ENABLE: llvmpipe}}\ndevices: [{match: "*", span: 3}]\n'
     return fakes + [Pool('pocl', 'devices: [{match: "*", parts: 2, span: 2}]\n', {}, '', ('pocl',)),
                     Pool('mixed', mixed, {}, 'devices: [{match: "Portable*"}]\n', ('pocl', 'rusticl', 'oclgrind'))]
@@ -207,7 +209,7 @@ REPLAYS = 20
 
 def record(site, failure, which, daemon):
     """A log of it where it is right, which the pool's daemon then replays."""
-    right = site.daemon(failure.pool.alone, site.environment(failure.pool, 0) | {'PENSTOCK_FAKE_DEAF': '0'})
+    right = site.daemon(failure.pool.alone, site.environment(failure.pool, 0) | {'PENSTOCK_FAKE_DEAF': '0', 'PENSTOCK_FAKE_MEMORY': ''})
     log = os.path.join(site.folder, f'seed-{failure.seed}.log')
     try:
         done = right.run(harness.PENSTOCK, 'log', 'record', log, '--', *command(failure.pool, *which, '--only', only(failure.left)))

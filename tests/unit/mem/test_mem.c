@@ -201,6 +201,10 @@ static void test_residency_by_bytes(void **state)
             for (uint64_t i = begin; i < end; i++)
                 missing += bytes[i].valid && !(bytes[i].valid >> 2 & 1);
             assert_int_equal(pen_residency_missing(&residency, begin, end, 2), missing);
+            bool spare = true;
+            for (uint64_t i = 0; i < BYTES; i++)
+                spare = spare && bytes[i].valid != 1u << 2;
+            assert_int_equal(pen_residency_is_spare(&residency, 2), spare);
         }
         if (pinned[1])
             pen_residency_unpin(&residency, pinned[0], pinned[1]);

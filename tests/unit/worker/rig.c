@@ -199,7 +199,7 @@ static void make_shadows(struct rig *rig, uint32_t domains, const struct rig_opt
     ops.marker = marker;
     for (uint32_t i = 0; i < domains; i++) {
         rig->shadows[i] = rig->devices[i];
-        shadows[i] = (struct shadow){rig->devices[i].domain, i};
+        shadows[i] = (struct shadow){rig->devices[i].domain, rig->devices[i].index};
         rig->shadows[i].domain = (struct pen_backend_domain *)(void *)&shadows[options->shared ? 0 : i];
         rig->shadows[i].index = options->shared ? i : 0;
         rig->shadows[i].one_thread = options->one_thread & 1u << i;
@@ -263,6 +263,8 @@ void rig_start(struct rig *rig, const struct rig_options *options)
     environment("PENSTOCK_FAKE_SLOW", options->slow);
     environment("PENSTOCK_FAKE_UNBUILT", options->unbuilt);
     environment("PENSTOCK_FAKE_LOAD", options->load);
+    environment("PENSTOCK_FAKE_MEMORY", options->memory);
+    environment("PENSTOCK_FAKE_DOMAINS", options->memory && !options->shared ? count : NULL);
     environment("PENSTOCK_FAKE_FAIL", options->fail);
     if (pen_backend_fake.init(NULL, NULL, &rig->devices, &rig->device_count, &error))
         fail_msg("%s", error.message);

@@ -34,6 +34,7 @@ struct rig_options {
     const char *slow;    /* PENSTOCK_FAKE_SLOW */
     const char *unbuilt; /* PENSTOCK_FAKE_UNBUILT */
     const char *load;    /* PENSTOCK_FAKE_LOAD */
+    const char *memory;  /* PENSTOCK_FAKE_MEMORY, of each domain */
     const char *fail;    /* PENSTOCK_FAKE_FAIL */
     const char *cache_dir;
     const char *vendor_name, *driver, *driver_version; /* NULL: the fake's own */

@@ -524,6 +524,23 @@ static void test_random(void **state)
     }
 }
 
+/* Each driver has memory for two or three of the six buffers. */
+static void test_random_with_little_memory(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 48; seed++) {
+        char jitter[32];
+        snprintf(jitter, sizeof jitter, "%llu", (unsigned long long)seed);
+        const struct rig_options options = {.domains = 2 + (uint32_t)(seed % 3),
+                                            .span = true,
+                                            .indirect = true,
+                                            .shared = seed / 3 % 2,
+                                            .memory = seed / 6 % 2 ? "600" : "1000",
+                                            .seed = seed % 2 ? jitter : NULL};
+        run_random(seed, &options, seed % 5 != 0);
+    }
+}
+
 /* ---- what runs until the test lets go of it ---------------------------------------------------------------------- */
 
 static void send_hold(struct rig *rig, uint32_t slot)
@@ -659,6 +676,151 @@ static void test_a_slow_link(void **state)
     assert_int_equal(fast->transfer->submitted - slow->transfer->submitted, 10); /* copies are numbered */
     assert_true(pen_estimate_run(&slow->from_host, WORDS * 4) >= 100000000);
     assert_true(pen_estimate_run(&fast->from_host, WORDS * 4) < 100000000);
+    rig_stop(&rig);
+}
+
+/* ---- memory ----------------------------------------------------------------------------------------------------- */
+
+static void send_fill(struct rig *rig, uint64_t region, uint32_t word, uint32_t slot)
+{
+    rig_set_region(rig, FILL, 0, region);
+    rig_set_word(rig, FILL, 1, word);
+    rig_launch(rig, Q, FILL, WORDS, E + slot, slot, NULL, 0);
+}
+
+static void check_word(struct rig *rig, uint64_t region, uint32_t word)
+{
+    assert_int_equal(rig_read(rig, Q, region, WORDS, BACK), 0);
+    assert_int_equal(*(uint32_t *)(void *)(rig->arena + BACK), word);
+}
+
+/* Two devices of a span have memory for three buffers each: what has no room on one goes to the other. */
+static void test_a_full_device_is_passed_over(void **state)
+{
+    (void)state;
+    enum { ALL = 6 };
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .indirect = true, .memory = "1000"}, 0);
+    for (uint32_t slot = 1; slot <= ALL; slot++) {
+        rig_buffer(&rig, R + slot, AT(slot), WORDS, false);
+        send_fill(&rig, R + slot, slot, slot);
+        assert_int_equal(rig_wait_slot(&rig, slot), 0);
+    }
+    for (uint32_t slot = 1; slot <= ALL; slot++)
+        check_word(&rig, R + slot, slot);
+    assert_int_equal(atomic_load(&rig.crash->transfer_bytes), 0); /* none had to leave */
+    rig_stop(&rig);
+}
+
+/* More than the devices hold: they have what they are at, and the host the rest. What no device can hold fails alone.
+ */
+static void test_more_than_all_memory(void **state)
+{
+    (void)state;
+    enum { ALL = 20, TOO_LARGE, AFTER };
+    for (uint32_t shared = 0; shared < 2; shared++) {
+        struct rig rig;
+        prepare(&rig,
+                &(struct rig_options){.domains = 2, .span = true, .indirect = true, .shared = shared, .memory = "1000"},
+                0);
+        rig_buffer(&rig, R + TOO_LARGE, BACK + AT(1), 300, false);
+        for (uint32_t slot = 1; slot <= ALL; slot++) {
+            rig_buffer(&rig, R + slot, AT(slot), WORDS, false);
+            send_fill(&rig, R + slot, slot, slot);
+        }
+        send_fill(&rig, R + TOO_LARGE, 1, TOO_LARGE);
+        send_fill(&rig, R + 1, 100, AFTER);
+        assert_int_equal(rig_wait_slot(&rig, AFTER), 0);
+        for (uint32_t slot = 1; slot <= ALL; slot++)
+            assert_int_equal(rig_slot(&rig, slot), 0);
+        assert_int_equal(rig_slot(&rig, TOO_LARGE), -PEN_EDEVMEM);
+        for (uint32_t slot = 2; slot <= ALL; slot++)
+            check_word(&rig, R + slot, slot);
+        check_word(&rig, R + 1, 100);
+        rig_stop(&rig);
+    }
+}
+
+/* What the host has as well leaves a device's memory for what is to be brought. A slice goes with what it is of. */
+static void test_what_is_elsewhere_leaves(void **state)
+{
+    (void)state;
+    enum { MANY = 20 };
+    for (uint32_t span = 0; span < 2; span++) {
+        struct rig rig;
+        uint32_t expected = 0;
+        prepare(&rig, &(struct rig_options){.domains = 2, .span = span, .indirect = true, .memory = "1000"}, 0);
+        rig_buffer(&rig, R, AT(0), WORDS, true);
+        memset(rig.arena + AT(0), 0, WORDS * 4);
+        for (uint32_t slot = 1; slot <= MANY; slot++) {
+            rig_buffer(&rig, R + 20 + slot, AT(slot), WORDS, true);
+            RIG_SEND(&rig, region_slice, .region = R + 60 + slot, .parent = R + 20 + slot, .size = WORDS * 4,
+                     .flags = PEN_REGION_FLAG_KERNEL_READS | PEN_REGION_FLAG_KERNEL_WRITES);
+            *(uint32_t *)(void *)(rig.arena + AT(slot)) = slot;
+        }
+        for (uint32_t slot = 1; slot <= 2 * MANY; slot++) { /* what has left is brought again */
+            uint32_t from = 1 + slot % MANY;
+            send_mix(&rig, Q, R, (slot % 2 ? R + 20 : R + 60) + from, 1, E + slot, slot, NULL, 0);
+            assert_int_equal(rig_wait_slot(&rig, slot), 0);
+            expected = expected * 1664525 + from + 1;
+        }
+        check_word(&rig, R, expected);
+        rig_stop(&rig);
+    }
+}
+
+/* A kernel is launched again with what it had, which has left the device's memory since. */
+static void test_what_left_is_an_argument(void **state)
+{
+    (void)state;
+    for (uint32_t span = 0; span < 2; span++) {
+        struct rig rig;
+        prepare(&rig, &(struct rig_options){.domains = 2, .span = span, .indirect = true, .memory = "1000"}, 0);
+        for (uint32_t i = 0; i < 6; i++) {
+            rig_buffer(&rig, R + i, AT(i), WORDS, true);
+            memset(rig.arena + AT(i), 0, WORDS * 4);
+        }
+        *(uint32_t *)(void *)(rig.arena + AT(1)) = 7;
+        send_mix(&rig, Q, R, R + 1, 1, E + 1, 1, NULL, 0);
+        assert_int_equal(rig_wait_slot(&rig, 1), 0);
+        for (uint32_t i = 2; i < 6; i++) {
+            RIG_SEND(&rig, fill, .queue = Q, .region = R, .origin = {WORDS * 2}, .extent = {4, 1, 1},
+                     .pattern = {&i, 4}); /* so that all goes where it is */
+            RIG_SEND(&rig, copy, .queue = Q, .source = R + i, .target = R, .target_box = {.origin = {WORDS * 3}},
+                     .extent = {4, 1, 1});
+        }
+        rig_launch(&rig, Q, MIX, 1, E + 2, 2, NULL, 0);
+        assert_int_equal(rig_wait_slot(&rig, 2), 0);
+        check_word(&rig, R, 8 * 1664525 + 8);
+        rig_stop(&rig);
+    }
+}
+
+/* What is under way uses all the memory there is: who needs some waits for that, and does not fail. */
+static void test_memory_is_awaited(void **state)
+{
+    (void)state;
+    enum { HELD_BACK = 1, FIRST, LAST = FIRST + 2 };
+    const uint64_t holds = E + HELD_BACK;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = 2, .span = true, .indirect = true, .memory = "300"},
+            PEN_QUEUE_FLAG_OUT_OF_ORDER);
+    send_hold(&rig, HELD_BACK);
+    for (uint32_t slot = FIRST; slot <= LAST; slot++) { /* either device has memory for one */
+        *(uint32_t *)(void *)(rig.arena + AT(slot)) = slot;
+        rig_buffer(&rig, R + slot, AT(slot), WORDS, true);
+        is_queued(&rig, slot);
+        RIG_SEND(&rig, read, .queue = Q, .event = E + slot, .slot = slot, .region = R + slot, .extent = {4, 1, 1},
+                 .arena_offset = BACK + AT(slot), .arena_size = 4, .waits = &holds, .waits_count = 1);
+    }
+    usleep(100000);
+    for (uint32_t slot = FIRST; slot <= LAST; slot++)
+        assert_true(rig_slot(&rig, slot) > 0);
+    let_go();
+    for (uint32_t slot = FIRST; slot <= LAST; slot++) {
+        assert_int_equal(rig_wait_slot(&rig, slot), 0);
+        assert_int_equal(*(uint32_t *)(void *)(rig.arena + BACK + AT(slot)), slot);
+    }
     rig_stop(&rig);
 }
 
@@ -904,6 +1066,12 @@ int main(void)
         cmocka_unit_test(test_overwrites_are_bounded),
         cmocka_unit_test(test_a_slow_link),
         cmocka_unit_test(test_code_is_loaded_where_it_pays),
+        cmocka_unit_test(test_a_full_device_is_passed_over),
+        cmocka_unit_test(test_more_than_all_memory),
+        cmocka_unit_test(test_what_is_elsewhere_leaves),
+        cmocka_unit_test(test_what_left_is_an_argument),
+        cmocka_unit_test(test_memory_is_awaited),
+        cmocka_unit_test(test_random_with_little_memory),
         cmocka_unit_test(test_many_devices),
         cmocka_unit_test(test_independent_commands_overlap),
         cmocka_unit_test(test_times_are_in_order),
