@@ -505,9 +505,10 @@ static int bring_all(const struct pen_work_command *command, const struct pen_ac
 }
 
 /* The command's last access, of which it would leave no old byte. */
-static int note_fresh(struct noting *noting, const struct pen_access *access)
+static int note_fresh(const struct noting *of_command, const struct pen_access *access)
 {
-    struct pen_work_command *command = noting->command;
+    struct noting noting = *of_command;
+    struct pen_work_command *command = noting.command;
     const struct pen_work_device *device = command->lane->device;
     struct pen_access told = cut(access), noted = *access;
     int rc = 0;
@@ -518,7 +519,7 @@ static int note_fresh(struct noting *noting, const struct pen_access *access)
     else
         rc = bring_access(&told, command->lane->device);
     if (!rc)
-        rc = note_access(noting, &noted, device->domain->index);
+        rc = note_access(&noting, &noted, device->domain->index);
     if (!rc)
         set_valid(&told, device);
     return rc;
@@ -560,7 +561,10 @@ int pen_move_note(struct pen_work_command *command, struct pen_work_task *task, 
     if (pen_access_moves(accesses, count))
         return bring_and_note(command, task, accesses, count);
     take_ticket(task);
-    for (uint32_t i = 0; i < count && !rc; i++)
-        rc = note_access(&noting, &accesses[i], PEN_REPLICA_HOST);
+    for (uint32_t i = 0; i < count && !rc; i++) { /* no copy is in their way */
+        noting.access = &accesses[i];
+        rc = pen_hazard_access(&task->work->hazards, &accesses[i].root->history, accesses[i].begin, accesses[i].end,
+                               accesses[i].mode, &task->hazard, meet, &noting);
+    }
     return rc;
 }
