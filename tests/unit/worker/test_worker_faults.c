@@ -163,6 +163,7 @@ static uint32_t run_seed(uint64_t seed)
                                         .shared = seed % 7 == 0,
                                         .indirect = true,
                                         .seed = jitter,
+                                        .memory = seed % 4 == 3 ? "400" : NULL, /* for three buffers of four */
                                         .fail = fail};
     return run(seed, &options);
 }
