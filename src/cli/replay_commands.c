@@ -130,7 +130,7 @@ static int region_destroy(struct pen_replay *replay, const struct pen_log_entry 
     int rc;
     AGAIN(region_destroy, {
         region = pen_map_remove(&replay->regions, m.region);
-        rc = region ? pen_slot_acquire(replay->session, &slot) : -PEN_EPROTO;
+        rc = region ? pen_slot_acquire(replay->session, NULL, &slot) : -PEN_EPROTO;
         m.slot = slot;
     });
     if (!rc && region->offset != UINT64_MAX)

@@ -18,7 +18,7 @@
 struct pen_replay_slot *pen_replay_slot_new(struct pen_replay *replay, int *out_error)
 {
     struct pen_replay_slot *slot = calloc(1, sizeof *slot);
-    *out_error = slot ? pen_slot_acquire(replay->session, &slot->slot) : -PEN_ENOMEM;
+    *out_error = slot ? pen_slot_acquire(replay->session, NULL, &slot->slot) : -PEN_ENOMEM;
     if (*out_error) {
         free(slot);
         return NULL;

@@ -43,10 +43,13 @@ struct pen_slot_pool {
     /* guarded by lock */
     uint32_t limit;    /* slots are 1 .. limit - 1, or first .. limit - 1 */
     uint32_t next;     /* never given out yet */
-    uint32_t capacity; /* of both arrays; at least `next`, so that a release needs no memory */
+    uint32_t capacity; /* of the arrays; at least `next`, so that a release needs no memory */
     uint32_t *free, free_count;
     uint32_t *aside, aside_count; /* released before they were complete */
     uint32_t cursor;              /* into aside: where to look next */
+    void **owners;                /* of each slot in use; NULL: nobody said */
+    uint32_t owned_cursor;        /* into owners, likewise */
+    _Atomic bool few;             /* are left; relaxed, a hint */
 };
 
 struct pen_pending_free {

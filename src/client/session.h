@@ -133,8 +133,17 @@ bool pen_session_has_delivered(struct pen_session *session);
 
 /* ---- completion -------------------------------------------------------------------------------------- */
 
-/* A completion slot, in state queued. -PEN_ELIMIT when all PEN_LIMIT_SLOTS are in use. */
-int pen_slot_acquire(struct pen_session *session, uint32_t *out_slot);
+/* A completion slot, in state queued. -PEN_ELIMIT when all PEN_LIMIT_SLOTS are in use. `owner`: for pen_slots_complete,
+ * or NULL. */
+int pen_slot_acquire(struct pen_session *session, void *owner, uint32_t *out_slot);
+/* Less than PEN_SLOTS_FEW are left. One relaxed load. */
+bool pen_slots_few(struct pen_session *session);
+#define PEN_SLOTS_FEW 4096u
+/* Goes on through `looks` slots, round and round: writes those owners of complete ones that `hold` is true for, at most
+ * `room`, and returns how many. `hold` is called under the lock of the slots: their owner stays alive until his slot is
+ * released, and takes no lock there. */
+uint32_t pen_slots_complete(struct pen_session *session, uint32_t looks, bool (*hold)(void *owner), void **out_owners,
+                            uint32_t room);
 /* The slot must not be named by a later command; if its event is not complete yet it is kept aside until then. */
 void pen_slot_release(struct pen_session *session, uint32_t slot);
 /* Gives back a slot that no command has named (the call that wanted it failed, or was done without the worker). */

@@ -17,6 +17,7 @@ void pen_slot_pool_finish(struct pen_slot_pool *pool)
 {
     free(pool->free);
     free(pool->aside);
+    free(pool->owners);
     *pool = (struct pen_slot_pool){0};
 }
 
@@ -31,8 +32,19 @@ static int grow(struct pen_slot_pool *pool)
     if (!bigger)
         return -PEN_ENOMEM;
     pool->aside = bigger;
+    void **owners = realloc(pool->owners, capacity * sizeof *owners);
+    if (!owners)
+        return -PEN_ENOMEM;
+    pool->owners = owners;
     pool->capacity = capacity;
     return 0;
+}
+
+static void note_few(struct pen_slot_pool *pool)
+{
+    bool few = pool->limit - pool->next + pool->free_count < PEN_SLOTS_FEW;
+    if (few != atomic_load_explicit(&pool->few, memory_order_relaxed))
+        atomic_store_explicit(&pool->few, few, memory_order_relaxed);
 }
 
 /* The worker is done with a slot of the pool. Acquire: whoever gets it next comes after everything that the worker did
@@ -80,7 +92,8 @@ static int take(struct pen_slot_pool *pool, uint32_t *out_slot)
 }
 
 /* *out_aside, may be NULL: how many are kept aside still. */
-static int acquire(struct pen_session *session, struct pen_slot_pool *pool, uint32_t *out_slot, uint32_t *out_aside)
+static int acquire(struct pen_session *session, struct pen_slot_pool *pool, void *owner, uint32_t *out_slot,
+                   uint32_t *out_aside)
 {
     pen_lock_take(&pool->lock);
     reap(session, pool, LOOKS);
@@ -89,32 +102,56 @@ static int acquire(struct pen_session *session, struct pen_slot_pool *pool, uint
         reap(session, pool, pool->aside_count);
         rc = take(pool, out_slot);
     }
+    if (!rc)
+        pool->owners[*out_slot] = owner;
+    if (!rc && pool == &session->slots) {
+        /* The worker learns of the slot by a frame, which is published with release. Release: for who looked at the
+         * slot on behalf of the owner before, and then looks whether he still has it. */
+        atomic_store_explicit(&session->view.slots[*out_slot].state, PEN_STATE_QUEUED, memory_order_release);
+    }
     if (out_aside)
         *out_aside = pool->aside_count;
+    note_few(pool);
     pen_lock_drop(&pool->lock);
     return rc;
 }
 
 static void release(struct pen_session *session, struct pen_slot_pool *pool, uint32_t slot)
 {
+    pool->owners[slot] = NULL;
     if (is_complete(session, pool, slot))
         pool->free[pool->free_count++] = slot;
     else
         pool->aside[pool->aside_count++] = slot;
+    note_few(pool);
 }
 
-int pen_slot_acquire(struct pen_session *session, uint32_t *out_slot)
+int pen_slot_acquire(struct pen_session *session, void *owner, uint32_t *out_slot)
 {
+    return pen_session_dead(session) ? -PEN_EGONE : acquire(session, &session->slots, owner, out_slot, NULL);
+}
+
+bool pen_slots_few(struct pen_session *session)
+{
+    return atomic_load_explicit(&session->slots.few, memory_order_relaxed);
+}
+
+uint32_t pen_slots_complete(struct pen_session *session, uint32_t looks, bool (*hold)(void *owner), void **out_owners,
+                            uint32_t room)
+{
+    struct pen_slot_pool *pool = &session->slots;
+    uint32_t count = 0;
     if (pen_session_dead(session))
-        return -PEN_EGONE;
-    uint32_t slot = 0;
-    int rc = acquire(session, &session->slots, &slot, NULL);
-    if (rc)
-        return rc;
-    /* Relaxed: the worker learns of the slot by a frame, which is published with release. */
-    atomic_store_explicit(&session->view.slots[slot].state, PEN_STATE_QUEUED, memory_order_relaxed);
-    *out_slot = slot;
-    return 0;
+        return 0;
+    pen_lock_take(&pool->lock);
+    for (; looks && count < room && pool->next > 1; looks--) {
+        uint32_t slot = pool->owned_cursor = pool->owned_cursor + 1 < pool->next ? pool->owned_cursor + 1 : 1;
+        void *owner = pool->owners[slot];
+        if (owner && is_complete(session, pool, slot) && hold(owner))
+            out_owners[count++] = owner;
+    }
+    pen_lock_drop(&pool->lock);
+    return count;
 }
 
 void pen_slot_release(struct pen_session *session, uint32_t slot)
@@ -170,7 +207,7 @@ int pen_queue_slot_acquire(struct pen_session *session, uint32_t *out_slot)
         uint32_t epoch = pen_epoch(session);
         if (pen_session_dead(session))
             return -PEN_EGONE;
-        int rc = acquire(session, &session->queue_slots, out_slot, &aside);
+        int rc = acquire(session, &session->queue_slots, NULL, out_slot, &aside);
         if (rc != -PEN_ELIMIT)
             return rc;
         uint64_t now = pen_now_ns();

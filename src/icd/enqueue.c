@@ -28,6 +28,9 @@ static void finish(struct pen_enqueue *e)
     free(e->kept);
     e->kept = NULL;
     e->kept_count = 0;
+    for (cl_uint i = 0; i < e->pinned_count; i++)
+        pen_event_unpin(e->pinned[i]);
+    e->pinned_count = 0;
     free(e->wait_heap);
     e->wait_heap = NULL;
     e->waits = NULL;
@@ -96,7 +99,10 @@ static cl_int gather(struct pen_enqueue *e, cl_uint wait_count, const cl_event *
             return CL_OUT_OF_HOST_MEMORY;
         e->wait_room = wait_count;
     }
+    e->pinned = wait_list;
     for (cl_uint i = 0; i < wait_count; i++) {
+        pen_event_pin(wait_list[i]);
+        e->pinned_count++;
         cl_int status = pen_event_status(wait_list[i]);
         if (status < 0 && blocking)
             return CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST;
@@ -121,6 +127,7 @@ cl_int pen_enqueue_begin(struct pen_enqueue *e, cl_command_queue queue, cl_comma
     if (wait_count)
         status = gather(e, wait_count, wait_list, blocking);
     if (!status && (out_event || force_event)) {
+        pen_events_spare(queue->context);
         int rc = pen_event_create(queue->context, queue, type, &e->event);
         if (rc == -PEN_EGONE)
             pen_context_tell_lost(queue->context);
@@ -141,9 +148,10 @@ cl_int pen_enqueue_end(struct pen_enqueue *e, int error)
         pen_context_tell_lost(e->queue->context);
     if (e->event && error && !atomic_load_explicit(&e->event->sent, memory_order_relaxed))
         pen_hostptr_not_sent(e->event);
-    if (e->event && !error && e->out_event)
+    if (e->event && !error && e->out_event) {
         *e->out_event = e->event;
-    else if (e->event)
+        atomic_store_explicit(&e->event->given, true, memory_order_release);
+    } else if (e->event)
         (void)pen_release(e->event, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
     e->event = NULL;
     finish(e);
@@ -205,7 +213,8 @@ int pen_enqueue_keep_list(struct pen_enqueue *e)
     if (e->queue->in_order || e->wait_count)
         return 0;
     cl_int status = CL_SUCCESS;
-    cl_event complete = pen_clCreateUserEvent(e->queue->context, &status);
+    cl_event complete = NULL;
+    status = pen_event_create_user(e->queue->context, &complete);
     int rc = status ? -PEN_ENOMEM : 0;
     if (!rc && pen_clSetUserEventStatus(complete, CL_COMPLETE))
         rc = -PEN_EGONE;
@@ -241,7 +250,8 @@ void pen_enqueue_done_here(struct pen_enqueue *e, uint64_t started_ns)
     if (!event)
         return;
     pen_slot_cancel(e->queue->context->session, event->slot);
-    event->slot = e->slot = 0;
+    atomic_store_explicit(&event->slot, 0, memory_order_relaxed);
+    e->slot = 0;
     event->id = e->event_id = 0;
     if (e->queue->profiling) {
         uint64_t ended_ns = pen_now_ns();

@@ -11,22 +11,22 @@ int pen_event_create(cl_context context, cl_command_queue queue, cl_command_type
     cl_event event = malloc(sizeof *event);
     if (!event)
         return -PEN_ENOMEM;
-    uint32_t slot = 0;
-    int rc = pen_slot_acquire(context->session, &slot);
-    if (rc) {
-        free(event);
-        return rc;
-    }
     *event = (struct _cl_event){
         .context = context,
         .queue = queue,
         .type = type,
-        .id = pen_session_new_id(context->session),
-        .slot = slot,
         .local = queue ? CL_QUEUED : CL_SUBMITTED, /* a user event is submitted from the start */
         .lock = PTHREAD_MUTEX_INITIALIZER,
     };
     pen_object_init(&event->object, PEN_MAGIC_EVENT);
+    uint32_t slot = 0;
+    int rc = pen_slot_acquire(context->session, event, &slot);
+    if (rc) {
+        free(event);
+        return rc;
+    }
+    atomic_store_explicit(&event->slot, slot, memory_order_relaxed);
+    event->id = pen_session_new_id(context->session);
     pen_list_init(&event->callbacks);
     pen_list_init(&event->in_service);
     pen_ref(queue ? (void *)queue : (void *)context); /* a queue holds its context */
@@ -44,24 +44,30 @@ static void one_own_event_less(cl_event event)
     atomic_fetch_sub_explicit(&event->context->home->own_events, 1, memory_order_relaxed);
 }
 
+/* The worker forgets the event, and its slot is free. */
+static void let_go(cl_event event)
+{
+    struct pen_session *session = event->context->session;
+    struct pen_msg_event_destroy message = {.event = event->id};
+    uint64_t sequence = 0;
+    pen_session_lock(session);
+    (void)PEN_SEND(session, event_destroy, &message, &sequence); /* with the session the event is gone too */
+    if (event->queue)
+        pen_session_unlock_quietly(session); /* it means nothing to any command */
+    else
+        pen_session_unlock(session);
+    pen_slot_release(session, atomic_exchange_explicit(&event->slot, 0, memory_order_relaxed));
+}
+
 void pen_event_destroy(cl_event event)
 {
     struct pen_session *session = event->context->session;
     if (is_own_and_unset(event))
         one_own_event_less(event);
-    if (event->slot && event->sent) {
-        struct pen_msg_event_destroy message = {.event = event->id};
-        uint64_t sequence = 0;
-        pen_session_lock(session);
-        (void)PEN_SEND(session, event_destroy, &message, &sequence); /* with the session the event is gone too */
-        if (event->queue)
-            pen_session_unlock_quietly(session); /* it means nothing to any command */
-        else
-            pen_session_unlock(session);
-        pen_slot_release(session, event->slot);
-    } else if (event->slot) {
+    if (event->slot && event->sent)
+        let_go(event);
+    else if (event->slot)
         pen_slot_cancel(session, event->slot);
-    }
     pthread_mutex_destroy(&event->lock);
     if (event->begun)
         pen_unref(event->begun);
@@ -89,9 +95,17 @@ _Static_assert(PEN_STATE_COMPLETE == CL_COMPLETE && PEN_STATE_RUNNING == CL_RUNN
 cl_int pen_event_peek(cl_event event)
 {
     cl_int local = atomic_load_explicit(&event->local, memory_order_acquire);
-    if (local <= CL_COMPLETE || !event->slot)
+    if (local <= CL_COMPLETE)
         return local;
-    int32_t state = pen_slot_state(event->context->session, event->slot);
+    uint32_t slot = atomic_load_explicit(&event->slot, memory_order_relaxed);
+    int32_t state = slot ? pen_slot_state(event->context->session, slot) : local;
+    if (state == PEN_STATE_COMPLETE)
+        return CL_COMPLETE;
+    /* Acquire: with the release in pen_slot_acquire. The slot may be another event's by now: then this one is complete,
+     * and says so itself. */
+    local = atomic_load_explicit(&event->local, memory_order_acquire);
+    if (local <= CL_COMPLETE)
+        return local;
     if (state < 0)
         return pen_status(state);
     return state < local ? state : local; /* a user event is never less than submitted */
@@ -115,8 +129,11 @@ cl_int pen_event_status(cl_event event)
 
 cl_int pen_event_wait(cl_event event)
 {
-    if (atomic_load_explicit(&event->local, memory_order_acquire) > CL_COMPLETE && event->slot)
-        (void)pen_wait_slot(event->context->session, event->slot); /* the status tells */
+    pen_event_pin(event);
+    uint32_t slot = atomic_load_explicit(&event->slot, memory_order_relaxed);
+    if (atomic_load_explicit(&event->local, memory_order_acquire) > CL_COMPLETE && slot)
+        (void)pen_wait_slot(event->context->session, slot); /* the status tells */
+    pen_event_unpin(event);
     cl_int status = pen_event_status(event);
     return status == CL_COMPLETE ? CL_SUCCESS : status;
 }
@@ -166,9 +183,16 @@ cl_int CL_API_CALL pen_clGetEventInfo(cl_event event, cl_event_info name, size_t
     }
 }
 
+/* Under event->lock, where the program has the event. */
 static struct pen_event_times times_of(cl_event event)
 {
-    return event->slot ? pen_slot_times(event->context->session, event->slot) : event->times;
+    uint32_t slot = atomic_load_explicit(&event->slot, memory_order_relaxed);
+    struct pen_event_times times = slot ? pen_slot_times(event->context->session, slot) : event->times;
+    if (event->begun) {
+        struct pen_event_times begun = times_of(event->begun);
+        times = (struct pen_event_times){begun.queued, begun.submitted, begun.started, times.ended};
+    }
+    return times;
 }
 
 cl_int CL_API_CALL pen_clGetEventProfilingInfo(cl_event event, cl_profiling_info name, size_t param_value_size,
@@ -178,11 +202,9 @@ cl_int CL_API_CALL pen_clGetEventProfilingInfo(cl_event event, cl_profiling_info
         return CL_INVALID_EVENT;
     if (!event->queue || !event->queue->profiling || pen_event_status(event) != CL_COMPLETE)
         return CL_PROFILING_INFO_NOT_AVAILABLE;
+    pthread_mutex_lock(&event->lock);
     struct pen_event_times times = times_of(event);
-    if (event->begun) {
-        struct pen_event_times begun = times_of(event->begun);
-        times = (struct pen_event_times){begun.queued, begun.submitted, begun.started, times.ended};
-    }
+    pthread_mutex_unlock(&event->lock);
     switch (name) {
     case CL_PROFILING_COMMAND_QUEUED:
         PEN_INFO(cl_ulong, times.queued);
@@ -195,6 +217,65 @@ cl_int CL_API_CALL pen_clGetEventProfilingInfo(cl_event event, cl_profiling_info
         PEN_INFO(cl_ulong, times.ended);
     default:
         return CL_INVALID_VALUE;
+    }
+}
+
+/* ---- events that the program keeps -------------------------------------------------------------------- */
+
+/* Of a program that releases no event each would keep a slot, and an object of the worker's, for ever. So when few
+ * slots are left, complete events that nobody but the program has a reference on are told what they need of both, and
+ * these given back. What has failed keeps them: commands that wait for it are to fail. */
+enum { SPARE_LOOKS = 512, SPARE_ROOM = 256 };
+
+void pen_event_pin(cl_event event)
+{
+    /* seq_cst all four, with retire's: it sees the reference, or every look from here on sees the event complete. */
+    atomic_fetch_add_explicit(&event->object.internal, 1, memory_order_seq_cst);
+    (void)atomic_load_explicit(&event->local, memory_order_seq_cst);
+}
+
+void pen_event_unpin(cl_event event)
+{
+    pen_unref(event);
+}
+
+/* A reference on an event that only the program has one on. */
+static bool hold(void *owner)
+{
+    cl_event event = owner;
+    uint32_t only = 1;
+    return atomic_load_explicit(&event->given, memory_order_acquire) &&
+           atomic_load_explicit(&event->object.refs, memory_order_relaxed) &&
+           atomic_compare_exchange_strong_explicit(&event->object.internal, &only, 2, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
+static void retire(cl_event event)
+{
+    if (pen_event_status(event) != CL_COMPLETE) /* from here on it says so itself */
+        return;
+    atomic_store_explicit(&event->local, CL_COMPLETE, memory_order_seq_cst); /* see pen_event_pin */
+    if (atomic_load_explicit(&event->object.internal, memory_order_seq_cst) != 2)
+        return;
+    pthread_mutex_lock(&event->lock);
+    cl_event begun = event->begun;
+    event->times = times_of(event);
+    event->begun = NULL;
+    let_go(event);
+    pthread_mutex_unlock(&event->lock);
+    if (begun)
+        pen_unref(begun);
+}
+
+void pen_events_spare(cl_context context)
+{
+    void *found[SPARE_ROOM];
+    if (!pen_slots_few(context->session))
+        return;
+    uint32_t count = pen_slots_complete(context->session, SPARE_LOOKS, hold, found, SPARE_ROOM);
+    for (uint32_t i = 0; i < count; i++) {
+        retire(found[i]);
+        pen_unref(found[i]);
     }
 }
 
@@ -238,7 +319,7 @@ cl_int CL_API_CALL pen_clSetEventCallback(cl_event event, cl_int type,
 
 /* ---- user events ------------------------------------------------------------------------------------ */
 
-static cl_int create_user(cl_context context, cl_event *out_event)
+cl_int pen_event_create_user(cl_context context, cl_event *out_event)
 {
     if (!pen_object_is(context, PEN_MAGIC_CONTEXT))
         return CL_INVALID_CONTEXT;
@@ -262,7 +343,11 @@ static cl_int create_user(cl_context context, cl_event *out_event)
 cl_event CL_API_CALL pen_clCreateUserEvent(cl_context context, cl_int *out_error)
 {
     cl_event event = NULL;
-    cl_int status = create_user(context, &event);
+    if (pen_object_is(context, PEN_MAGIC_CONTEXT))
+        pen_events_spare(context);
+    cl_int status = pen_event_create_user(context, &event);
+    if (event)
+        atomic_store_explicit(&event->given, true, memory_order_release);
     if (out_error)
         *out_error = status;
     return event;

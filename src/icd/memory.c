@@ -255,7 +255,7 @@ static void memory_destroy(cl_mem memory)
     struct pen_msg_region_destroy destroy = {.region = memory->id};
     uint64_t sequence;
 
-    if ((speaks || memory->allocated) && pen_slot_acquire(session, &destroy.slot) != 0)
+    if ((speaks || memory->allocated) && pen_slot_acquire(session, NULL, &destroy.slot) != 0)
         destroy.slot = 0;
     int error = PEN_SEND(session, region_destroy, &destroy, &sequence);
     if (destroy.slot == 0 || error) {

@@ -229,13 +229,14 @@ struct _cl_event {
     cl_context context;
     cl_command_queue queue; /* NULL for a user event */
     cl_command_type type;
-    uint64_t id; /* in the protocol; 0: completed by this process without the worker (slot 0) */
-    uint32_t slot;
+    uint64_t id;                  /* in the protocol; 0: completed by this process without the worker (slot 0) */
+    _Atomic uint32_t slot;        /* given back, and then 0, when the program may keep the event for ever: event.c */
     _Atomic cl_int local;         /* state when slot is 0, or final state once noticed; CL_QUEUED before */
     struct pen_event_times times; /* valid for events completed here */
     _Atomic bool sent;            /* a command names the id and the slot; release: with hostptr_fetch.c's acquire */
     uint64_t sequence, told;      /* once sent: the command's, and its queue's `told` before it */
-    pthread_mutex_t lock;         /* guards: callbacks, watched */
+    _Atomic bool given;           /* to the program, which may keep it; release: all that is sent of it has been */
+    pthread_mutex_t lock;         /* guards: callbacks, watched, and times and begun from `given` on */
     struct pen_list callbacks;    /* in the order of the states they are for */
     cl_event begun;               /* of several commands: the first one's, referenced, which tells when they began */
     bool watched;                 /* the service thread has it, with a reference */
@@ -245,6 +246,9 @@ struct _cl_event {
 cl_int pen_event_status(cl_event event);
 /* Blocks; 0 or the event's negative cl_int. */
 cl_int pen_event_wait(cl_event event);
+/* While a thread has it pinned, which is a reference, an event that was not complete then keeps its id and its slot. */
+void pen_event_pin(cl_event event);
+void pen_event_unpin(cl_event event);
 
 /* ---- enqueue: what every clEnqueue* does around its own command (enqueue.c) --------------------------- */
 
@@ -264,6 +268,8 @@ struct pen_enqueue {
     uint32_t wait_room; /* enqueue.c's: entries at `waits` */
     cl_event *kept;     /* enqueue.c's: events of ours among those that it waits for; dropped when it is sent */
     uint32_t kept_count;
+    const cl_event *pinned; /* enqueue.c's: the program's wait list */
+    cl_uint pinned_count;
 };
 /* CL_INVALID_EVENT_WAIT_LIST, CL_INVALID_CONTEXT. */
 cl_int pen_enqueue_check_wait_list(cl_command_queue queue, cl_uint wait_count, const cl_event *wait_list);

@@ -60,7 +60,11 @@ bool pen_session_lost(struct pen_home *home);
 /* context.c: tells the program's notify function, once, that the context's session is lost. */
 void pen_context_tell_lost(cl_context context);
 
-/* event.c: a new event of `context`, with an id and a slot, of which the caller gets the program's reference. `queue`
+/* event.c: when few slots are left, gives back those of complete events that the program keeps. Runs what is due. */
+void pen_events_spare(cl_context context);
+/* A user event that is ours. CL_SUCCESS, or what clCreateUserEvent is to return. */
+cl_int pen_event_create_user(cl_context context, cl_event *out_event);
+/* A new event of `context`, with an id and a slot, of which the caller gets the program's reference. `queue`
  * is NULL for a user event. */
 int pen_event_create(cl_context context, cl_command_queue queue, cl_command_type type, cl_event *out_event);
 /* The same as pen_event_status, but runs nothing: complete may still have actions due. */

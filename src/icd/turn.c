@@ -1,6 +1,7 @@
 /* icd/turn.c - the turn of a command that the program's own thread does, in an in-order queue. See object.h. */
 #include "icd/entry.h"
 #include "icd/move.h"
+#include "icd/service.h"
 #include "wire/futex.h"
 
 /* What another thread copies is short most times, and then over sooner than a gate is made: some microseconds, a few of
@@ -12,8 +13,8 @@
 static int close_gate(cl_command_queue queue, cl_event *out_gate)
 {
     struct pen_session *session = queue->context->session;
-    cl_int status = CL_SUCCESS;
-    cl_event gate = pen_clCreateUserEvent(queue->context, &status);
+    cl_event gate = NULL;
+    cl_int status = pen_event_create_user(queue->context, &gate);
     if (!gate) {
         int gone = pen_session_alive(session);
         return gone ? gone : status == CL_OUT_OF_HOST_MEMORY ? -PEN_ENOMEM : -PEN_ELIMIT;

@@ -168,7 +168,7 @@ static void a_marker(void **unused)
 {
     (void)unused;
     uint32_t slot = 0, queue = 0;
-    assert_int_equal(pen_slot_acquire(session, &slot), 0);
+    assert_int_equal(pen_slot_acquire(session, NULL, &slot), 0);
     assert_int_equal(pen_queue_slot_acquire(session, &queue), 0);
     assert_int_not_equal(slot, 0);
     assert_int_equal(pen_slot_state(session, slot), PEN_STATE_QUEUED);
@@ -215,7 +215,7 @@ static void sleep_in_turn(struct sleeper *sleeper, int waits)
     for (int i = 0; i < waits; i++) {
         sleeper->slot = 0;
         sleeper->by_event = (i / 5 + (int)sleeper->index) % 2;
-        sleeper->failures += sleeper->by_event && pen_slot_acquire(session, &sleeper->slot);
+        sleeper->failures += sleeper->by_event && pen_slot_acquire(session, NULL, &sleeper->slot);
         const struct pen_msg_marker marker = {.queue = 4, .event = sleeper->by_event, .slot = sleeper->slot};
         sleeper->failures += PEN_SEND(session, marker, &marker, &sleeper->sequence) != 0;
         asleep = sleeper;
@@ -366,11 +366,11 @@ static void slots_wait_until_they_are_complete(void **unused)
 {
     (void)unused;
     uint32_t never, slot;
-    assert_int_equal(pen_slot_acquire(session, &never), 0);
+    assert_int_equal(pen_slot_acquire(session, NULL, &never), 0);
     send_marker(FAKE_QUEUE_NEVER, 1, never);
     pen_slot_release(session, never);
     for (int i = 0; i < 3000; i++) {
-        assert_int_equal(pen_slot_acquire(session, &slot), 0);
+        assert_int_equal(pen_slot_acquire(session, NULL, &slot), 0);
         assert_int_not_equal(slot, never);
         assert_true(slot < 1000); /* used again and again */
         send_marker(2, 1, slot);
@@ -378,10 +378,51 @@ static void slots_wait_until_they_are_complete(void **unused)
             assert_int_equal(pen_wait_slot(session, slot), 0);
         pen_slot_release(session, slot); /* half of them unfinished */
         if (i % 100 == 0) {
-            assert_int_equal(pen_slot_acquire(session, &slot), 0);
+            assert_int_equal(pen_slot_acquire(session, NULL, &slot), 0);
             pen_slot_cancel(session, slot);
         }
     }
+}
+
+static uint32_t refused_slot;
+
+static bool hold_others(void *owner)
+{
+    return *(uint32_t *)owner != refused_slot;
+}
+
+/* Owners of complete slots are found again, each once in a round, while they have them. */
+static void owners_of_complete_slots(void **unused)
+{
+    (void)unused;
+    enum { COUNT = 1000, SOME = 10 };
+    static uint32_t slots[COUNT];
+    void *found[COUNT];
+    session->slots.limit = PEN_SLOTS_FEW + COUNT;
+    for (int i = 0; i < COUNT; i++) {
+        assert_false(pen_slots_few(session));
+        assert_int_equal(pen_slot_acquire(session, &slots[i], &slots[i]), 0);
+    }
+    assert_true(pen_slots_few(session));
+    refused_slot = 0;
+    assert_int_equal(pen_slots_complete(session, COUNT, hold_others, found, COUNT), 0);
+    for (int i = 0; i < SOME; i++) {
+        send_marker(2, 1, slots[i]);
+        assert_int_equal(pen_wait_slot(session, slots[i]), 0);
+    }
+    refused_slot = slots[3];
+    assert_int_equal(pen_slots_complete(session, COUNT, hold_others, found, 5), 5);
+    assert_int_equal(pen_slots_complete(session, COUNT, hold_others, found + 5, COUNT), SOME - 1);
+    for (int i = 0; i < SOME; i++) {
+        int times = 0;
+        for (int j = 0; j < 5 + SOME - 1; j++)
+            times += found[j] == &slots[i];
+        assert_int_equal(times, i == 3 ? 0 : i < 6 ? 2 : 1);
+    }
+    for (int i = 0; i < SOME; i++)
+        pen_slot_release(session, slots[i]);
+    assert_int_equal(pen_slots_complete(session, COUNT, hold_others, found, COUNT), 0);
+    assert_false(pen_slots_few(session));
 }
 
 static void slots_run_out(void **unused)
@@ -389,7 +430,7 @@ static void slots_run_out(void **unused)
     (void)unused;
     uint32_t slot, count = 0;
     int rc;
-    while (!(rc = pen_slot_acquire(session, &slot))) {
+    while (!(rc = pen_slot_acquire(session, NULL, &slot))) {
         count++;
         pen_slot_release(session, slot); /* none is ever complete: all are kept aside */
     }
@@ -441,7 +482,7 @@ static void memory(void **unused)
 
     /* Given back when the worker says so, which the next allocation waits for. */
     fake.delay_us = 30000;
-    assert_int_equal(pen_slot_acquire(session, &slot), 0);
+    assert_int_equal(pen_slot_acquire(session, NULL, &slot), 0);
     const struct pen_msg_region_destroy destroy = {.region = 1, .slot = slot};
     uint64_t sequence;
     assert_int_equal(PEN_SEND(session, region_destroy, &destroy, &sequence), 0);
@@ -451,7 +492,7 @@ static void memory(void **unused)
 
     /* Never given back: an error in bounded time. */
     session->bounds.arena_wait_ns = 200000000;
-    assert_int_equal(pen_slot_acquire(session, &slot), 0);
+    assert_int_equal(pen_slot_acquire(session, NULL, &slot), 0);
     pen_arena_free_after(session, c, slot);
     uint64_t start = pen_now_ns();
     assert_int_equal(pen_arena_alloc(session, FAKE_ARENA_BYTES, 1, &c), -PEN_EDEVMEM);
@@ -749,7 +790,8 @@ static void lose_by(uint64_t how, const char *epitaph, uint64_t within_ns)
     assert_int_equal(pen_wait_queue(session, 5, sequence), 0);
     for (int i = 0; i < 5; i++) {
         waiters[i].kind = i;
-        assert_int_equal(pen_slot_acquire(session, &waiters[i].slot), 0); /* a thread may begin when all is over */
+        assert_int_equal(pen_slot_acquire(session, NULL, &waiters[i].slot),
+                         0); /* a thread may begin when all is over */
         assert_int_equal(pthread_create(&waiters[i].thread, NULL, waiting_thread, &waiters[i]), 0);
     }
     usleep(30000);
@@ -766,7 +808,7 @@ static void lose_by(uint64_t how, const char *epitaph, uint64_t within_ns)
     uint32_t slot;
     uint64_t offset;
     assert_int_equal(PEN_SEND(session, marker, &marker, &sequence), -PEN_EGONE);
-    assert_int_equal(pen_slot_acquire(session, &slot), -PEN_EGONE);
+    assert_int_equal(pen_slot_acquire(session, NULL, &slot), -PEN_EGONE);
     assert_int_equal(pen_arena_alloc(session, 1, 1, &offset), -PEN_EGONE);
     assert_int_equal(pen_wait_queue(session, 5, 1), 0); /* what was complete stays complete */
 }
@@ -853,7 +895,7 @@ static int in_child(void)
     bad += pen_session_alive(session) != -PEN_EGONE;
     bad += strstr(pen_session_epitaph(session), "forked") == NULL;
     bad += PEN_SEND(session, marker, &marker, &sequence) != -PEN_EGONE;
-    bad += pen_slot_acquire(session, &slot) != -PEN_EGONE;
+    bad += pen_slot_acquire(session, NULL, &slot) != -PEN_EGONE;
     bad += pen_slot_state(session, 1) != -PEN_EGONE;
     bad += pen_wait_slot(session, 1) != -PEN_EGONE;
     bad += pen_wait_queue(session, 1, 1) != -PEN_EGONE;
@@ -954,6 +996,7 @@ int main(void)
         WITH(a_stalled_worker_fills_the_ring),
         WITH(epoch),
         WITH(slots_wait_until_they_are_complete),
+        WITH(owners_of_complete_slots),
         WITH(slots_run_out),
         WITH(a_queue_that_is_gone),
         WITH(memory),

@@ -20,11 +20,16 @@ struct pen_session {
     bool queue_used[PEN_LIMIT_QUEUES], queue_gone[PEN_LIMIT_QUEUES];
     uint64_t queue_last[PEN_LIMIT_QUEUES]; /* of those that are gone: what they count yet */
     uint32_t next_slot;
+    void *owners[STUB_SLOTS];
+    uint32_t free_slots[STUB_SLOTS], free_count; /* given out again when there are no others */
     uint64_t next_id, next_sequence;
     uint64_t *frame; /* being encoded */
 };
 
+#define STUB_FEW 64u
+
 static struct pen_session *open_session;
+static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t lock; /* recursive; of the session */
 static pthread_mutex_t epoch_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t epoch_moved = PTHREAD_COND_INITIALIZER;
@@ -271,22 +276,56 @@ uint64_t pen_session_new_id(struct pen_session *session)
 
 /* ---- completion ---- */
 
-int pen_slot_acquire(struct pen_session *session, uint32_t *out_slot)
+int pen_slot_acquire(struct pen_session *session, void *owner, uint32_t *out_slot)
 {
     if (lost(session))
         return -PEN_EGONE;
-    if (stub.slot_error || session->next_slot == STUB_SLOTS)
-        return stub.slot_error ? stub.slot_error : -PEN_ELIMIT;
-    *out_slot = session->next_slot++;
-    atomic_store(&session->states[*out_slot], PEN_STATE_QUEUED);
-    stub.acquired++;
-    return 0;
+    int rc = stub.slot_error;
+    pthread_mutex_lock(&slots_lock);
+    if (!rc && session->next_slot < STUB_SLOTS)
+        *out_slot = session->next_slot++;
+    else if (!rc && session->free_count)
+        *out_slot = session->free_slots[--session->free_count];
+    else
+        rc = rc ? rc : -PEN_ELIMIT;
+    if (!rc) {
+        session->owners[*out_slot] = owner;
+        atomic_store(&session->states[*out_slot], PEN_STATE_QUEUED);
+        stub.acquired++;
+    }
+    pthread_mutex_unlock(&slots_lock);
+    return rc;
+}
+
+bool pen_slots_few(struct pen_session *session)
+{
+    pthread_mutex_lock(&slots_lock);
+    bool few = STUB_SLOTS - session->next_slot + session->free_count < STUB_FEW;
+    pthread_mutex_unlock(&slots_lock);
+    return few;
+}
+
+uint32_t pen_slots_complete(struct pen_session *session, uint32_t looks, bool (*hold)(void *owner), void **out_owners,
+                            uint32_t room)
+{
+    uint32_t count = 0;
+    (void)looks;
+    pthread_mutex_lock(&slots_lock);
+    for (uint32_t slot = 1; slot < session->next_slot && count < room; slot++)
+        if (session->owners[slot] && session->states[slot] <= 0 && hold(session->owners[slot]))
+            out_owners[count++] = session->owners[slot];
+    pthread_mutex_unlock(&slots_lock);
+    return count;
 }
 
 void pen_slot_release(struct pen_session *session, uint32_t slot)
 {
-    (void)session, (void)slot;
+    pthread_mutex_lock(&slots_lock);
+    session->owners[slot] = NULL;
+    if (session->states[slot] <= 0)
+        session->free_slots[session->free_count++] = slot;
     stub.released++;
+    pthread_mutex_unlock(&slots_lock);
 }
 
 void pen_slot_cancel(struct pen_session *session, uint32_t slot)

@@ -7,7 +7,7 @@
 #include "client/session.h"
 
 #define STUB_SLOTS    32768u
-#define STUB_COMMANDS 65536u
+#define STUB_COMMANDS 131072u
 
 struct stub_command {
     uint16_t opcode;

@@ -330,6 +330,55 @@ static void test_profiling(void **state)
     pen_clReleaseEvent(event);
 }
 
+/* ---- events that the program keeps ---- */
+
+/* More of them than there are slots. */
+static void test_events_that_stay(void **state)
+{
+    (void)state;
+    enum { COUNT = STUB_SLOTS + STUB_SLOTS / 4 };
+    cl_int error = 0;
+    cl_ulong begun = 0, ended = 0;
+    cl_event *events = calloc(COUNT, sizeof *events);
+    cl_command_queue unordered = pen_clCreateCommandQueue(
+        context, device, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE | CL_QUEUE_PROFILING_ENABLE, &error);
+    cl_event failed = send_marker(queue), waiting = send_marker(queue);
+    stub_complete(failed->slot, -PEN_EDEVMEM);
+    stub.complete_at_once = true;
+    assert_int_equal(pen_clEnqueueMarkerWithWaitList(unordered, 0, NULL, &events[0]), CL_SUCCESS);
+    uint32_t slot = events[0]->slot;
+    for (int i = 1; i < COUNT; i++)
+        assert_int_equal(pen_clEnqueueMarkerWithWaitList(unordered, 0, NULL, &events[i]), CL_SUCCESS);
+    cl_event user = pen_clCreateUserEvent(context, &error);
+    assert_int_equal(error, CL_SUCCESS);
+    assert_int_equal(pen_clFinish(unordered), CL_SUCCESS); /* needs one, too */
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(pen_event_status(events[i]), CL_COMPLETE);
+    /* Those that are not complete, or have failed, keep theirs. */
+    assert_int_equal(pen_event_status(waiting), CL_QUEUED);
+    assert_int_not_equal(waiting->slot, 0);
+    assert_int_not_equal(failed->slot, 0);
+    /* The first has given its back, and still knows its times. */
+    assert_int_equal(events[0]->slot, 0);
+    assert_int_equal(pen_clGetEventProfilingInfo(events[0], CL_PROFILING_COMMAND_QUEUED, 8, &begun, NULL), CL_SUCCESS);
+    assert_int_equal(pen_clGetEventProfilingInfo(events[0], CL_PROFILING_COMMAND_END, 8, &ended, NULL), CL_SUCCESS);
+    assert_int_equal(begun, slot);
+    assert_int_equal(ended, slot + 3);
+    assert_int_equal(pen_clWaitForEvents(1, &events[0]), CL_SUCCESS);
+    uint32_t before = stub_count(PEN_OP_EVENT_DESTROY);
+    assert_int_equal(pen_clReleaseEvent(events[0]), CL_SUCCESS);
+    assert_int_equal(stub_count(PEN_OP_EVENT_DESTROY), before); /* it is gone there already */
+    for (int i = 1; i < COUNT; i++)
+        assert_int_equal(pen_clReleaseEvent(events[i]), CL_SUCCESS);
+    stub_complete(waiting->slot, 0);
+    assert_int_equal(pen_clReleaseEvent(user), CL_SUCCESS);
+    assert_int_equal(pen_clReleaseEvent(waiting), CL_SUCCESS);
+    assert_int_equal(pen_clReleaseEvent(failed), CL_SUCCESS);
+    assert_int_equal(pen_clReleaseCommandQueue(unordered), CL_SUCCESS);
+    assert_int_equal(stub.acquired, stub.released + stub.cancelled);
+    free(events);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -341,6 +390,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_callback_beside_a_waiting_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_callback_keeps_the_event, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_profiling, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_events_that_stay, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("icd events", tests, NULL, NULL);
 }
