@@ -200,7 +200,7 @@ class Remote(harness.Scenario):
         program = self.start('burst', str(count), pool=self.pool())
         time.sleep(0.3)  # it waits
         program.send_signal(signal.SIGSTOP)
-        time.sleep(2 * harness.SLOW)
+        time.sleep(2)
         program.send_signal(signal.SIGCONT)
         status, out = self.finish(program)
         self.assertEqual((status, out.splitlines()), (0, [f'fake prints {i}' for i in range(count)]))
