@@ -105,15 +105,22 @@ static struct pen_work_instance *instance_at(const struct pen_work_kernel *kerne
     return device->index < kernel->instance_count ? kernel->instances[device->index] : NULL;
 }
 
+/* Has the device the kernel's code, or is it about to? */
+static bool has_code(const struct pen_work_command *command, const struct pen_work_lane *lane)
+{
+    const struct pen_work_instance *instance =
+        command->opcode == PEN_OP_LAUNCH ? instance_at(command->u.launch.kernel, lane->device) : NULL;
+    return instance && instance->code.given;
+}
+
 /* Those that have the kernel's code; all, if none has, or it is none. */
 static struct pen_device_set coded(const struct pen_work_command *command)
 {
     const struct pen_work_queue *queue = command->queue;
     struct pen_device_set set = {{0}};
     bool any = false;
-    for (uint32_t i = 0; i < queue->lane_count && command->opcode == PEN_OP_LAUNCH; i++) {
-        const struct pen_work_instance *instance = instance_at(command->u.launch.kernel, queue->lanes[i].device);
-        if (!instance || !instance->code.given)
+    for (uint32_t i = 0; i < queue->lane_count; i++) {
+        if (!has_code(command, &queue->lanes[i]))
             continue;
         pen_device_set_add(&set, i);
         any = true;
@@ -126,6 +133,27 @@ static bool is_full(uint64_t full, const struct pen_work_lane *lane)
     return full >> lane->device->domain->index & 1;
 }
 
+/* Of the devices that have the kernel's code, the one with the least to do, also without room: to wait for it may be
+ * better than to load it on another. -1: none has. */
+static int least_busy_coded(const struct pen_work_command *command, uint64_t full)
+{
+    const struct pen_work_queue *queue = command->queue;
+    int best = -1;
+    for (uint32_t i = 0; i < queue->lane_count; i++)
+        if (!is_full(full, &queue->lanes[i]) && has_code(command, &queue->lanes[i]) &&
+            (best < 0 || queue->lanes[i].device->place.ahead_ns < queue->lanes[best].device->place.ahead_ns))
+            best = (int)i;
+    return best;
+}
+
+static bool is_among(uint32_t lane, const uint32_t *lanes, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (lanes[i] == lane)
+            return true;
+    return false;
+}
+
 static uint32_t few_of_many(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
                             uint64_t full, uint32_t out[PEN_LIMIT_DEVICES])
 {
@@ -136,11 +164,16 @@ static uint32_t few_of_many(const struct pen_work_command *command, const struct
     for (uint32_t i = 0; full && i < queue->lane_count; i++)
         if (is_full(full, &queue->lanes[i]))
             pen_device_set_remove(&allowed, i);
-    return pen_fleet_candidates(&fleet->available, &allowed, &near, &code, out);
+    uint32_t found = pen_fleet_candidates(&fleet->available, &allowed, &near, &code, out);
+    int least = least_busy_coded(command, full);
+    if (found && least >= 0 && !is_among((uint32_t)least, out, found))
+        out[found++] = (uint32_t)least;
+    return found;
 }
 
 /* All devices that it may go to; of many, those that hold inputs, the most available of those that have the code, and
- * two others, if they have room. `full`: domains in which there is no memory for it. */
+ * two others, if they have room, and the one with the code that has the least to do. `full`: domains in which there is
+ * no memory for it. */
 static uint32_t candidates(const struct pen_work_command *command, const struct pen_access *accesses, uint32_t count,
                            uint64_t full, uint32_t out[PEN_LIMIT_DEVICES])
 {

@@ -886,6 +886,33 @@ static void test_code_is_loaded_where_it_pays(void **state)
     }
 }
 
+/* The same where not all devices are looked at: the one that has the code is, also when it has no room. */
+static void test_code_on_one_of_many(void **state)
+{
+    (void)state;
+    enum { EACH_MS = 5, FEW = 20 };
+    uint32_t loaded = 0;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = RIG_DOMAINS, .span = true, .shared = true, .load = "300"},
+            PEN_QUEUE_FLAG_OUT_OF_ORDER);
+    send_and_wait(&rig, NOP, 2);
+    send_and_wait(&rig, NOP, 3);
+    send_hold(&rig, 1);
+    send_and_wait(&rig, NOP, 4);
+    send_and_wait(&rig, NOP, 5);
+    let_go();
+    assert_int_equal(rig_wait_slot(&rig, 1), 0);
+    rig_set_word(&rig, SLEEP, 0, EACH_MS);
+    send_and_wait(&rig, SLEEP, 6);
+    send_and_wait(&rig, SLEEP, 7);
+    send_sleeps(&rig, 8, FEW);
+    rig_halt(&rig);
+    for (uint32_t i = 0; i < RIG_DOMAINS; i++)
+        loaded += is_loaded(&rig, SLEEP, i);
+    assert_int_equal(loaded, 1);
+    rig_stop(&rig);
+}
+
 /* ---- many devices ---------------------------------------------------------------------------------------- */
 
 /* Of many not all are looked at: each that is free is found all the same. */
@@ -1066,6 +1093,7 @@ int main(void)
         cmocka_unit_test(test_overwrites_are_bounded),
         cmocka_unit_test(test_a_slow_link),
         cmocka_unit_test(test_code_is_loaded_where_it_pays),
+        cmocka_unit_test(test_code_on_one_of_many),
         cmocka_unit_test(test_a_full_device_is_passed_over),
         cmocka_unit_test(test_more_than_all_memory),
         cmocka_unit_test(test_what_is_elsewhere_leaves),
