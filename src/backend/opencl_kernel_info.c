@@ -76,12 +76,14 @@ static void guess_kind(cl_kernel scratch, struct pen_argument_info *argument, ui
 
 /* ---- arguments ----------------------------------------------------------------------------------------- */
 
+/* By what its type is, whatever the program calls it: only images (and pipes) have an access qualifier. Of samplers
+ * drivers tell nothing but the name: of one by another name kernel_argument says what is set (worker/kernel.c). */
 static enum pen_argument_kind kind_of(const struct pen_argument_info *argument)
 {
     if (argument->address == CL_KERNEL_ARG_ADDRESS_LOCAL)
         return PEN_ARGUMENT_KIND_LOCAL;
     if (argument->address == CL_KERNEL_ARG_ADDRESS_GLOBAL || argument->address == CL_KERNEL_ARG_ADDRESS_CONSTANT ||
-        argument->access != CL_KERNEL_ARG_ACCESS_NONE || !strncmp(argument->type_name, "image", 5))
+        argument->access != CL_KERNEL_ARG_ACCESS_NONE)
         return PEN_ARGUMENT_KIND_REGION;
     return strcmp(argument->type_name, "sampler_t") ? PEN_ARGUMENT_KIND_VALUE : PEN_ARGUMENT_KIND_SAMPLER;
 }

@@ -184,24 +184,39 @@ static bool is_image(cl_mem_object_type type)
     return type != CL_MEM_OBJECT_BUFFER && type != CL_MEM_OBJECT_PIPE;
 }
 
-/* The memory object type that an argument of this type takes. */
-static cl_mem_object_type type_taken(const char *type_name)
+/* OpenCL C's types of images, which no program can give to a type of its own. */
+static const struct {
+    const char *name;
+    cl_mem_object_type type;
+} images[] = {{"image1d_t", CL_MEM_OBJECT_IMAGE1D},
+              {"image1d_array_t", CL_MEM_OBJECT_IMAGE1D_ARRAY},
+              {"image1d_buffer_t", CL_MEM_OBJECT_IMAGE1D_BUFFER},
+              {"image2d_t", CL_MEM_OBJECT_IMAGE2D},
+              {"image2d_array_t", CL_MEM_OBJECT_IMAGE2D_ARRAY},
+              {"image2d_depth_t", CL_MEM_OBJECT_IMAGE2D},
+              {"image2d_array_depth_t", CL_MEM_OBJECT_IMAGE2D_ARRAY},
+              {"image2d_msaa_t", CL_MEM_OBJECT_IMAGE2D},
+              {"image2d_array_msaa_t", CL_MEM_OBJECT_IMAGE2D_ARRAY},
+              {"image2d_msaa_depth_t", CL_MEM_OBJECT_IMAGE2D},
+              {"image2d_array_msaa_depth_t", CL_MEM_OBJECT_IMAGE2D_ARRAY},
+              {"image3d_t", CL_MEM_OBJECT_IMAGE3D}};
+
+/* Only an image has an access qualifier. */
+static bool takes_image(const struct pen_argument_info *info)
 {
-    static const struct {
-        const char *prefix;
-        cl_mem_object_type type;
-    } images[] = {{"image2d_array_", CL_MEM_OBJECT_IMAGE2D_ARRAY},
-                  {"image2d_", CL_MEM_OBJECT_IMAGE2D},
-                  {"image3d_", CL_MEM_OBJECT_IMAGE3D},
-                  {"image1d_buffer_", CL_MEM_OBJECT_IMAGE1D_BUFFER},
-                  {"image1d_array_", CL_MEM_OBJECT_IMAGE1D_ARRAY},
-                  {"image1d_", CL_MEM_OBJECT_IMAGE1D}};
-    if (type_name[0] != 'i' || type_name[1] != 'm') /* nearly always, and without a call */
-        return CL_MEM_OBJECT_BUFFER;
+    return info->access != CL_KERNEL_ARG_ACCESS_NONE;
+}
+
+/* Does an argument take an object of that type? An image by a name of the program's own takes any image: which, only
+ * the driver can tell. */
+static bool takes(const struct pen_argument_info *info, cl_mem_object_type type)
+{
+    if (!takes_image(info)) /* nearly always, and without a call */
+        return type == CL_MEM_OBJECT_BUFFER;
     for (size_t i = 0; i < sizeof images / sizeof *images; i++)
-        if (strncmp(type_name, images[i].prefix, strlen(images[i].prefix)) == 0)
-            return images[i].type;
-    return CL_MEM_OBJECT_BUFFER;
+        if (strcmp(info->type_name, images[i].name) == 0)
+            return images[i].type == type;
+    return is_image(type);
 }
 
 /* Does the object fit what the kernel declares? */
@@ -209,7 +224,7 @@ static cl_int check_region(const struct pen_argument_info *info, cl_mem memory)
 {
     if (!info->known)
         return CL_SUCCESS;
-    if (type_taken(info->type_name) != memory->type)
+    if (!takes(info, memory->type))
         return CL_INVALID_MEM_OBJECT;
     if (!is_image(memory->type))
         return CL_SUCCESS;
@@ -256,7 +271,7 @@ static cl_int set_region(cl_kernel kernel, struct pen_kernel_argument *argument,
         cl_int status = check_region(info, memory);
         if (status != CL_SUCCESS)
             return status;
-    } else if (info->known && type_taken(info->type_name) != CL_MEM_OBJECT_BUFFER) {
+    } else if (info->known && takes_image(info)) {
         return CL_INVALID_MEM_OBJECT; /* only a buffer may be NULL */
     }
     take_out(kernel, argument);
@@ -267,7 +282,7 @@ static cl_int set_region(cl_kernel kernel, struct pen_kernel_argument *argument,
     return CL_SUCCESS;
 }
 
-/* ---- arguments that nothing is known of ---------------------------------------------------------------- */
+/* ---- arguments that little is known of ----------------------------------------------------------------- */
 
 /* What object of ours the handle-sized bytes are, 0 for none. They may be any number, so the memory there is read by
  * the system, which says no where we would crash. */
@@ -303,6 +318,15 @@ static cl_int set_unknown(cl_kernel kernel, struct pen_kernel_argument *argument
     }
 }
 
+/* Is it a sampler, for a parameter whose type says no more than that it is as wide? A program may name that type as it
+ * likes, and then nothing else tells it from a number. */
+static bool is_sampler(cl_kernel kernel, const struct pen_argument_info *info, size_t size, const void *value)
+{
+    return size == sizeof(cl_sampler) && value && (!info->size || info->size == size) &&
+           atomic_load_explicit(&kernel->program->context->samplers, memory_order_relaxed) &&
+           probe(value) == PEN_MAGIC_SAMPLER;
+}
+
 /* ---- entry point --------------------------------------------------------------------------------------- */
 
 CL_API_ENTRY cl_int CL_API_CALL pen_clSetKernelArg(cl_kernel kernel, cl_uint index, size_t size, const void *value)
@@ -317,7 +341,8 @@ CL_API_ENTRY cl_int CL_API_CALL pen_clSetKernelArg(cl_kernel kernel, cl_uint ind
         return set_unknown(kernel, argument, info, size, value);
     switch (info->kind) {
     case PEN_ARGUMENT_KIND_VALUE:
-        return set_value(kernel, argument, info->size, size, value);
+        return is_sampler(kernel, info, size, value) ? set_sampler(kernel, argument, size, value)
+                                                     : set_value(kernel, argument, info->size, size, value);
     case PEN_ARGUMENT_KIND_REGION:
         return set_region(kernel, argument, info, size, value);
     case PEN_ARGUMENT_KIND_SAMPLER:

@@ -172,6 +172,7 @@ struct _cl_context {
     pthread_mutex_t lock;        /* guards: destructors */
     struct pen_list destructors; /* struct pen_destructor, newest first */
     _Atomic bool told;           /* the program's notify function has heard that the session is lost */
+    _Atomic uint32_t samplers;   /* that it has */
 };
 bool pen_context_has_device(cl_context context, cl_device_id device);
 

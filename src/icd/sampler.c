@@ -94,6 +94,7 @@ static cl_int sampler_create(cl_context context, const struct sampler_choice *ch
     pen_object_init(&sampler->object, PEN_MAGIC_SAMPLER);
     pen_ref(context);
     sampler->context = context;
+    atomic_fetch_add_explicit(&context->samplers, 1, memory_order_relaxed);
     sampler->id = pen_session_new_id(context->session);
     sampler->normalized = (cl_bool)choice->normalized;
     sampler->addressing = (cl_addressing_mode)choice->addressing;
@@ -141,6 +142,7 @@ void pen_sampler_destroy(cl_sampler sampler)
     struct pen_msg_sampler_destroy destroy = {.sampler = sampler->id};
     uint64_t sequence;
     (void)PEN_SEND(sampler->context->session, sampler_destroy, &destroy, &sequence);
+    atomic_fetch_sub_explicit(&sampler->context->samplers, 1, memory_order_relaxed);
     pen_unref(sampler->context);
     free(sampler->property_list);
     free(sampler);

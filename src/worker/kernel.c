@@ -125,11 +125,18 @@ void pen_kernel_snapshot_free(struct pen_work_argument *arguments, uint32_t coun
     free(arguments);
 }
 
+/* A type that is one may have any name: then it counts as a value as wide as a handle, or of unknown size. */
+static bool is_sampler(const struct pen_argument_info *info, const struct pen_msg_kernel_argument *message)
+{
+    return message->kind == PEN_ARGUMENT_KIND_SAMPLER && info->kind == PEN_ARGUMENT_KIND_VALUE &&
+           (!info->size || info->size == sizeof(void *));
+}
+
 /* What is wrong with setting the argument to this; 0 when nothing is. Where the kind is a guess, the driver says. */
 static int check_argument(const struct pen_work_kernel *kernel, const struct pen_msg_kernel_argument *message)
 {
     const struct pen_argument_info *info = &kernel->info->arguments[message->index];
-    if (info->known && info->kind != message->kind)
+    if (info->known && info->kind != message->kind && !is_sampler(info, message))
         return -PEN_EARGVALUE;
     if (message->kind == PEN_ARGUMENT_KIND_VALUE &&
         (!message->value.size || (info->known && info->size && info->size != message->value.size)))

@@ -1,14 +1,14 @@
 #!/usr/bin/python3
 """Runs an ordinary OpenCL program, and says what it says.
 
-    run_program.py [--lost] [--quiet] [--layer FILE] native|one|two|span|record|remote|cut|certificate|plain PROGRAM [ARGUMENT]...
+    run_program.py [--lost] [--quiet] [--layer FILE] native|one|two|span|record|remote|cut|certificate|plain|rusticl PROGRAM [ARGUMENT]...
 
 native: on PoCL itself. one, two: through Penstock, on PoCL's device as a whole or cut in parts of one core. span: on a
 device that spans two such parts. record: on
 one, with the session recorded, so that all contents pass through the worker; the log must then be readable, and its
 replay must read what the program has read. remote: on one, as a tenant, over TLS. cut: the same, with connections that
 break again and again. certificate: the same, with a certificate in the place of a key. plain: on one, over TCP without
-protection. --lost: the program's first session is lost to a
+protection. rusticl: on Mesa's device in the place of PoCL's. --lost: the program's first session is lost to a
 kernel that faults, as its replay must be, and the second is not. --quiet, with record: the log must have the program's
 marks, and between them only what may be asked (cl_api.c). --layer: with that OpenCL layer above PoCL. The program is given a part of the platform's name as its first argument. Not only the program must be content: daemon and workers
 must end well."""
@@ -26,6 +26,7 @@ import certificates
 import harness
 
 POCL = '/etc/OpenCL/vendors/pocl.icd'
+RUSTICL = '/etc/OpenCL/vendors/rusticl.icd'
 # What cl_api.c fills a buffer with, and which commands may come then, until it does so with the last of these.
 SILENCES = {'01cee451': {'program_binary', 'kernel_query'}, '02cee451': set(), '03cee451': None}
 
@@ -88,7 +89,8 @@ def replay_lost(daemon, log):
 def through_penstock(mode, lost, quiet, program, folder, drivers):
     """What is wrong: sentences; and the program's exit status."""
     config = {'two': 'devices: [{match: "*", compute_units: 1}]\n',
-              'span': 'devices: [{match: "*", parts: 2, span: 2}]\n'}.get(mode, '')
+              'span': 'devices: [{match: "*", parts: 2, span: 2}]\n',
+              'rusticl': 'drivers: {environment: {RUSTICL_ENABLE: llvmpipe}}\n'}.get(mode, '')
     if lost:
         drivers = drivers | harness.faults_stay()
     config += 'workers: {jail: off}\n' if 'address' in harness.SANITIZERS else ''  # LeakSanitizer cannot look into a jailed worker
@@ -166,8 +168,9 @@ def main(*words):
     parser.add_argument('program')
     parser.add_argument('arguments', nargs=argparse.REMAINDER)
     given = parser.parse_args(words)
-    drivers = {'OCL_ICD_VENDORS': POCL} | ({'OPENCL_LAYERS': os.path.abspath(given.layer)} if given.layer else {})
-    if not os.path.exists(POCL):
+    driver = RUSTICL if given.mode == 'rusticl' else POCL
+    drivers = {'OCL_ICD_VENDORS': driver} | ({'OPENCL_LAYERS': os.path.abspath(given.layer)} if given.layer else {})
+    if not os.path.exists(driver):
         return 77
     with tempfile.TemporaryDirectory(prefix='penstock-test-') as folder:
         if given.mode == 'native':

@@ -555,6 +555,42 @@ static void wrong_calls_have_their_errors(void **unused)
     ops->event_release(NULL);
 }
 
+static const char named_text[] = "typedef struct { int w, h; } image_size;\n"
+                                 "typedef struct { int w, h, d; } image_box;\n"
+                                 "typedef struct { int w, h; } image2d_info;\n"
+                                 "typedef global float *pointer;\n"
+                                 "typedef int number;\n"
+                                 "typedef read_only image2d_t picture;\n"
+                                 "typedef sampler_t how;\n"
+                                 "kernel void named(image_size s, image_box b, global image2d_info *i, pointer p, "
+                                 "number n, picture im, how to) {}\n";
+
+/* A name of the program's own says nothing, whatever it begins with. A sampler's type is a value's of unknown size, or
+ * of a handle's. */
+static void own_names_tell_nothing(void **unused)
+{
+    (void)unused;
+    static const enum pen_argument_kind kinds[] = {
+        PEN_ARGUMENT_KIND_VALUE, PEN_ARGUMENT_KIND_VALUE,  PEN_ARGUMENT_KIND_REGION, PEN_ARGUMENT_KIND_REGION,
+        PEN_ARGUMENT_KIND_VALUE, PEN_ARGUMENT_KIND_REGION, PEN_ARGUMENT_KIND_VALUE};
+    const uint32_t sizes[] = {test.pocl ? 0 : 8, test.pocl ? 0 : 12, 0, 0, test.pocl ? 0 : 4, 0, sizeof(cl_sampler)};
+    struct pen_backend_program *program = make_program(ops, test.domain, named_text);
+    struct pen_backend_kernel *kernel = make_kernel(ops, program, "named");
+    struct pen_msg_kernel_info info;
+
+    assert_int_equal(ops->kernel_info(kernel, &info), 0);
+    assert_int_equal(info.arguments_count, 7);
+    for (uint32_t i = 0; i < info.arguments_count; i++) {
+        assert_int_equal(info.arguments[i].kind, kinds[i]);
+        if (i != 6 || info.arguments[i].size)
+            assert_int_equal(info.arguments[i].size, sizes[i]);
+        assert_int_equal(info.arguments[i].access != CL_KERNEL_ARG_ACCESS_NONE, i == 5);
+    }
+    pen_backend_kernel_info_free(&info);
+    ops->kernel_destroy(kernel);
+    ops->program_destroy(program);
+}
+
 static void images_are_moved_filled_and_sampled(void **unused)
 {
     (void)unused;
@@ -701,6 +737,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(parts_are_devices_of_one_domain),
         cmocka_unit_test(bytes_go_in_and_out),
         cmocka_unit_test(kernels_are_known),
+        cmocka_unit_test(own_names_tell_nothing),
         cmocka_unit_test(builds_fail_with_a_log),
         cmocka_unit_test(parts_of_programs_link),
         cmocka_unit_test(binaries_come_back),
