@@ -22,14 +22,24 @@ static char *device_key(cl_device_id device)
 
 /* ---- out ----------------------------------------------------------------------------------------------- */
 
-/* What is known of the kernels, whatever the device. */
-static int add_kernels(cl_program program, struct pen_container *container)
+static bool has_device(const struct pen_msg_kernel_info *info, uint64_t device)
+{
+    for (uint32_t i = 0; i < info->devices_count; i++)
+        if (info->devices[i].device == device)
+            return true;
+    return false;
+}
+
+/* What is known of the device's kernels; what holds for it alone is left out. */
+static int add_kernels(cl_program program, const struct pen_build_state *state, struct pen_container *container)
 {
     container->kernels = calloc(program->kernel_count + 1, sizeof *container->kernels);
     if (!container->kernels)
         return -PEN_ENOMEM;
     for (uint32_t i = 0; i < program->kernel_count; i++) {
         struct pen_msg_kernel_info info = program->kernels[i].info;
+        if (!has_device(&info, state->device->id))
+            continue;
         info.devices_count = 0;
         struct pen_container_kernel kernel = {.size = pen_msg_kernel_info_size(&info)};
         if (!kernel.size)
@@ -78,7 +88,7 @@ int pen_program_contain(cl_program program, struct pen_build_state *state)
     if (!rc)
         ask_native(program, state, &container);
     if (!rc && container.native)
-        rc = add_kernels(program, &container);
+        rc = add_kernels(program, state, &container);
     if (!rc)
         rc = pen_container_encode(&container, &bytes, &size);
     if (!rc && !state->container) {
@@ -180,13 +190,23 @@ static int take_native(cl_program program, struct pen_build_state *state, const 
     return 0;
 }
 
-/* One program in the worker serves all devices: it is the same program for all, as far as anyone can know. */
-static bool is_same_program(const struct pen_build_state *first, const struct pen_build_state *other)
+static bool is_code(const struct pen_build_state *state)
 {
-    if (!first->recipe)
-        return false;
-    bool vendors = first->recipe->kind == PEN_RECIPE_NATIVE && other->recipe->kind == PEN_RECIPE_NATIVE;
-    return vendors || pen_recipe_equal(first->recipe, other->recipe);
+    return state->native && state->binary_type == CL_PROGRAM_BINARY_TYPE_EXECUTABLE;
+}
+
+/* One program of the worker's serves all devices. Can it be made for device `last` and those before it? By their
+ * recipes, or else of the code that each of them has. */
+static bool go_together(cl_program program, cl_uint last)
+{
+    const struct pen_build_state *builds = program->builds;
+    bool alike = true, code = true;
+    for (cl_uint i = 0; i <= last; i++)
+        if (builds[i].recipe) {
+            alike = alike && pen_recipe_alike(builds[i].recipe, builds[last].recipe);
+            code = code && is_code(&builds[i]);
+        }
+    return alike || code;
 }
 
 static int take_binary(cl_program program, cl_uint i, const void *bytes, size_t size)
@@ -194,7 +214,7 @@ static int take_binary(cl_program program, cl_uint i, const void *bytes, size_t 
     struct pen_build_state *state = &program->builds[i];
     int rc =
         pen_container_is(bytes, size) ? take_container(state, bytes, size) : take_native(program, state, bytes, size);
-    return !rc && i && !is_same_program(&program->builds[0], state) ? -PEN_EBINARY : rc;
+    return !rc && !go_together(program, i) ? -PEN_EBINARY : rc;
 }
 
 static bool find_native(cl_program program, uint64_t device, struct pen_native *out_native)

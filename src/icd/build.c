@@ -20,7 +20,9 @@ void pen_job_free(struct pen_build_job *job)
         pen_unref(job->inputs[i]);
     if (job->program)
         pen_unref(job->program);
-    pen_recipe_unref(job->recipe);
+    for (cl_uint i = 0; job->recipes && i < job->device_count; i++)
+        pen_recipe_unref(job->recipes[i]);
+    free(job->recipes);
     free(job->inputs);
     free(job->indices);
     free(job->devices);
@@ -47,9 +49,10 @@ struct pen_build_job *pen_job_create(cl_program program, uint32_t step, const cl
     job->step = step;
     job->indices = calloc(program->device_count, sizeof *job->indices); /* room for add_built */
     job->devices = calloc(program->device_count, sizeof *job->devices);
+    job->recipes = calloc(program->device_count, sizeof(struct pen_recipe *));
     job->options = strdup(options ? options : "");
     job->no_options = !options;
-    if (!job->indices || !job->devices || !job->options) {
+    if (!job->indices || !job->devices || !job->recipes || !job->options) {
         pen_job_free(job);
         return NULL;
     }
@@ -86,12 +89,17 @@ static bool is_of_text(const struct pen_build_state *state, const struct pen_rec
            before->size == recipe->size && !memcmp(before->text, recipe->text, recipe->size);
 }
 
-/* What is built is made again with the job, under the new id. */
+/* What is built is made again with the job, under the new id: a given binary as it is, a text as it is now. */
 static void add_built(struct pen_build_job *job)
 {
-    for (cl_uint i = 0; i < job->program->device_count; i++)
-        if (job->program->builds[i].status == CL_BUILD_SUCCESS && !has_index(job->indices, job->device_count, i))
-            add_device(job, i);
+    cl_program program = job->program;
+    for (cl_uint i = 0; i < program->device_count; i++) {
+        if (program->builds[i].status != CL_BUILD_SUCCESS || has_index(job->indices, job->device_count, i))
+            continue;
+        job->recipes[job->device_count] =
+            pen_recipe_ref(program->from_binary ? program->builds[i].recipe : job->recipes[0]);
+        add_device(job, i);
+    }
 }
 
 static void begin_anew(struct pen_build_job *job)
@@ -116,7 +124,7 @@ cl_int pen_job_begin(struct pen_build_job *job)
         status = CL_INVALID_OPERATION;
     } else {
         const struct pen_build_state *other = built_outside(job);
-        job->exists = other && (job->refusal.code || is_of_text(other, job->recipe));
+        job->exists = other && !program->from_binary && (job->refusal.code || is_of_text(other, job->recipes[0]));
         if (!job->exists) {
             add_built(job);
             begin_anew(job);
@@ -167,7 +175,7 @@ static void end_device(struct pen_build_job *job, cl_uint i, struct pen_device_a
     if (!job->program->from_binary) {
         state->binary_type = type_of(job, device->binary_type);
         pen_recipe_unref(state->recipe);
-        state->recipe = pen_recipe_ref(job->recipe);
+        state->recipe = pen_recipe_ref(job->recipes[i]);
     }
 }
 
@@ -218,6 +226,38 @@ static int end(struct pen_build_job *job, int rc, struct pen_answer *answer)
     return error_of_step(job->step, result);
 }
 
+/* Each device's own code by itself: what is told of one's kernels need not hold of another's by the same name. */
+static int make_native(struct pen_build_job *job, const struct pen_native *natives, struct pen_answer *out_answer)
+{
+    struct pen_answer answer;
+    int rc = pen_answer_begin(&answer, job->device_count);
+    for (uint32_t i = 0; !rc && i < job->device_count; i++) {
+        const struct pen_build_state *state = &job->program->builds[job->indices[i]];
+        struct pen_answer part = {0};
+        rc = pen_builder_native(job->program->context->session, job->id, &natives[i], 1, &part);
+        if (!rc && !part.status)
+            rc = pen_meta_complete(part.kernels, part.kernel_count, state->given, state->given_count);
+        if (rc)
+            pen_answer_finish(&part);
+        else
+            rc = pen_answer_merge(&answer, &i, &part);
+    }
+    if (rc)
+        pen_answer_finish(&answer);
+    else
+        *out_answer = answer;
+    return rc;
+}
+
+/* Can it be made by its recipes? */
+static bool has_recipes(const struct pen_build_job *job)
+{
+    bool can = job->recipes[0]->kind != PEN_RECIPE_NATIVE;
+    for (cl_uint i = 1; can && i < job->device_count; i++)
+        can = pen_recipe_alike(job->recipes[0], job->recipes[i]);
+    return can;
+}
+
 /* Is what the program was made of worth more than native code? A device that spans others goes by what a text says of
  * its kernels; of native code it knows nothing, and runs them one by one. What the text comes to, the caches have. */
 static bool wants_text(const struct pen_build_job *job)
@@ -225,23 +265,20 @@ static bool wants_text(const struct pen_build_job *job)
     bool spans = false;
     for (cl_uint i = 0; i < job->device_count; i++)
         spans = spans || job->program->devices[job->indices[i]]->pool->info.spans > 1;
-    return spans && !pen_recipe_native(job->recipe);
+    return spans && has_recipes(job) && !pen_recipe_native(job->recipes[0]);
 }
 
-/* Native code for the devices, if the binary had it for all, and there is nothing better; else what the recipe says. */
+/* Native code for the devices, if the binaries had it for all and nothing is better; else what the recipes say. */
 static int make(struct pen_build_job *job, struct pen_answer *out_answer)
 {
     cl_program program = job->program;
     struct pen_session *session = program->context->session;
-    const struct pen_build_state *state = &program->builds[job->indices[0]];
     if (program->linked)
         return pen_link_make(job, out_answer);
     struct pen_native natives[PEN_LIMIT_DEVICES];
     if (!wants_text(job) && pen_program_natives(program, job->devices, job->device_count, natives)) {
-        int rc = pen_builder_native(session, job->id, natives, job->device_count, out_answer);
-        if (!rc && !out_answer->status)
-            rc = pen_meta_complete(out_answer->kernels, out_answer->kernel_count, state->given, state->given_count);
-        if (rc || !out_answer->status || job->recipe->kind == PEN_RECIPE_NATIVE)
+        int rc = make_native(job, natives, out_answer);
+        if (rc || !out_answer->status || !has_recipes(job))
             return rc;
         pen_answer_finish(out_answer);
         pen_builder_drop(session, job->id);
@@ -249,7 +286,7 @@ static int make(struct pen_build_job *job, struct pen_answer *out_answer)
         program->id = job->id = pen_session_new_id(session);
         pthread_mutex_unlock(&program->lock);
     }
-    return pen_builder_make(session, job->recipe, job->id, job->exists, job->devices, job->device_count, out_answer);
+    return pen_builder_make(session, job->recipes, job->id, job->exists, job->devices, job->device_count, out_answer);
 }
 
 static cl_int run(struct pen_build_job *job)
@@ -335,17 +372,17 @@ cl_int pen_program_indices(cl_program program, cl_uint count, const cl_device_id
     return CL_SUCCESS;
 }
 
-static int copy_constants(struct pen_build_job *job)
+static int copy_constants(struct pen_build_job *job, struct pen_recipe *recipe)
 {
     cl_program program = job->program;
     int rc = 0;
     pthread_mutex_lock(&program->lock);
     if (program->constant_count) {
         size_t size = program->constant_count * sizeof *program->constants;
-        job->recipe->constants = malloc(size);
-        if (job->recipe->constants) {
-            memcpy(job->recipe->constants, program->constants, size);
-            job->recipe->constant_count = program->constant_count;
+        recipe->constants = malloc(size);
+        if (recipe->constants) {
+            memcpy(recipe->constants, program->constants, size);
+            recipe->constant_count = program->constant_count;
         } else {
             rc = pen_fail(&job->refusal, -PEN_ENOMEM, "out of memory for specialization constants");
         }
@@ -355,7 +392,8 @@ static int copy_constants(struct pen_build_job *job)
 }
 
 /* What a program made from source or IL is to become: its text, and the headers it includes, as they are now. */
-static int write_recipe(struct pen_build_job *job, const struct pen_include_given *given, uint32_t given_count)
+static int write_recipe(struct pen_build_job *job, const struct pen_include_given *given, uint32_t given_count,
+                        struct pen_recipe **out_recipe)
 {
     cl_program program = job->program;
     struct pen_includes includes = {0};
@@ -368,35 +406,40 @@ static int write_recipe(struct pen_build_job *job, const struct pen_include_give
     job->remark = includes.remark;
     includes.remark = NULL;
     const char *source = includes.source ? includes.source : program->source;
-    job->recipe =
+    struct pen_recipe *recipe =
         source ? pen_recipe_create(PEN_RECIPE_SOURCE, job->step, source, strlen(source), job->options, includes.options)
                : pen_recipe_create(PEN_RECIPE_IL, job->step, program->il, program->il_size, job->options, job->options);
-    if (job->recipe) {
-        job->recipe->headers = includes.headers;
-        job->recipe->header_count = includes.header_count;
+    if (recipe) {
+        recipe->headers = includes.headers;
+        recipe->header_count = includes.header_count;
         includes.headers = NULL;
         includes.header_count = 0;
         /* "Only available if [...] built with the -cl-kernel-arg-info option"; PoCL: or without options at all. */
-        job->recipe->argument_info = job->no_options || strstr(job->options, "-cl-kernel-arg-info");
+        recipe->argument_info = job->no_options || strstr(job->options, "-cl-kernel-arg-info");
     }
     pen_includes_finish(&includes);
-    if (!job->recipe)
+    if (!recipe)
         return pen_fail(&job->refusal, -PEN_ENOMEM, "out of memory for the program's text");
-    return copy_constants(job);
+    *out_recipe = recipe;
+    return copy_constants(job, recipe);
 }
 
 /* A limit that was met while headers were collected is a build that failed, with the sentence as its log. */
 static void prepare_recipe(struct pen_build_job *job, const struct pen_include_given *given, uint32_t given_count)
 {
-    int rc = write_recipe(job, given, given_count);
-    if (!rc && strlen(job->recipe->wire_options) > PEN_LIMIT_OPTIONS)
+    struct pen_recipe *recipe = NULL;
+    int rc = write_recipe(job, given, given_count, &recipe);
+    if (!rc && recipe && strlen(recipe->wire_options) > PEN_LIMIT_OPTIONS)
         rc = pen_fail(&job->refusal, -PEN_EBUILDOPTIONS, "build options may have %u bytes (limit OPTIONS), not %zu",
-                      PEN_LIMIT_OPTIONS, strlen(job->recipe->wire_options));
-    if (!rc && job->recipe->size > PEN_LIMIT_PROGRAM)
+                      PEN_LIMIT_OPTIONS, strlen(recipe->wire_options));
+    if (!rc && recipe && recipe->size > PEN_LIMIT_PROGRAM)
         rc = pen_fail(&job->refusal, -PEN_EBUILD, "a program may have %u bytes (limit PROGRAM), not %zu",
-                      PEN_LIMIT_PROGRAM, job->recipe->size);
+                      PEN_LIMIT_PROGRAM, recipe->size);
     if (rc)
         job->refusal.code = rc == -PEN_ELIMIT ? -PEN_EBUILD : rc;
+    for (cl_uint i = 0; !rc && i < job->device_count; i++)
+        job->recipes[i] = pen_recipe_ref(recipe);
+    pen_recipe_unref(recipe);
 }
 
 static cl_int compiler_available(cl_program program, const cl_uint *indices, cl_uint count)
@@ -420,9 +463,9 @@ static cl_int build(cl_program program, uint32_t step, cl_uint device_count, con
     free(indices);
     if (!job)
         return status != CL_SUCCESS ? status : CL_OUT_OF_HOST_MEMORY;
-    if (program->from_binary)
-        job->recipe = pen_recipe_ref(program->builds[job->indices[0]].recipe);
-    else
+    for (cl_uint i = 0; program->from_binary && i < job->device_count; i++)
+        job->recipes[i] = pen_recipe_ref(program->builds[job->indices[i]].recipe);
+    if (!program->from_binary)
         prepare_recipe(job, given, given_count);
     status = pen_job_begin(job);
     if (status == CL_SUCCESS)

@@ -17,6 +17,39 @@ void pen_answer_finish(struct pen_answer *answer)
     *answer = (struct pen_answer){0};
 }
 
+int pen_answer_begin(struct pen_answer *answer, uint32_t device_count)
+{
+    *answer = (struct pen_answer){.devices = calloc(device_count + 1, sizeof *answer->devices), .message = strdup("")};
+    if (!answer->devices || !answer->message) {
+        pen_answer_finish(answer);
+        return -PEN_ENOMEM;
+    }
+    answer->device_count = device_count;
+    for (uint32_t i = 0; i < device_count; i++)
+        answer->devices[i].outcome = PEN_BUILD_OUTCOME_FAILED;
+    return 0;
+}
+
+int pen_answer_merge(struct pen_answer *all, const uint32_t *at, struct pen_answer *part)
+{
+    for (uint32_t i = 0; i < part->device_count; i++) {
+        free(all->devices[at[i]].log);
+        all->devices[at[i]] = part->devices[i];
+        part->devices[i].log = NULL;
+    }
+    if (part->status && !all->status) {
+        all->status = part->status;
+        free(all->message);
+        all->message = part->message;
+        part->message = NULL;
+    }
+    int rc = pen_meta_merge(&all->kernels, &all->kernel_count, part->kernels, part->kernel_count);
+    part->kernels = NULL;
+    part->kernel_count = 0;
+    pen_answer_finish(part);
+    return rc;
+}
+
 /* ---- reading answers ----------------------------------------------------------------------------------- */
 
 static int read_built(const void *frame, size_t size, struct pen_scratch *scratch, const uint64_t *devices,
@@ -26,6 +59,7 @@ static int read_built(const void *frame, size_t size, struct pen_scratch *scratc
     if (rc)
         return rc;
     answer->status = out_built->status;
+    free(answer->message);
     answer->message = strdup(out_built->message);
     for (uint32_t i = 0; i < answer->device_count; i++) {
         /* A build that was refused as a whole says nothing of its devices. */
@@ -98,17 +132,14 @@ static int read_kernels(struct pen_session *session, uint64_t sequence, struct p
 static int read_answer(struct pen_session *session, uint64_t sequence, const uint64_t *devices, uint32_t device_count,
                        struct pen_answer *out_answer)
 {
-    struct pen_answer answer = {.devices = calloc(device_count + 1, sizeof *answer.devices),
-                                .device_count = device_count};
+    struct pen_answer answer;
     struct pen_scratch scratch = {0}, kernel_scratch = {0};
     uint16_t opcode;
     void *frame = NULL;
     size_t size;
     struct pen_msg_built built;
-    int rc = answer.devices ? 0 : -PEN_ENOMEM;
-    if (rc)
-        answer.device_count = 0;
-    else
+    int rc = pen_answer_begin(&answer, device_count);
+    if (!rc)
         rc = pen_session_answer(session, sequence, &opcode, &frame, &size);
     if (!rc)
         rc = opcode == PEN_OP_BUILT ? read_built(frame, size, &scratch, devices, &answer, &built) : -PEN_EPROTO;
@@ -249,9 +280,73 @@ static int make_leaf(struct pen_session *session, const struct pen_recipe *recip
     return rc;
 }
 
-static int make_link(struct pen_session *session, const struct pen_recipe *recipe, uint64_t id, const uint64_t *devices,
-                     uint32_t device_count, struct pen_answer *out_answer)
+/* Of the devices from `first` on, those with the same recipe, if it is the first of them; else none. */
+struct group {
+    uint64_t devices[PEN_LIMIT_DEVICES];
+    uint32_t at[PEN_LIMIT_DEVICES]; /* among all */
+    uint32_t count;
+};
+
+static void gather(struct pen_recipe *const *recipes, const uint64_t *devices, uint32_t device_count, uint32_t first,
+                   struct group *out_group)
 {
+    out_group->count = 0;
+    for (uint32_t i = 0; i < first; i++)
+        if (pen_recipe_equal(recipes[i], recipes[first]))
+            return;
+    for (uint32_t i = first; i < device_count; i++)
+        if (pen_recipe_equal(recipes[i], recipes[first])) {
+            out_group->devices[out_group->count] = devices[i];
+            out_group->at[out_group->count++] = i;
+        }
+}
+
+/* Of one text: a build for each way in which it is to be built. */
+static int make_leaves(struct pen_session *session, struct pen_recipe *const *recipes, uint64_t id, bool exists,
+                       const uint64_t *devices, uint32_t device_count, struct pen_answer *out_answer)
+{
+    struct pen_answer answer;
+    int rc = pen_answer_begin(&answer, device_count);
+    for (uint32_t i = 0; !rc && i < device_count; i++) {
+        struct group group;
+        struct pen_answer part = {0};
+        gather(recipes, devices, device_count, i, &group);
+        if (!group.count)
+            continue;
+        rc = make_leaf(session, recipes[i], id, exists || i > 0, group.devices, group.count, &part);
+        if (!rc)
+            rc = pen_answer_merge(&answer, group.at, &part);
+    }
+    if (rc)
+        pen_answer_finish(&answer);
+    else
+        *out_answer = answer;
+    return rc;
+}
+
+static int make_native(struct pen_session *session, struct pen_recipe *const *recipes, uint64_t id,
+                       const uint64_t *devices, uint32_t device_count, struct pen_answer *out_answer)
+{
+    struct pen_native natives[PEN_LIMIT_DEVICES];
+    for (uint32_t i = 0; i < device_count; i++)
+        natives[i] = (struct pen_native){devices[i], recipes[i]->text, recipes[i]->size};
+    return pen_builder_native(session, id, natives, device_count, out_answer);
+}
+
+/* Input `input` of each device's link. */
+static int make_input(struct pen_session *session, struct pen_recipe *const *recipes, uint32_t input, uint64_t id,
+                      const uint64_t *devices, uint32_t device_count, struct pen_answer *out_answer)
+{
+    struct pen_recipe *inputs[PEN_LIMIT_DEVICES];
+    for (uint32_t i = 0; i < device_count; i++)
+        inputs[i] = recipes[i]->inputs[input];
+    return pen_builder_make(session, inputs, id, false, devices, device_count, out_answer);
+}
+
+static int make_link(struct pen_session *session, struct pen_recipe *const *recipes, uint64_t id,
+                     const uint64_t *devices, uint32_t device_count, struct pen_answer *out_answer)
+{
+    const struct pen_recipe *recipe = recipes[0];
     uint64_t *inputs = calloc(recipe->input_count, sizeof *inputs);
     struct pen_answer answer = {0};
     uint32_t made = 0;
@@ -259,7 +354,7 @@ static int make_link(struct pen_session *session, const struct pen_recipe *recip
     while (!rc && !answer.status && made < recipe->input_count) {
         pen_answer_finish(&answer);
         inputs[made] = pen_session_new_id(session);
-        rc = pen_builder_make(session, recipe->inputs[made], inputs[made], false, devices, device_count, &answer);
+        rc = make_input(session, recipes, made, inputs[made], devices, device_count, &answer);
         made++;
     }
     if (!rc && !answer.status) {
@@ -276,20 +371,22 @@ static int make_link(struct pen_session *session, const struct pen_recipe *recip
     return rc;
 }
 
-int pen_builder_make(struct pen_session *session, const struct pen_recipe *recipe, uint64_t id, bool exists,
+int pen_builder_make(struct pen_session *session, struct pen_recipe *const *recipes, uint64_t id, bool exists,
                      const uint64_t *devices, uint32_t device_count, struct pen_answer *out_answer)
 {
-    switch (recipe->kind) {
+    if (!device_count || device_count > PEN_LIMIT_DEVICES)
+        return -PEN_ELIMIT;
+    for (uint32_t i = 1; i < device_count; i++)
+        if (!pen_recipe_alike(recipes[0], recipes[i]))
+            return -PEN_EBINARY;
+    switch (recipes[0]->kind) {
     case PEN_RECIPE_SOURCE:
     case PEN_RECIPE_IL:
-        return make_leaf(session, recipe, id, exists, devices, device_count, out_answer);
+        return make_leaves(session, recipes, id, exists, devices, device_count, out_answer);
     case PEN_RECIPE_LINK:
-        return make_link(session, recipe, id, devices, device_count, out_answer);
+        return make_link(session, recipes, id, devices, device_count, out_answer);
     case PEN_RECIPE_NATIVE:
-        return device_count == 1
-                   ? pen_builder_native(session, id, &(struct pen_native){devices[0], recipe->text, recipe->size}, 1,
-                                        out_answer)
-                   : -PEN_EBINARY;
+        return make_native(session, recipes, id, devices, device_count, out_answer);
     }
     return -PEN_EINVAL;
 }

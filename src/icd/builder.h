@@ -31,12 +31,17 @@ struct pen_native {
     size_t size;
 };
 
+/* An answer for so many devices that says of none that it was built. -PEN_ENOMEM: without any. */
+int pen_answer_begin(struct pen_answer *answer, uint32_t device_count);
+/* Adds what was answered for some of them: for part->devices[i], which is all->devices[at[i]]. Takes what `part` holds,
+ * also on failure. */
+int pen_answer_merge(struct pen_answer *all, const uint32_t *at, struct pen_answer *part);
 void pen_answer_finish(struct pen_answer *answer);
 
-/* Makes program `id` as the recipe says, for these devices (ids). `exists`: the worker has the recipe's text under that
- * id already. Inputs of a link are made first, under ids that are given up afterwards; when one fails, that is the
- * answer. */
-int pen_builder_make(struct pen_session *session, const struct pen_recipe *recipe, uint64_t id, bool exists,
+/* Makes program `id` for these devices (ids), for each as its recipe says. -PEN_EBINARY: they are not alike.
+ * `exists`: the worker has their text under that id already. Inputs of a link are made first, under ids that are given
+ * up afterwards; when one fails, that is the answer. */
+int pen_builder_make(struct pen_session *session, struct pen_recipe *const *recipes, uint64_t id, bool exists,
                      const uint64_t *devices, uint32_t device_count, struct pen_answer *out_answer);
 /* Makes program `id` by linking programs that the worker has. */
 int pen_builder_link(struct pen_session *session, uint64_t id, const uint64_t *inputs, uint32_t input_count,

@@ -12,24 +12,31 @@ static bool linkable(const struct pen_build_state *state)
             state->binary_type == CL_PROGRAM_BINARY_TYPE_LIBRARY);
 }
 
+/* Makes input `i` under `id`. */
+static int make_input(struct pen_build_job *job, cl_uint i, uint64_t id, struct pen_answer *answer)
+{
+    struct pen_recipe *recipes[PEN_LIMIT_DEVICES];
+    if (job->device_count > PEN_LIMIT_DEVICES)
+        return -PEN_ELIMIT;
+    for (cl_uint device = 0; device < job->device_count; device++)
+        recipes[device] = job->recipes[device]->inputs[i];
+    return pen_builder_make(job->program->context->session, recipes, id, false, job->devices, job->device_count,
+                            answer);
+}
+
 /* Input `i`'s id in the worker: a program from a binary is made there for this link alone. */
 static int input_id(struct pen_build_job *job, cl_uint i, uint64_t *out_id, bool *out_temporary,
                     struct pen_answer *answer)
 {
     cl_program input = job->inputs[i];
-    struct pen_session *session = input->context->session;
     pthread_mutex_lock(&input->lock);
     *out_id = input->from_binary ? 0 : input->id;
     pthread_mutex_unlock(&input->lock);
     *out_temporary = *out_id == 0;
     if (*out_id)
         return 0;
-    *out_id = pen_session_new_id(session);
-    struct pen_native natives[PEN_LIMIT_DEVICES];
-    if (job->recipe->inputs[i]->kind == PEN_RECIPE_NATIVE &&
-        pen_program_natives(input, job->devices, job->device_count, natives))
-        return pen_builder_native(session, *out_id, natives, job->device_count, answer);
-    return pen_builder_make(session, job->recipe->inputs[i], *out_id, false, job->devices, job->device_count, answer);
+    *out_id = pen_session_new_id(input->context->session);
+    return make_input(job, i, *out_id, answer);
 }
 
 int pen_link_make(struct pen_build_job *job, struct pen_answer *out_answer)
@@ -84,7 +91,7 @@ static cl_int linkable_devices(cl_program program, cl_uint input_count, const cl
     return kept ? CL_SUCCESS : CL_INVALID_OPERATION;
 }
 
-/* The recipe of the link, from the inputs' for the first device. */
+/* The recipe of the link, from the inputs' for that device. */
 static struct pen_recipe *link_recipe(cl_program program, cl_uint index, cl_uint input_count, const cl_program *inputs,
                                       const char *options)
 {
@@ -111,9 +118,16 @@ static struct pen_build_job *create_job(cl_program program, const cl_uint *indic
     struct pen_build_job *job = pen_job_create(program, PEN_BUILD_STEP_LINK, indices, count, options);
     if (!job)
         return NULL;
-    job->recipe = link_recipe(program, indices[0], input_count, inputs, job->options);
+    uint32_t depth = 0;
+    bool complete = true;
+    for (cl_uint i = 0; complete && i < count; i++) {
+        job->recipes[i] = link_recipe(program, indices[i], input_count, inputs, job->options);
+        complete = job->recipes[i] != NULL;
+        if (complete && pen_recipe_depth(job->recipes[i]) > depth)
+            depth = pen_recipe_depth(job->recipes[i]);
+    }
     job->inputs = calloc(input_count, sizeof(cl_program));
-    if (!job->recipe || !job->inputs) {
+    if (!complete || !job->inputs) {
         pen_job_free(job);
         return NULL;
     }
@@ -128,7 +142,7 @@ static struct pen_build_job *create_job(cl_program program, const cl_uint *indic
     else if (input_count > PEN_LIMIT_INPUTS)
         pen_fail(&job->refusal, -PEN_ELINK, "a link may have %u inputs (limit INPUTS), not %u", PEN_LIMIT_INPUTS,
                  input_count);
-    else if (pen_recipe_depth(job->recipe) > PEN_RECIPE_DEPTH)
+    else if (depth > PEN_RECIPE_DEPTH)
         pen_fail(&job->refusal, -PEN_ELINK, "libraries may be made of libraries %d deep", PEN_RECIPE_DEPTH);
     return job;
 }

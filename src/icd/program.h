@@ -38,8 +38,8 @@ struct pen_build_job {
     uint64_t *devices;  /* their ids */
     cl_uint device_count;
     char *options;
-    bool no_options;           /* NULL were given */
-    struct pen_recipe *recipe; /* what is to be made; NULL: refused before it began, `refusal` says why */
+    bool no_options;             /* NULL were given */
+    struct pen_recipe **recipes; /* what is to be made, by device; NULL each: refused before, `refusal` says why */
     struct pen_error refusal;
     char *remark;       /* for the log, see icd/includes.h; NULL: none */
     cl_program *inputs; /* of a link, referenced */

@@ -79,14 +79,43 @@ static bool constants_equal(const struct pen_recipe *a, const struct pen_recipe 
     return true;
 }
 
+static bool texts_equal(const struct pen_recipe *a, const struct pen_recipe *b)
+{
+    return a->size == b->size && memcmp(a->text, b->text, a->size) == 0;
+}
+
+/* Those that one sets, the other sets too, and so leaves none of the one's. */
+static bool same_constants(const struct pen_recipe *a, const struct pen_recipe *b)
+{
+    bool same = a->constant_count == b->constant_count;
+    for (uint32_t i = 0; same && i < a->constant_count; i++)
+        same = a->constants[i].id == b->constants[i].id;
+    return same;
+}
+
+bool pen_recipe_alike(const struct pen_recipe *a, const struct pen_recipe *b)
+{
+    if (a == b)
+        return true;
+    if (a->kind != b->kind)
+        return false;
+    if (a->kind == PEN_RECIPE_NATIVE)
+        return true;
+    if (a->kind != PEN_RECIPE_LINK)
+        return texts_equal(a, b) && same_constants(a, b);
+    bool alike = strcmp(a->wire_options, b->wire_options) == 0 && a->input_count == b->input_count;
+    for (uint32_t i = 0; alike && i < a->input_count; i++)
+        alike = pen_recipe_alike(a->inputs[i], b->inputs[i]);
+    return alike;
+}
+
 bool pen_recipe_equal(const struct pen_recipe *a, const struct pen_recipe *b)
 {
     if (a == b)
         return true;
-    if (!a || !b || a->kind != b->kind || a->step != b->step || a->size != b->size ||
-        memcmp(a->text, b->text, a->size) != 0 || strcmp(a->options, b->options) != 0 ||
-        strcmp(a->wire_options, b->wire_options) != 0 || !headers_equal(a, b) || !constants_equal(a, b) ||
-        a->input_count != b->input_count)
+    if (!a || !b || a->kind != b->kind || a->step != b->step || !texts_equal(a, b) ||
+        strcmp(a->options, b->options) != 0 || strcmp(a->wire_options, b->wire_options) != 0 || !headers_equal(a, b) ||
+        !constants_equal(a, b) || a->input_count != b->input_count)
         return false;
     for (uint32_t i = 0; i < a->input_count; i++)
         if (!pen_recipe_equal(a->inputs[i], b->inputs[i]))

@@ -59,6 +59,9 @@ struct pen_recipe *pen_recipe_ref(struct pen_recipe *recipe);
 /* Accepts NULL. */
 void pen_recipe_unref(struct pen_recipe *recipe);
 bool pen_recipe_equal(const struct pen_recipe *a, const struct pen_recipe *b);
+/* True when one program of the worker's can be made by both, each for devices of its own: of the same text, by other
+ * options and headers; by the same link of such inputs; of vendors' binaries. */
+bool pen_recipe_alike(const struct pen_recipe *a, const struct pen_recipe *b);
 /* True when kernels of the result may have a smaller last work-group (OpenCL 3.0, clEnqueueNDRangeKernel):
  * -cl-std of 2.0 or later, and no -cl-uniform-work-group-size. */
 bool pen_recipe_non_uniform(const struct pen_recipe *recipe);

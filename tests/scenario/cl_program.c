@@ -629,6 +629,126 @@ static void check_definitions(struct cl_setup *s, cl_context context)
     CHECK_OK(clReleaseProgram(program));
 }
 
+/* Kernel k of the program on each of the two devices: what it wrote. */
+static void check_runs(struct cl_setup *s, cl_context context, cl_program program, cl_int first, cl_int second)
+{
+    cl_int status, expected[2] = {first, second};
+    for (int i = 0; i < 2; i++) {
+        struct cl_setup one = {.context = context, .devices = {s->devices[i]}};
+        one.queue = clCreateCommandQueue(context, s->devices[i], 0, &status);
+        CHECK_OK(status);
+        cl_int value = cl_check_run(&one, program, "k");
+        CHECK(value == expected[i], "device %d: %d, not %d", i, value, expected[i]);
+        CHECK_OK(clReleaseCommandQueue(one.queue));
+    }
+}
+
+struct binaries {
+    unsigned char *bytes[2]; /* malloc'ed */
+    size_t sizes[2];
+};
+
+/* A program's, for both devices. */
+static struct binaries get_binaries(cl_program program)
+{
+    struct binaries binaries = {.sizes = {0, 0}};
+    CHECK_OK(clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof binaries.sizes, binaries.sizes, NULL));
+    CHECK(binaries.sizes[0] && binaries.sizes[1], "%zu and %zu", binaries.sizes[0], binaries.sizes[1]);
+    for (int i = 0; i < 2; i++)
+        binaries.bytes[i] = calloc(1, binaries.sizes[i] + 1);
+    CHECK_OK(clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binaries.bytes, binaries.bytes, NULL));
+    return binaries;
+}
+
+static cl_program load_binaries(struct cl_setup *s, cl_context context, struct binaries *binaries)
+{
+    cl_int status, each[2] = {99, 99};
+    cl_program program = clCreateProgramWithBinary(context, 2, s->devices, binaries->sizes,
+                                                   (const unsigned char **)binaries->bytes, each, &status);
+    CHECK(status == CL_SUCCESS && !each[0] && !each[1], "%d: %d, %d", status, each[0], each[1]);
+    return program;
+}
+
+static void free_binaries(struct binaries *binaries)
+{
+    free(binaries->bytes[0]);
+    free(binaries->bytes[1]);
+}
+
+/* Binaries of what is another program for each device: by its options, or altogether. */
+static void check_unlike_binaries(struct cl_setup *s, cl_context context)
+{
+    const char *source = "kernel void k(global int *o) { *o = V; }\n"
+                         "#if V == 2\n"
+                         "kernel void other(global int *o, int n) { *o = n; }\n"
+                         "#else\n"
+                         "kernel void other(global int *o, global int *n) { *o = *n; }\n"
+                         "#endif\n";
+    cl_program programs[2] = {cl_check_program(context, source),
+                              cl_check_program(context, "kernel void k(global int *o) { *o = 3; }")};
+    cl_int status;
+    CHECK_OK(clBuildProgram(programs[0], 1, &s->devices[0], "-DV=1", NULL, NULL));
+    CHECK_OK(clBuildProgram(programs[0], 1, &s->devices[1], "-DV=2", NULL, NULL));
+    CHECK_OK(clBuildProgram(programs[1], 0, NULL, "", NULL, NULL));
+    struct binaries ones = get_binaries(programs[0]), others = get_binaries(programs[1]);
+    cl_program loaded = load_binaries(s, context, &ones);
+    for (int i = 0; loaded && i < 3; i++) { /* for both, then for one after the other */
+        CHECK_OK(clBuildProgram(loaded, i ? 1 : 0, i ? &s->devices[i - 1] : NULL, "", NULL, NULL));
+        check_runs(s, context, loaded, 1, 2);
+        CHECK(!clCreateKernel(loaded, "other", &status) && status == CL_INVALID_KERNEL_DEFINITION, "%d", status);
+    }
+    struct binaries mixed = {{ones.bytes[0], others.bytes[1]}, {ones.sizes[0], others.sizes[1]}};
+    cl_program joined = load_binaries(s, context, &mixed);
+    if (joined) {
+        CHECK_OK(clBuildProgram(joined, 0, NULL, "", NULL, NULL));
+        check_runs(s, context, joined, 1, 3);
+    }
+    free_binaries(&ones);
+    free_binaries(&others);
+    cl_program all[] = {programs[0], programs[1], loaded, joined};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        CHECK_OK(clReleaseProgram(all[i]));
+}
+
+/* Compiled and linked with other options for each device, and so are the binaries of the objects and of the library. */
+static void check_unlike_inputs(struct cl_setup *s, cl_context context)
+{
+    cl_int status;
+    cl_program object = cl_check_program(context, "int value(void) { return V; }");
+    cl_program user = cl_check_program(context, "int value(void);\nkernel void k(global int *o) { *o = value(); }");
+    CHECK_OK(clCompileProgram(object, 1, &s->devices[0], "-DV=1", 0, NULL, NULL, NULL, NULL));
+    CHECK_OK(clCompileProgram(object, 1, &s->devices[1], "-DV=2", 0, NULL, NULL, NULL, NULL));
+    CHECK_OK(clCompileProgram(user, 0, NULL, "", 0, NULL, NULL, NULL, NULL));
+    cl_program library = clLinkProgram(context, 0, NULL, "-create-library", 1, &object, NULL, NULL, &status);
+    CHECK_OK(status);
+    struct binaries objects = get_binaries(object), libraries = get_binaries(library);
+    cl_program inputs[3] = {load_binaries(s, context, &objects), load_binaries(s, context, &libraries), NULL};
+    for (int i = 0; i < 2; i++) {
+        cl_program linked =
+            clLinkProgram(context, 0, NULL, "", 2, (cl_program[]){user, inputs[i]}, NULL, NULL, &status);
+        CHECK_OK(status);
+        check_runs(s, context, linked, 1, 2);
+        CHECK_OK(clReleaseProgram(linked));
+    }
+    /* the second device's alone */
+    inputs[2] = clCreateProgramWithBinary(context, 1, &s->devices[1], &libraries.sizes[1],
+                                          (const unsigned char **)&libraries.bytes[1], NULL, &status);
+    CHECK_OK(status);
+    cl_program linked =
+        clLinkProgram(context, 1, &s->devices[1], "", 2, (cl_program[]){user, inputs[2]}, NULL, NULL, &status);
+    CHECK_OK(status);
+    struct cl_setup one = {.context = context, .devices = {s->devices[1]}};
+    one.queue = clCreateCommandQueue(context, s->devices[1], 0, &status);
+    cl_int value = cl_check_run(&one, linked, "k");
+    CHECK(value == 2, "%d", value);
+    CHECK_OK(clReleaseCommandQueue(one.queue));
+    free_binaries(&objects);
+    free_binaries(&libraries);
+    cl_program all[] = {object, user, library, linked, inputs[0], inputs[1], inputs[2]};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        CHECK_OK(clReleaseProgram(all[i]));
+}
+
 static void check_devices(struct cl_setup *s)
 {
     if (s->device_count < 2)
@@ -638,6 +758,8 @@ static void check_devices(struct cl_setup *s)
     CHECK_OK(status);
     check_devices_with_header(s, context);
     check_definitions(s, context);
+    check_unlike_binaries(s, context);
+    check_unlike_inputs(s, context);
     cl_program program = cl_check_program(context, "kernel void k(global int *o) { *o = 1; }");
     build_one_by_one(s, context, program);
     size_t sizes[2] = {0, 0};
