@@ -40,13 +40,16 @@ static void keeps_order(void **state)
     assert_int_equal(digits(&head), 1234);
     pen_list_remove(&items[1].link);
     assert_int_equal(digits(&head), 134);
+    pen_list_remove(&items[2].link); /* its neighbour then */
     pen_list_remove(&items[1].link); /* is in none */
-    assert_int_equal(digits(&head), 134);
+    assert_int_equal(digits(&head), 14);
+    pen_list_prepend(&head, &items[2].link);
+    assert_int_equal(digits(&head), 314);
     pen_list_prepend(&head, &items[1].link);
-    assert_int_equal(digits(&head), 2134);
+    assert_int_equal(digits(&head), 2314);
     pen_list_remove(&items[3].link);
     pen_list_remove(&items[1].link);
-    assert_int_equal(digits(&head), 13);
+    assert_int_equal(digits(&head), 31);
 }
 
 static void is_emptied_in_a_walk(void **state)
