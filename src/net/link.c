@@ -45,6 +45,7 @@ void pen_link_destroy(struct pen_link *link)
         return;
     pen_stream_destroy(link->stream);
     pen_link_finish_kept(link);
+    pen_link_drop_put_off(link);
     pen_frame_reader_finish(&link->reader);
     pen_pack_destroy(link->pack);
     close(link->wake_fd);
@@ -98,7 +99,7 @@ void pen_link_wait(struct pen_link *link, uint64_t timeout_ns)
         ns = PEN_LINK_ACK_NS;
     if (atomic_load(&link->awaits) && ns > PEN_LINK_LOOK_NS)
         ns = PEN_LINK_LOOK_NS;
-    if (refused && link->room_fd < 0 && ns > AGAIN_NS)
+    if ((refused || atomic_load(&link->keeps)) && link->room_fd < 0 && ns > AGAIN_NS)
         ns = AGAIN_NS;
     if (left == PEN_LEFT_FOR_MEMORY && ns > SHORT_NS)
         ns = SHORT_NS;

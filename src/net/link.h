@@ -39,11 +39,19 @@ struct pen_msg_link_part;
 /* What frame() below returns when there is no room for it now: it is called with it again, soon (pen_link_tell_room).
  */
 #define PEN_LINK_LATER 1
+/* The same; and the link keeps it, and the frames after it, and goes on receiving: what the peer says of our own bytes
+ * (link_ack) is heard, and bulk is taken that comes after them, but none after a link_forget. They count as not
+ * received until they are taken: a peer that waits for acknowledgements, as pen_link_wait_room does, sends not much
+ * more. */
+#define PEN_LINK_KEEP 2
+/* Bytes of frames that are kept so; then nothing more is received. A peer that connects anew has PEN_LINK_KEPT_BYTES on
+ * their way each time. */
+#define PEN_LINK_PUT_OFF_BYTES (4 * PEN_LINK_KEPT_BYTES)
 
 /* What a link does with what comes; in pen_link_turn. An error ends the turn with it: the session has failed. */
 struct pen_link_owner {
     /* A frame, 8-aligned; its header has been checked, nothing else. PEN_LINK_LATER: nothing more is received until it
-     * has been taken. */
+     * has been taken. PEN_LINK_KEEP: see there. */
     int (*frame)(void *context, const void *frame, size_t size);
     /* A part of a range comes next, unchecked: its bytes go to *out_bulk, from then on until pen_link_let_go; `bulk`
      * (NULL: nobody asks) is called when they are all there. PEN_LINK_LATER: likewise. */

@@ -1,5 +1,6 @@
 /* A link's receiving: frames, and after some of them the bytes of a part of a range, each where it goes. The turning
  * thread's. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "net/link_state.h"
@@ -59,6 +60,8 @@ static int take_part(struct pen_link *link, const void *frame, size_t size)
 {
     struct pen_scratch scratch = {0};
     struct pen_msg_link_part part;
+    if (link->put_off_forget)
+        return PEN_LINK_LATER;
     int rc = pen_msg_link_part_decode(frame, size, &scratch, &part);
     pen_scratch_finish(&scratch);
     if (!rc)
@@ -73,6 +76,8 @@ static int take_packed(struct pen_link *link, const void *frame, size_t size)
     struct pen_scratch scratch = {0};
     struct pen_msg_link_packed packed;
     void *at;
+    if (link->put_off_forget)
+        return PEN_LINK_LATER;
     int rc = link->pack ? pen_msg_link_packed_decode(frame, size, &scratch, &packed) : -PEN_EPROTO;
     pen_scratch_finish(&scratch);
     if (rc)
@@ -84,9 +89,61 @@ static int take_packed(struct pen_link *link, const void *frame, size_t size)
     return 0;
 }
 
+/* The reader stands behind it. PEN_LINK_LATER: there is no room, or no memory. */
+static int put_off(struct pen_link *link, const void *frame, size_t size)
+{
+    struct pen_put_off *kept = link->put_off_bytes < PEN_LINK_PUT_OFF_BYTES ? malloc(sizeof *kept + size) : NULL;
+    if (!kept)
+        return PEN_LINK_LATER;
+    *kept = (struct pen_put_off){.at = link->received - (link->reader.end - link->reader.start) - size, .size = size};
+    memcpy(kept->frame, frame, size);
+    if (link->put_off)
+        link->put_off_last->next = kept;
+    else
+        link->put_off = kept;
+    link->put_off_last = kept;
+    link->put_off_bytes += size;
+    link->put_off_forget |= ((const struct pen_frame_header *)frame)->opcode == PEN_OP_LINK_FORGET;
+    atomic_store(&link->keeps, true);
+    return 0;
+}
+
+/* The first of them is not needed any more. */
+static void drop_first(struct pen_link *link)
+{
+    struct pen_put_off *first = link->put_off;
+    link->put_off = first->next;
+    link->put_off_bytes -= first->size;
+    free(first);
+    if (link->put_off)
+        return;
+    link->put_off_forget = false;
+    atomic_store(&link->keeps, false);
+}
+
+void pen_link_drop_put_off(struct pen_link *link)
+{
+    while (link->put_off)
+        drop_first(link);
+}
+
+/* As many as there is room for now. */
+static int offer_put_off(struct pen_link *link)
+{
+    while (link->put_off) {
+        int rc = link->owner.frame(link->owner.context, link->put_off->frame, link->put_off->size);
+        if (rc)
+            return rc == PEN_LINK_KEEP || rc == PEN_LINK_LATER ? 0 : rc;
+        drop_first(link);
+    }
+    return 0;
+}
+
 static int take_other(struct pen_link *link, const void *frame, size_t size)
 {
-    int rc = link->owner.frame(link->owner.context, frame, size);
+    int rc = link->put_off ? PEN_LINK_KEEP : link->owner.frame(link->owner.context, frame, size);
+    if (rc == PEN_LINK_KEEP)
+        rc = put_off(link, frame, size);
     if (!rc)
         expect_bulk(link, 0, NULL);
     return rc;
@@ -221,20 +278,28 @@ static ssize_t receive_frames(struct pen_link *link)
 
 int pen_link_acknowledge(struct pen_link *link)
 {
-    if (!link->unacked_since ||
-        (link->received - link->acked < PEN_LINK_ACK_BYTES && pen_now_ns() - link->unacked_since < PEN_LINK_ACK_NS))
+    if (!link->unacked_since)
+        return 0;
+    uint64_t upto = link->put_off ? link->put_off->at : link->received, now = pen_now_ns();
+    if (upto <= link->acked) { /* of those that are put off, more may have been said when there was a new connection */
+        link->unacked_since = link->put_off ? now : 0;
+        return 0;
+    }
+    if (upto - link->acked < PEN_LINK_ACK_BYTES && now - link->unacked_since < PEN_LINK_ACK_NS)
         return 0;
     _Alignas(8) unsigned char frame[64];
-    const struct pen_msg_link_ack ack = {.received = link->received};
+    const struct pen_msg_link_ack ack = {.received = upto};
     pen_msg_link_ack_encode(&ack, 0, frame);
-    link->acked = link->received;
-    link->unacked_since = 0;
+    link->acked = upto;
+    link->unacked_since = link->put_off ? now : 0;
     return pen_link_add(link, frame, pen_msg_link_ack_size(&ack));
 }
 
 ssize_t pen_link_receive(struct pen_link *link)
 {
-    ssize_t got = link->refused ? digest(link) : 0;
+    ssize_t got = offer_put_off(link);
+    if (!got && link->refused)
+        got = digest(link);
     uint64_t limit = link->received + PEN_LINK_TURN_BYTES;
     bool more = false;
     while (got >= 0 && link->stream && !link->refused && !atomic_load(&link->broken)) {

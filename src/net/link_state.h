@@ -30,6 +30,14 @@ enum pen_link_left {
     PEN_LEFT_FOR_MEMORY, /* of what goes beside, of which no part could be made */
 };
 
+/* A frame that has come, and has not been taken. */
+struct pen_put_off {
+    struct pen_put_off *next;
+    uint64_t at; /* where it begins, of the bytes received */
+    size_t size;
+    _Alignas(8) unsigned char frame[];
+};
+
 struct pen_link {
     struct pen_link_owner owner;
     void (*range_left)(void *context); /* NULL: nobody asks */
@@ -69,6 +77,7 @@ struct pen_link {
     /* for pen_link_wait; written by the turning thread */
     _Atomic int poll_fd;            /* the stream's, or -1 */
     _Atomic bool refused;           /* the owner had no room for the frame that comes next */
+    _Atomic bool keeps;             /* frames are put off */
     _Atomic bool more;              /* the last turn has left what had come */
     _Atomic bool awaits;            /* bytes may be under way. Set after they are sent; cleared before it is looked */
     _Atomic uint64_t unacked_since; /* ns; 0: nothing but acknowledgements has come since the last */
@@ -82,6 +91,9 @@ struct pen_link {
     uint64_t bulk_left;
     unsigned char *packed; /* where the next goes of those that come packed, for `bulk`; NULL: they come as they are */
     bool in_bulk, after_bulk;
+    struct pen_put_off *put_off, *put_off_last;
+    uint64_t put_off_bytes;
+    bool put_off_forget; /* a link_forget is among them */
     uint64_t received, acked;
     uint64_t look_at, unheard_since; /* ns: when it is asked next whether the peer's host is there; and since when it
                                         has not answered, 0: it has */
@@ -138,6 +150,7 @@ void pen_link_note_round_trip(struct pen_link *link, const struct pen_stream *st
 ssize_t pen_link_receive(struct pen_link *link);
 /* Says how much has come, if it is time. The acknowledgement itself is not acknowledged. */
 int pen_link_acknowledge(struct pen_link *link);
+void pen_link_drop_put_off(struct pen_link *link);
 /* Any thread. */
 void pen_link_swap_received(struct pen_link *link, const struct pen_swap *swap);
 

@@ -482,6 +482,105 @@ static void frames_overtake(void **unused)
     free(seen.arena);
 }
 
+/* An end that has room for frames, or not; they are numbered from 0. */
+struct crowded {
+    bool room;
+    uint64_t taken;
+};
+
+static int take_if_room(void *context, const void *frame, size_t size)
+{
+    struct crowded *end = context;
+    (void)size;
+    if (!end->room)
+        return PEN_LINK_KEEP;
+    return ((const struct pen_frame_header *)frame)->sequence == end->taken++ ? 0 : -PEN_EPROTO;
+}
+
+static void send_texts(struct pen_link *link, uint64_t first, uint64_t count)
+{
+    static unsigned char text[PEN_LIMIT_OUTPUT];
+    _Alignas(8) static unsigned char frame[PEN_LIMIT_OUTPUT + 64];
+    const struct pen_msg_output output = {.text = {text, sizeof text}};
+    for (uint64_t i = first; i < first + count; i++) {
+        pen_msg_output_encode(&output, i, frame);
+        assert_int_equal(pen_link_add(link, frame, pen_msg_output_size(&output)), 0);
+    }
+    pen_link_flush(link);
+}
+
+/* Both turn until there is nothing left to say. */
+static void turn_for(struct pen_link *one, struct pen_link *other, uint64_t ms)
+{
+    for (uint64_t until = pen_deadline_ms(ms); pen_now_ns() < until; usleep(100)) {
+        assert_int_equal(pen_link_turn(one), 0);
+        assert_int_equal(pen_link_turn(other), 0);
+    }
+}
+
+/* Who has no room for frames hears all the same what the peer has received, which comes after them, and does not say
+ * that it has what it has not taken; a new connection changes nothing of that. */
+static void kept_without_room(void **unused)
+{
+    enum { FIRST = 20, MORE = 5 };
+    struct crowded here = {.room = true}, there = {0};
+    const struct pen_link_owner from = {.frame = take_if_room, .context = &here},
+                                to = {.frame = take_if_room, .context = &there};
+    struct pen_link *sending, *receiving;
+    struct pen_stream *one, *other;
+    int fds[2];
+    (void)unused;
+    make_links(&from, &to, &sending, &receiving);
+    send_texts(sending, 0, FIRST);
+    send_texts(receiving, 0, FIRST);
+    turn_for(sending, receiving, 200);
+    assert_int_equal(here.taken, FIRST);
+    assert_int_equal(there.taken, 0);
+    assert_int_equal(pen_link_unacknowledged(receiving), 0);
+    assert_true(pen_link_unacknowledged(sending) >= FIRST * PEN_LIMIT_OUTPUT);
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    make_streams(fds, PLAIN, &one, &other);
+    assert_int_equal(pen_link_attach(sending, one, pen_link_received(receiving)), 0);
+    assert_int_equal(pen_link_attach(receiving, other, pen_link_received(sending)), 0);
+    send_texts(sending, FIRST, MORE);
+    turn_for(sending, receiving, 100);
+    assert_true(pen_link_unacknowledged(sending) >= MORE * PEN_LIMIT_OUTPUT);
+    there.room = true;
+    turn_for(sending, receiving, 100);
+    assert_int_equal(there.taken, FIRST + MORE);
+    assert_int_equal(pen_link_unacknowledged(sending), 0);
+    pen_link_destroy(sending);
+    pen_link_destroy(receiving);
+}
+
+/* Not any number: then nothing more is received. */
+static void kept_without_end(void **unused)
+{
+    enum { COUNT = (PEN_LINK_PUT_OFF_BYTES + PEN_LINK_KEPT_BYTES) / PEN_LIMIT_OUTPUT };
+    struct crowded here = {.room = true}, there = {0};
+    const struct pen_link_owner from = {.frame = take_if_room, .context = &here},
+                                to = {.frame = take_if_room, .context = &there};
+    struct pen_link *sending, *receiving;
+    (void)unused;
+    make_links(&from, &to, &sending, &receiving);
+    send_texts(sending, 0, COUNT);
+    uint64_t before = UINT64_MAX;
+    while (before != pen_link_received(receiving)) {
+        before = pen_link_received(receiving);
+        turn_for(sending, receiving, 100);
+    }
+    assert_in_range(before, PEN_LINK_PUT_OFF_BYTES, PEN_LINK_PUT_OFF_BYTES + (1u << 20));
+    there.room = true;
+    for (uint64_t until = pen_deadline_ms(20000); there.taken < COUNT && pen_now_ns() < until;) {
+        assert_int_equal(pen_link_turn(sending), 0);
+        assert_int_equal(pen_link_turn(receiving), 0);
+    }
+    assert_int_equal(there.taken, COUNT);
+    pen_link_destroy(sending);
+    pen_link_destroy(receiving);
+}
+
 #define SENDERS 4
 
 struct sender {
@@ -838,6 +937,8 @@ int main(void)
         cmocka_unit_test(with_packing),
         cmocka_unit_test(forgets),
         cmocka_unit_test(frames_overtake),
+        cmocka_unit_test(kept_without_room),
+        cmocka_unit_test(kept_without_end),
         cmocka_unit_test(many_senders),
         cmocka_unit_test(nobody_sleeps_over_it),
         cmocka_unit_test(a_host_that_is_gone),
