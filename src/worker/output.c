@@ -15,6 +15,8 @@
 
 /* Asked of the kernel; it may give less. */
 #define PIPE_BYTES (1 << 20)
+/* Who waits for room in a link looks so often whether the session has ended. */
+#define LOOK_NS 100000000u
 
 /* ---- outbox ------------------------------------------------------------------------------------------- */
 
@@ -90,14 +92,31 @@ static bool full_locked(const struct pen_outbox *outbox)
     return outbox->end - outbox->start > outbox->limit && !outbox->broken;
 }
 
+static bool is_broken(struct pen_outbox *outbox)
+{
+    pthread_mutex_lock(&outbox->lock);
+    bool broken = outbox->broken;
+    pthread_mutex_unlock(&outbox->lock);
+    return broken;
+}
+
+/* Whoever turns the link makes room, and never waits here: it publishes, and does not print. */
+static int send_over_link(struct pen_outbox *outbox, const void *frame, size_t size, bool wait)
+{
+    while (wait && !is_broken(outbox) && !pen_link_wait_room(outbox->link, LOOK_NS))
+        ;
+    if (is_broken(outbox))
+        return -PEN_EGONE;
+    int rc = pen_link_add(outbox->link, frame, size);
+    pen_link_flush(outbox->link);
+    return rc;
+}
+
 static int send_frame(struct pen_outbox *outbox, const void *frame, size_t size, bool wait)
 {
     int rc = 0;
-    if (outbox->link) {
-        rc = pen_link_add(outbox->link, frame, size);
-        pen_link_flush(outbox->link);
-        return rc;
-    }
+    if (outbox->link)
+        return send_over_link(outbox, frame, size, wait);
     pthread_mutex_lock(&outbox->lock);
     while (wait && full_locked(outbox))
         pthread_cond_wait(&outbox->room, &outbox->lock);
@@ -138,6 +157,8 @@ bool pen_outbox_flush(struct pen_outbox *outbox)
 
 bool pen_outbox_full(struct pen_outbox *outbox)
 {
+    if (outbox->link)
+        return !is_broken(outbox) && !pen_link_wait_room(outbox->link, 0);
     pthread_mutex_lock(&outbox->lock);
     bool full = full_locked(outbox);
     pthread_mutex_unlock(&outbox->lock);

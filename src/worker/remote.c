@@ -110,7 +110,7 @@ static int into_ring(struct pen_remote *remote, const void *frame, size_t size)
     if (pen_link_unsent(remote->link) < PEN_LINK_KEPT_BYTES) /* else first what was done is told */
         at = pen_ring_reserve(&remote->writer, size);
     if (!at)
-        return PEN_LINK_LATER;
+        return PEN_LINK_KEEP; /* what waits for the program's acknowledgements is not to wait for room here */
     memcpy(at, frame, size);
     pen_ring_publish(&remote->writer, size);
     pen_fence();

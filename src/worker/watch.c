@@ -14,6 +14,9 @@
 
 /* Until the pipe is looked at again that somebody else is emptying. */
 #define COLLECTED_MS 1
+/* Until a link is looked at again that had no room for what the pipe holds: twice as long each time, at most so long.
+ */
+#define NO_ROOM_MS 256
 
 enum { CLIENT, CONTROL, TRACE, WAKE, TEXT, STOP, COUNT };
 
@@ -152,14 +155,22 @@ static bool has_left(struct pen_watch *watch, const struct pollfd *fds)
 }
 
 /* Milliseconds for poll. */
-static int wait_at_most(const struct pen_watch *watch, bool collected)
+static int wait_at_most(const struct pen_watch *watch, uint64_t most_ms)
 {
-    if (collected)
-        return COLLECTED_MS;
-    if (watch->until_ns == UINT64_MAX)
+    uint64_t now = watch->until_ns == UINT64_MAX ? 0 : pen_now_ns();
+    uint64_t ms = now < watch->until_ns ? (watch->until_ns - now) / 1000000 + 1 : 0;
+    if (watch->until_ns == UINT64_MAX && most_ms == UINT64_MAX)
         return -1;
-    uint64_t now = pen_now_ns(), ms = now < watch->until_ns ? (watch->until_ns - now) / 1000000 + 1 : 0;
+    ms = ms < most_ms ? ms : most_ms;
     return ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
+/* Until the pipe is looked at again if it is not now; UINT64_MAX: it is, or the socket's POLLOUT tells. */
+static uint64_t text_again_ms(const struct pen_watch *watch, bool collected, bool full, uint64_t *no_room_ms)
+{
+    bool of_link = full && watch->work->outbox.link;
+    *no_room_ms = !of_link ? 1 : *no_room_ms < NO_ROOM_MS ? 2 * *no_room_ms : NO_ROOM_MS;
+    return collected ? COLLECTED_MS : of_link ? *no_room_ms : UINT64_MAX;
 }
 
 static void *watch_main(void *context)
@@ -176,15 +187,17 @@ static void *watch_main(void *context)
         [STOP] = {.fd = watch->stop_fd, .events = POLLIN},
     };
     bool collected = false; /* by another thread, just now */
+    uint64_t no_room_ms = 1;
     /* Nothing in here may wait for anything but poll: others wait for room in the outbox, which only this loop makes.
      */
     for (;;) {
         bool empty = pen_outbox_flush(&work->outbox);
         fds[CLIENT].events = (short)(POLLIN | POLLRDHUP | (empty ? 0 : POLLOUT));
-        fds[TEXT].fd = capture && !collected && !pen_outbox_full(&work->outbox) ? capture->read_fd : -1;
+        bool full = capture && pen_outbox_full(&work->outbox);
+        fds[TEXT].fd = capture && !collected && !full ? capture->read_fd : -1;
         fds[CONTROL].fd = watch->until_ns == UINT64_MAX ? watch->control_fd : watch->return_fd;
         fds[TRACE].fd = watch->trace_fd;
-        int ready = poll(fds, COUNT, wait_at_most(watch, collected));
+        int ready = poll(fds, COUNT, wait_at_most(watch, text_again_ms(watch, collected, full, &no_room_ms)));
         collected = false;
         if (ready < 0)
             continue;

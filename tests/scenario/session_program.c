@@ -17,6 +17,8 @@
  *   print COUNT      kernels that print, each followed by a line of ours
  *   burst COUNT      so many kernels that print, behind one that takes a second; prints "running" when they have been
  *                    flushed, and waits for them
+ *   pour MIB         so many kernels at once that each print a MiB, in lines of 64 bytes; prints "running" before
+ *                    it waits
  *   hold MIB         a buffer of that size, filled, then idle; prints "running"
  *   keep MIB         a buffer of that size, and a part of it, written by kernels; prints "running", waits for a line,
  *                    goes on with both, and checks them
@@ -66,7 +68,11 @@ static const char *const real_source =
     "    volatile uint x = 0;\n"
     "    for (ulong i = 0; i < (ulong)ms * 100000; i++) x++;\n"
     "}\n"
-    "__kernel void print(uint number) { printf(\"kernel prints %u\\n\", number); }\n";
+    "__kernel void print(uint number) { printf(\"kernel prints %u\\n\", number); }\n"
+    "__kernel void pour(uint number) {\n"
+    "    for (uint i = 0; i < 16384; i++)\n"
+    "        printf(\"%07u and %07u more, of which there are many in a mebibyte\\n\", number, i);\n"
+    "}\n";
 
 static double now_ms(void)
 {
@@ -328,6 +334,19 @@ static void burst(cl_uint count)
     CHECK(clReleaseKernel(printer));
 }
 
+static void pour(cl_uint mib)
+{
+    cl_kernel pourer = kernel("pour");
+    for (cl_uint i = 0; i < mib; i++) {
+        CHECK(clSetKernelArg(pourer, 0, sizeof i, &i));
+        launch(pourer, 1);
+    }
+    CHECK(clFlush(cl.queue));
+    say("running");
+    CHECK(clFinish(cl.queue));
+    CHECK(clReleaseKernel(pourer));
+}
+
 static void hold(size_t mib)
 {
     cl_int status;
@@ -581,6 +600,8 @@ int main(int argc, char **argv)
         print((cl_uint)number);
     else if (!strcmp(mode, "burst"))
         burst((cl_uint)number);
+    else if (!strcmp(mode, "pour"))
+        pour((cl_uint)number);
     else if (!strcmp(mode, "hold"))
         hold((size_t)number);
     else if (!strcmp(mode, "many"))

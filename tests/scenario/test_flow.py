@@ -16,6 +16,7 @@ from cable import Cable
 
 POCL = '/etc/OpenCL/vendors/pocl.icd'
 PROGRAM = os.environ.get('PENSTOCK_BULK_PROGRAM', os.path.join(harness.BUILD, 'tests/scenario/bulk_program'))
+SESSION_PROGRAM = os.environ.get('PENSTOCK_PROGRAM', os.path.join(harness.BUILD, 'tests/scenario/session_program'))
 MIB = 1 << 20
 TRANSFER = 32 * MIB
 UNDER_WAY = 256 * MIB  # PEN_LINK_BULK_BYTES
@@ -25,6 +26,18 @@ COUNT = 12  # transfers: more than what is under way and the rest
 MANY = 20  # more than all of that
 
 LONG = 'gigabytes take minutes; the test that is left moves enough of them'
+
+
+POURED = 96  # MiB that kernels print, in lines of 64 bytes
+LINE = b'%07d and %07d more, of which there are many in a mebibyte\n'
+LINES = MIB // 64
+KEPT_OUTPUT = 16 * MIB  # PEN_LINK_KEPT_BYTES
+
+
+def private(pid):
+    """Bytes of memory of its own that the process has."""
+    with open(f'/proc/{pid}/status', encoding='ascii') as file:
+        return int(re.search(r'RssAnon:\s*(\d+) kB', file.read())[1]) * 1024
 
 
 def shared(pid):
@@ -166,6 +179,35 @@ class Flow(harness.Scenario):
         self.fill(program)
         self.assertEqual(self.pool.run(harness.PENSTOCK, 'attach', '1').returncode, 0)
         self.finish(program)
+
+    @harness.not_sanitized(LONG)
+    def test_output(self):
+        """Kernels that print much, while there is no connection, and while the program is stopped: they wait, and nothing is lost."""
+        self.open()
+        proxy = harness.Proxy(self.pool.address(), lambda: None, harness.seeded())
+        environment = self.pool.program_environment() | {
+            'PENSTOCK_POOL': self.address.replace(self.pool.address(), proxy.address), 'PENSTOCK_SOCKET': os.devnull}
+        with subprocess.Popen([SESSION_PROGRAM, 'pour', str(POURED)], stdout=subprocess.PIPE, env=environment) as program:
+            self.addCleanup(program.kill)
+            worker, lines = int(self.pool.wait_log(r'session 1 of .*: worker (\d+)')), []
+            while b'running\n' not in lines[-1:]:
+                lines.append(program.stdout.readline())
+                self.assertTrue(lines[-1], 'it has ended')
+            before = private(worker)
+            time.sleep(0.3)  # the kernels are there
+            proxy.open = False
+            proxy.cut_all()
+            most = max(private(worker) for _ in range(60) if not time.sleep(0.05))
+            program.send_signal(signal.SIGSTOP)
+            proxy.open = True
+            most = max(most, *(private(worker) for _ in range(20) if not time.sleep(0.05)))
+            program.send_signal(signal.SIGCONT)
+            lines += program.stdout.readlines()
+        lines.remove(b'running\n')
+        self.assertEqual(program.returncode, 0)
+        self.assertLess(most, before + 3 * KEPT_OUTPUT)
+        wanted = (LINE % (mib, number) for mib in range(POURED) for number in range(LINES))
+        self.assertTrue(b''.join(lines) == b''.join(wanted), f'{len(lines)} lines')
 
     @harness.not_sanitized(LONG)
     def test_one_that_is_longer_than_the_bound(self):

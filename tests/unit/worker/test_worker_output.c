@@ -188,6 +188,82 @@ static void test_full_and_gone(void **state)
     stop(&c);
 }
 
+/* What prints on and on, into a link. */
+struct printer {
+    struct pen_outbox *outbox;
+    _Atomic uint64_t frames;
+    _Atomic int rc;
+};
+
+static void *print_on(void *context)
+{
+    struct printer *printer = context;
+    static unsigned char text[PEN_LIMIT_OUTPUT];
+    static _Alignas(8) unsigned char frame[PEN_LIMIT_OUTPUT + 64];
+    const struct pen_msg_output output = {.text = {text, sizeof text}};
+    pen_msg_output_encode(&output, 0, frame);
+    while (!atomic_load(&printer->rc) && atomic_load(&printer->frames) < 2 * PEN_LINK_KEPT_MOST / PEN_LIMIT_OUTPUT) {
+        atomic_store(&printer->rc, pen_outbox_send(printer->outbox, frame, pen_msg_output_size(&output)));
+        atomic_fetch_add(&printer->frames, !atomic_load(&printer->rc));
+    }
+    return NULL;
+}
+
+static int take_any(void *context, const void *frame, size_t size)
+{
+    (void)frame, (void)size;
+    ++*(uint64_t *)context;
+    return 0;
+}
+
+/* To a program on another host that has no connection at the moment: whoever prints waits before much is kept, until
+ * there is one, and all of it arrives, or the session is over. */
+static void test_full_link(void **state)
+{
+    uint64_t none = 0, come = 0;
+    const struct pen_link_owner from = {.frame = take_any, .context = &none},
+                                to = {.frame = take_any, .context = &come};
+    struct pen_stream *one, *other;
+    struct pen_link *sending, *receiving;
+    struct pen_outbox outbox;
+    struct printer printer = {.outbox = &outbox};
+    pthread_t thread;
+    int fds[2];
+    (void)state;
+    assert_int_equal(pen_outbox_init(&outbox, -1), 0);
+    assert_int_equal(pen_link_create(&from, &sending), 0);
+    assert_int_equal(pen_link_create(&to, &receiving), 0);
+    outbox.link = sending;
+    assert_false(pen_outbox_full(&outbox));
+    assert_int_equal(pthread_create(&thread, NULL, print_on, &printer), 0);
+    for (int i = 0; i < 5000 && !pen_outbox_full(&outbox); i++)
+        usleep(1000);
+    assert_true(pen_outbox_full(&outbox));
+    usleep(300000);
+    assert_int_equal(atomic_load(&printer.rc), 0);
+    assert_true(pen_link_unacknowledged(sending) < PEN_LINK_KEPT_BYTES + (1u << 20));
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(pen_stream_plain(fds[0], &one), 0);
+    assert_int_equal(pen_stream_plain(fds[1], &other), 0);
+    assert_int_equal(pen_link_attach(sending, one, 0), 0);
+    assert_int_equal(pen_link_attach(receiving, other, 0), 0);
+    while (come < PEN_LINK_KEPT_MOST * 5 / 4 / PEN_LIMIT_OUTPUT) {
+        assert_int_equal(pen_link_turn(sending), 0);
+        assert_int_equal(pen_link_turn(receiving), 0);
+    }
+    assert_int_equal(atomic_load(&printer.rc), 0);
+    pen_link_detach(sending);
+    for (int i = 0; i < 5000 && !pen_outbox_full(&outbox); i++)
+        usleep(1000);
+    pen_outbox_break(&outbox);
+    pthread_join(thread, NULL);
+    assert_int_equal(atomic_load(&printer.rc), -PEN_EGONE);
+    pen_link_destroy(sending);
+    pen_link_destroy(receiving);
+    pen_outbox_finish(&outbox);
+}
+
 /* A driver's thread that collects waits for room. */
 static void test_full_collecting_and_gone(void **state)
 {
@@ -302,15 +378,11 @@ static void test_daemon_at_the_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_before_completion),
-        cmocka_unit_test(test_much_output),
-        cmocka_unit_test(test_client_gone),
-        cmocka_unit_test(test_full_and_gone),
-        cmocka_unit_test(test_full_collecting_and_gone),
-        cmocka_unit_test(test_full_and_resumed),
-        cmocka_unit_test(test_stdio_in_use),
-        cmocka_unit_test(test_daemon_gone),
-        cmocka_unit_test(test_daemon_at_the_end),
+        cmocka_unit_test(test_before_completion), cmocka_unit_test(test_much_output),
+        cmocka_unit_test(test_client_gone),       cmocka_unit_test(test_full_and_gone),
+        cmocka_unit_test(test_full_link),         cmocka_unit_test(test_full_collecting_and_gone),
+        cmocka_unit_test(test_full_and_resumed),  cmocka_unit_test(test_stdio_in_use),
+        cmocka_unit_test(test_daemon_gone),       cmocka_unit_test(test_daemon_at_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
