@@ -338,6 +338,11 @@ class Daemon:
         return self.process.returncode
 
 
+def slowest(said):
+    """Milliseconds that the slowest round took, by what `session_program loop` says."""
+    return float(re.search(r'the slowest ([\d.]+) ms', said)[1])
+
+
 def seeded():
     """Random numbers; with what is printed here in the environment, the same again."""
     seed = int(os.environ.get('PENSTOCK_SEED') or random.randrange(1 << 32))

@@ -3,6 +3,7 @@
 no more. The device is PoCL's."""
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -115,8 +116,25 @@ class Network(harness.Scenario):
             self.assertLess(rates['0', 'on'][row], rate, rates)
             self.assertLess(rates['1', 'off'][row], rate, rates)
 
+    def beside(self):
+        """Another tenant's program, on the pool's side of the network, whose session is the first: it is at work until `unnoticed`."""
+        environment = self.pool.program_environment() | {'PENSTOCK_POOL': self.pool.tenant('bob'), 'PENSTOCK_SOCKET': os.devnull}
+        program = subprocess.Popen([*self.cable.at('b'), LOOP, 'loop', '100'], stdout=subprocess.PIPE, text=True, env=environment)
+        self.addCleanup(program.kill)
+        self.assertEqual(program.stdout.readline().strip(), 'running')
+        return program
+
+    def unnoticed(self, program):
+        program.send_signal(signal.SIGUSR1)
+        output, _ = program.communicate(timeout=20 * harness.SLOW)
+        self.assertEqual(program.returncode, 0, output)
+        self.assertLess(harness.slowest(output), 5000 * harness.SLOW)
+        self.assertNotRegex(self.pool.log(), 'session 1 of .*: a new connection')
+
     def test_cuts_and_losses_are_lived_through(self):
+        """And who is not on that network does not notice."""
         self.open()
+        beside = self.beside()
         self.cable.say('loss 1%')
         program = self.start(LOOP, 'loop', '2')
         self.assertEqual(program.stdout.readline().strip(), 'running')
@@ -126,6 +144,7 @@ class Network(harness.Scenario):
         output, _ = program.communicate(timeout=60 * harness.SLOW)
         self.assertEqual(program.returncode, 0, output)
         self.assertGreater(self.cable.count()['a'][2], 0)
+        self.unnoticed(beside)
 
     def test_a_name_of_which_one_address_is_dead(self):
         """The first of the two says nothing (as near as the other, it is not put after it): the other is used, to open a session

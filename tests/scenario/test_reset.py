@@ -4,12 +4,14 @@ device on another host, must have the frames that it has natively. Without prote
 moment it is."""
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import time
 
 import harness
 
+PROGRAM = os.environ.get('PENSTOCK_PROGRAM', os.path.join(harness.BUILD, 'tests/scenario/session_program'))
 POCL = '/etc/OpenCL/vendors/pocl.icd'
 HEADER = struct.Struct('<IHHQ')
 PART, PACKED = 0x0503, 0x0509  # messages that other bytes come after, how many is their second and their fourth number
@@ -130,9 +132,13 @@ class Reset(harness.Scenario):
     def test_reset_in_the_middle(self):
         native = self.frames(OCL_ICD_VENDORS=POCL)
         self.assertGreater(len(native.splitlines()), 20)
-        pool = self.daemon(f'cache: {{dir: {self.folder}/cache}}\n', environment={'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': self.path('pocl')},
+        pool = self.daemon(f'cache: {{dir: {self.folder}/cache}}\n' + harness.listen(self.path('daemon0')),
+                           environment={'OCL_ICD_VENDORS': POCL, 'POCL_CACHE_DIR': self.path('pocl')},
                            arguments=['--log', 'debug', '--plain-tcp', '127.0.0.1:0'])
         address = pool.wait_log(r'listens without protection at (\S+)')
+        beside = pool.start(PROGRAM, 'loop', '100', stdout=subprocess.PIPE, PENSTOCK_POOL=pool.tenant('bob'), PENSTOCK_SOCKET=os.devnull)
+        self.addCleanup(beside.kill)
+        self.assertEqual(beside.stdout.readline(), 'running\n')
         for what, kind, from_program, those in (('a write', 'bulk', True, (1, 5)), ('a read', 'bulk', False, (1, 5)),
                                                 ('a reply', 'reply', False, (1, 2))):
             for which in those:
@@ -143,6 +149,11 @@ class Reset(harness.Scenario):
                     self.assertEqual(far, native)
                     self.assertTrue(proxy.hit)
                     self.assertGreater(pool.log().count('a new connection'), before)
+        beside.send_signal(signal.SIGUSR1)  # a tenant's program, whose session is the first
+        said, _ = beside.communicate(timeout=20 * harness.SLOW)
+        self.assertEqual(beside.returncode, 0, said)
+        self.assertLess(harness.slowest(said), 5000)
+        self.assertNotRegex(pool.log(), 'session 1 of .*: a new connection')
 
 
 if __name__ == '__main__':
