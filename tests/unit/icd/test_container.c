@@ -87,6 +87,36 @@ static void encode(const struct pen_container *container, unsigned char **out_by
     *out_bytes = bytes;
 }
 
+/* A program's object in the worker is of one text, and keeps the constants of the build before. */
+static void test_alike(void **state)
+{
+    (void)state;
+    struct pen_recipe *links[2] = {link_recipe(), link_recipe()};
+    struct pen_recipe *sources[3] = {source_recipe("a", "-DX=1"), source_recipe("a", "-DX=2"), source_recipe("b", "")};
+    struct pen_recipe *natives[2] = {pen_recipe_create(PEN_RECIPE_NATIVE, PEN_BUILD_STEP_BUILD, "1", 1, "", ""),
+                                     pen_recipe_create(PEN_RECIPE_NATIVE, PEN_BUILD_STEP_BUILD, "22", 2, "", "")};
+    assert_true(pen_recipe_alike(sources[0], sources[1]));
+    assert_false(pen_recipe_equal(sources[0], sources[1]));
+    assert_false(pen_recipe_alike(sources[0], sources[2]));
+    assert_true(pen_recipe_alike(natives[0], natives[1]));
+    assert_false(pen_recipe_alike(natives[0], sources[0]));
+    struct pen_recipe_constant *constant = links[1]->inputs[1]->inputs[0]->constants;
+    constant->value[0]++;
+    assert_true(pen_recipe_alike(links[0], links[1]));
+    constant->id++;
+    assert_false(pen_recipe_alike(links[0], links[1]));
+    constant->id--;
+    links[1]->input_count--;
+    assert_false(pen_recipe_alike(links[0], links[1]));
+    links[1]->input_count++;
+    for (int i = 0; i < 3; i++)
+        pen_recipe_unref(sources[i]);
+    for (int i = 0; i < 2; i++) {
+        pen_recipe_unref(links[i]);
+        pen_recipe_unref(natives[i]);
+    }
+}
+
 static void test_round_trip(void **state)
 {
     (void)state;
@@ -324,10 +354,11 @@ static void test_non_uniform(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_without_native),
-        cmocka_unit_test(test_truncation),      cmocka_unit_test(test_bit_flips),
-        cmocka_unit_test(test_hostile_kernels), cmocka_unit_test(test_hostile_recipes),
-        cmocka_unit_test(test_non_uniform),     cmocka_unit_test(test_most_constants),
+        cmocka_unit_test(test_alike),           cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_without_native),  cmocka_unit_test(test_truncation),
+        cmocka_unit_test(test_bit_flips),       cmocka_unit_test(test_hostile_kernels),
+        cmocka_unit_test(test_hostile_recipes), cmocka_unit_test(test_non_uniform),
+        cmocka_unit_test(test_most_constants),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
