@@ -7,11 +7,14 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "wire/futex.h"
 #include "worker/remote.h"
 
+/* For the last words to a program on another host to arrive. */
+#define LAST_WORDS_MS 300
 /* Until the pipe is looked at again that somebody else is emptying. */
 #define COLLECTED_MS 1
 /* Until a link is looked at again that had no room for what the pipe holds: twice as long each time, at most so long.
@@ -131,6 +134,15 @@ static bool daemon_stays(struct pen_watch *watch, const struct pollfd *control)
     return !control->revents || take_control(watch);
 }
 
+/* The process ends next, and with it what is on its way; a program on another host that has not heard why would try to
+ * come back. */
+static void await_delivery(struct pen_link *link)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    for (uint64_t until = pen_deadline_ms(LAST_WORDS_MS); pen_link_unacknowledged(link) && pen_now_ns() < until;)
+        nanosleep(&pause, NULL);
+}
+
 /* Last words to the client, if its socket takes them. */
 static void say_daemon_left(struct pen_work *work)
 {
@@ -141,6 +153,8 @@ static void say_daemon_left(struct pen_work *work)
     pen_msg_fatal_encode(&fatal, 0, frame);
     if (!pen_outbox_send_last(&work->outbox, frame, size))
         pen_outbox_flush(&work->outbox);
+    if (work->outbox.link)
+        await_delivery(work->outbox.link);
 }
 
 /* The client has nothing to say here: anything that comes ends the session. */
