@@ -148,13 +148,14 @@ cl_int pen_enqueue_end(struct pen_enqueue *e, int error)
         pen_context_tell_lost(e->queue->context);
     if (e->event && error && !atomic_load_explicit(&e->event->sent, memory_order_relaxed))
         pen_hostptr_not_sent(e->event);
-    if (e->event && !error && e->out_event) {
-        *e->out_event = e->event;
-        atomic_store_explicit(&e->event->given, true, memory_order_release);
-    } else if (e->event)
-        (void)pen_release(e->event, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
+    cl_event event = e->event;
     e->event = NULL;
-    finish(e);
+    finish(e); /* reads the wait list, and the event's place may be in it */
+    if (event && !error && e->out_event) {
+        atomic_store_explicit(&event->given, true, memory_order_release);
+        *e->out_event = event;
+    } else if (event)
+        (void)pen_release(event, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
     return pen_status(error);
 }
 

@@ -379,6 +379,23 @@ static void test_events_that_stay(void **state)
     free(events);
 }
 
+/* A program may wait for its last command's event and have the next one's put in the same place. */
+static void test_event_in_the_place_of_one_waited_for(void **state)
+{
+    (void)state;
+    cl_event event = send_marker(queue), before = event;
+    assert_int_equal(pen_clRetainEvent(before), CL_SUCCESS);
+    assert_int_equal(pen_clEnqueueMarkerWithWaitList(queue, 1, &event, &event), CL_SUCCESS);
+    assert_ptr_not_equal(event, before);
+    assert_int_equal(before->object.internal, 1); /* nothing holds it but the program */
+    assert_int_equal(event->object.internal, 1);
+    assert_int_equal(pen_clReleaseEvent(before), CL_SUCCESS);
+    assert_int_equal(pen_clReleaseEvent(before), CL_SUCCESS);
+    stub_complete(event->slot, 0);
+    assert_int_equal(pen_event_wait(event), CL_SUCCESS);
+    assert_int_equal(pen_clReleaseEvent(event), CL_SUCCESS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +408,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_callback_keeps_the_event, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_profiling, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_events_that_stay, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_event_in_the_place_of_one_waited_for, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("icd events", tests, NULL, NULL);
 }
