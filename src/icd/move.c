@@ -453,12 +453,26 @@ static int send_in_turn(struct pieces *all, struct pen_enqueue *e, const struct 
     return error ? error : send_aside(all, e, piece);
 }
 
+/* In an in-order queue the program's list is the first piece's alone, and the others wait for that one: what has failed
+ * of the list fails them too, and a list so long that markers of ours stand for it has them once, ahead of the turn. */
+static cl_int piece_begin(struct pieces *all, struct piece *piece, struct pen_enqueue *e, cl_uint wait_count,
+                          const cl_event *wait_list)
+{
+    bool follows = all->turn && all->first;
+    cl_int status = pen_enqueue_begin(e, all->queue, piece->move.type, follows ? 0 : wait_count,
+                                      follows ? NULL : wait_list, &piece->event, true, true);
+    if (status != CL_SUCCESS || !follows || !wait_count || pen_event_peek(all->first) == CL_COMPLETE)
+        return status;
+    int error = pen_enqueue_wait_for(e, all->first);
+    return error ? pen_enqueue_end(e, error) : CL_SUCCESS;
+}
+
 static cl_int piece_send(struct pieces *all, struct piece *piece, cl_uint wait_count, const cl_event *wait_list)
 {
     cl_command_queue queue = all->queue;
     struct pen_session *session = queue->context->session;
     struct pen_enqueue e = {0};
-    cl_int status = pen_enqueue_begin(&e, queue, piece->move.type, wait_count, wait_list, &piece->event, true, true);
+    cl_int status = piece_begin(all, piece, &e, wait_count, wait_list);
     if (status != CL_SUCCESS)
         return status;
     piece->lent = piece_lend(piece, queue->context);

@@ -48,6 +48,17 @@ void stub_reset(void)
     stub.on_arena = stub.on_drain = NULL;
 }
 
+const struct stub_command *stub_nth(uint16_t opcode, uint32_t number)
+{
+    const struct stub_command *found = NULL;
+    pthread_mutex_lock(&lock);
+    for (uint32_t i = 0; i < stub.command_count && !found; i++)
+        if (stub.commands[i].opcode == opcode && number-- == 0)
+            found = &stub.commands[i];
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
 const struct stub_command *stub_last(uint16_t opcode)
 {
     for (uint32_t i = stub.command_count; i-- > 0;)
@@ -569,7 +580,7 @@ int pen_session_answer_data(struct pen_session *session, uint64_t sequence, void
 
 /* ---- the arena: given out from its begin again when it is at its end, whatever is in use ---- */
 
-static _Alignas(4096) unsigned char arena[1 << 20];
+static _Alignas(4096) unsigned char arena[32 << 20];
 static uint64_t arena_taken;
 
 int pen_arena_alloc(struct pen_session *session, uint64_t size, uint64_t align, uint64_t *out_offset)

@@ -44,6 +44,8 @@ int stub_refs(const struct pen_session *session);
 void stub_reset(void);
 /* The last command of that opcode, decoded by the test; NULL: none. */
 const struct stub_command *stub_last(uint16_t opcode);
+/* The same of the one that `number` others of it were before. */
+const struct stub_command *stub_nth(uint16_t opcode, uint32_t number);
 uint32_t stub_count(uint16_t opcode);
 /* Publishes a state in a slot, or that a queue is complete up to a sequence number. */
 void stub_complete(uint32_t slot, int32_t state);
