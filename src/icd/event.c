@@ -255,7 +255,9 @@ static void retire(cl_event event)
     if (pen_event_status(event) != CL_COMPLETE) /* from here on it says so itself */
         return;
     atomic_store_explicit(&event->local, CL_COMPLETE, memory_order_seq_cst); /* see pen_event_pin */
-    if (atomic_load_explicit(&event->object.internal, memory_order_seq_cst) != 2)
+    /* The program may have released it since hold looked: then the other reference is ours, and reads its slot. */
+    if (atomic_load_explicit(&event->object.internal, memory_order_seq_cst) != 2 ||
+        !atomic_load_explicit(&event->object.refs, memory_order_relaxed))
         return;
     pthread_mutex_lock(&event->lock);
     cl_event begun = event->begun;

@@ -498,8 +498,10 @@ static cl_int piece_send(struct pieces *all, struct piece *piece, cl_uint wait_c
 static cl_int pieces_end(struct pieces *all, cl_int status, cl_event *out_event)
 {
     if (status == CL_SUCCESS && out_event) {
+        pthread_mutex_lock(&all->last->lock);
         if (all->first != all->last)
             keep_event(&all->last->begun, all->first);
+        pthread_mutex_unlock(&all->last->lock);
         (void)pen_retain(all->last, PEN_MAGIC_EVENT, CL_INVALID_EVENT);
         *out_event = all->last;
     }

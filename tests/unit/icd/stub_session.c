@@ -45,7 +45,8 @@ void stub_reset(void)
     stub.acquired = stub.released = stub.cancelled = stub.drained = 0;
     stub.complete_at_once = false;
     stub.open_error = stub.slot_error = stub.partition_status = stub.arena_error = 0;
-    stub.on_arena = stub.on_drain = NULL;
+    stub.on_arena = stub.on_drain = stub.on_held = NULL;
+    stub.few_slots = false;
 }
 
 const struct stub_command *stub_nth(uint16_t opcode, uint32_t number)
@@ -83,6 +84,14 @@ static void move_epoch(void)
     epoch++;
     pthread_cond_broadcast(&epoch_moved);
     pthread_mutex_unlock(&epoch_lock);
+}
+
+void *stub_owner(uint32_t slot)
+{
+    pthread_mutex_lock(&slots_lock);
+    void *owner = open_session->owners[slot];
+    pthread_mutex_unlock(&slots_lock);
+    return owner;
 }
 
 void stub_complete(uint32_t slot, int32_t state)
@@ -313,7 +322,7 @@ bool pen_slots_few(struct pen_session *session)
     pthread_mutex_lock(&slots_lock);
     bool few = STUB_SLOTS - session->next_slot + session->free_count < STUB_FEW;
     pthread_mutex_unlock(&slots_lock);
-    return few;
+    return few || stub.few_slots;
 }
 
 uint32_t pen_slots_complete(struct pen_session *session, uint32_t looks, bool (*hold)(void *owner), void **out_owners,
@@ -326,6 +335,8 @@ uint32_t pen_slots_complete(struct pen_session *session, uint32_t looks, bool (*
         if (session->owners[slot] && session->states[slot] <= 0 && hold(session->owners[slot]))
             out_owners[count++] = session->owners[slot];
     pthread_mutex_unlock(&slots_lock);
+    if (stub.on_held)
+        stub.on_held();
     return count;
 }
 

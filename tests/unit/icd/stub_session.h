@@ -28,6 +28,8 @@ struct stub {
     int arena_error;          /* what the next pen_arena_alloc returns */
     void (*on_arena)(void);   /* called by pen_arena_alloc, which may wait */
     void (*on_drain)(void);   /* called by pen_session_drain_output */
+    void (*on_held)(void);    /* called by pen_slots_complete, which has asked the owners */
+    bool few_slots;           /* says pen_slots_few, whatever there are */
     int partition_status;
     uint32_t features;
     _Atomic int acquired, released, cancelled; /* event slots */
@@ -47,6 +49,8 @@ const struct stub_command *stub_last(uint16_t opcode);
 /* The same of the one that `number` others of it were before. */
 const struct stub_command *stub_nth(uint16_t opcode, uint32_t number);
 uint32_t stub_count(uint16_t opcode);
+/* Whom pen_slot_acquire gave the slot to. */
+void *stub_owner(uint32_t slot);
 /* Publishes a state in a slot, or that a queue is complete up to a sequence number. */
 void stub_complete(uint32_t slot, int32_t state);
 void stub_complete_queue(uint32_t queue_slot, uint64_t sequence);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "icd/entry.h"
+#include "icd/service.h"
 #include "stub_session.h"
 #include "wire/futex.h"
 
@@ -379,6 +380,28 @@ static void test_events_that_stay(void **state)
     free(events);
 }
 
+static cl_event released;
+
+static void keep_and_release(void)
+{
+    pen_ref(released);
+    assert_int_equal(pen_clReleaseEvent(released), CL_SUCCESS);
+}
+
+/* One that the program releases meanwhile may be in use by us, who know nothing of that. */
+static void test_event_that_does_not_stay(void **state)
+{
+    (void)state;
+    released = send_marker(queue);
+    uint32_t slot = released->slot;
+    stub_complete(slot, 0);
+    stub.few_slots = true;
+    stub.on_held = keep_and_release;
+    pen_events_spare(context);
+    assert_int_equal(released->slot, slot);
+    pen_unref(released);
+}
+
 /* A program may wait for its last command's event and have the next one's put in the same place. */
 static void test_event_in_the_place_of_one_waited_for(void **state)
 {
@@ -408,6 +431,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_callback_keeps_the_event, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_profiling, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_events_that_stay, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_event_that_does_not_stay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_event_in_the_place_of_one_waited_for, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("icd events", tests, NULL, NULL);

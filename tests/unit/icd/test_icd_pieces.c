@@ -189,12 +189,40 @@ static void test_failed_wait(void **state)
     assert_int_equal(stub_count(PEN_OP_WRITE), PEN_REMOTE_PIECES);
 }
 
+/* The transfer's event is its last piece's, which other threads may be looking at when it is told when it began. */
+static void test_event(void **state)
+{
+    (void)state;
+    struct pen_scratch scratch = {0};
+    cl_event event = NULL;
+    begin(&event);
+    wait_for_pieces(PEN_REMOTE_PIECES);
+    end_piece(0, PEN_STATE_COMPLETE);
+    wait_for_pieces(PIECES);
+    cl_event last = stub_owner(piece(PIECES - 1, &scratch).slot);
+    pthread_mutex_lock(&last->lock);
+    for (uint32_t i = 1; i < PIECES; i++)
+        end_piece(i, PEN_STATE_COMPLETE);
+    for (int i = 0; i < 50; i++)
+        pause_ms();
+    assert_int_equal(returned, 1);
+    assert_null(last->begun);
+    pthread_mutex_unlock(&last->lock);
+    join();
+    assert_int_equal(returned, CL_SUCCESS);
+    assert_ptr_equal(event, last);
+    assert_non_null(last->begun);
+    assert_int_equal(pen_clReleaseEvent(event), CL_SUCCESS);
+    pen_scratch_finish(&scratch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_many_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_most_waits_and_a_gate, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_failed_wait, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_event, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("icd pieces", tests, NULL, NULL);
 }
