@@ -248,7 +248,7 @@ static void finish_queues(struct pen_work *work)
 static bool feed_last(struct pen_work *work)
 {
     struct pen_work_task *task = first_starved(work);
-    if (!task || work->ending || work->failed || pen_task_running(work))
+    if (!task || work->ending || work->failed || !pen_list_empty(&work->unsent) || pen_task_running(work))
         return false;
     if (!task->sent_home || task->home_ticket != work->ticket) { /* what has come since may have written something */
         pen_room_send_home(work);

@@ -8,12 +8,24 @@ static void stop(void *context, const struct pen_hazard_node *before)
     *(bool *)context = true;
 }
 
+/* Is it to be read by what waits for room in the link? Of that no history tells, where all was valid when it came. */
+static bool is_to_be_read(const struct pen_work_region *root, const struct pen_work_domain *domain)
+{
+    PEN_LIST_EACH(node, next, &root->work->unsent)
+    {
+        const struct pen_work_command *read = PEN_CONTAINER(node, struct pen_work_task, node.ready)->command;
+        if (read->u.transfer.region->root == root && read->lane->device->domain == domain)
+            return true;
+    }
+    return false;
+}
+
 /* Does anything under way count on the replica, by that memory? What has been submitted keeps it by itself, unless it
  * is a copy that may yet fail. */
 static bool is_in_use(const struct pen_work_region *root, const struct pen_work_device *device)
 {
     const struct pen_access all = {(struct pen_work_region *)(uintptr_t)root, 0, root->size, PEN_HAZARD_WRITE, false};
-    bool used = !pen_list_empty(&root->copies);
+    bool used = !pen_list_empty(&root->copies) || is_to_be_read(root, device->domain);
     pen_move_visit(&all, device, stop, &used);
     return used;
 }

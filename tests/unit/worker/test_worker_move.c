@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "rig.h"
+#include "worker/remote.h"
 
 enum { Q = 10, P = 20, SLEEP = 30, MIX, NOP, R = 50, E = 1000 };
 #define DEVICES 3u
@@ -400,6 +401,52 @@ static void test_too_many_parts(void **state)
     rig_stop(&rig);
 }
 
+/* A long read of a program on another host waits for room in the link, and is noted nowhere: what it is to read stays
+ * in the device's memory, however little of that there is. Who needs memory waits for the read, and does not fail. */
+static void test_what_waits_for_the_link_is_in_use(void **state)
+{
+    (void)state;
+    enum { LARGE = 20000, FAR = R + BUFFERS, OTHER, READ = 1, NEEDS_MEMORY };
+    struct pen_remote remote = {.reading = PEN_LINK_BULK_BYTES, .ends = {-1, -1}};
+    struct pen_link *link;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true, .memory = "100000", .no_thread = true},
+            DEVICES + 1);
+    assert_int_equal(pen_link_create(&(struct pen_link_owner){0}, &link), 0);
+    pthread_mutex_init(&remote.lock, NULL);
+    remote.link = link;
+    pen_loans_init(&remote.loans, link, rig.arena, RIG_ARENA);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint64_t at = BACK * (2 + i);
+        *(uint32_t *)(void *)(rig.arena + at) = 7 + i;
+        rig_buffer(&rig, FAR + i, at, LARGE, true);
+    }
+    assert_int_equal(rig_read(&rig, Q, FAR, 1, BACK), 0); /* it is in the device's memory now, and the host's */
+    rig.work->config.remote = &remote;
+    atomic_store(&rig.view.slots[READ].state, PEN_STATE_QUEUED);
+    atomic_store(&rig.view.slots[NEEDS_MEMORY].state, PEN_STATE_QUEUED);
+    RIG_SEND(&rig, read, .queue = Q, .event = E, .slot = READ, .region = FAR, .extent = {LARGE * 4, 1, 1},
+             .arena_offset = BACK, .arena_size = LARGE * 4);
+    rig_pump(&rig);
+    assert_false(pen_list_empty(&rig.work->unsent));
+    RIG_SEND(&rig, read, .queue = Q + DEVICES, .event = E + 1, .slot = NEEDS_MEMORY, .region = OTHER,
+             .extent = {4, 1, 1}, .arena_offset = BACK * 5, .arena_size = 4);
+    rig_pump(&rig);
+    assert_true(rig_slot(&rig, NEEDS_MEMORY) > 0);
+    *(uint32_t *)(void *)(rig.arena + BACK) = 0;
+    atomic_store(&remote.reading, 0);
+    rig_pump(&rig);
+    assert_int_equal(rig_slot(&rig, READ), 0);
+    assert_int_equal(rig_slot(&rig, NEEDS_MEMORY), 0);
+    assert_int_equal(*(uint32_t *)(void *)(rig.arena + BACK), 7);
+    assert_int_equal(*(uint32_t *)(void *)(rig.arena + BACK * 5), 8);
+    rig.work->config.remote = NULL;
+    rig_stop(&rig);
+    pen_loans_finish(&remote.loans);
+    pen_link_destroy(link);
+    pthread_mutex_destroy(&remote.lock);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_failed_copy_behind_writer),
         cmocka_unit_test(test_failed_copy_behind_overwrite),
         cmocka_unit_test(test_failed_copy_of_other_bytes),
+        cmocka_unit_test(test_what_waits_for_the_link_is_in_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
