@@ -535,6 +535,11 @@ void pen_remote_end_take_back(struct pen_remote_end *end, struct pen_loan *loan)
     pen_loan_end(&end->loans, loan);
 }
 
+bool pen_remote_end_is_connected(const struct pen_remote_end *end)
+{
+    return atomic_load(&end->connected);
+}
+
 bool pen_remote_end_has_delivered(struct pen_remote_end *end)
 {
     return atomic_load(&end->connected) && pen_link_has_delivered(end->link);

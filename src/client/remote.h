@@ -38,6 +38,8 @@ bool pen_remote_end_is_full(const struct pen_remote_end *end);
 /* As pen_arena_lend and pen_arena_take_back. */
 void pen_remote_end_lend(struct pen_remote_end *end, struct pen_loan *loan);
 void pen_remote_end_take_back(struct pen_remote_end *end, struct pen_loan *loan);
+/* False while the connection is broken, and for good when the session is lost. Any thread. */
+bool pen_remote_end_is_connected(const struct pen_remote_end *end);
 /* As pen_session_has_delivered. */
 bool pen_remote_end_has_delivered(struct pen_remote_end *end);
 /* The range's pages were given back to the system here: the worker may do the same. */

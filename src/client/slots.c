@@ -198,7 +198,8 @@ struct pen_event_times pen_slot_times(struct pen_session *session, uint32_t slot
 }
 
 /* A counter is not reset: sequence numbers only grow, so that what an earlier queue left is never too high. Each change
- * of what is kept aside (another thread may take what becomes free) is hope for the next. */
+ * of what is kept aside (another thread may take what becomes free) is hope for the next; so is a connection that is to
+ * come back, which brings news of many. */
 int pen_queue_slot_acquire(struct pen_session *session, uint32_t *out_slot)
 {
     uint32_t before = UINT32_MAX, aside = 0;
@@ -211,7 +212,7 @@ int pen_queue_slot_acquire(struct pen_session *session, uint32_t *out_slot)
         if (rc != -PEN_ELIMIT)
             return rc;
         uint64_t now = pen_now_ns();
-        if (aside != before)
+        if (aside != before || (session->remote && !pen_remote_end_is_connected(session->remote)))
             deadline = now + (aside ? QUEUE_SLOT_WAIT_NS : QUEUE_SLOT_HELD_NS);
         before = aside;
         if (now > deadline)

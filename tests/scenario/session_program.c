@@ -38,6 +38,7 @@
 #include <CL/cl.h>
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -562,6 +563,37 @@ static void readers(bool cached)
     CHECK(clReleaseProgram(program));
 }
 
+static void CL_CALLBACK one_done(cl_event event, cl_int status, void *count)
+{
+    (void)event, (void)status;
+    atomic_fetch_add((_Atomic cl_uint *)count, 1);
+}
+
+/* Queues one after the other, each released with work in it, whose event holds it; half a second to cut the connection
+ * before. */
+static void churn(cl_uint count)
+{
+    static _Atomic cl_uint done;
+    const cl_uint pattern = 3;
+    cl_device_id device;
+    CHECK(clGetContextInfo(cl.context, CL_CONTEXT_DEVICES, sizeof device, &device, NULL));
+    round_trip_once();
+    say("running");
+    usleep(500000);
+    for (cl_uint i = 0; i < count; i++) {
+        cl_int status;
+        cl_event event;
+        cl_command_queue queue = clCreateCommandQueueWithProperties(cl.context, device, NULL, &status);
+        check(status, "clCreateCommandQueueWithProperties");
+        CHECK(clEnqueueFillBuffer(queue, cl.buffer, &pattern, sizeof pattern, 0, sizeof pattern, 0, NULL, &event));
+        CHECK(clSetEventCallback(event, CL_COMPLETE, one_done, (void *)&done));
+        CHECK(clReleaseEvent(event));
+        CHECK(clReleaseCommandQueue(queue));
+    }
+    while (atomic_load(&done) < count)
+        usleep(1000);
+}
+
 /* Leaves a command behind that waits for what nobody will set. */
 static void abandon(void)
 {
@@ -610,6 +642,8 @@ int main(int argc, char **argv)
         readers(number > 0);
     else if (!strcmp(mode, "keep"))
         keep((size_t)number);
+    else if (!strcmp(mode, "churn"))
+        churn((cl_uint)number);
     else if (!strcmp(mode, "build"))
         build((int)number, "");
     else if (!strcmp(mode, "include"))

@@ -95,7 +95,7 @@ class Remote(harness.Scenario):
         program = self.host.start(PROGRAM, *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, PENSTOCK_POOL=pool,
                                   PENSTOCK_SOCKET=os.devnull, **environment)
         self.addCleanup(program.kill)  # one that waits would keep our output open
-        if arguments[0] in ('loop', 'idle', 'hold', 'keep', 'busy', 'burst', 'enqueue'):
+        if arguments[0] in ('loop', 'idle', 'hold', 'keep', 'busy', 'burst', 'enqueue', 'churn'):
             self.assertEqual(program.stdout.readline(), 'running\n')
         return program
 
@@ -204,6 +204,17 @@ class Remote(harness.Scenario):
         program.send_signal(signal.SIGCONT)
         status, out = self.finish(program)
         self.assertEqual((status, out.splitlines()), (0, [f'fake prints {i}' for i in range(count)]))
+
+    def test_more_queues_than_there_are_while_it_is_cut(self):
+        """Whose work only the connection can tell to be over: the next queue waits for it to come back."""
+        self.open()
+        program = self.start('churn', '1200', pool=self.pool())
+        self.proxy.open = False
+        self.proxy.cut_all()
+        time.sleep(3.5)
+        self.assertIsNone(program.poll())
+        self.proxy.open = True
+        self.assertEqual(self.finish(program)[0], 0)
 
     def test_ended_program(self):
         """It says so: its session is not kept for the window."""
