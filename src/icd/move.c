@@ -165,8 +165,10 @@ static int send_to_wait(struct pen_enqueue *e, const struct pen_move *move, uint
     struct pen_session *session = e->queue->context->session;
     if (!is_remote(session))
         return pen_move_send(e, move, staging);
-    pen_session_lock(session);
-    int error = pen_move_send(e, move, staging);
+    int error = pen_queue_lock(e->queue, e->turn);
+    if (error)
+        return error;
+    error = pen_move_send(e, move, staging);
     pen_session_unlock_quietly(session);
     return error;
 }
@@ -442,15 +444,20 @@ static int send_aside(struct pieces *all, struct pen_enqueue *e, const struct pi
 static int send_in_turn(struct pieces *all, struct pen_enqueue *e, const struct piece *piece)
 {
     struct pen_session *session = e->queue->context->session;
-    pen_session_lock(session);
-    int error = all->begun || !all->turn ? 0 : pen_turn_begin(all->turn, all->queue);
-    all->begun = all->turn && !error;
-    if (!error && (!all->turn || pen_turn_is_open(all->turn))) {
-        e->turn = all->turn;
-        return send_locked(e, piece, session);
+    int error = 0;
+    if (all->begun)
+        pen_session_lock(session);
+    else
+        error = all->turn ? pen_turn_begin(all->turn, all->queue) : pen_queue_lock(all->queue, NULL);
+    if (error)
+        return error;
+    all->begun = all->turn;
+    if (all->turn && !pen_turn_is_open(all->turn)) {
+        pen_session_unlock(session);
+        return send_aside(all, e, piece);
     }
-    pen_session_unlock(session);
-    return error ? error : send_aside(all, e, piece);
+    e->turn = all->turn;
+    return send_locked(e, piece, session);
 }
 
 /* In an in-order queue the program's list is the first piece's alone, and the others wait for that one: what has failed

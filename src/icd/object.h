@@ -206,7 +206,7 @@ int pen_queue_wait_for(cl_command_queue queue, uint64_t sequence);
 
 /* turn.c: locks the session, for sending a command on the queue, which comes after what threads of the program do in
  * the place of commands that were there before; `own`: the turn that the command belongs to, or NULL. 0: locked, or
- * -PEN_E*. */
+ * -PEN_E*. It may look for a while whether they end, without the lock: who has it already has it from here. */
 int pen_queue_lock_behind(cl_command_queue queue); /* the rare half: locked when it is called, and when it returns 0 */
 static inline int pen_queue_lock(cl_command_queue queue, const struct pen_turn *own)
 {
@@ -347,10 +347,11 @@ bool pen_turn_try(struct pen_turn *turn, struct pen_enqueue *e);
 /* Takes it when the wait list is complete, and waits for what comes before it on the queue. CL_SUCCESS, or what the
  * call is to return. */
 cl_int pen_turn_wait(struct pen_turn *turn, struct pen_enqueue *e, cl_uint wait_count, const cl_event *wait_list);
-/* Both under the session's lock, of in-order queues. Takes it without waiting for anything: for commands that are sent
- * with `turn` in their struct pen_enqueue. 0 or -PEN_E*. */
+/* Takes it, of an in-order queue, without waiting for anything: for commands that are sent with `turn` in their struct
+ * pen_enqueue. 0: the session is locked, as by pen_queue_lock, or -PEN_E*. */
 int pen_turn_begin(struct pen_turn *turn, cl_command_queue queue);
-/* No gate yet: what is sent on the queue now still comes before all of other threads'. */
+/* No gate yet: what is sent on the queue now still comes before all of other threads'. Under the session's lock, of
+ * in-order queues. */
 bool pen_turn_is_open(const struct pen_turn *turn);
 void pen_turn_end(struct pen_turn *turn);
 

@@ -94,7 +94,6 @@ int pen_turn_begin(struct pen_turn *turn, cl_command_queue queue)
     if (rc)
         return rc;
     take(turn);
-    pen_session_unlock(queue->context->session);
     return 0;
 }
 
@@ -109,14 +108,15 @@ static int take_place(struct pen_turn *turn, uint64_t *out_before)
     cl_command_queue queue = turn->queue;
     struct pen_session *session = queue->context->session;
     uint64_t seen = atomic_load_explicit(&queue->last, memory_order_relaxed);
-    pen_session_lock(session);
     int rc = pen_turn_begin(turn, queue);
+    if (rc)
+        return rc;
     *out_before = atomic_load_explicit(&queue->last, memory_order_relaxed);
     if (*out_before == seen)
         pen_session_unlock_quietly(session);
     else
         pen_session_unlock(session); /* there may be a gate */
-    return rc;
+    return 0;
 }
 
 cl_int pen_turn_wait(struct pen_turn *turn, struct pen_enqueue *e, cl_uint wait_count, const cl_event *wait_list)

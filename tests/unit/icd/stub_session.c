@@ -47,6 +47,7 @@ void stub_reset(void)
     stub.open_error = stub.slot_error = stub.partition_status = stub.arena_error = 0;
     stub.on_arena = stub.on_drain = stub.on_held = NULL;
     stub.few_slots = false;
+    stub.quiet_within = 0;
 }
 
 const struct stub_command *stub_nth(uint16_t opcode, uint32_t number)
@@ -470,18 +471,20 @@ void pen_session_lock(struct pen_session *session)
 {
     (void)session;
     pthread_mutex_lock(&lock);
+    stub.lock_depth++;
 }
 
 void pen_session_unlock(struct pen_session *session)
 {
     (void)session;
+    stub.lock_depth--;
     pthread_mutex_unlock(&lock);
 }
 
 void pen_session_unlock_quietly(struct pen_session *session)
 {
-    (void)session;
-    pthread_mutex_unlock(&lock);
+    stub.quiet_within += stub.lock_depth > 1;
+    pen_session_unlock(session);
 }
 
 void *pen_session_begin(struct pen_session *session, size_t size, uint64_t *out_sequence, int *out_error)

@@ -36,6 +36,8 @@ struct stub {
     int queue_slots;                           /* in use */
     int opened, pool_queries;                  /* ever */
     _Atomic int drained;
+    uint32_t lock_depth;   /* guarded by the session's lock */
+    uint32_t quiet_within; /* unlocked quietly how often while it stayed locked; likewise */
 };
 extern struct stub stub;
 

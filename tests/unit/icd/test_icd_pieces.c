@@ -216,6 +216,47 @@ static void test_event(void **state)
     pen_scratch_finish(&scratch);
 }
 
+static unsigned char small[PEN_REMOTE_PIECE_BYTES];
+
+static void *write_small(void *unused)
+{
+    (void)unused;
+    returned = pen_clEnqueueWriteBuffer(queue, buffer, CL_TRUE, 0, sizeof small, small, 0, NULL, NULL) ||
+               pen_clEnqueueReadBuffer(queue, buffer, CL_TRUE, 0, PEN_SMALL_BYTES, small, 0, NULL, NULL);
+    return NULL;
+}
+
+/* Behind another thread's transfer, of one piece, and of less. */
+static void test_behind(void **state)
+{
+    (void)state;
+    struct pen_turn turn;
+    assert_int_equal(pen_turn_begin(&turn, queue), 0);
+    pen_session_unlock(context->session);
+    returned = 1;
+    assert_int_equal(pthread_create(&other, NULL, write_small, NULL), 0);
+    wait_for_pieces(1);
+    assert_int_equal(stub_count(PEN_OP_MARKER), 1);
+    pen_turn_end(&turn);
+    assert_int_equal(pen_turn_begin(&turn, queue), 0);
+    pen_session_unlock(context->session);
+    end_piece(0, PEN_STATE_COMPLETE);
+    for (int i = 0; i < 5000 && !stub_count(PEN_OP_READ); i++)
+        pause_ms();
+    assert_int_equal(stub_count(PEN_OP_MARKER), 2);
+    pen_turn_end(&turn);
+    struct pen_scratch scratch = {0};
+    struct pen_msg_read read;
+    const struct stub_command *sent = stub_nth(PEN_OP_READ, 0);
+    assert_non_null(sent);
+    assert_int_equal(pen_msg_read_decode(sent->frame, sent->size, &scratch, &read), 0);
+    stub_complete(read.slot, PEN_STATE_COMPLETE);
+    pen_scratch_finish(&scratch);
+    join();
+    assert_int_equal(returned, CL_SUCCESS);
+    assert_int_equal(stub.quiet_within, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +264,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_most_waits_and_a_gate, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_failed_wait, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_event, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_behind, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("icd pieces", tests, NULL, NULL);
 }

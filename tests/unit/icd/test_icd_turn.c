@@ -142,6 +142,7 @@ static void test_two_turns(void **state)
     assert_int_equal(pthread_join(other, NULL), 0);
     assert_int_equal(returned, CL_SUCCESS);
     assert_int_equal(stub_count(PEN_OP_MARKER), 1);
+    assert_int_equal(stub.quiet_within, 0); /* while it looked whether the first one ends, it had no lock */
 }
 
 /* The turn's place is behind what was there before it, and no further. */
