@@ -392,7 +392,8 @@ static cl_int piece_retire(struct piece *piece, struct pen_session *session)
 }
 
 /* The pieces of one transfer. To other threads that use the in-order queue they are one command: once one of them has
- * put a gate into the queue, pieces go beside it, on a queue of their own, behind the last one that was sent there. */
+ * put a gate into the queue, pieces go beside it, on a queue of their own, behind the last one that was sent there.
+ * Where no queue is to be had, the rest comes in a turn of its own, after what other threads have sent. */
 struct pieces {
     cl_command_queue queue;
     struct pen_turn *turn;  /* NULL: there is no order to keep, or but one piece */
@@ -421,19 +422,21 @@ static int send_locked(struct pen_enqueue *e, const struct piece *piece, struct 
     return error;
 }
 
-static int send_aside(struct pieces *all, struct pen_enqueue *e, const struct piece *piece)
+/* As the program's. NULL: none is to be had. */
+static cl_command_queue make_aside(cl_command_queue queue)
+{
+    return queue->property_list
+               ? pen_clCreateCommandQueueWithProperties(queue->context, queue->device, queue->property_list, NULL)
+               : pen_clCreateCommandQueue(queue->context, queue->device, queue->properties, NULL);
+}
+
+static int send_aside(struct pieces *all, struct pen_enqueue *e, const struct piece *piece, bool is_new)
 {
     cl_command_queue queue = all->queue;
     struct pen_session *session = queue->context->session;
-    if (!all->aside) {
-        cl_int status;
-        all->aside = pen_clCreateCommandQueue(queue->context, queue->device, queue->properties, &status);
-        if (!all->aside)
-            return pen_session_alive(session) ? -PEN_EGONE : -PEN_ELIMIT;
-        int error = pen_enqueue_wait_for(e, all->last);
-        if (error)
-            return error;
-    }
+    int error = is_new ? pen_enqueue_wait_for(e, all->last) : 0;
+    if (error)
+        return error;
     e->queue = all->aside;
     pen_session_lock(session);
     if (all->aside->told < queue->told)
@@ -441,20 +444,36 @@ static int send_aside(struct pieces *all, struct pen_enqueue *e, const struct pi
     return send_locked(e, piece, session);
 }
 
+/* Locks the session, in the turn. */
+static int lock_in_turn(struct pieces *all)
+{
+    int error = 0;
+    if (all->begun)
+        pen_session_lock(all->queue->context->session);
+    else
+        error = all->turn ? pen_turn_begin(all->turn, all->queue) : pen_queue_lock(all->queue, NULL);
+    all->begun = all->turn && !error;
+    return error;
+}
+
 static int send_in_turn(struct pieces *all, struct pen_enqueue *e, const struct piece *piece)
 {
     struct pen_session *session = e->queue->context->session;
-    int error = 0;
-    if (all->begun)
-        pen_session_lock(session);
-    else
-        error = all->turn ? pen_turn_begin(all->turn, all->queue) : pen_queue_lock(all->queue, NULL);
+    int error = lock_in_turn(all);
     if (error)
         return error;
-    all->begun = all->turn;
     if (all->turn && !pen_turn_is_open(all->turn)) {
         pen_session_unlock(session);
-        return send_aside(all, e, piece);
+        bool is_new = !all->aside;
+        if (is_new)
+            all->aside = make_aside(all->queue);
+        if (all->aside)
+            return send_aside(all, e, piece, is_new);
+        pen_turn_end(all->turn);
+        all->begun = false;
+        error = lock_in_turn(all);
+        if (error)
+            return error;
     }
     e->turn = all->turn;
     return send_locked(e, piece, session);

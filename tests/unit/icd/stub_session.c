@@ -120,7 +120,7 @@ static const cl_uint vendor = 77, sub_devices = 4;
 static const cl_device_partition_property ways[] = {CL_DEVICE_PARTITION_BY_AFFINITY_DOMAIN, CL_DEVICE_PARTITION_EQUALLY,
                                                     CL_DEVICE_PARTITION_BY_COUNTS};
 static const char extensions[] = "cl_khr_fp64 cl_khr_gl_sharing  cl_khr_fp64 cl_khr_il_program cl_khr_fp64x ";
-static const char few_extensions[] = "cl_khr_il_program cl_khr_fp16";
+static const char few_extensions[] = "cl_khr_il_program cl_khr_fp16 cl_khr_priority_hints";
 static const cl_name_version versions[] = {{CL_MAKE_VERSION(2, 1, 0), "cl_khr_il_program"}};
 static const cl_name_version features[] = {{CL_MAKE_VERSION(3, 0, 0), "__opencl_c_images"},
                                            {CL_MAKE_VERSION(3, 0, 0), "__opencl_c_pipes"},
@@ -163,6 +163,7 @@ static const struct pen_property gpu[] = {
     VALUE(CL_DEVICE_COMPILER_AVAILABLE, yes),
     VALUE(CL_DEVICE_IL_VERSION, il),
     VALUE(CL_DEVICE_GLOBAL_MEM_SIZE, memory),
+    VALUE(CL_DEVICE_MAX_MEM_ALLOC_SIZE, allocation),
     VALUE(CL_DEVICE_MEM_BASE_ADDR_ALIGN, align_bits),
     IMAGES(other_formats, gpu_pitch),
 };

@@ -32,7 +32,7 @@ static int set_up(void **state)
     cl_platform_id platform = NULL;
     stub.features = PEN_FEATURE_REMOTE;
     pen_clGetPlatformIDs(1, &platform, NULL);
-    pen_clGetDeviceIDs(platform, CL_DEVICE_TYPE_CPU, 1, &device, NULL);
+    pen_clGetDeviceIDs(platform, CL_DEVICE_TYPE_GPU, 1, &device, NULL);
     context = pen_clCreateContext(NULL, 1, &device, NULL, NULL, &error);
     queue = pen_clCreateCommandQueue(context, device, 0, &error);
     buffer = pen_clCreateBuffer(context, 0, BYTES, NULL, &error);
@@ -175,6 +175,64 @@ static void test_most_waits_and_a_gate(void **state)
     assert_int_equal(stub_count(PEN_OP_EVENT_SET), 1);
 }
 
+/* The queue aside is as the program's. */
+static void test_aside_priority(void **state)
+{
+    (void)state;
+    const cl_queue_properties low[] = {CL_QUEUE_PRIORITY_KHR, CL_QUEUE_PRIORITY_LOW_KHR, 0};
+    struct pen_scratch scratch = {0};
+    struct pen_msg_queue_create create;
+    cl_command_queue usual = queue;
+    cl_int error = 0;
+    assert_non_null(queue = pen_clCreateCommandQueueWithProperties(context, device, low, &error));
+    begin(NULL);
+    wait_for_pieces(PEN_REMOTE_PIECES);
+    fill();
+    end_piece(0, PEN_STATE_COMPLETE);
+    wait_for_pieces(PIECES);
+    assert_true(is_aside(PIECES - 1));
+    const struct stub_command *sent = stub_last(PEN_OP_QUEUE_CREATE);
+    assert_int_equal(pen_msg_queue_create_decode(sent->frame, sent->size, &scratch, &create), 0);
+    assert_int_equal(create.priority, PEN_HINT_LOW);
+    pen_scratch_finish(&scratch);
+    for (uint32_t i = 1; i < PIECES; i++)
+        end_piece(i, PEN_STATE_COMPLETE);
+    join();
+    assert_int_equal(returned, CL_SUCCESS);
+    stub_complete_queue(queue->slot, queue->last);
+    assert_int_equal(pen_clReleaseCommandQueue(queue), CL_SUCCESS);
+    queue = usual;
+}
+
+/* No more queues are to be had: the rest of the transfer comes after what other threads have sent. */
+static void test_no_queue_aside(void **state)
+{
+    (void)state;
+    static cl_command_queue others[PEN_LIMIT_QUEUES];
+    cl_int error = 0;
+    uint32_t count = 0;
+    while (count < PEN_LIMIT_QUEUES && (others[count] = pen_clCreateCommandQueue(context, device, 0, &error)))
+        count++;
+    assert_in_range(count, 1, PEN_LIMIT_QUEUES - 1);
+    begin(NULL);
+    wait_for_pieces(PEN_REMOTE_PIECES);
+    fill();
+    end_piece(0, PEN_STATE_COMPLETE);
+    wait_for_pieces(PIECES);
+    assert_false(is_aside(PIECES - 1));
+    assert_true(stub_nth(PEN_OP_WRITE, PIECES - 1)->sequence > stub_last(PEN_OP_FILL)->sequence);
+    assert_int_equal(stub_count(PEN_OP_EVENT_SET), 1); /* the first turn has ended */
+    fill();                                            /* behind the other one */
+    assert_int_equal(stub_count(PEN_OP_MARKER), 2);
+    for (uint32_t i = 1; i < PIECES; i++)
+        end_piece(i, PEN_STATE_COMPLETE);
+    join();
+    assert_int_equal(returned, CL_SUCCESS);
+    assert_int_equal(stub_count(PEN_OP_EVENT_SET), 2);
+    while (count--)
+        assert_int_equal(pen_clReleaseCommandQueue(others[count]), CL_SUCCESS);
+}
+
 /* What the first piece waits for fails: so does the transfer, and sends no more. */
 static void test_failed_wait(void **state)
 {
@@ -262,6 +320,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_many_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_most_waits_and_a_gate, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_aside_priority, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_queue_aside, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_failed_wait, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_event, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_behind, set_up, tear_down),
