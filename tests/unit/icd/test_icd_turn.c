@@ -12,7 +12,7 @@
 #include "icd/entry.h"
 #include "stub_session.h"
 
-enum { BYTES = 256 << 10, SMALL = 64 };
+enum { BYTES = 256 << 10, SMALL = 64, MOST_MS = 10000 };
 
 static cl_context context;
 static cl_command_queue queue;
@@ -42,6 +42,19 @@ static int tear_down(void **state)
     int failed = pen_clReleaseMemObject(buffer) || pen_clReleaseCommandQueue(queue) || pen_clReleaseContext(context);
     stub_reset();
     return failed;
+}
+
+static void pause_ms(long ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
+static void join(void)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += MOST_MS / 1000;
+    assert_int_equal(pthread_timedjoin_np(other, NULL, &until), 0);
 }
 
 static cl_int read_all(void)
@@ -99,7 +112,7 @@ static void fill_from_another_thread(void)
 {
     stub.on_drain = NULL;
     assert_int_equal(pthread_create(&other, NULL, fill_large_and_small, NULL), 0);
-    assert_int_equal(pthread_join(other, NULL), 0); /* it is not held up */
+    join(); /* it is not held up */
     assert_int_equal(returned, CL_SUCCESS);
     assert_int_equal(stub_count(PEN_OP_MARKER), 1); /* one gate is enough */
     assert_int_equal(stub_count(PEN_OP_FILL), 2);   /* the small one goes there, too */
@@ -124,8 +137,9 @@ static void read_beside(void)
 {
     stub.on_drain = NULL;
     assert_int_equal(pthread_create(&other, NULL, read_in_thread, NULL), 0);
-    while (stub_count(PEN_OP_MARKER) == 0)
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    for (int i = 0; i < MOST_MS && stub_count(PEN_OP_MARKER) == 0; i++)
+        pause_ms(1);
+    assert_int_equal(stub_count(PEN_OP_MARKER), 1);
     assert_int_equal(returned, -1);
 }
 
@@ -136,10 +150,10 @@ static void test_two_turns(void **state)
     stub.on_drain = read_beside;
     assert_int_equal(read_all(), CL_SUCCESS);
     assert_int_equal(last_event_set(), gate_of_last_marker());
-    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    pause_ms(20);
     assert_int_equal(returned, -1);
     stub_complete_queue(queue->slot, stub_last(PEN_OP_MARKER)->sequence);
-    assert_int_equal(pthread_join(other, NULL), 0);
+    join();
     assert_int_equal(returned, CL_SUCCESS);
     assert_int_equal(stub_count(PEN_OP_MARKER), 1);
     assert_int_equal(stub.quiet_within, 0); /* while it looked whether the first one ends, it had no lock */
@@ -152,13 +166,14 @@ static void test_waits_for_what_was_before(void **state)
     assert_int_equal(fill(BYTES), CL_SUCCESS);
     uint64_t before = queue->last;
     assert_int_equal(pthread_create(&other, NULL, read_in_thread, NULL), 0);
-    while (!atomic_load(&queue->turn))
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    for (int i = 0; i < MOST_MS && !atomic_load(&queue->turn); i++)
+        pause_ms(1);
+    assert_non_null(atomic_load(&queue->turn));
     assert_int_equal(fill(BYTES), CL_SUCCESS);
     assert_int_equal(stub_count(PEN_OP_MARKER), 1);
     assert_int_equal(stub_count(PEN_OP_EVENT_SET), 0);
     stub_complete_queue(queue->slot, before);
-    assert_int_equal(pthread_join(other, NULL), 0);
+    join();
     assert_int_equal(returned, CL_SUCCESS);
     assert_int_equal(last_event_set(), gate_of_last_marker());
     stub_complete_queue(queue->slot, queue->last);
