@@ -274,8 +274,8 @@ static void allow_vendors(const struct jail *jail)
     const char *folder = given("OPENCL_VENDOR_PATH", VENDORS), *vendors = given("OCL_ICD_VENDORS", folder);
     char path[PATH_MAX];
     struct stat status;
-    bool many = !stat(vendors, &status) && S_ISDIR(status.st_mode);
     snprintf(path, sizeof path, "%s/%s", folder, vendors);
+    bool many = !stat(vendors, &status) && S_ISDIR(status.st_mode);
     if (!strchr(vendors, '/') && pen_ends_with(vendors, ".icd") && !access(path, R_OK))
         allow_vendor(jail, path, vendors, NULL);
     else if (many)
