@@ -34,7 +34,8 @@
 #define STOP_CHECK_NS 100000000u
 /* Of answers and output that the program has not read: a few of the largest frames. */
 #define PAIR_BYTES (4 * PEN_LIMIT_FRAME)
-/* Completions that wait for reads: of each slot that the program has one, and of queues as many between them. */
+/* Completions that wait for reads: of each slot that the program has one, and of queues, which count on in the one that
+ * they have while the reads are the same, as many in all. */
 #define EARLY_MOST (2u * PEN_LIMIT_SLOTS)
 
 /* A completion that came ahead of the bytes of reads before it. */
@@ -76,8 +77,9 @@ struct pen_remote_end {
     uint64_t reads;        /* whose bytes are all here, of those whose bytes come beside */
     struct pen_list early; /* struct early, in order of arrival */
     uint32_t early_count;
-    uint64_t round_trip_ns; /* of the last connection, when it was made; 0: nobody knows */
-    bool detached;          /* the pool sends us away: we come back when it lets us, however long it takes */
+    struct early *counters[PEN_LIMIT_QUEUES]; /* of those, the last one of each queue; or NULL */
+    uint64_t round_trip_ns;                   /* of the last connection, when it was made; 0: nobody knows */
+    bool detached; /* the pool sends us away: we come back when it lets us, however long it takes */
 };
 
 /* ---- from the program --------------------------------------------------------------------------------- */
@@ -163,14 +165,16 @@ static void publish(struct pen_remote_end *end, const struct early *news)
     pen_publish_wake(&end->view);
 }
 
-/* A queue's counter goes on, and what came last said how far it was, after the same reads. */
+/* A queue's counter goes on, and the last that came of it said how far it was, after the same reads: that one counts
+ * on, behind what has come meanwhile. */
 static bool is_told_by_the_last(struct pen_remote_end *end, const struct early *news)
 {
-    struct early *last = PEN_CONTAINER(end->early.prev, struct early, link);
-    if (pen_list_empty(&end->early) || !news->is_queue || !last->is_queue || last->slot != news->slot ||
-        last->after != news->after)
+    struct early *last = news->is_queue ? end->counters[news->slot] : NULL;
+    if (!last || last->after != news->after)
         return false;
     last->u.completed = news->u.completed;
+    pen_list_remove(&last->link);
+    pen_list_append(&end->early, &last->link);
     return true;
 }
 
@@ -189,6 +193,8 @@ static int publish_after_reads(struct pen_remote_end *end, const struct early *n
     *copy = *news;
     pen_list_append(&end->early, &copy->link);
     end->early_count++;
+    if (copy->is_queue)
+        end->counters[copy->slot] = copy;
     return 0;
 }
 
@@ -206,6 +212,8 @@ static int take_bulk(void *context)
             continue;
         pen_list_remove(&news->link);
         end->early_count--;
+        if (news->is_queue && end->counters[news->slot] == news)
+            end->counters[news->slot] = NULL;
         publish(end, news);
         free(news);
     }

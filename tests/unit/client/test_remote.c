@@ -208,7 +208,7 @@ static void *count_early(void *context)
     struct far *far = context;
     const uint64_t bytes = 0;
     for (uint64_t i = 1; i <= 3 * PEN_LIMIT_SLOTS; i++)
-        SAY(far, link_queue, .slot = QUEUE, .completed = i, .after = 1);
+        SAY(far, link_queue, .slot = QUEUE + i % 2, .completed = i, .after = 1);
     say_all(far);
     SAY(far, link_part, .bytes = sizeof bytes, .number = 1);
     memcpy(far->out + far->out_bytes, &bytes, sizeof bytes);
@@ -217,7 +217,7 @@ static void *count_early(void *context)
     return NULL;
 }
 
-/* Of a queue's counters that wait for the same reads the last is enough. */
+/* Of a queue's counters that wait for the same reads the last is enough, whatever other queues say between them. */
 static void test_a_counter_that_waits(void **state)
 {
     struct far far;
@@ -229,6 +229,7 @@ static void test_a_counter_that_waits(void **state)
     while (!atomic_load(&far.view.queues[QUEUE].completed) && pen_now_ns() < until)
         usleep(1000);
     assert_int_equal(atomic_load(&far.view.queues[QUEUE].completed), 3 * PEN_LIMIT_SLOTS);
+    assert_int_equal(atomic_load(&far.view.queues[QUEUE + 1].completed), 3 * PEN_LIMIT_SLOTS - 1);
     pthread_join(thread, NULL);
     close_far(&far);
 }
