@@ -422,7 +422,7 @@ static bool reconnect(struct pen_remote_end *end)
     return false;
 }
 
-/* What is left of an end: its threads are at their end, or this one is its last. */
+/* What is left of an end: its threads are at their end, or this one is its last, of one that was left to it. */
 static void discard(struct pen_remote_end *end)
 {
     if (end->link)
@@ -670,7 +670,9 @@ static void ask_to_stop(struct pen_remote_end *end)
         shutdown(end->socket, SHUT_RDWR); /* a receiver that waits for the program to read is let go */
 }
 
-/* True: it is in the middle of a try, and the end is its own from then on. It touches nothing else any more. */
+/* True: it is in the middle of a try, and the end is its own from then on. That may be there longer than the session:
+ * neither the page and the ring in `view` nor the arena may be touched any more, by what a try calls (the link resumes,
+ * but sends nothing) or by discard. */
 static bool leave_to_receiver(struct pen_remote_end *end)
 {
     pthread_mutex_lock(&end->trying);

@@ -21,7 +21,7 @@ struct pen_remote_config {
     uint64_t reconnect_ns;              /* how long it is tried; then the session is lost */
     uint64_t spin_ns;                   /* a thread that waits looks so long before it sleeps */
     bool packing;                       /* bulk may come compressed, and go so (feature lz4) */
-    const struct pen_shared_view *view; /* the session's, as the arena, which outlives the end */
+    const struct pen_shared_view *view; /* the session's, as the arena: both stay until pen_remote_end_stop returns */
     void *arena;
     uint64_t arena_bytes;
 };
@@ -48,7 +48,8 @@ void pen_remote_end_forget(struct pen_remote_end *end, uint64_t offset, uint64_t
 void pen_remote_end_forked(struct pen_remote_end *end);
 /* Tells the worker that no new connection will come: else it would wait for one. Waits a moment until it knows. */
 void pen_remote_end_leave(struct pen_remote_end *end);
-/* The session is over. Accepts NULL. */
+/* The session is over. Does not wait for a try to connect again, which ends by itself later, and with it the thread
+ * that makes it: nothing of the caller's is used from here on. Accepts NULL. */
 void pen_remote_end_stop(struct pen_remote_end *end);
 
 #endif
