@@ -77,6 +77,7 @@ struct pen_daemon {
 
     /* revoke.c */
     int revoke_fd; /* inotify; -1: no tenant has come yet */
+    int revoke_wd; /* of its watch; -1: none */
     struct event *revoke_event;
 
     /* probe.c */

@@ -37,40 +37,67 @@ static void check_all(struct pen_daemon *daemon)
         drop(daemon, tenant);
 }
 
+/* Of the directory itself: that which has the name now is watched, before it is looked at. */
+static void directory_changed(struct pen_daemon *daemon, const struct inotify_event *event)
+{
+    if (event->mask & IN_MOVE_SELF) {
+        (void)inotify_rm_watch(daemon->revoke_fd, event->wd);
+        daemon->revoke_wd = -1;
+    }
+    pen_revoke_watch(daemon);
+    check_all(daemon);
+}
+
+static void happened(struct pen_daemon *daemon, const struct inotify_event *event)
+{
+    char tenant[PEN_TLS_IDENTITY_BYTES + 1];
+    bool gone = event->mask & (IN_DELETE | IN_MOVED_FROM), all = event->mask & IN_Q_OVERFLOW;
+    if (!all && event->wd != daemon->revoke_wd)
+        return; /* in a directory that was the tenants' once */
+    if (all || event->mask & (IN_IGNORED | IN_MOVE_SELF))
+        directory_changed(daemon, event);
+    else if (event->len && tenant_of(event->name, gone ? ".key" : ".revoked", tenant))
+        drop(daemon, tenant);
+}
+
 static void changed(evutil_socket_t fd, short what, void *context)
 {
     _Alignas(struct inotify_event) char bytes[4096];
-    char tenant[PEN_TLS_IDENTITY_BYTES + 1];
     ssize_t got;
     (void)what;
     while ((got = read((int)fd, bytes, sizeof bytes)) > 0) {
         const struct inotify_event *event;
         for (char *at = bytes; at < bytes + got; at += sizeof *event + event->len) {
             event = (const struct inotify_event *)(const void *)at;
-            bool gone = event->mask & (IN_DELETE | IN_MOVED_FROM);
-            if (event->mask & (IN_Q_OVERFLOW | IN_IGNORED | IN_MOVE_SELF))
-                check_all(context);
-            else if (event->len && tenant_of(event->name, gone ? ".key" : ".revoked", tenant))
-                drop(context, tenant);
+            happened(context, event);
         }
     }
 }
 
-/* The watch is set again each time, which does nothing unless the directory is another by now. */
+/* The watch is set again each time, which does nothing unless the directory is another by now: then that one is watched
+ * instead. */
 void pen_revoke_watch(struct pen_daemon *daemon)
 {
     if (daemon->revoke_fd < 0) {
+        daemon->revoke_wd = -1;
         daemon->revoke_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
         if (daemon->revoke_fd >= 0)
             daemon->revoke_event = event_new(daemon->base, daemon->revoke_fd, EV_READ | EV_PERSIST, changed, daemon);
         if (daemon->revoke_event)
             event_add(daemon->revoke_event, NULL);
     }
-    if (!daemon->revoke_event ||
-        inotify_add_watch(daemon->revoke_fd, daemon->tenants_dir,
-                          IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MOVE_SELF | IN_ONLYDIR) < 0)
+    int wd = -1;
+    if (daemon->revoke_event)
+        wd = inotify_add_watch(daemon->revoke_fd, daemon->tenants_dir,
+                               IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MOVE_SELF | IN_ONLYDIR);
+    if (wd < 0) {
         pen_report(PEN_REPORT_WARN, "%s cannot be watched (%s): a tenant that is revoked keeps its open sessions",
                    daemon->tenants_dir, strerror(errno));
+        return;
+    }
+    if (daemon->revoke_wd >= 0 && daemon->revoke_wd != wd)
+        (void)inotify_rm_watch(daemon->revoke_fd, daemon->revoke_wd);
+    daemon->revoke_wd = wd;
 }
 
 void pen_revoke_stop(struct pen_daemon *daemon)

@@ -219,6 +219,28 @@ class Tenants(harness.Scenario):
         os.rename(os.path.join(daemon.folder, 'tenants'), os.path.join(daemon.folder, 'elsewhere'))
         self.assertEqual(program.wait(20 * harness.SLOW), LOST)
 
+    def test_directory_is_replaced(self):
+        """The one that has its name is the tenants', and what becomes of the other one is nobody's affair."""
+        daemon = self.open()
+        programs = [self.start(daemon, daemon.tenant(name), 'loop', '60') for name in ('alice', 'bob', 'carol')]
+        tenants, new, old = (os.path.join(daemon.folder, name) for name in ('tenants', 'new', 'old'))
+        shutil.copytree(tenants, new)
+        daemon.process.send_signal(signal.SIGSTOP)  # it does not see that there is none for a moment
+        try:
+            os.rename(tenants, old)
+            os.rename(new, tenants)
+            os.unlink(os.path.join(old, 'carol.key'))
+        finally:
+            daemon.process.send_signal(signal.SIGCONT)
+        self.revoke(daemon, 'bob')
+        self.assertEqual(programs[1].wait(20 * harness.SLOW), LOST)
+        shutil.rmtree(old)
+        self.revoke(daemon, 'alice')  # is heard of after that
+        self.assertEqual(programs[0].wait(20 * harness.SLOW), LOST)
+        self.assertIsNone(programs[2].poll())
+        programs[2].send_signal(signal.SIGUSR1)
+        self.assertEqual(programs[2].wait(20 * harness.SLOW), 0)
+
     def sessions(self, daemon):
         return len(json.loads(daemon.run(harness.PENSTOCK, 'ps', '--json').stdout))
 
