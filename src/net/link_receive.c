@@ -89,6 +89,12 @@ static int take_packed(struct pen_link *link, const void *frame, size_t size)
     return 0;
 }
 
+/* Memory, of what is put off. */
+static uint64_t bytes_of(const struct pen_put_off *kept)
+{
+    return sizeof *kept + kept->size;
+}
+
 /* The reader stands behind it. PEN_LINK_LATER: there is no room, or no memory. */
 static int put_off(struct pen_link *link, const void *frame, size_t size)
 {
@@ -102,7 +108,7 @@ static int put_off(struct pen_link *link, const void *frame, size_t size)
     else
         link->put_off = kept;
     link->put_off_last = kept;
-    link->put_off_bytes += size;
+    link->put_off_bytes += bytes_of(kept);
     link->put_off_forget |= ((const struct pen_frame_header *)frame)->opcode == PEN_OP_LINK_FORGET;
     atomic_store(&link->keeps, true);
     return 0;
@@ -113,7 +119,7 @@ static void drop_first(struct pen_link *link)
 {
     struct pen_put_off *first = link->put_off;
     link->put_off = first->next;
-    link->put_off_bytes -= first->size;
+    link->put_off_bytes -= bytes_of(first);
     free(first);
     if (link->put_off)
         return;

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "net/link.h"
+#include "net/link_state.h"
 #include "net/tls.h"
 #include "net/unix.h"
 #include "wire/arena.h"
@@ -554,6 +554,9 @@ static void kept_without_room(void **unused)
     pen_link_destroy(receiving);
 }
 
+/* What it takes to keep one frame, beside its bytes. */
+#define KEEPING sizeof(struct pen_put_off)
+
 /* Not any number: then nothing more is received. */
 static void kept_without_end(void **unused)
 {
@@ -570,7 +573,41 @@ static void kept_without_end(void **unused)
         before = pen_link_received(receiving);
         turn_for(sending, receiving, 100);
     }
-    assert_in_range(before, PEN_LINK_PUT_OFF_BYTES, PEN_LINK_PUT_OFF_BYTES + (1u << 20));
+    assert_in_range(before, PEN_LINK_PUT_OFF_BYTES - COUNT * KEEPING, PEN_LINK_PUT_OFF_BYTES + (1u << 20));
+    there.room = true;
+    for (uint64_t until = pen_deadline_ms(20000); there.taken < COUNT && pen_now_ns() < until;) {
+        assert_int_equal(pen_link_turn(sending), 0);
+        assert_int_equal(pen_link_turn(receiving), 0);
+    }
+    assert_int_equal(there.taken, COUNT);
+    pen_link_destroy(sending);
+    pen_link_destroy(receiving);
+}
+
+/* Nor when they are small: what it takes to keep them counts. */
+static void small_ones_kept_without_end(void **unused)
+{
+    enum { BYTES = 40, MOST = PEN_LINK_PUT_OFF_BYTES / (BYTES + KEEPING), COUNT = MOST + (2u << 20) / BYTES };
+    struct crowded here = {.room = true}, there = {0};
+    const struct pen_link_owner from = {.frame = take_if_room, .context = &here},
+                                to = {.frame = take_if_room, .context = &there};
+    const struct pen_msg_link_queue queue = {.slot = 1};
+    struct pen_link *sending, *receiving;
+    _Alignas(8) unsigned char frame[64];
+    uint64_t before = UINT64_MAX;
+    (void)unused;
+    assert_int_equal(pen_msg_link_queue_size(&queue), BYTES);
+    make_links(&from, &to, &sending, &receiving);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        pen_msg_link_queue_encode(&queue, i, frame);
+        assert_int_equal(pen_link_add(sending, frame, BYTES), 0);
+    }
+    pen_link_flush(sending);
+    while (before != pen_link_received(receiving)) {
+        before = pen_link_received(receiving);
+        turn_for(sending, receiving, 100);
+    }
+    assert_true(before <= (uint64_t)MOST * BYTES + (1u << 20));
     there.room = true;
     for (uint64_t until = pen_deadline_ms(20000); there.taken < COUNT && pen_now_ns() < until;) {
         assert_int_equal(pen_link_turn(sending), 0);
@@ -939,6 +976,7 @@ int main(void)
         cmocka_unit_test(frames_overtake),
         cmocka_unit_test(kept_without_room),
         cmocka_unit_test(kept_without_end),
+        cmocka_unit_test(small_ones_kept_without_end),
         cmocka_unit_test(many_senders),
         cmocka_unit_test(nobody_sleeps_over_it),
         cmocka_unit_test(a_host_that_is_gone),
