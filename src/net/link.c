@@ -84,12 +84,12 @@ void pen_link_kick(struct pen_link *link)
 
 void pen_link_wait(struct pen_link *link, uint64_t timeout_ns)
 {
-    bool refused = atomic_load(&link->refused);
+    bool refused = atomic_load(&link->refused), full = refused || atomic_load(&link->keeps);
     uint32_t left = atomic_load(&link->left);
     short events = (short)((refused ? 0 : POLLIN) | (left == PEN_LEFT_FOR_SOCKET ? POLLOUT : 0));
     struct pollfd fds[] = {{.fd = events ? atomic_load(&link->poll_fd) : -1, .events = events},
                            {.fd = link->wake_fd, .events = POLLIN},
-                           {.fd = refused ? link->room_fd : -1, .events = POLLOUT}};
+                           {.fd = full ? link->room_fd : -1, .events = POLLOUT}};
     uint64_t ns = timeout_ns, due = atomic_load(&link->due), now = due ? pen_now_ns() : 0;
     if (atomic_load(&link->more) || (due && now >= due))
         return;
@@ -99,7 +99,7 @@ void pen_link_wait(struct pen_link *link, uint64_t timeout_ns)
         ns = PEN_LINK_ACK_NS;
     if (atomic_load(&link->awaits) && ns > PEN_LINK_LOOK_NS)
         ns = PEN_LINK_LOOK_NS;
-    if ((refused || atomic_load(&link->keeps)) && link->room_fd < 0 && ns > AGAIN_NS)
+    if (full && link->room_fd < 0 && ns > AGAIN_NS)
         ns = AGAIN_NS;
     if (left == PEN_LEFT_FOR_MEMORY && ns > SHORT_NS)
         ns = SHORT_NS;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -618,6 +619,34 @@ static void small_ones_kept_without_end(void **unused)
     pen_link_destroy(receiving);
 }
 
+/* Whoever waits hears at once that there is room for what is kept. */
+static void kept_until_there_is_room(void **unused)
+{
+    enum { WAIT_NS = 10000000 }; /* the link itself may want to wait no longer */
+    struct crowded here = {.room = true}, there = {0};
+    const struct pen_link_owner from = {.frame = take_if_room, .context = &here},
+                                to = {.frame = take_if_room, .context = &there};
+    struct pen_link *sending, *receiving;
+    uint64_t least = UINT64_MAX;
+    int room = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); /* can be written to */
+    (void)unused;
+    make_links(&from, &to, &sending, &receiving);
+    pen_link_tell_room(receiving, room);
+    send_texts(sending, 0, 1);
+    turn_for(sending, receiving, 10);
+    for (int i = 0; i < 10; i++) {
+        uint64_t begin = pen_now_ns(), took;
+        pen_link_wait(receiving, WAIT_NS);
+        took = pen_now_ns() - begin;
+        least = took < least ? took : least;
+        assert_int_equal(pen_link_turn(receiving), 0);
+    }
+    assert_true(least < WAIT_NS / 2);
+    pen_link_destroy(sending);
+    pen_link_destroy(receiving);
+    close(room);
+}
+
 #define SENDERS 4
 
 struct sender {
@@ -977,6 +1006,7 @@ int main(void)
         cmocka_unit_test(kept_without_room),
         cmocka_unit_test(kept_without_end),
         cmocka_unit_test(small_ones_kept_without_end),
+        cmocka_unit_test(kept_until_there_is_room),
         cmocka_unit_test(many_senders),
         cmocka_unit_test(nobody_sleeps_over_it),
         cmocka_unit_test(a_host_that_is_gone),
