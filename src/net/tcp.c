@@ -187,8 +187,8 @@ bool pen_tcp_awaits(int fd, uint64_t *out_unheard_ns)
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) || ioctl(fd, SIOCOUTQ, &queued))
         return false;
     /* Not TCP_USER_TIMEOUT: it ends a connection whose peer answers each probe of its closed window, too (tcp(7) does
-     * not say so; the kernel's tcp_probe_timer does). */
-    bool asked = info.tcpi_probes || (info.tcpi_unacked && info.tcpi_last_ack_recv > info.tcpi_last_data_sent);
+     * not say so; the kernel's tcp_probe_timer does). One probe may be lost, and the next is long in coming. */
+    bool asked = info.tcpi_probes >= 2 || (info.tcpi_unacked && info.tcpi_last_ack_recv > info.tcpi_last_data_sent);
     if (asked)
         *out_unheard_ns = (uint64_t)info.tcpi_last_ack_recv * 1000000;
     return queued > 0 || info.tcpi_probes;
