@@ -79,6 +79,7 @@ struct pen_daemon {
     int revoke_fd; /* inotify; -1: no tenant has come yet */
     int revoke_wd; /* of its watch; -1: none */
     struct event *revoke_event;
+    struct event *revoke_again; /* a timer; NULL: it was never needed */
 
     /* probe.c */
     struct pen_daemon_pool pool;
@@ -210,7 +211,8 @@ int pen_gate_ticket(struct pen_daemon *daemon, const struct pen_session_request 
 
 /* Sessions that are promised, and not asked for yet. */
 uint32_t pen_gate_promised(const struct pen_daemon *daemon);
-/* Whether a tenant of that name is let in; "" always is: it is of a program without protection. */
+/* Whether a tenant of that name is let in; "" always is: it is of a program without protection. Where that cannot be
+ * told just now, so is he, and it is looked at again (pen_revoke_look_again). */
 bool pen_gate_knows(struct pen_daemon *daemon, const char *tenant);
 /* Forgets what it was promised. */
 void pen_gate_drop_tenant(struct pen_daemon *daemon, const char *tenant);
@@ -221,6 +223,8 @@ bool pen_gate_unknown(struct pen_daemon *daemon, char out_tenant[PEN_TLS_IDENTIT
 
 /* Watches the tenants' keys: a tenant has come. */
 void pen_revoke_watch(struct pen_daemon *daemon);
+/* Whether tenants who are here are let in still, soon. */
+void pen_revoke_look_again(struct pen_daemon *daemon);
 void pen_revoke_stop(struct pen_daemon *daemon);
 
 /* spawn.c */

@@ -88,8 +88,8 @@ static void complain(struct pen_daemon *daemon, const char *what)
     daemon->complaints_kept = 0;
 }
 
-/* False: the tenant has none. */
-static bool load_key(struct pen_daemon *daemon, const char *tenant, unsigned char secret[PEN_TLS_KEY_BYTES])
+/* -PEN_EIO: whether the tenant has one cannot be told just now; any other error: there is none that is good. */
+static int load_key(struct pen_daemon *daemon, const char *tenant, unsigned char secret[PEN_TLS_KEY_BYTES])
 {
     struct pen_tls_key key;
     struct pen_error error;
@@ -97,10 +97,10 @@ static bool load_key(struct pen_daemon *daemon, const char *tenant, unsigned cha
     if (rc && rc != -PEN_ENOENT)
         complain(daemon, error.message);
     if (rc)
-        return false;
+        return rc;
     memcpy(secret, key.secret, sizeof key.secret);
     explicit_bzero(&key, sizeof key);
-    return true;
+    return 0;
 }
 
 /* For its handshake. */
@@ -108,7 +108,7 @@ static bool find_key(void *context, const char *identity, unsigned char secret[P
 {
     struct knock *knock = context;
     knock->key.identity[0] = 0;
-    if (!load_key(knock->daemon, identity, knock->key.secret))
+    if (load_key(knock->daemon, identity, knock->key.secret))
         return false;
     snprintf(knock->key.identity, sizeof knock->key.identity, "%s", identity);
     memcpy(secret, knock->key.secret, sizeof knock->key.secret);
@@ -122,7 +122,7 @@ static bool is_good_still(const struct knock *knock, const char *tenant)
     unsigned char secret[PEN_TLS_KEY_BYTES];
     if (strcmp(knock->key.identity, tenant) != 0)
         return !pen_tenant_check(daemon->tenants_dir, tenant, NULL);
-    bool good = load_key(daemon, tenant, secret) && !CRYPTO_memcmp(secret, knock->key.secret, sizeof secret);
+    bool good = !load_key(daemon, tenant, secret) && !CRYPTO_memcmp(secret, knock->key.secret, sizeof secret);
     explicit_bzero(secret, sizeof secret);
     return good;
 }
@@ -376,10 +376,15 @@ bool pen_gate_knows(struct pen_daemon *daemon, const char *tenant)
     unsigned char secret[PEN_TLS_KEY_BYTES];
     if (!*tenant || daemon->gate_fd < 0)
         return !*tenant;
-    bool known = load_key(daemon, tenant, secret) ||
-                 (daemon->certificates && !pen_tenant_check(daemon->tenants_dir, tenant, NULL));
+    int key = load_key(daemon, tenant, secret);
+    int certificate = key && daemon->certificates ? pen_tenant_check(daemon->tenants_dir, tenant, NULL) : -PEN_ENOENT;
     explicit_bzero(secret, sizeof secret);
-    return known;
+    if (!key || !certificate)
+        return true;
+    if (key != -PEN_EIO && certificate != -PEN_EIO)
+        return false;
+    pen_revoke_look_again(daemon);
+    return true;
 }
 
 void pen_gate_drop_tenant(struct pen_daemon *daemon, const char *tenant)

@@ -8,6 +8,9 @@
 #include "daemon/daemon.h"
 #include "net/tenant.h"
 
+/* Until tenants are looked up again of whom something could not be told. */
+#define AGAIN_S 1
+
 /* NAME of "NAME.key" or "NAME.revoked"; false when the file is something else. */
 static bool tenant_of(const char *file, const char *suffix, char out[PEN_TLS_IDENTITY_BYTES + 1])
 {
@@ -35,6 +38,21 @@ static void check_all(struct pen_daemon *daemon)
     while (daemon->gate_fd >= 0 && (pen_gate_unknown(daemon, tenant) || pen_clients_unknown(daemon, tenant) ||
                                     pen_workers_unknown(daemon, tenant)))
         drop(daemon, tenant);
+}
+
+static void look_again(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd, (void)what;
+    check_all(context);
+}
+
+void pen_revoke_look_again(struct pen_daemon *daemon)
+{
+    const struct timeval soon = {AGAIN_S, 0};
+    if (!daemon->revoke_again)
+        daemon->revoke_again = evtimer_new(daemon->base, look_again, daemon);
+    if (!daemon->revoke_again || evtimer_add(daemon->revoke_again, &soon))
+        pen_report(PEN_REPORT_ERROR, "out of memory: whether tenants are revoked is not looked at again");
 }
 
 /* Of the directory itself: that which has the name now is watched, before it is looked at. */
@@ -105,6 +123,9 @@ void pen_revoke_stop(struct pen_daemon *daemon)
     if (daemon->revoke_event)
         event_free(daemon->revoke_event);
     daemon->revoke_event = NULL;
+    if (daemon->revoke_again)
+        event_free(daemon->revoke_again);
+    daemon->revoke_again = NULL;
     if (daemon->revoke_fd >= 0)
         close(daemon->revoke_fd);
     daemon->revoke_fd = -1;

@@ -133,6 +133,22 @@ int pen_tenant_create(const char *directory, const char *name, struct pen_tls_ke
     return 0;
 }
 
+/* What it says that a key's file cannot be read. */
+static int unread(int code)
+{
+    switch (code) {
+    case ENOENT:
+        return -PEN_ENOENT;
+    case EACCES:
+    case ELOOP:
+    case ENOTDIR:
+    case ENXIO:
+        return -PEN_EPERM;
+    default:
+        return -PEN_EIO;
+    }
+}
+
 int pen_tenant_load(const char *directory, const char *name, struct pen_tls_key *out_key, struct pen_error *error)
 {
     char path[PATH_MAX], text[PEN_TENANT_KEY_TEXT + 2];
@@ -142,11 +158,12 @@ int pen_tenant_load(const char *directory, const char *name, struct pen_tls_key 
     if (rc)
         return rc;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); /* what is no file is not waited for */
-    if (fd < 0)
-        return pen_fail(error, errno == ENOENT ? -PEN_ENOENT : -PEN_EIO, "reading the key of tenant %s (%s): %s", name,
-                        path, strerror(errno));
-    ssize_t size = fstat(fd, &status) ? -1 : read(fd, text, sizeof text);
-    close(fd);
+    ssize_t size = fd < 0 || fstat(fd, &status) ? -1 : read(fd, text, sizeof text);
+    int code = size < 0 ? errno : 0;
+    if (fd >= 0)
+        close(fd);
+    if (code && code != EISDIR)
+        return pen_fail(error, unread(code), "reading the key of tenant %s (%s): %s", name, path, strerror(code));
     if (size >= 0 && (status.st_mode & 077))
         rc = pen_fail(error, -PEN_EPERM,
                       "the key of tenant %s is not used, since others can read or write %s (mode %04o; 0600 is "

@@ -35,7 +35,8 @@ int pen_tenant_make_directory(const char *directory, struct pen_error *error);
 /* A new random key in DIRECTORY/NAME.key, mode 0600; the directory is made when it is missing. -PEN_EBUSY: there is one
  * of that name. */
 int pen_tenant_create(const char *directory, const char *name, struct pen_tls_key *out_key, struct pen_error *error);
-/* -PEN_ENOENT: none; -PEN_EPERM: others can read or write the file. */
+/* -PEN_ENOENT: none; -PEN_EPERM: others can read or write the file, or it is a link, or not to be read by us;
+ * -PEN_EPROTO: it holds no key; -PEN_EIO: it cannot be read just now. */
 int pen_tenant_load(const char *directory, const char *name, struct pen_tls_key *out_key, struct pen_error *error);
 /* Neither key nor certificate is good any more: removes the key, if there is one, and leaves a mark, NAME.revoked. */
 int pen_tenant_revoke(const char *directory, const char *name, bool *out_had_key, struct pen_error *error);

@@ -120,6 +120,11 @@ void pen_revoke_watch(struct pen_daemon *daemon)
     (void)daemon; /* nobody is revoked */
 }
 
+void pen_revoke_look_again(struct pen_daemon *daemon)
+{
+    (void)daemon;
+}
+
 void pen_clients_pause(struct pen_daemon *daemon)
 {
     (void)daemon; /* this process is never short of descriptors */

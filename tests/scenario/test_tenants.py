@@ -241,6 +241,29 @@ class Tenants(harness.Scenario):
         programs[2].send_signal(signal.SIGUSR1)
         self.assertEqual(programs[2].wait(20 * harness.SLOW), 0)
 
+    def test_a_key_that_cannot_be_read_just_now(self):
+        """It is not taken for one that is gone, and looked at again."""
+        daemon = self.open()
+        programs = [self.start(daemon, daemon.tenant(name), 'loop', '60') for name in ('alice', 'bob')]
+        tenants, new, old = (os.path.join(daemon.folder, name) for name in ('tenants', 'new', 'old'))
+        shutil.copytree(tenants, new)
+        os.unlink(os.path.join(new, 'bob.key'))
+        limits = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+        daemon.process.send_signal(signal.SIGSTOP)
+        try:
+            os.rename(tenants, old)
+            os.rename(new, tenants)
+            resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        finally:
+            daemon.process.send_signal(signal.SIGCONT)
+        daemon.wait_log('reading the key of tenant')
+        time.sleep(0.2)
+        self.assertEqual([program.poll() for program in programs], [None, None])
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limits)
+        self.assertEqual(programs[1].wait(20 * harness.SLOW), LOST)
+        programs[0].send_signal(signal.SIGUSR1)
+        self.assertEqual(programs[0].wait(20 * harness.SLOW), 0)
+
     def sessions(self, daemon):
         return len(json.loads(daemon.run(harness.PENSTOCK, 'ps', '--json').stdout))
 
