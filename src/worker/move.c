@@ -204,7 +204,9 @@ static int order_copy(struct pen_work_command *copy, struct pen_work_task *task,
     int rc = note_access(&noting, &from, to_host ? domain->index : PEN_REPLICA_HOST);
     if (!rc)
         rc = note_access(&noting, &to, to_host ? PEN_REPLICA_HOST : domain->index);
-    bool first = !(root->noted >> domain->index & 1) && domain->index < root->memory_count &&
+    /* A copy to a device is for a command that has just been placed there: what was made for that, nobody is at. */
+    bool made = !to_host && root->made >> domain->index & 1;
+    bool first = !made && !(root->noted >> domain->index & 1) && domain->index < root->memory_count &&
                  root->memories[domain->index] != NULL;
     if (!rc && first) { /* who comes after it waits for it, though it changes only some of that */
         noting = (struct noting){.task = task, .command = copy, .access = &all, .at = domain->index};

@@ -69,6 +69,9 @@ static int reserve(struct pen_work_region *root, struct pen_work_device *device,
 {
     struct pen_backend_memory *memory;
     const struct pen_list *at = NULL;
+    uint32_t domain = device->domain->index;
+    if (domain >= root->memory_count || !root->memories[domain])
+        root->made |= UINT64_C(1) << domain;
     int rc = pen_region_memory(root, device, &memory);
     while (rc == -PEN_EDEVMEM && make_room(root->work, device, accesses, count, &at))
         rc = pen_region_memory(root, device, &memory);
@@ -78,6 +81,8 @@ static int reserve(struct pen_work_region *root, struct pen_work_device *device,
 int pen_room_reserve(const struct pen_access *accesses, uint32_t count, struct pen_work_device *device)
 {
     int rc = 0;
+    for (uint32_t i = 0; i < count; i++)
+        accesses[i].root->made &= ~(UINT64_C(1) << device->domain->index);
     for (uint32_t i = 0; i < count && !rc; i++)
         if (!pen_region_is_direct(accesses[i].root))
             rc = reserve(accesses[i].root, device, accesses, count);

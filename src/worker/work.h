@@ -224,6 +224,7 @@ struct pen_work_region {
     uint64_t overwrites;    /* commands that left no old byte of what they covered */
     bool watched;           /* it has been in two domains: every command with it is watched */
     uint64_t noted;         /* the domains where every command with it that is not over is in the histories */
+    uint64_t made; /* of the root: the domains whose memory was made for the last command that was placed there */
     struct pen_backend_memory **memories; /* by domain; memory_count of them */
     uint32_t memory_count;
 };

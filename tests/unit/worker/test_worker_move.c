@@ -401,6 +401,19 @@ static void test_too_many_parts(void **state)
     rig_stop(&rig);
 }
 
+/* Contents that come to a device where nobody had them before wait for nothing there. */
+static void test_the_first_copy_waits_for_nobody(void **state)
+{
+    (void)state;
+    struct rig rig;
+    prepare(&rig, &(struct rig_options){.domains = DEVICES, .indirect = true}, DEVICES + 1);
+    send_sleep(&rig, Q, 500, E, 1);
+    send_mix(&rig, Q + DEVICES, R, R, 1, E + 1, 2, NULL); /* on the same device */
+    assert_int_equal(rig_wait_slot(&rig, 2), 0);
+    assert_true(rig_slot(&rig, 1) > 0);
+    rig_stop(&rig);
+}
+
 /* A long read of a program on another host waits for room in the link, and is noted nowhere: what it is to read stays
  * in the device's memory, however little of that there is. Who needs memory waits for the read, and does not fail. */
 static void test_what_waits_for_the_link_is_in_use(void **state)
@@ -462,6 +475,7 @@ int main(void)
         cmocka_unit_test(test_failed_copy_behind_writer),
         cmocka_unit_test(test_failed_copy_behind_overwrite),
         cmocka_unit_test(test_failed_copy_of_other_bytes),
+        cmocka_unit_test(test_the_first_copy_waits_for_nobody),
         cmocka_unit_test(test_what_waits_for_the_link_is_in_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
