@@ -5,6 +5,10 @@
 #include "worker/remote.h"
 #include "worker/task.h"
 
+/* How often something is done and leaves no memory for who waits for it, before what devices alone hold is sent home.
+ */
+#define PATIENCE 64u
+
 /* ---- a place on one of several devices --------------------------------------------------------------------------- */
 
 /* Nothing that it waits for is to be awaited any more: it goes as it is, if it can. False: it has to be placed. */
@@ -60,11 +64,13 @@ static int await_room(struct pen_work_task *task)
 /* Those that were there before go first. */
 static void await_memory(struct pen_work_task *task)
 {
-    if (task->starved)
+    if (task->starved) {
         pen_list_prepend(&task->work->starved, &task->node.ready);
-    else
-        pen_list_append(&task->work->starved, &task->node.ready);
+        return;
+    }
+    pen_list_append(&task->work->starved, &task->node.ready);
     task->starved = true;
+    task->patience = PATIENCE;
 }
 
 /* For a held one. *out_hold: it is not to be submitted yet. */
@@ -221,7 +227,8 @@ static struct pen_work_task *first_starved(struct pen_work *work)
     return first == &work->starved ? NULL : PEN_CONTAINER(first, struct pen_work_task, node.ready);
 }
 
-/* Something has been done, and may have left memory for them: in order, as far as it goes. */
+/* Something has been done, and may have left memory for them: in order, as far as it goes. Where the others never come
+ * to an end, what devices alone hold goes to the host beside them, after so many of them and then ever more seldom. */
 static void feed_starved(struct pen_work *work)
 {
     struct pen_work_task *task, *last = NULL;
@@ -230,6 +237,10 @@ static void feed_starved(struct pen_work *work)
         release(work, task);
         last = task;
     }
+    if (!task || ++task->tries < task->patience)
+        return;
+    task->patience *= 2;
+    pen_room_send_home(work);
 }
 
 /* Drivers may tell of commands before they let go of what those used. */

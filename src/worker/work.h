@@ -183,7 +183,9 @@ struct pen_work_task {
     bool sent_home;   /* for it, what devices alone held was copied to the host, when work->ticket was home_ticket */
     bool last_chance; /* and now nothing is under way whose end could leave it memory */
     uint64_t home_ticket;
-    uint64_t reading; /* bytes of what it delivers in remote->reading */
+    uint32_t tries;    /* in vain, as the first in work->starved */
+    uint32_t patience; /* so many, until what devices alone hold is sent home */
+    uint64_t reading;  /* bytes of what it delivers in remote->reading */
 
     /* written by whoever finishes it, before `done` */
     struct pen_list pending; /* guarded by queue->lock */

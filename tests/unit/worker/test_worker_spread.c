@@ -824,6 +824,39 @@ static void test_memory_is_awaited(void **state)
     rig_stop(&rig);
 }
 
+/* What only the device has leaves for another queue's command also while a third never pauses. */
+static void test_memory_is_awaited_beside_others(void **state)
+{
+    (void)state;
+    enum { HELD = 3, STARVED, BUSY, AHEAD = 50, MOST = 3000 };
+    struct rig rig;
+    uint32_t slot;
+    prepare(&rig, &(struct rig_options){.domains = 1, .indirect = true, .memory = "1000"}, 0);
+    rig_queue(&rig, OTHER, 1, 0, 1);
+    for (slot = 1; slot <= STARVED; slot++)
+        rig_buffer(&rig, R + slot, AT(slot), WORDS, slot == STARVED);
+    for (slot = 1; slot <= HELD; slot++) {
+        send_fill(&rig, R + slot, slot, slot);
+        assert_int_equal(rig_wait_slot(&rig, slot), 0);
+    }
+    rig_set_word(&rig, SLEEP, 0, 1);
+    for (slot = BUSY; slot < BUSY + MOST; slot++) { /* so many of them are there at any time */
+        rig_launch(&rig, OTHER, SLEEP, 1, E + slot, slot, NULL, 0);
+        if (slot == BUSY + AHEAD)
+            send_fill(&rig, R + STARVED, STARVED, STARVED);
+        if (slot > BUSY + AHEAD) {
+            assert_int_equal(rig_wait_slot(&rig, slot - AHEAD), 0);
+            if (rig_slot(&rig, STARVED) <= 0)
+                break;
+        }
+    }
+    assert_int_equal(rig_slot(&rig, STARVED), 0);
+    assert_in_range(slot, BUSY, BUSY + MOST - 1);
+    for (slot = 1; slot <= STARVED; slot++)
+        check_word(&rig, R + slot, slot);
+    rig_stop(&rig);
+}
+
 /* ---- code -------------------------------------------------------------------------------------------------------- */
 
 static void send_and_wait(struct rig *rig, uint64_t kernel, uint32_t slot)
@@ -1099,6 +1132,7 @@ int main(void)
         cmocka_unit_test(test_what_is_elsewhere_leaves),
         cmocka_unit_test(test_what_left_is_an_argument),
         cmocka_unit_test(test_memory_is_awaited),
+        cmocka_unit_test(test_memory_is_awaited_beside_others),
         cmocka_unit_test(test_random_with_little_memory),
         cmocka_unit_test(test_many_devices),
         cmocka_unit_test(test_independent_commands_overlap),
