@@ -59,12 +59,16 @@ struct command {
 
 struct pen_backend_queue {
     pthread_t thread;
-    struct pen_list commands; /* not begun; with what follows guarded by pen_fake.lock */
+    struct pen_list link;     /* of `queues`; with what follows guarded by pen_fake.lock */
+    struct pen_list commands; /* not begun */
+    pthread_cond_t changed;   /* a command came, was sent or is over, an event ended, the queue is to stop */
     bool running, stopping;
     bool in_order, profiling, slow;
     uint32_t device;
     uint64_t random;
 };
+
+static struct pen_list queues = {&queues, &queues};
 
 static uint64_t now_ns(void)
 {
@@ -162,7 +166,7 @@ static int command_queue(struct pen_backend_queue *queue, struct command *comman
     }
     command->sent = !pen_fake.lazy;
     pen_list_append(&queue->commands, &command->link);
-    pthread_cond_broadcast(&pen_fake.changed);
+    pthread_cond_broadcast(&queue->changed);
     pthread_mutex_unlock(&pen_fake.lock);
     return 0;
 }
@@ -171,7 +175,7 @@ static void send_locked(struct pen_backend_queue *queue)
 {
     PEN_LIST_EACH(node, next, &queue->commands)
     PEN_CONTAINER(node, struct command, link)->sent = true;
-    pthread_cond_broadcast(&pen_fake.changed);
+    pthread_cond_broadcast(&queue->changed);
 }
 
 /* ---- queues' threads ----------------------------------------------------------------------------------- */
@@ -254,12 +258,18 @@ static uint64_t jitter(struct pen_backend_queue *queue)
     return next_random(&queue->random) % JITTER_NS;
 }
 
+/* Only queues that have something wait for events: a thousand idle ones need not all wake. */
 static void end_event(struct pen_backend_event *event, int status)
 {
     pthread_mutex_lock(&pen_fake.lock);
     event->ended = true;
     event->status = status;
-    pthread_cond_broadcast(&pen_fake.changed);
+    PEN_LIST_EACH(node, next, &queues)
+    {
+        struct pen_backend_queue *queue = PEN_CONTAINER(node, struct pen_backend_queue, link);
+        if (!pen_list_empty(&queue->commands))
+            pthread_cond_broadcast(&queue->changed);
+    }
     pthread_mutex_unlock(&pen_fake.lock);
 }
 
@@ -304,15 +314,24 @@ static void *queue_main(void *user)
             run_command(queue, command, dependency);
             pthread_mutex_lock(&pen_fake.lock);
             queue->running = false;
-            pthread_cond_broadcast(&pen_fake.changed);
+            pthread_cond_broadcast(&queue->changed);
         } else if (queue->stopping && pen_list_empty(&queue->commands)) {
             break;
         } else {
-            pthread_cond_wait(&pen_fake.changed, &pen_fake.lock);
+            pthread_cond_wait(&queue->changed, &pen_fake.lock);
         }
     }
     pthread_mutex_unlock(&pen_fake.lock);
     return NULL;
+}
+
+static void queue_free(struct pen_backend_queue *queue)
+{
+    pthread_mutex_lock(&pen_fake.lock);
+    pen_list_remove(&queue->link);
+    pthread_mutex_unlock(&pen_fake.lock);
+    pthread_cond_destroy(&queue->changed);
+    free(queue);
 }
 
 static int fake_queue_create(struct pen_backend_domain *domain, uint32_t device,
@@ -333,9 +352,11 @@ static int fake_queue_create(struct pen_backend_domain *domain, uint32_t device,
     pthread_mutex_lock(&pen_fake.lock);
     pen_fake.queues_made++;
     queue->random = pen_fake.seed ? pen_fake.seed * UINT64_C(0x9E3779B97F4A7C15) + pen_fake.queues_made : 0;
+    pthread_cond_init(&queue->changed, NULL);
+    pen_list_append(&queues, &queue->link);
     pthread_mutex_unlock(&pen_fake.lock);
     if (pthread_create(&queue->thread, NULL, queue_main, queue)) {
-        free(queue);
+        queue_free(queue);
         return -PEN_EDEVRES;
     }
     *out = queue;
@@ -347,7 +368,7 @@ static int fake_queue_finish(struct pen_backend_queue *queue)
     pthread_mutex_lock(&pen_fake.lock);
     send_locked(queue);
     while (queue->running || !pen_list_empty(&queue->commands))
-        pthread_cond_wait(&pen_fake.changed, &pen_fake.lock);
+        pthread_cond_wait(&queue->changed, &pen_fake.lock);
     pthread_mutex_unlock(&pen_fake.lock);
     return 0;
 }
@@ -367,10 +388,9 @@ static void fake_queue_destroy(struct pen_backend_queue *queue)
     pthread_mutex_lock(&pen_fake.lock);
     queue->stopping = true;
     send_locked(queue);
-    pthread_cond_broadcast(&pen_fake.changed);
     pthread_mutex_unlock(&pen_fake.lock);
     pthread_join(queue->thread, NULL);
-    free(queue);
+    queue_free(queue);
 }
 
 /* ---- commands ------------------------------------------------------------------------------------------ */

@@ -81,7 +81,6 @@ struct pen_backend_domain {
 
 extern struct pen_fake {
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* an event ended, a command came, a queue is to stop */
     bool indirect, lazy, deaf;
     uint64_t seed, queues_made, slow, unbuilt, load_ms;
     struct {

@@ -10,7 +10,7 @@
 #define COMPUTE_UNITS 4
 #define MEMORY_BYTES  (UINT64_C(256) << 20)
 
-struct pen_fake pen_fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+struct pen_fake pen_fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- environment, faults ------------------------------------------------------------------------------- */
 
