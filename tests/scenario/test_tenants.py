@@ -245,6 +245,7 @@ class Tenants(harness.Scenario):
         """It is not taken for one that is gone, and looked at again."""
         daemon = self.open()
         programs = [self.start(daemon, daemon.tenant(name), 'loop', '60') for name in ('alice', 'bob')]
+        daemon.wait_log('is warm', count=3)  # one that brings descriptors meanwhile would be ended
         tenants, new, old = (os.path.join(daemon.folder, name) for name in ('tenants', 'new', 'old'))
         shutil.copytree(tenants, new)
         os.unlink(os.path.join(new, 'bob.key'))
