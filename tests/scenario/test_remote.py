@@ -205,6 +205,7 @@ class Remote(harness.Scenario):
         status, out = self.finish(program)
         self.assertEqual((status, out.splitlines()), (0, [f'fake prints {i}' for i in range(count)]))
 
+    @harness.not_sanitized('the fake device has a thread for each queue, and a worker that leaves waits for none of them')
     def test_more_queues_than_there_are_while_it_is_cut(self):
         """Whose work only the connection can tell to be over: the next queue waits for it to come back."""
         self.open()
