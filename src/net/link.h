@@ -44,8 +44,8 @@ struct pen_msg_link_part;
  * received until they are taken: a peer that waits for acknowledgements, as pen_link_wait_room does, sends not much
  * more. */
 #define PEN_LINK_KEEP 2
-/* Bytes of memory for frames that are kept so; then nothing more is received. A peer that connects anew has PEN_LINK_KEPT_BYTES on
- * their way each time. */
+/* Bytes of memory for frames that are kept so; then nothing more is received. A peer that connects anew has
+ * PEN_LINK_KEPT_BYTES on their way each time. */
 #define PEN_LINK_PUT_OFF_BYTES (4 * PEN_LINK_KEPT_BYTES)
 
 /* What a link does with what comes; in pen_link_turn. An error ends the turn with it: the session has failed. */
