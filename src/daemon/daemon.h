@@ -71,9 +71,9 @@ struct pen_daemon {
     struct event *gate_event;
     struct pen_list knocks, tickets;
     uint64_t knock_count;
-    struct pen_rates rates;      /* of connections, by their source */
-    uint64_t complaints_full_ns; /* about keys' files: when as many may come at once again as at first */
-    uint64_t complaints_kept;    /* that were one too many, since the last that was not */
+    struct pen_rates rates;       /* of connections, by their source */
+    struct pen_bucket complaints; /* about keys' files */
+    uint64_t complaints_kept;     /* that were one too many, since the last that was not */
 
     /* revoke.c */
     int revoke_fd; /* inotify; -1: no tenant has come yet */

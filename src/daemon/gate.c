@@ -73,13 +73,10 @@ static void forget(struct knock *knock, bool keep)
 /* A key's file cannot be used, which any stranger can have said who knows the tenant's name: not more than so often. */
 static void complain(struct pen_daemon *daemon, const char *what)
 {
-    const uint64_t each_ns = UINT64_C(1000000) * COMPLAINT_MS;
-    uint64_t now = pen_now_ns(), full = daemon->complaints_full_ns > now ? daemon->complaints_full_ns : now;
-    if (full - now > (COMPLAINTS - 1) * each_ns) {
+    if (!pen_bucket_take(&daemon->complaints, UINT64_C(1000000) * COMPLAINT_MS, COMPLAINTS, pen_now_ns())) {
         daemon->complaints_kept++;
         return;
     }
-    daemon->complaints_full_ns = full + each_ns;
     if (daemon->complaints_kept)
         pen_report(PEN_REPORT_ERROR, "%s (%" PRIu64 " more about keys before it are not written here)", what,
                    daemon->complaints_kept);

@@ -43,7 +43,7 @@ static struct pen_rate *find(struct pen_rates *rates, const struct pen_rate_addr
 }
 
 /* The address's; for one that is not remembered, an empty place, or that of the fullest bucket. */
-static struct pen_rate *bucket_of(struct pen_rates *rates, const struct pen_rate_address *address)
+static struct pen_rate *rate_of(struct pen_rates *rates, const struct pen_rate_address *address)
 {
     struct pen_rate *place = find(rates, address);
     if (place)
@@ -53,35 +53,38 @@ static struct pen_rate *bucket_of(struct pen_rates *rates, const struct pen_rate
     } else {
         place = &rates->items[0];
         for (uint32_t i = 1; i < rates->count; i++)
-            if (rates->items[i].full_ns < place->full_ns)
+            if (rates->items[i].bucket.full_ns < place->bucket.full_ns)
                 place = &rates->items[i];
     }
     *place = (struct pen_rate){.address = *address};
     return place;
 }
 
+bool pen_bucket_take(struct pen_bucket *bucket, uint64_t token_ns, uint64_t burst, uint64_t now_ns)
+{
+    uint64_t full_ns = bucket->full_ns > now_ns ? bucket->full_ns : now_ns;
+    if (full_ns + token_ns - now_ns > burst * token_ns)
+        return false;
+    bucket->full_ns = full_ns + token_ns;
+    return true;
+}
+
 enum pen_rate_answer pen_rate_take(struct pen_rates *rates, const struct pen_rate_address *address, uint64_t per_s,
                                    uint64_t burst, uint64_t now_ns)
 {
-    const uint64_t token_ns = SECOND_NS / per_s;
-    struct pen_rate *bucket = bucket_of(rates, address);
-    if (bucket->full_ns <= now_ns) {
-        bucket->full_ns = now_ns;
-        bucket->refused = false;
-    }
-    if (bucket->full_ns + token_ns - now_ns <= burst * token_ns) {
-        bucket->full_ns += token_ns;
+    struct pen_rate *rate = rate_of(rates, address);
+    rate->refused &= rate->bucket.full_ns > now_ns;
+    if (pen_bucket_take(&rate->bucket, SECOND_NS / per_s, burst, now_ns))
         return PEN_RATE_OK;
-    }
-    bool first = !bucket->refused;
-    bucket->refused = true;
+    bool first = !rate->refused;
+    rate->refused = true;
     return first ? PEN_RATE_REFUSED_FIRST : PEN_RATE_REFUSED;
 }
 
 void pen_rate_give(struct pen_rates *rates, const struct pen_rate_address *address, uint64_t per_s)
 {
     const uint64_t token_ns = SECOND_NS / per_s;
-    struct pen_rate *bucket = find(rates, address);
-    if (bucket && bucket->full_ns >= token_ns)
-        bucket->full_ns -= token_ns;
+    struct pen_rate *rate = find(rates, address);
+    if (rate && rate->bucket.full_ns >= token_ns)
+        rate->bucket.full_ns -= token_ns;
 }

@@ -1,5 +1,5 @@
-/* daemon/rate.h - how often an address may do something: a bucket of tokens for each, which holds `burst` of them and
- * gets `per_s` of them a second.
+/* daemon/rate.h - how often something may be done, or an address may do it: a bucket of tokens for each, which holds
+ * `burst` of them and gets one in so long, or `per_s` of them a second.
  * Ownership: none; zero-initialize. Threads: one. */
 #ifndef PEN_DAEMON_RATE_H
 #define PEN_DAEMON_RATE_H
@@ -16,11 +16,18 @@ struct pen_rate_address {
     unsigned char bytes[16];
 };
 
+struct pen_bucket {
+    uint64_t full_ns; /* when it is full */
+};
+
+/* One token, if there is one. They come every token_ns. */
+bool pen_bucket_take(struct pen_bucket *bucket, uint64_t token_ns, uint64_t burst, uint64_t now_ns);
+
 struct pen_rates {
     struct pen_rate {
         struct pen_rate_address address;
-        uint64_t full_ns; /* when its bucket is full */
-        bool refused;     /* since it was full */
+        struct pen_bucket bucket;
+        bool refused; /* since its bucket was full */
     } items[PEN_RATE_ADDRESSES];
     uint32_t count;
 };
