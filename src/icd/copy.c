@@ -11,15 +11,6 @@ static void wrote_here(cl_mem memory, const struct pen_place *place, const struc
     pen_hostptr_wrote_here(memory, place->first, reach);
 }
 
-/* Ends the turn of a command that this thread has done since, or not (`error`), and `e`. */
-static cl_int end_here(struct pen_enqueue *e, struct pen_turn *turn, uint64_t started_ns, int error)
-{
-    pen_turn_end(turn);
-    if (!error)
-        pen_enqueue_done_here(e, started_ns);
-    return pen_enqueue_end(e, error);
-}
-
 static cl_int copy_here(struct pen_enqueue *e, struct pen_turn *turn, const struct pen_copy *copy)
 {
     uint64_t started_ns = pen_enqueue_clock(e);
@@ -33,7 +24,7 @@ static cl_int copy_here(struct pen_enqueue *e, struct pen_turn *turn, const stru
                       &copy->source_place, &copy->span);
         wrote_here(copy->target, &copy->target_place, &copy->span);
     }
-    return end_here(e, turn, started_ns, error);
+    return pen_turn_done(turn, e, started_ns, error);
 }
 
 static int copy_send(struct pen_enqueue *e, const struct pen_copy *copy)
@@ -111,7 +102,7 @@ static cl_int fill_here(struct pen_enqueue *e, struct pen_turn *turn, const stru
         fill_rows(fill);
         wrote_here(fill->memory, &fill->place, &fill->span);
     }
-    return end_here(e, turn, started_ns, error);
+    return pen_turn_done(turn, e, started_ns, error);
 }
 
 static int fill_send(struct pen_enqueue *e, const struct pen_fill *fill)

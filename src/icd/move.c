@@ -159,18 +159,26 @@ int pen_move_send(struct pen_enqueue *e, const struct pen_move *move, uint64_t s
     return PEN_ENQUEUE(e, read, &read);
 }
 
-/* The same for a caller who waits for it, and sends it then, if that is to another host. */
+/* The same, and unlocks the session, which the caller has locked. */
+static int send_locked(struct pen_enqueue *e, const struct pen_move *move, uint64_t staging)
+{
+    struct pen_session *session = e->queue->context->session;
+    int error = pen_move_send(e, move, staging);
+    if (is_remote(session))
+        pen_session_unlock_quietly(session);
+    else
+        pen_session_unlock(session);
+    return error;
+}
+
+/* For a caller who waits for it, and sends it then, if that is to another host. */
 static int send_to_wait(struct pen_enqueue *e, const struct pen_move *move, uint64_t staging)
 {
     struct pen_session *session = e->queue->context->session;
     if (!is_remote(session))
         return pen_move_send(e, move, staging);
     int error = pen_queue_lock(e->queue, e->turn);
-    if (error)
-        return error;
-    error = pen_move_send(e, move, staging);
-    pen_session_unlock_quietly(session);
-    return error;
+    return error ? error : send_locked(e, move, staging);
 }
 
 /* Sends the command, which has an event, through a staging range. `waits`: returns when it is complete; otherwise an
@@ -250,11 +258,7 @@ static int copy_in_turn(struct pen_enqueue *e, const struct pen_move *move)
 static cl_int move_here(struct pen_enqueue *e, struct pen_turn *turn, const struct pen_move *move)
 {
     uint64_t started_ns = pen_enqueue_clock(e);
-    int error = copy_in_turn(e, move);
-    pen_turn_end(turn);
-    if (!error)
-        pen_enqueue_done_here(e, started_ns);
-    return pen_enqueue_end(e, error);
+    return pen_turn_done(turn, e, started_ns, copy_in_turn(e, move));
 }
 
 /* A small write need not wait for a busy queue. But the errors of a wait list are this call's to return, and after it
@@ -411,17 +415,6 @@ static void keep_event(cl_event *kept, cl_event event)
     *kept = event;
 }
 
-/* The piece is sent before other threads' commands, and by a caller who waits for it. */
-static int send_locked(struct pen_enqueue *e, const struct piece *piece, struct pen_session *session)
-{
-    int error = pen_move_send(e, &piece->move, piece->staging);
-    if (is_remote(session))
-        pen_session_unlock_quietly(session);
-    else
-        pen_session_unlock(session);
-    return error;
-}
-
 /* As the program's. NULL: none is to be had. */
 static cl_command_queue make_aside(cl_command_queue queue)
 {
@@ -441,7 +434,7 @@ static int send_aside(struct pieces *all, struct pen_enqueue *e, const struct pi
     pen_session_lock(session);
     if (all->aside->told < queue->told)
         all->aside->told = queue->told;
-    return send_locked(e, piece, session);
+    return send_locked(e, &piece->move, piece->staging);
 }
 
 /* Locks the session, in the turn. */
@@ -476,7 +469,7 @@ static int send_in_turn(struct pieces *all, struct pen_enqueue *e, const struct 
             return error;
     }
     e->turn = all->turn;
-    return send_locked(e, piece, session);
+    return send_locked(e, &piece->move, piece->staging);
 }
 
 /* In an in-order queue the program's list is the first piece's alone, and the others wait for that one: what has failed

@@ -354,6 +354,9 @@ int pen_turn_begin(struct pen_turn *turn, cl_command_queue queue);
  * in-order queues. */
 bool pen_turn_is_open(const struct pen_turn *turn);
 void pen_turn_end(struct pen_turn *turn);
+/* Ends it, of a command that this thread has done since started_ns, or could not (`error`), and `e`. What the call is
+ * to return. */
+cl_int pen_turn_done(struct pen_turn *turn, struct pen_enqueue *e, uint64_t started_ns, int error);
 
 /* ---- actions: what this process must do when a command has completed ---------------------------------- */
 

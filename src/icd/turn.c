@@ -155,3 +155,11 @@ void pen_turn_end(struct pen_turn *turn)
     (void)pen_clSetUserEventStatus(turn->gate, CL_COMPLETE);
     (void)pen_clReleaseEvent(turn->gate);
 }
+
+cl_int pen_turn_done(struct pen_turn *turn, struct pen_enqueue *e, uint64_t started_ns, int error)
+{
+    pen_turn_end(turn);
+    if (!error)
+        pen_enqueue_done_here(e, started_ns);
+    return pen_enqueue_end(e, error);
+}
