@@ -5,8 +5,7 @@
 #include "worker/remote.h"
 #include "worker/task.h"
 
-/* How often something is done and leaves no memory for who waits for it, before what devices alone hold is sent home.
- */
+/* Times that something is done and leaves no memory for who waits, before what devices alone hold is sent home. */
 #define PATIENCE 64u
 
 /* ---- a place on one of several devices --------------------------------------------------------------------------- */

@@ -224,9 +224,7 @@ void pen_region_let_go(struct pen_work_region *region)
     if (pen_region_is_direct(region) || pen_residency_missing(residency, 0, size, PEN_REPLICA_HOST))
         return;
     for (uint32_t i = 0; i < region->memory_count; i++) {
-        if (region->memories[i])
-            region->work->ops->memory_destroy(region->memories[i], NULL, NULL);
-        region->memories[i] = NULL;
+        drop_memory(region, i);
         pen_residency_lost(residency, 0, size, i, 0, UINT64_MAX);
     }
 }
