@@ -318,19 +318,25 @@ static void print(cl_uint count)
     CHECK(clReleaseKernel(printer));
 }
 
+/* Once with each number, all at once. */
+static void launch_all(cl_kernel numbered, cl_uint count)
+{
+    for (cl_uint i = 0; i < count; i++) {
+        CHECK(clSetKernelArg(numbered, 0, sizeof i, &i));
+        launch(numbered, 1);
+    }
+    CHECK(clFlush(cl.queue));
+    say("running");
+    CHECK(clFinish(cl.queue));
+}
+
 static void burst(cl_uint count)
 {
     const cl_uint ms = 1000;
     cl_kernel slow = kernel("sleep"), printer = kernel("print");
     CHECK(clSetKernelArg(slow, 0, sizeof ms, &ms));
     launch(slow, 1);
-    for (cl_uint i = 0; i < count; i++) {
-        CHECK(clSetKernelArg(printer, 0, sizeof i, &i));
-        launch(printer, 1);
-    }
-    CHECK(clFlush(cl.queue));
-    say("running");
-    CHECK(clFinish(cl.queue));
+    launch_all(printer, count);
     CHECK(clReleaseKernel(slow));
     CHECK(clReleaseKernel(printer));
 }
@@ -338,13 +344,7 @@ static void burst(cl_uint count)
 static void pour(cl_uint mib)
 {
     cl_kernel pourer = kernel("pour");
-    for (cl_uint i = 0; i < mib; i++) {
-        CHECK(clSetKernelArg(pourer, 0, sizeof i, &i));
-        launch(pourer, 1);
-    }
-    CHECK(clFlush(cl.queue));
-    say("running");
-    CHECK(clFinish(cl.queue));
+    launch_all(pourer, mib);
     CHECK(clReleaseKernel(pourer));
 }
 

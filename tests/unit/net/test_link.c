@@ -558,6 +558,28 @@ static void kept_without_room(void **unused)
 /* What it takes to keep one frame, beside its bytes. */
 #define KEEPING sizeof(struct pen_put_off)
 
+/* Bytes, when there is no more to come, or nothing more is received. */
+static uint64_t receive_all(struct pen_link *sending, struct pen_link *receiving)
+{
+    uint64_t before = UINT64_MAX;
+    while (before != pen_link_received(receiving)) {
+        before = pen_link_received(receiving);
+        turn_for(sending, receiving, 100);
+    }
+    return before;
+}
+
+/* Then all `count` are taken. */
+static void make_room(struct crowded *there, uint64_t count, struct pen_link *sending, struct pen_link *receiving)
+{
+    there->room = true;
+    for (uint64_t until = pen_deadline_ms(20000); there->taken < count && pen_now_ns() < until;) {
+        assert_int_equal(pen_link_turn(sending), 0);
+        assert_int_equal(pen_link_turn(receiving), 0);
+    }
+    assert_int_equal(there->taken, count);
+}
+
 /* Not any number: then nothing more is received. */
 static void kept_without_end(void **unused)
 {
@@ -569,18 +591,9 @@ static void kept_without_end(void **unused)
     (void)unused;
     make_links(&from, &to, &sending, &receiving);
     send_texts(sending, 0, COUNT);
-    uint64_t before = UINT64_MAX;
-    while (before != pen_link_received(receiving)) {
-        before = pen_link_received(receiving);
-        turn_for(sending, receiving, 100);
-    }
+    uint64_t before = receive_all(sending, receiving);
     assert_in_range(before, PEN_LINK_PUT_OFF_BYTES - COUNT * KEEPING, PEN_LINK_PUT_OFF_BYTES + (1u << 20));
-    there.room = true;
-    for (uint64_t until = pen_deadline_ms(20000); there.taken < COUNT && pen_now_ns() < until;) {
-        assert_int_equal(pen_link_turn(sending), 0);
-        assert_int_equal(pen_link_turn(receiving), 0);
-    }
-    assert_int_equal(there.taken, COUNT);
+    make_room(&there, COUNT, sending, receiving);
     pen_link_destroy(sending);
     pen_link_destroy(receiving);
 }
@@ -595,7 +608,6 @@ static void small_ones_kept_without_end(void **unused)
     const struct pen_msg_link_queue queue = {.slot = 1};
     struct pen_link *sending, *receiving;
     _Alignas(8) unsigned char frame[64];
-    uint64_t before = UINT64_MAX;
     (void)unused;
     assert_int_equal(pen_msg_link_queue_size(&queue), BYTES);
     make_links(&from, &to, &sending, &receiving);
@@ -604,17 +616,8 @@ static void small_ones_kept_without_end(void **unused)
         assert_int_equal(pen_link_add(sending, frame, BYTES), 0);
     }
     pen_link_flush(sending);
-    while (before != pen_link_received(receiving)) {
-        before = pen_link_received(receiving);
-        turn_for(sending, receiving, 100);
-    }
-    assert_true(before <= (uint64_t)MOST * BYTES + (1u << 20));
-    there.room = true;
-    for (uint64_t until = pen_deadline_ms(20000); there.taken < COUNT && pen_now_ns() < until;) {
-        assert_int_equal(pen_link_turn(sending), 0);
-        assert_int_equal(pen_link_turn(receiving), 0);
-    }
-    assert_int_equal(there.taken, COUNT);
+    assert_true(receive_all(sending, receiving) <= (uint64_t)MOST * BYTES + (1u << 20));
+    make_room(&there, COUNT, sending, receiving);
     pen_link_destroy(sending);
     pen_link_destroy(receiving);
 }

@@ -345,6 +345,29 @@ static void test_why_data_of_one_device(void **state)
     close(fd);
 }
 
+/* With a kernel that holds, so that nothing is over until all are placed: let_go_recorded. */
+static void record_held(int fd, const struct rig_options *options, uint64_t buffers, struct rig *rig,
+                        struct pen_log_writer **out_log)
+{
+    record_into(fd, options, rig, out_log);
+    rig_program(rig, P, "kernel hold()\n");
+    assert_int_equal(rig_build(rig, P, 1), 0);
+    rig_kernel(rig, INC, P, "hold");
+    rig_queue(rig, Q, 1, 0, 0);
+    for (uint64_t i = 0; i < buffers; i++)
+        rig_buffer(rig, A + i, i * 4096, 16, false);
+    atomic_store(&pen_backend_fake_holds, true);
+}
+
+static void let_go_recorded(struct rig *rig, struct pen_log_writer *log)
+{
+    rig_execute(rig);
+    atomic_store(&pen_backend_fake_holds, false);
+    rig_pump(rig);
+    rig_stop(rig);
+    assert_int_equal(pen_log_writer_destroy(log), 0);
+}
+
 /* What another queue does with the bytes meanwhile does not hide what this one did. */
 static void test_why_data_beside_another_queue(void **state)
 {
@@ -352,15 +375,8 @@ static void test_why_data_beside_another_queue(void **state)
     struct pen_log_writer *log;
     struct rig rig;
     int fd = memfd_create("log", MFD_CLOEXEC);
-    record_into(fd, &(struct rig_options){.no_thread = true}, &rig, &log);
-    rig_program(&rig, P, "kernel hold()\n");
-    assert_int_equal(rig_build(&rig, P, 1), 0);
-    rig_kernel(&rig, INC, P, "hold");
-    rig_queue(&rig, Q, 1, 0, 0);
+    record_held(fd, &(struct rig_options){.no_thread = true}, 6, &rig, &log);
     rig_queue(&rig, Q + 1, 1, 0, 1);
-    for (uint64_t i = 0; i < 6; i++)
-        rig_buffer(&rig, A + i, i * 4096, 16, false);
-    atomic_store(&pen_backend_fake_holds, true); /* nothing is over until all are placed */
     rig_launch(&rig, Q, INC, 1, 0, 0, NULL, 0);
     rig_launch(&rig, Q + 1, INC, 1, 0, 0, NULL, 0);
     send_copy(&rig, A, A + 1);
@@ -370,11 +386,7 @@ static void test_why_data_beside_another_queue(void **state)
     uint64_t writes = send_copy_on(&rig, Q + 1, A + 3, A + 1);
     send_copy(&rig, A, A + 4);
     uint64_t after_write = send_copy(&rig, A + 1, A + 5);
-    rig_execute(&rig);
-    atomic_store(&pen_backend_fake_holds, false);
-    rig_pump(&rig);
-    rig_stop(&rig);
-    assert_int_equal(pen_log_writer_destroy(log), 0);
+    let_go_recorded(&rig, log);
     check_edges(fd, reads, "i");
     check_edges(fd, after_read, "oi");
     check_edges(fd, writes, "a");
@@ -389,23 +401,12 @@ static void test_why_data_past_a_refused_one(void **state)
     struct pen_log_writer *log;
     struct rig rig;
     int fd = memfd_create("log", MFD_CLOEXEC);
-    record_into(fd, &(struct rig_options){.no_thread = true, .fail = "copy:2"}, &rig, &log);
-    rig_program(&rig, P, "kernel hold()\n");
-    assert_int_equal(rig_build(&rig, P, 1), 0);
-    rig_kernel(&rig, INC, P, "hold");
-    rig_queue(&rig, Q, 1, 0, 0);
-    for (uint64_t i = 0; i < 4; i++)
-        rig_buffer(&rig, A + i, i * 4096, 16, false);
-    atomic_store(&pen_backend_fake_holds, true); /* nothing is over until all are placed */
+    record_held(fd, &(struct rig_options){.no_thread = true, .fail = "copy:2"}, 4, &rig, &log);
     rig_launch(&rig, Q, INC, 1, 0, 0, NULL, 0);
     uint64_t first = send_copy(&rig, A, A + 1);
     uint64_t refused = send_copy(&rig, A + 3, A + 1);
     uint64_t reads = send_copy(&rig, A + 1, A + 2);
-    rig_execute(&rig);
-    atomic_store(&pen_backend_fake_holds, false);
-    rig_pump(&rig);
-    rig_stop(&rig);
-    assert_int_equal(pen_log_writer_destroy(log), 0);
+    let_go_recorded(&rig, log);
     check_edges(fd, first, "i");
     check_edges(fd, refused, "o");
     check_edges(fd, reads, "ri");
