@@ -159,7 +159,7 @@ int pen_move_send(struct pen_enqueue *e, const struct pen_move *move, uint64_t s
     return PEN_ENQUEUE(e, read, &read);
 }
 
-/* The same, and unlocks the session, which the caller has locked. */
+/* The same, and unlocks the session, which the caller has locked: to another host it is sent when he waits for it. */
 static int send_locked(struct pen_enqueue *e, const struct pen_move *move, uint64_t staging)
 {
     struct pen_session *session = e->queue->context->session;
@@ -171,7 +171,7 @@ static int send_locked(struct pen_enqueue *e, const struct pen_move *move, uint6
     return error;
 }
 
-/* For a caller who waits for it, and sends it then, if that is to another host. */
+/* The same for a caller who waits for it. */
 static int send_to_wait(struct pen_enqueue *e, const struct pen_move *move, uint64_t staging)
 {
     struct pen_session *session = e->queue->context->session;
