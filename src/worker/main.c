@@ -1,6 +1,7 @@
 /* worker/main.c - penstock-worker: started by the daemon, probes or serves one session (README). */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -210,6 +211,16 @@ static int enter_jail(struct worker *worker, struct pen_error *error)
     return 0;
 }
 
+/* This thread, and those that it starts from now on, do not take a CPU from a program that is making calls (decision
+ * 0022). Another policy than the usual one is somebody's wish, and stays. Where the system refuses, all is as before.
+ */
+static void give_way(bool does)
+{
+    const int policies[] = {SCHED_OTHER, SCHED_BATCH};
+    if (sched_getscheduler(0) == policies[!does])
+        (void)sched_setscheduler(0, policies[does], &(struct sched_param){0});
+}
+
 static int start(struct worker *worker, struct pen_error *error)
 {
     int rc = pen_crash_create(&worker->crash, &worker->crash_fd);
@@ -223,8 +234,10 @@ static int start(struct worker *worker, struct pen_error *error)
         return rc;
     if ((rc = pen_capture_start(&worker->capture)))
         return pen_fail(error, rc, "starting a worker: no pipe for standard output");
+    give_way(true); /* drivers' threads */
     rc = worker->options.ops->init(pen_worker_partition_units, &worker->options, &worker->devices,
                                    &worker->device_count, error);
+    give_way(false);
     /* Compilers look for headers in the working directory too: ours holds none of the host's. */
     if (!rc && chdir(worker->tmp_dir))
         rc = pen_fail(error, -PEN_EIO, "starting a worker: its directory %s cannot be entered: %s", worker->tmp_dir,
@@ -383,6 +396,7 @@ static int serve(struct worker *worker)
         return 1;
     }
     set_phase(worker, PEN_CRASH_SERVING);
+    give_way(true);
     rc = pen_work_run(work);
     pen_work_leave(work);
     if (rc)

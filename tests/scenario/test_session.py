@@ -454,6 +454,17 @@ class Fake(Sessions, harness.Scenario):
 class Pocl(Sessions, harness.Scenario):
     backend = 'opencl'
 
+    def test_gives_way(self):
+        """The drivers' threads, and who serves, take no CPU from a program that is making calls (decision 0022)."""
+        daemon = self.pool()
+        worker = self.worker_of(daemon, self.begin(daemon, 'loop', 60))
+
+        def batch():
+            return [thread for thread in map(int, os.listdir(f'/proc/{worker}/task')) if os.sched_getscheduler(thread) == os.SCHED_BATCH]
+        harness.wait_for(lambda: worker in batch(), what='dispatch gives way')
+        self.assertGreaterEqual(len(batch()), 1 + min(2, os.cpu_count()))  # PoCL has a thread for each CPU
+        self.assertEqual(os.sched_getscheduler(daemon.pid), os.SCHED_OTHER)
+
     def test_files(self):
         """A kernel reads what drivers are made of, and nothing else of the pool's host."""
         if platform.machine() != 'x86_64':
