@@ -212,13 +212,21 @@ static int enter_jail(struct worker *worker, struct pen_error *error)
 }
 
 /* This thread, and those that it starts from now on, do not take a CPU from a program that is making calls (decision
- * 0022). Another policy than the usual one is somebody's wish, and stays. Where the system refuses, all is as before.
- */
-static void give_way(bool does)
+ * 0022). Another policy than the usual one is somebody's wish, and stays; where the system refuses, all is as before.
+ * Has it changed? */
+static bool give_way(void)
 {
-    const int policies[] = {SCHED_OTHER, SCHED_BATCH};
-    if (sched_getscheduler(0) == policies[!does])
-        (void)sched_setscheduler(0, policies[does], &(struct sched_param){0});
+    return sched_getscheduler(0) == SCHED_OTHER && !sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
+}
+
+static int load_drivers(struct worker *worker, struct pen_error *error)
+{
+    bool gives_way = give_way(); /* so do their threads */
+    int rc = worker->options.ops->init(pen_worker_partition_units, &worker->options, &worker->devices,
+                                       &worker->device_count, error);
+    if (gives_way)
+        (void)sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
+    return rc;
 }
 
 static int start(struct worker *worker, struct pen_error *error)
@@ -234,10 +242,7 @@ static int start(struct worker *worker, struct pen_error *error)
         return rc;
     if ((rc = pen_capture_start(&worker->capture)))
         return pen_fail(error, rc, "starting a worker: no pipe for standard output");
-    give_way(true); /* drivers' threads */
-    rc = worker->options.ops->init(pen_worker_partition_units, &worker->options, &worker->devices,
-                                   &worker->device_count, error);
-    give_way(false);
+    rc = load_drivers(worker, error);
     /* Compilers look for headers in the working directory too: ours holds none of the host's. */
     if (!rc && chdir(worker->tmp_dir))
         rc = pen_fail(error, -PEN_EIO, "starting a worker: its directory %s cannot be entered: %s", worker->tmp_dir,
@@ -396,7 +401,7 @@ static int serve(struct worker *worker)
         return 1;
     }
     set_phase(worker, PEN_CRASH_SERVING);
-    give_way(true);
+    (void)give_way();
     rc = pen_work_run(work);
     pen_work_leave(work);
     if (rc)

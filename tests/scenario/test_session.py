@@ -454,16 +454,29 @@ class Fake(Sessions, harness.Scenario):
 class Pocl(Sessions, harness.Scenario):
     backend = 'opencl'
 
+    def policies(self, **options):
+        """Of a worker's threads while it serves: dispatch, the builder and PoCL's, and those that serve all of them. And the daemon's."""
+        daemon = self.pool(**options)
+        running = self.begin(daemon, 'loop', 60)
+        worker = self.worker_of(daemon, running)
+        of = {thread: os.sched_getscheduler(thread) for thread in map(int, os.listdir(f'/proc/{worker}/task'))}
+        self.end(running)
+        return of.pop(worker), list(of.values()), os.sched_getscheduler(daemon.pid)
+
     def test_gives_way(self):
         """The drivers' threads, and who serves, take no CPU from a program that is making calls (decision 0022)."""
-        daemon = self.pool()
-        worker = self.worker_of(daemon, self.begin(daemon, 'loop', 60))
+        self.assertEqual(os.sched_getscheduler(0), os.SCHED_OTHER, 'this test is for the usual policy')
+        dispatch, others, daemon = self.policies()
+        self.assertEqual([dispatch, daemon], [os.SCHED_BATCH, os.SCHED_OTHER])
+        self.assertGreaterEqual(others.count(os.SCHED_BATCH), 2)  # the builder, and at least one of PoCL's
+        self.assertIn(os.SCHED_OTHER, others)  # watch
 
-        def batch():
-            return [thread for thread in map(int, os.listdir(f'/proc/{worker}/task')) if os.sched_getscheduler(thread) == os.SCHED_BATCH]
-        harness.wait_for(lambda: worker in batch(), what='dispatch gives way')
-        self.assertGreaterEqual(len(batch()), 1 + min(2, os.cpu_count()))  # PoCL has a thread for each CPU
-        self.assertEqual(os.sched_getscheduler(daemon.pid), os.SCHED_OTHER)
+    def test_keeps_policy(self):
+        """A daemon's policy that is not the usual one is that of all its workers' threads."""
+        for policy in os.SCHED_BATCH, os.SCHED_IDLE:
+            with self.subTest(policy=policy):
+                dispatch, others, daemon = self.policies(preexec=lambda policy=policy: os.sched_setscheduler(0, policy, os.sched_param(0)))
+                self.assertEqual({dispatch, daemon, *others}, {policy})
 
     def test_files(self):
         """A kernel reads what drivers are made of, and nothing else of the pool's host."""
